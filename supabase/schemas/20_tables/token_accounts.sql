@@ -1,0 +1,39 @@
+-- One row a user: the lock that every change of his books takes first, and the only running
+-- totals. Whoever wants a live balance subscribes to this row.
+create table public.token_accounts (
+  user_id uuid primary key,
+  tokens_remaining bigint not null default 0,
+  tokens_reserved bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_expired bigint not null default 0,
+  total_cost numeric not null default 0,
+  last_transaction_id bigint not null default 0,
+  next_due_at timestamptz,
+  updated_at timestamptz not null default now(),
+  constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0),
+  constraint token_accounts_reserved_is_never_negative check (tokens_reserved >= 0),
+  constraint token_accounts_used_is_never_negative check (tokens_used >= 0),
+  constraint token_accounts_expired_is_never_negative check (tokens_expired >= 0),
+  -- 2^53 - 1: the largest integer that JSON carries exactly
+  constraint token_accounts_totals_stay_exact_in_json
+    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991)
+) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
+
+comment on table public.token_accounts is
+  'A user''s running totals, and the row that every change of his books locks first. Equal to his grants and his ledger at every commit. Written by the functions only.';
+comment on column public.token_accounts.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend: the sum over his grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
+comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
+comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
+comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
+comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
+comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.next_due_at is 'No grant of his runs out before this moment; NULL when none will. May be early, never late.';
+comment on column public.token_accounts.updated_at is 'When the row last changed.';
+
+create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
+
+alter table public.token_accounts enable row level security;
+create policy "Users read their own account" on public.token_accounts
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

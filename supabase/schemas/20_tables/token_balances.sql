@@ -1,0 +1,57 @@
+-- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
+create table public.token_balances (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  grant_type text not null,
+  tokens_granted bigint not null,
+  tokens_remaining bigint not null,
+  priority smallint not null default 50,
+  granted_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz,
+  -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
+  -- deduction stays a HOT update until the one that empties the grant.
+  is_open boolean not null default true,
+  payment_id uuid,
+  subscription_id uuid,
+  legacy_transaction_id text,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_balances_pkey primary key (user_id, id),
+  constraint token_balances_grant_type_is_known
+    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
+  constraint token_balances_granted_is_positive check (tokens_granted between 1 and 1000000000000),
+  constraint token_balances_remaining_is_between_zero_and_granted
+    check (tokens_remaining between 0 and tokens_granted),
+  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
+  constraint token_balances_expires_after_it_was_granted check (expires_at > granted_at),
+  constraint token_balances_expiry_is_finite check (isfinite(expires_at)),
+  constraint token_balances_priority_is_between_0_and_100 check (priority between 0 and 100)
+) with (fillfactor = 85);
+
+comment on table public.token_balances is
+  'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
+comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_balances.id is 'The grant; unique per user.';
+comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
+comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
+comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
+comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
+comment on column public.token_balances.is_open is 'Whether tokens remain.';
+comment on column public.token_balances.payment_id is 'The payment it came from.';
+comment on column public.token_balances.subscription_id is 'The subscription it came from.';
+comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
+comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_balances.created_at is 'When it was booked.';
+
+-- the order in which grants are spent
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiry_idx
+  on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+alter table public.token_balances enable row level security;
+create policy "Users read their own grants" on public.token_balances
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,79 @@
+-- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
+create table public.token_transactions (
+  user_id uuid not null,
+  id bigint not null,
+  entry_type text not null,
+  action_type text not null,
+  tokens bigint not null,
+  balance_after bigint not null,
+  grant_ids uuid[] not null,
+  grant_tokens bigint[] not null,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  idempotency_key text,
+  request jsonb,
+  usage_id uuid,
+  hold_id uuid,
+  payment_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_transactions_pkey primary key (user_id, id),
+  constraint token_transactions_are_numbered_from_one check (id >= 1),
+  constraint token_transactions_sign_follows_entry_type check (
+    case entry_type
+      when 'opening_balance' then tokens >= 0
+      when 'grant' then tokens > 0
+      when 'deduction' then tokens < 0
+      when 'expiry' then tokens < 0
+      else false
+    end),
+  constraint token_transactions_action_of_a_grant_is_positive check (
+    (entry_type = 'grant') = (action_type in
+      ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))),
+  constraint token_transactions_balance_is_never_negative check (balance_after >= 0),
+  constraint token_transactions_each_grant_has_its_tokens
+    check (cardinality(grant_ids) = cardinality(grant_tokens)),
+  constraint token_transactions_reason_is_given check (length(reason) between 1 and 500),
+  constraint token_transactions_actor_is_known check (
+    case actor_role
+      when 'user' then actor_id is not null
+      when 'admin' then actor_id is not null
+      when 'service' then actor_id is null
+      when 'system' then actor_id is null
+      else false
+    end),
+  constraint token_transactions_key_keeps_its_request check ((idempotency_key is null) = (request is null))
+) with (fillfactor = 100);
+
+comment on table public.token_transactions is
+  'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
+comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry.';
+comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
+comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
+comment on column public.token_transactions.balance_after is 'Tokens in the account after it, those set aside by holds included.';
+comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
+comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
+comment on column public.token_transactions.reason is 'Why, in words or as the action type.';
+comment on column public.token_transactions.actor_role is 'Who did it: user, admin, service (the server), system (the books themselves).';
+comment on column public.token_transactions.actor_id is 'Which user or admin.';
+comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
+comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
+comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.payment_id is 'The payment that bought it.';
+comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_transactions.created_at is 'When it was booked.';
+
+-- A user's keys and the server's keys for him never meet: he must not be able to use up a key
+-- that the server will need.
+create unique index token_transactions_idempotency_key
+  on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null;
+
+alter table public.token_transactions enable row level security;
+create policy "Users read their own transactions" on public.token_transactions
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,37 @@
+-- One row an AI operation, or an admin's correction: the audit trail.
+create table public.token_usage (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  action_type text not null,
+  model_used text,
+  tokens_used bigint not null default 0,
+  input_tokens bigint,
+  output_tokens bigint,
+  cost_estimate numeric,
+  success boolean not null default true,
+  error_message text,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_usage_pkey primary key (user_id, id)
+);
+comment on table public.token_usage is
+  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
+comment on column public.token_usage.id is 'The usage; unique per user.';
+comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';
+comment on column public.token_usage.model_used is 'The AI model.';
+comment on column public.token_usage.tokens_used is 'Tokens used, never negative: of an adjustment the number granted or deducted.';
+comment on column public.token_usage.input_tokens is 'Of these, the prompt''s.';
+comment on column public.token_usage.output_tokens is 'Of these, the answer''s.';
+comment on column public.token_usage.cost_estimate is 'Cost in cents; NULL when it is not known.';
+comment on column public.token_usage.success is 'Whether the operation succeeded; a failed one is recorded and costs no tokens.';
+comment on column public.token_usage.error_message is 'Why it failed.';
+comment on column public.token_usage.metadata is 'Anything else about it.';
+comment on column public.token_usage.created_at is 'When it happened.';
+
+create index token_usage_user_idx on public.token_usage (user_id, created_at);
+
+alter table public.token_usage enable row level security;
+create policy "Users read their own usage" on public.token_usage
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,26 @@
+/*
+ * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Caller: internal.   Errors: invalid_action_type.
+ */
+create or replace function private.check_action_type(p_action_type text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  if p_action_type is null
+    or octet_length(p_action_type) > 64
+    or p_action_type !~ '^[a-z][a-z0-9_]*$'
+    or p_action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase',
+                         'admin_grant', 'admin_deduct', 'opening_balance', 'expiry')
+  then
+    perform private.refuse('invalid_action_type',
+      '{"field": "p_action_type", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not a reserved name"}');
+  end if;
+end
+$$;
+comment on function private.check_action_type(text) is
+  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+revoke all on function private.check_action_type(text) from public, anon, authenticated, service_role;

@@ -1,0 +1,23 @@
+/*
+ * The second line behind the privileges: whoever owns the ledger (a migration, the SQL editor)
+ * cannot change it by accident either. Correctness does not rest on it; where the tables are
+ * distributed over machines, which allows no triggers, drop it.
+ */
+create or replace function private.keep_ledger_append_only()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  perform private.refuse('ledger_is_append_only');
+  return null;
+end
+$$;
+comment on function private.keep_ledger_append_only() is 'Trigger: refuses update, delete and truncate of the ledger.';
+revoke all on function private.keep_ledger_append_only() from public, anon, authenticated, service_role;
+
+create trigger token_transactions_keep_append_only
+  before update or delete or truncate on public.token_transactions
+  for each statement execute function private.keep_ledger_append_only();

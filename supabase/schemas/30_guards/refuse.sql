@@ -1,0 +1,49 @@
+/*
+ * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
+ * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * Caller: internal.   Errors: all of them.
+ */
+create or replace function private.refuse(p_slug text, p_facts jsonb default null)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_sqlstate text;
+  v_hint text;
+begin
+  select r.sqlstate, r.hint into v_sqlstate, v_hint
+    from (values
+      ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
+      ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
+      ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('user_not_found', 'PT404', 'There is no such user.'),
+      ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+    ) as r (slug, sqlstate, hint)
+   where r.slug = p_slug;
+
+  if p_facts is null then
+    raise exception using errcode = v_sqlstate, message = p_slug, hint = v_hint;
+  end if;
+  raise exception using errcode = v_sqlstate, message = p_slug, detail = p_facts::text, hint = v_hint;
+end
+$$;
+comment on function private.refuse(text, jsonb) is
+  'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';
+revoke all on function private.refuse(text, jsonb) from public, anon, authenticated, service_role;

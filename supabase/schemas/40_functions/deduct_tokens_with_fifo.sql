@@ -1,0 +1,77 @@
+/*
+ * Spends tokens from a user's grants, oldest first, all or nothing.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id,
+ * grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of
+ * tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed, no error.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy   (docs/errors.md)
+ * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.deduct_tokens_with_fifo(
+  p_user_id uuid,
+  p_tokens_to_deduct bigint,
+  p_action_type text,
+  p_idempotency_key text,
+  p_metadata jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_spent record;
+  v_tokens bigint;
+begin
+  v_actor := private.authorize(p_user_id, p_self_may => true);
+  perform private.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
+  perform private.check_action_type(p_action_type);
+  perform private.check_request(p_idempotency_key, null, p_metadata);
+
+  v_spent := private.spend(
+    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type,
+    v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    jsonb_build_object('operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type),
+    coalesce(p_metadata, '{}'), null);
+
+  v_tokens := case when v_spent.shortfall > 0 then 0 else p_tokens_to_deduct end;
+  return jsonb_build_object(
+    'success', v_spent.shortfall = 0,
+    'tokens_deducted', v_tokens,
+    'tokens_remaining_to_deduct', v_spent.shortfall,
+    'deducted_from', private.allocations(v_spent.transaction),
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed);
+end
+$$;
+comment on function private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) is 'See public.deduct_tokens_with_fifo.';
+revoke all on function private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) to authenticated, service_role;
+
+create or replace function public.deduct_tokens_with_fifo(
+  p_user_id uuid,
+  p_tokens_to_deduct bigint,
+  p_action_type text default 'deduction',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.deduct_tokens_with_fifo(
+    p_user_id, p_tokens_to_deduct, p_action_type, p_idempotency_key, p_metadata);
+end
+$$;
+comment on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) is
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+revoke all on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) to authenticated, service_role;

@@ -1,0 +1,88 @@
+/*
+ * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
+ * are listed). What has run out is not counted, booked or not; if something is due and the account
+ * is free, it is booked on the way, so that the account row that frontends watch is right again.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.
+ * Locks: the account, only when something is due and only if it need not wait.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
+ */
+-- Security definer: it books expiries, and an admin reads other users' rows.
+create or replace function private.get_user_token_balance(p_user_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_now timestamptz := clock_timestamp();
+  v_is_due boolean;
+begin
+  v_actor := private.authorize(p_user_id, p_self_may => true);
+
+  select coalesce(a.next_due_at <= v_now, false) into v_is_due
+    from public.token_accounts a where a.user_id = p_user_id;
+  if v_is_due is null then
+    perform private.require_user(p_user_id, v_actor.actor_role);
+  elsif v_is_due then
+    perform from public.token_accounts a where a.user_id = p_user_id for no key update skip locked;
+    if found then
+      perform private.book_expiries(array[p_user_id], v_now);
+    end if;
+  end if;
+
+  -- one statement, or what changes between two would be counted twice or not at all
+  return (
+    select jsonb_build_object(
+      'user_id', p_user_id,
+      'total_active', coalesce(a.tokens_remaining, 0) - due.tokens,
+      'total_expired', coalesce(a.tokens_expired, 0) + due.tokens,
+      'total_reserved', coalesce(a.tokens_reserved, 0),
+      'tokens_limit', null,
+      'next_expiry', (
+        select min(b.expires_at) from public.token_balances b
+         where b.user_id = p_user_id and b.is_open and b.expires_at > v_now),
+      'grants', coalesce(listed.grants - 100, '[]'),
+      'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
+      from (values (p_user_id)) as asked (user_id)
+      left join public.token_accounts a on a.user_id = asked.user_id
+     cross join lateral (
+       select case when a.next_due_at <= v_now then private.tokens_due(p_user_id, v_now) else 0 end as tokens) due
+     cross join lateral (
+       select jsonb_agg(
+                jsonb_build_object(
+                  'id', g.id,
+                  'grant_type', g.grant_type,
+                  'tokens_granted', g.tokens_granted,
+                  'tokens_remaining', g.tokens_remaining,
+                  'priority', g.priority,
+                  'granted_at', g.granted_at,
+                  'expires_at', g.expires_at)
+                order by g.priority, g.granted_at, g.id) as grants
+         from (
+           select b.* from public.token_balances b
+            where b.user_id = p_user_id and b.is_open and (b.expires_at > v_now or b.expires_at is null)
+            order by b.priority, b.granted_at, b.id
+            limit 101) g) listed);
+end
+$$;
+comment on function private.get_user_token_balance(uuid) is 'See public.get_user_token_balance.';
+revoke all on function private.get_user_token_balance(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.get_user_token_balance(uuid) to authenticated, service_role;
+
+create or replace function public.get_user_token_balance(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.get_user_token_balance(p_user_id);
+end
+$$;
+comment on function public.get_user_token_balance(uuid) is
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), tokens_limit, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden.';
+revoke all on function public.get_user_token_balance(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.get_user_token_balance(uuid) to authenticated, service_role;
