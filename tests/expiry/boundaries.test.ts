@@ -1,0 +1,178 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { expectCleanBooks, grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+});
+afterAll(() => db.drop());
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Tokens of a 10-token grant that count as due at `expires_at` plus that many microseconds. */
+async function dueAt(database: Database, microseconds: number): Promise<number> {
+  const user = await createUser(database);
+  const grantId = await grant(database, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
+  const { rows } = await database.admin.query(
+    `select private.tokens_due(user_id, expires_at + $2 * interval '1 microsecond')::int as due
+       from public.token_balances where id = $1`, [grantId, microseconds]);
+  return rows[0].due as number;
+}
+
+test("a grant counts until one microsecond before expires_at, and not at it", async () => {
+  expect([await dueAt(db, -1), await dueAt(db, 0), await dueAt(db, 1)]).toEqual([0, 10, 10]);
+});
+
+test("the test sees it: an inclusive bound lets the last instant through", async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "expiry-inclusive");
+
+  expect([await dueAt(broken, -1), await dueAt(broken, 0), await dueAt(broken, 1)]).toEqual([0, 0, 10]);
+  await broken.drop();
+});
+
+test("what is booked as expired at an instant is exactly what is due then", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
+  await grant(db, user, 5, { expires_at: "2030-06-30T12:00:00.000001Z" });
+  const { rows } = await db.admin.query("select private.book_expiries(array[$1::uuid], '2030-06-30T12:00:00Z')::int as booked", [user]);
+
+  expect(rows[0].booked).toBe(1);
+  const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
+  expect(balance).toMatchObject({ total_active: 5, total_expired: 10 });
+  await expectCleanBooks(db);
+});
+
+test("an expired grant is neither counted nor spent, whether it is booked or not", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  const lasting = await grant(db, user, 10);
+  await sleep(90);
+
+  const receipt = await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }));
+
+  expect(receipt).toMatchObject({ success: true, tokens_remaining: 0, deducted_from: [{ grant_id: lasting, deducted: 10 }] });
+  const { rows } = await db.admin.query(
+    "select entry_type, tokens::int, actor_role, reason from public.token_transactions where user_id = $1 order by id desc limit 2", [user]);
+  expect(rows).toEqual([
+    { entry_type: "deduction", tokens: -10, actor_role: "user", reason: "deduction" },
+    { entry_type: "expiry", tokens: -40, actor_role: "system", reason: "expired" },
+  ]);
+  await expectCleanBooks(db);
+});
+
+test("the balance books what is due on its way, and the old names never count it", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 10);
+  await sleep(90);
+
+  const before = await asUser(db, user, (client) => client.query("select * from public.user_token_counters"));
+  const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
+  const { rows } = await db.admin.query("select tokens_remaining::int, tokens_expired::int from public.token_accounts where user_id = $1", [user]);
+
+  expect(before.rows[0].vibe_assistant_tokens_remaining).toBe("10");
+  expect(balance).toMatchObject({ total_active: 10, total_expired: 40 });
+  expect(balance.grants).toHaveLength(1);
+  expect(rows).toEqual([{ tokens_remaining: 10, tokens_expired: 40 }]);
+  await expectCleanBooks(db);
+});
+
+test("a balance read never waits for a lock: what is due is left out unbooked", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 10);
+  await sleep(90);
+  const locker = await db.admin.connect();
+  await locker.query("begin");
+  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
+
+  const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
+  await locker.query("rollback");
+  locker.release();
+
+  expect(balance).toMatchObject({ total_active: 10, total_expired: 40 });
+});
+
+/** A deduction begins while the grant lives, waits for the account, and goes on when it has run out. */
+async function spendAcrossExpiry(database: Database): Promise<{ success: boolean }> {
+  const user = await createUser(database);
+  const locker = new pg.Client({ connectionString: database.url("postgres") });
+  await locker.connect();
+  await grant(database, user, 10, { expires_in: "400 milliseconds" });
+  await locker.query("begin");
+  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
+  const receipt = asService(database, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }));
+  await sleep(600);
+  await locker.query("commit");
+  await locker.end();
+  return receipt;
+}
+
+test("who waited for the lock across an expiry does not spend the grant", async () => {
+  expect(await spendAcrossExpiry(db)).toMatchObject({ success: false, tokens_remaining_to_deduct: 10, tokens_remaining: 0 });
+  await expectCleanBooks(db);
+});
+
+test("the test sees it: a clock read before the lock spends it", async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "clock-read-before-the-lock");
+
+  expect(await spendAcrossExpiry(broken)).toMatchObject({ success: true });
+  await broken.drop();
+});
+
+test("a lock held too long is answered with busy, not with a server error", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 10);
+  const locker = await db.admin.connect();
+  await locker.query("begin");
+  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
+
+  const refusal = await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 })).catch((error: unknown) => error);
+  await locker.query("rollback");
+  locker.release();
+
+  expect(refusal).toMatchObject({ code: "PT503", message: "busy" });
+}, 15_000);
+
+test("the sweeper books every due grant once, a batch of users at a time", async () => {
+  const users = await Promise.all(Array.from({ length: 25 }, () => createUser(db)));
+  await db.admin.query("select public.expire_old_token_grants(10000)");
+  for (const user of users) {
+    await grant(db, user, 3, { type: "trial", expires_in: "200 milliseconds" });
+    await grant(db, user, 4, { type: "trial", expires_in: "200 milliseconds" });
+    await grant(db, user, 5);
+  }
+  await sleep(250);
+
+  const booked: number[] = [];
+  do {
+    booked.push(await asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 10 })));
+  } while (booked.at(-1)! > 0);
+
+  expect(booked).toEqual([20, 20, 10, 0]);
+  await expectCleanBooks(db);
+});
+
+test.each(["Pacific/Kiritimati", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"])(
+  "a lifetime is the same number of seconds in %s",
+  async (zone) => {
+    const user = await createUser(db);
+    const client = await db.admin.connect();
+    await client.query(`set time zone '${zone}'`);
+    const { rows } = await client.query(
+      `select extract(epoch from (r ->> 'expires_at')::timestamptz - (r ->> 'granted_at')::timestamptz)::int as seconds
+         from public.grant_tokens($1, 5, 'annual', p_granted_at => '2026-10-25T00:30:00+02') r`, [user]);
+    client.release(true);
+
+    expect(rows[0].seconds).toBe(365 * 24 * 3600);
+  },
+);

@@ -1,0 +1,79 @@
+import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { migrationFiles, projectRoot } from "../../scripts/schema/project-files.ts";
+import { SealRefused, checkSeals, lockFile, sealMigrations } from "../../scripts/schema/seals.ts";
+
+test("every migration agrees with its seal", async () => {
+  const broken = await checkSeals();
+
+  expect(broken).toEqual([]);
+  expect((await migrationFiles()).length).toBeGreaterThan(0);
+});
+
+describe("on a copy of the migrations", () => {
+  let root: string;
+  let files: string[];
+  let last: string;
+
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), "seals-"));
+    await cp(join(projectRoot, "supabase/migrations"), join(root, "supabase/migrations"), { recursive: true });
+    files = await migrationFiles(root);
+    last = files.at(-1)!;
+    await sealMigrations([], root);
+  });
+
+  afterEach(() => rm(root, { recursive: true }));
+
+  test("one changed byte anywhere breaks a seal", async () => {
+    for (const file of files) {
+      const original = await readFile(join(root, file));
+      for (const at of [0, Math.floor(original.length / 2), original.length - 1]) {
+        const edited = Buffer.from(original);
+        edited[at]! ^= 1;
+        await writeFile(join(root, file), edited);
+        expect(await checkSeals(root)).toEqual([{ file, problem: "edited" }]);
+      }
+      await writeFile(join(root, file), original);
+    }
+    expect(await checkSeals(root)).toEqual([]);
+  });
+
+  test("a migration that is gone breaks its seal", async () => {
+    await rm(join(root, last));
+
+    expect(await checkSeals(root)).toEqual([{ file: last, problem: "missing" }]);
+  });
+
+  test("a migration that was not sealed is named", async () => {
+    const added = "supabase/migrations/29990101000000_new.sql";
+    await writeFile(join(root, added), "select 1;\n");
+
+    expect(await checkSeals(root)).toEqual([{ file: added, problem: "unsealed" }]);
+  });
+
+  test("sealing adds what is new and refuses what was sealed and changed", async () => {
+    const added = "supabase/migrations/29990101000000_new.sql";
+    await writeFile(join(root, added), "select 1;\n");
+    expect(await sealMigrations([], root)).toEqual({ sealed: [added], resealed: [], forgotten: [] });
+    const lock = await readFile(join(root, lockFile), "utf8");
+
+    await appendFile(join(root, added), "\n");
+
+    await expect(sealMigrations([], root)).rejects.toThrow(SealRefused);
+    expect(await readFile(join(root, lockFile), "utf8")).toBe(lock);
+  });
+
+  test("only a file named for it is sealed again, or forgotten", async () => {
+    const [first, second] = files as [string, string];
+    await appendFile(join(root, first), "\n");
+    await rm(join(root, second));
+
+    await expect(sealMigrations([first], root)).rejects.toThrow(second);
+    expect(await sealMigrations([first, second], root)).toEqual({ sealed: [], resealed: [first], forgotten: [second] });
+    expect(await checkSeals(root)).toEqual([]);
+    await expect(sealMigrations([first], root)).rejects.toThrow("Nothing to reseal");
+  });
+});

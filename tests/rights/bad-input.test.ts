@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asService, createUser, rpc } from "../support/roles.ts";
+import { grant } from "../support/books.ts";
+
+let db: Database;
+let user: string;
+beforeAll(async () => {
+  db = await createDatabase();
+  user = await createUser(db);
+  await grant(db, user, 1_000);
+});
+afterAll(() => db.drop());
+
+const LONG = "k".repeat(1_000_000);
+const cases: [function_: string, argument: string, value: unknown, answer: string][] = [
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", 0, "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", -50, "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", null, "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", 1_000_000_000_001, "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", 2 ** 53, "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "9223372036854775807", "PT400 invalid_amount"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "9223372036854775808", "22003"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "NaN", "22P02"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "Infinity", "22P02"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", 1.5, "22P02"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "1e3", "22P02"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", true, "22P02"],
+  ["deduct_tokens_with_fifo", "p_tokens_to_deduct", "'; drop table token_accounts; --", "22P02"],
+  ["deduct_tokens_with_fifo", "p_user_id", null, "PT400 invalid_user_id"],
+  ["deduct_tokens_with_fifo", "p_user_id", "not-a-uuid", "22P02"],
+  ["deduct_tokens_with_fifo", "p_action_type", null, "PT400 invalid_action_type"],
+  ["deduct_tokens_with_fifo", "p_action_type", "", "PT400 invalid_action_type"],
+  ["deduct_tokens_with_fifo", "p_action_type", "Chat", "PT400 invalid_action_type"],
+  ["deduct_tokens_with_fifo", "p_action_type", "subscription_grant", "PT400 invalid_action_type"],
+  ["deduct_tokens_with_fifo", "p_action_type", LONG, "PT400 invalid_action_type"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", "", "PT400 invalid_idempotency_key"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", "two words", "PT400 invalid_idempotency_key"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", "line\nbreak", "PT400 invalid_idempotency_key"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", "k".repeat(256), "PT400 invalid_idempotency_key"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", LONG, "PT400 invalid_idempotency_key"],
+  ["deduct_tokens_with_fifo", "p_idempotency_key", "nul\u0000", "22P05"],
+  ["deduct_tokens_with_fifo", "p_metadata", [], "PT400 invalid_metadata"],
+  ["deduct_tokens_with_fifo", "p_metadata", "text", "PT400 invalid_metadata"],
+  ["deduct_tokens_with_fifo", "p_metadata", { a: "x".repeat(9_000) }, "PT400 invalid_metadata"],
+  ["grant_tokens", "p_tokens", 0, "PT400 invalid_amount"],
+  ["grant_tokens", "p_tokens", -1, "PT400 invalid_amount"],
+  ["grant_tokens", "p_tokens", null, "PT400 invalid_amount"],
+  ["grant_tokens", "p_tokens", "NaN", "22P02"],
+  ["grant_tokens", "p_grant_type", "gift", "PT400 invalid_grant_type"],
+  ["grant_tokens", "p_grant_type", null, "PT400 invalid_grant_type"],
+  ["grant_tokens", "p_expires_at", "2020-01-01T00:00:00Z", "PT400 invalid_expiry"],
+  ["grant_tokens", "p_expires_at", "-infinity", "PT400 invalid_expiry"],
+  ["grant_tokens", "p_expires_at", "soon", "22007"],
+  ["grant_tokens", "p_expires_at", "2026-13-41", "22008"],
+  ["grant_tokens", "p_priority", -1, "PT400 invalid_priority"],
+  ["grant_tokens", "p_priority", 101, "PT400 invalid_priority"],
+  ["grant_tokens", "p_priority", null, "PT400 invalid_priority"],
+  ["grant_tokens", "p_priority", 2 ** 31, "22003"],
+  ["grant_tokens", "p_granted_at", "2999-01-01T00:00:00Z", "PT400 invalid_granted_at"],
+  ["grant_tokens", "p_granted_at", "infinity", "PT400 invalid_granted_at"],
+  ["grant_tokens", "p_granted_at", "-infinity", "PT400 invalid_granted_at"],
+  ["grant_tokens", "p_reason", "", "PT400 invalid_reason"],
+  ["grant_tokens", "p_reason", " \n", "PT400 invalid_reason"],
+  ["grant_tokens", "p_reason", "r".repeat(501), "PT400 invalid_reason"],
+  ["adjust_tokens", "p_delta", 0, "PT400 invalid_amount"],
+  ["adjust_tokens", "p_delta", null, "PT400 invalid_amount"],
+  ["adjust_tokens", "p_delta", -1_000_000_000_001, "PT400 invalid_amount"],
+  ["adjust_tokens", "p_delta", "-9223372036854775808", "PT400 invalid_amount"],
+  ["adjust_tokens", "p_metadata", 7, "PT400 invalid_metadata"],
+  ["get_token_history", "p_limit", 0, "PT400 invalid_page"],
+  ["get_token_history", "p_limit", 201, "PT400 invalid_page"],
+  ["get_token_history", "p_limit", null, "PT400 invalid_page"],
+  ["expire_old_token_grants", "p_max_accounts", 0, "PT400 invalid_page"],
+];
+const GOOD: Record<string, () => Record<string, unknown>> = {
+  deduct_tokens_with_fifo: () => ({ p_user_id: user, p_tokens_to_deduct: 1 }),
+  grant_tokens: () => ({ p_user_id: user, p_tokens: 1, p_grant_type: "purchase" }),
+  adjust_tokens: () => ({ p_user_id: user, p_delta: 1 }),
+  get_token_history: () => ({ p_user_id: user }),
+  expire_old_token_grants: () => ({}),
+};
+
+/** A digest of everything the books hold. */
+const digest = () =>
+  db.admin
+    .query(
+      `select md5(string_agg(x, '|' order by x)) as digest from (
+         select to_jsonb(a)::text x from public.token_accounts a
+         union all select to_jsonb(b)::text from public.token_balances b
+         union all select to_jsonb(t)::text from public.token_transactions t
+         union all select to_jsonb(u)::text from public.token_usage u) rows`,
+    )
+    .then((result) => result.rows[0].digest as string);
+
+const shown = (value: unknown) => {
+  const text = JSON.stringify(value);
+  return text.length > 32 ? `${text.slice(0, 24)}… (${text.length} characters)` : text;
+};
+
+test.each(cases.map(([name, argument, value, answer]) => ({ name, argument, value, answer, shown: shown(value) })))(
+  "$name refuses $argument = $shown with $answer and changes nothing",
+  async ({ name, argument, value, answer }) => {
+    const before = await digest();
+
+    const error = await asService(db, (client) => rpc(client, name, { ...GOOD[name]!(), [argument]: value })).then(
+      () => ({ code: "accepted", message: "" }),
+      (refusal: { code: string; message: string; detail?: string; hint?: string }) => refusal,
+    );
+
+    const [code, slug] = answer.split(" ");
+    expect(error.code).toBe(code);
+    if (slug) {
+      expect(error.message).toBe(slug);
+      expect(JSON.parse((error as { detail: string }).detail)).toMatchObject({ field: argument, rule: expect.any(String) });
+      expect((error as { detail: string }).detail.length).toBeLessThan(200); // never the input back
+    }
+    expect(await digest()).toBe(before);
+  },
+);
+
+test("the functions accept the same calls without the bad argument", async () => {
+  for (const [name, args] of Object.entries(GOOD)) {
+    await expect(asService(db, (client) => rpc(client, name, args())), name).resolves.toBeDefined();
+  }
+});
+
+test("a user's total never passes 2^53 - 1, so that JSON stays exact", async () => {
+  const rich = await createUser(db);
+  await db.admin.query(
+    `insert into public.token_accounts (user_id, tokens_used) values ($1, 9007199254740991 - 1000000000000)`, [rich]);
+
+  await grant(db, rich, 999_999_999_999);
+  await grant(db, rich, 1);
+  await expect(grant(db, rich, 1)).rejects.toMatchObject({
+    code: "PT409",
+    message: "balance_limit_exceeded",
+    detail: '{"limit": 9007199254740991}',
+  });
+
+  const balance = await asService(db, (client) => rpc(client, "get_user_token_balance", { p_user_id: rich }));
+  expect(balance.total_active).toBe(1_000_000_000_000);
+});
