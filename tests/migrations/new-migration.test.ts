@@ -2,8 +2,10 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { StampRefused, stampMigration } from "../../scripts/schema/migration-stamp.ts";
-import { migrationFiles, projectRoot } from "../../scripts/schema/project-files.ts";
+import { stampMigration } from "../../scripts/schema/migration-stamp.ts";
+import { Failure } from "../../scripts/local/failure.ts";
+import { projectRoot } from "../../scripts/local/settings.ts";
+import { migrationFiles } from "../../scripts/schema/project-files.ts";
 
 const later = new Date("2999-12-31T23:59:58.987Z");
 const table = "supabase/schemas/20_tables/admins.sql";
@@ -41,7 +43,7 @@ test("a name that is no snake_case, no file, and a file from elsewhere are refus
     ["revise_admins", ["supabase/seed.sql"]],
     ["revise_admins", ["supabase/schemas/../seed.sql"]],
   ] as const) {
-    await expect(stampMigration(slug, files, later, root)).rejects.toThrow(StampRefused);
+    await expect(stampMigration(slug, files, later, root)).rejects.toThrow(Failure);
   }
   expect(await migrationFiles(root)).toEqual(before);
 });
@@ -50,5 +52,7 @@ test("a moment that is not after the newest migration is refused", async () => {
   const newest = "supabase/migrations/29991231235958_newest.sql";
   await writeFile(join(root, newest), "select 1;\n");
 
-  await expect(stampMigration("revise_admins", [table], later, root)).rejects.toThrow(basename(newest));
+  await expect(stampMigration("revise_admins", [table], later, root)).rejects.toThrow(
+    basename(newest),
+  );
 });

@@ -2,8 +2,10 @@ import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { migrationFiles, projectRoot } from "../../scripts/schema/project-files.ts";
-import { SealRefused, checkSeals, lockFile, sealMigrations } from "../../scripts/schema/seals.ts";
+import { Failure } from "../../scripts/local/failure.ts";
+import { projectRoot } from "../../scripts/local/settings.ts";
+import { migrationFiles } from "../../scripts/schema/project-files.ts";
+import { checkSeals, lockFile, sealMigrations } from "../../scripts/schema/seals.ts";
 
 test("every migration agrees with its seal", async () => {
   const broken = await checkSeals();
@@ -19,7 +21,9 @@ describe("on a copy of the migrations", () => {
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "seals-"));
-    await cp(join(projectRoot, "supabase/migrations"), join(root, "supabase/migrations"), { recursive: true });
+    await cp(join(projectRoot, "supabase/migrations"), join(root, "supabase/migrations"), {
+      recursive: true,
+    });
     files = await migrationFiles(root);
     last = files.at(-1)!;
     await sealMigrations([], root);
@@ -57,12 +61,16 @@ describe("on a copy of the migrations", () => {
   test("sealing adds what is new and refuses what was sealed and changed", async () => {
     const added = "supabase/migrations/29990101000000_new.sql";
     await writeFile(join(root, added), "select 1;\n");
-    expect(await sealMigrations([], root)).toEqual({ sealed: [added], resealed: [], forgotten: [] });
+    expect(await sealMigrations([], root)).toEqual({
+      sealed: [added],
+      resealed: [],
+      forgotten: [],
+    });
     const lock = await readFile(join(root, lockFile), "utf8");
 
     await appendFile(join(root, added), "\n");
 
-    await expect(sealMigrations([], root)).rejects.toThrow(SealRefused);
+    await expect(sealMigrations([], root)).rejects.toThrow(Failure);
     expect(await readFile(join(root, lockFile), "utf8")).toBe(lock);
   });
 
@@ -72,7 +80,11 @@ describe("on a copy of the migrations", () => {
     await rm(join(root, second));
 
     await expect(sealMigrations([first], root)).rejects.toThrow(second);
-    expect(await sealMigrations([first, second], root)).toEqual({ sealed: [], resealed: [first], forgotten: [second] });
+    expect(await sealMigrations([first, second], root)).toEqual({
+      sealed: [],
+      resealed: [first],
+      forgotten: [second],
+    });
     expect(await checkSeals(root)).toEqual([]);
     await expect(sealMigrations([first], root)).rejects.toThrow("Nothing to reseal");
   });

@@ -1,3 +1,4 @@
+import type { ClientBase } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asAnon, asService, asUser, createUser, rpc } from "../support/roles.ts";
@@ -47,9 +48,10 @@ test.each(ABOUT_BOB)("%s tells a user the same of a stranger and of nobody", asy
 });
 
 test.each(ABOUT_BOB)("a token without a subject may not call %s", async (name, args) => {
-  for (const claims of [{ role: "authenticated" }, { role: "authenticated", sub: "" }]) {
-    await expect(asUser(db, claims, (client) => rpc(client, name, args()))).rejects.toMatchObject(REFUSED);
-  }
+  const call = (client: ClientBase) => rpc(client, name, args());
+  await expect(asUser(db, { role: "authenticated" }, call)).rejects.toMatchObject(REFUSED);
+  // a subject that is no uuid does not even get as far: auth.uid() cannot read it
+  await expect(asUser(db, { role: "authenticated", sub: "" }, call)).rejects.toMatchObject({ code: "22P02" });
 });
 
 test.each(ABOUT_BOB)("NULL instead of a user is refused by %s, for a user and for the server", async (name, args) => {
@@ -67,9 +69,9 @@ test.each([
 });
 
 test.each(ABOUT_BOB)("an admin and the server may call %s for anyone", async (name, args) => {
-  for (const as of [asService(db, (client) => rpc(client, name, args())), asAdmin(db, admin, (client) => rpc(client, name, args()))]) {
-    await expect(as).resolves.toBeTypeOf("object");
-  }
+  const call = (client: ClientBase) => rpc(client, name, args());
+  expect(await asService(db, call)).toBeTypeOf("object");
+  expect(await asAdmin(db, admin, call)).toBeTypeOf("object");
 });
 
 test("an admin whose right was taken away is refused at once, his token notwithstanding", async () => {
@@ -127,13 +129,14 @@ test("no client role and not even the server writes a table", async () => {
       `delete from public.${table} where user_id = '${alice}'`,
       `truncate public.${table}`,
     ]) {
-      for (const attempt of [
-        asAnon(db, (client) => client.query(statement)),
-        asUser(db, alice, (client) => client.query(statement)),
-        asAdmin(db, admin, (client) => client.query(statement)),
-        asService(db, (client) => client.query(statement)),
-      ]) {
-        await expect(attempt, statement).rejects.toMatchObject(REFUSED);
+      const attempts = [
+        () => asAnon(db, (client) => client.query(statement)),
+        () => asUser(db, alice, (client) => client.query(statement)),
+        () => asAdmin(db, admin, (client) => client.query(statement)),
+        () => asService(db, (client) => client.query(statement)),
+      ];
+      for (const attempt of attempts) {
+        await expect(attempt(), statement).rejects.toMatchObject(REFUSED);
         refused++;
       }
     }

@@ -1,0 +1,228 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
+import {
+  type Catalog,
+  catalogOf,
+  compareCatalogs,
+  describeDifference,
+  readCatalog,
+} from "../../scripts/schema/catalog.ts";
+import { withConnection } from "../../scripts/schema/connection.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+
+/** What makes an older hosted project's defaults those of a new one: nothing is open by itself. */
+const closedDefaults = ["tables", "functions", "sequences"]
+  .map(
+    (kind) => `alter default privileges for role postgres in schema public
+    revoke all on ${kind} from anon, authenticated, service_role`,
+  )
+  .join(";");
+
+let db: Database;
+let fromMigrations: Catalog;
+
+beforeAll(async () => {
+  db = await createDatabase();
+  fromMigrations = await readCatalog(db.url());
+});
+afterAll(() => db.drop());
+
+/** The catalog after a change, which is then undone. */
+const catalogAfter = (sql: string) =>
+  withConnection(db.url(), async (client) => {
+    await client.query(`begin; ${sql}`);
+    const catalog = await catalogOf(client);
+    await client.query("rollback");
+    return catalog;
+  });
+
+test("the schema files describe what the migrations build, in every fact", async () => {
+  const built = await createDatabase({ template: "platform" });
+  await buildFromSchemas(built.url());
+  const fromSchemas = await readCatalog(built.url());
+  await built.drop();
+
+  const differences = compareCatalogs(fromMigrations, fromSchemas);
+
+  console.log(
+    `migrations and schemas: facts=${fromMigrations.size} differences=${differences.length}`,
+  );
+  expect(
+    differences.map((difference) => describeDifference(difference, "migrations", "schemas")),
+  ).toEqual([]);
+});
+
+test("rights and all else are the same whatever default privileges a project has", async () => {
+  const closed = await createDatabase({ template: "platform" });
+  await closed.admin.query(closedDefaults);
+  await migrationUp({ url: closed.url(), includeAll: true });
+  const inClosedProject = await readCatalog(closed.url());
+  await closed.drop();
+
+  const differences = compareCatalogs(fromMigrations, inClosedProject);
+  const defaults = differences.filter(({ fact }) => fact.startsWith("default acl "));
+  const others = differences.filter((difference) => !defaults.includes(difference));
+
+  console.log(
+    `open and closed project: facts=${inClosedProject.size} differences=${others.length} beside ${defaults.length} of the defaults`,
+  );
+  expect(others.map((difference) => describeDifference(difference, "open", "closed"))).toEqual([]);
+  expect(defaults.length, "the two projects do differ in their defaults").toBeGreaterThan(0);
+});
+
+describe("a difference is found", () => {
+  /** A change, and the facts that must be named for it: those and no others. */
+  const changes: Record<string, { sql: string; facts: string[] }> = {
+    "a grant on a table taken away": {
+      sql: "revoke select on table public.token_accounts from authenticated",
+      facts: ["table public.token_accounts · privileges of authenticated"],
+    },
+    "a grant on one column": {
+      sql: "grant update (metadata) on table public.token_balances to service_role",
+      facts: ["table column public.token_balances.metadata · privileges of service_role"],
+    },
+    "execute on a function given to public": {
+      sql: "grant execute on function public.expire_old_token_grants(integer) to public",
+      facts: ["function public.expire_old_token_grants(integer) · privileges of public"],
+    },
+    "usage of a schema": {
+      sql: "grant usage on schema private to anon",
+      facts: ["schema private · privileges of anon"],
+    },
+    "a sequence opened": {
+      sql: "grant usage on sequence private.migration_reports_id_seq to authenticated",
+      facts: ["sequence private.migration_reports_id_seq · privileges of authenticated"],
+    },
+    "a default privilege dropped": {
+      sql: "alter default privileges for role postgres in schema public revoke all on functions from anon",
+      facts: ["default acl for role postgres in schema public on functions · privileges of anon"],
+    },
+    "a default privilege for all schemas": {
+      sql: "alter default privileges for role postgres revoke execute on functions from public",
+      facts: ["default acl for role postgres on functions · privileges of postgres"],
+    },
+    "a column's type": {
+      sql: "alter table public.user_storage alter column quota_gb type bigint",
+      facts: ["table column public.user_storage.quota_gb · definition"],
+    },
+    "a column's default": {
+      sql: "alter table public.token_accounts alter column tokens_used drop default",
+      facts: ["table column public.token_accounts.tokens_used · definition"],
+    },
+    "a column that may be null": {
+      sql: "alter table public.token_balances alter column granted_at drop not null",
+      facts: ["table column public.token_balances.granted_at · definition"],
+    },
+    "a column added": {
+      sql: "alter table private.admins add column note text",
+      facts: ["table column private.admins.note · definition"],
+    },
+    "an identity that can be overridden": {
+      sql: "alter table private.migration_reports alter column id set generated by default",
+      facts: ["table column private.migration_reports.id · definition"],
+    },
+    "a check dropped": {
+      sql: "alter table public.user_storage drop constraint user_storage_quota_is_positive",
+      facts: [
+        "table constraint user_storage_quota_is_positive on public.user_storage · definition",
+      ],
+    },
+    "an index dropped": {
+      sql: "drop index public.token_balances_expiry_idx",
+      facts: ["index public.token_balances_expiry_idx · definition"],
+    },
+    "a trigger disabled": {
+      sql: "alter table public.token_transactions disable trigger token_transactions_keep_append_only",
+      facts: [
+        "trigger token_transactions_keep_append_only on public.token_transactions · definition",
+      ],
+    },
+    "a policy widened": {
+      sql: `alter policy "Users read their own grants" on public.token_balances using (true)`,
+      facts: [`policy "Users read their own grants" on public.token_balances · definition`],
+    },
+    "row level security switched off": {
+      sql: "alter table public.token_usage disable row level security",
+      facts: ["table public.token_usage · row level security"],
+    },
+    "security_invoker dropped": {
+      sql: "alter view public.user_token_counters reset (security_invoker)",
+      facts: ["view public.user_token_counters · options"],
+    },
+    "a view's text": {
+      sql: "create or replace view public.user_token_counters with (security_invoker = true) as select a.user_id, 0::bigint as vibe_assistant_tokens_remaining, a.tokens_used as vibe_assistant_tokens_used, a.total_cost / 100 as vibe_assistant_total_cost from public.token_accounts a",
+      facts: ["view public.user_token_counters · definition"],
+    },
+    "a fillfactor": {
+      sql: "alter table public.token_balances reset (fillfactor)",
+      facts: ["table public.token_balances · options"],
+    },
+    "a function's attribute": {
+      sql: "alter function private.is_admin() volatile",
+      facts: ["function private.is_admin() · definition"],
+    },
+    "a function that lost its search_path": {
+      sql: "alter function private.is_admin() reset search_path",
+      facts: ["function private.is_admin() · definition"],
+    },
+    "a function's owner": {
+      sql: "grant create on schema private to service_role; alter function private.is_admin() owner to service_role; revoke create on schema private from service_role",
+      facts: [
+        "function private.is_admin() · owner",
+        "function private.is_admin() · privileges of postgres",
+        "function private.is_admin() · privileges of service_role",
+      ],
+    },
+    "a comment on a table": {
+      sql: "comment on table public.token_usage is 'Something else.'",
+      facts: ["table public.token_usage · comment"],
+    },
+    "a comment on a column": {
+      sql: "comment on column public.token_usage.metadata is null",
+      facts: ["table column public.token_usage.metadata · comment"],
+    },
+    "a comment on a constraint": {
+      sql: "comment on constraint user_storage_quota_is_positive on public.user_storage is 'New.'",
+      facts: ["table constraint user_storage_quota_is_positive on public.user_storage · comment"],
+    },
+    "a table that is broadcast no more": {
+      sql: "alter publication supabase_realtime drop table public.token_accounts",
+      facts: [
+        "publication relation public.token_accounts in publication supabase_realtime · definition",
+      ],
+    },
+    "a domain added": {
+      sql: "create domain private.positive as bigint check (value > 0)",
+      facts: [
+        "domain constraint positive_check on private.positive · definition",
+        "type private.positive · definition",
+        "type private.positive · owner",
+        "type private.positive · privileges of postgres",
+        "type private.positive · privileges of public",
+      ],
+    },
+    "a kind of object that has no definition of its own here": {
+      sql: 'create collation private.plain from "C"',
+      facts: ["collation private.plain · exists"],
+    },
+  };
+
+  test.each(Object.entries(changes))("%s", async (_change, { sql, facts }) => {
+    const changed = await catalogAfter(sql);
+
+    expect(compareCatalogs(fromMigrations, changed).map(({ fact }) => fact)).toEqual(facts);
+  });
+
+  test("but not in the order in which tables and columns were made", async () => {
+    const first = await catalogAfter(
+      "create table private.a (x integer, y text); create table private.b (x integer, y text)",
+    );
+    const second = await catalogAfter(
+      "create table private.b (y text, x integer); create table private.a (y text, x integer)",
+    );
+
+    expect(compareCatalogs(first, second)).toEqual([]);
+    expect(compareCatalogs(fromMigrations, first)).not.toEqual([]);
+  });
+});

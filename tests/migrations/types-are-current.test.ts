@@ -1,0 +1,25 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { generateTypes, typesFile } from "../../scripts/schema/database-types.ts";
+import { readGenerated } from "../../scripts/schema/generated-file.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+});
+afterAll(() => db.drop());
+
+test("the edge functions' types are those of the database", async () => {
+  const current = await generateTypes(db.url());
+
+  expect(await readGenerated(typesFile), "run npm run types").toBe(current);
+});
+
+test("a changed parameter makes them differ", async () => {
+  await db.admin.query("drop function public.get_user_storage_quota(uuid)");
+
+  const changed = await generateTypes(db.url());
+
+  expect(changed).not.toContain("get_user_storage_quota");
+  expect(changed).not.toBe(await readGenerated(typesFile));
+});

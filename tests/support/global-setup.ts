@@ -1,0 +1,85 @@
+/*
+ * One Postgres server for the whole run, with three databases to copy from:
+ * template_platform (what a hosted project has before its first migration),
+ * template_platform_closed (the same without default privileges, as newer projects are) and
+ * template_tokenbook (the first with every migration, applied by the real Supabase CLI).
+ */
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import type { TestProject } from "vitest/node";
+import { choosePlace } from "../../scripts/local/place.ts";
+import { prepareDatabase } from "../../scripts/local/database.ts";
+import { removeData, startPostgres, superuser } from "../../scripts/local/postgres.ts";
+import type { PostgresServer } from "../../scripts/local/postgres.ts";
+import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Port of the test server on 127.0.0.1. */
+    postgresPort: number;
+  }
+}
+
+const prefix = "tokenbook-test-";
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  await removeAbandoned();
+  const directory = mkdtempSync(join(tmpdir(), prefix));
+  // Run by root, Postgres is another user and must get to its data.
+  chmodSync(directory, 0o755);
+  const server = await startPostgres({
+    dataDir: join(directory, "data"),
+    port: 0,
+    native: choosePlace().native,
+    durable: false,
+    settings: { max_connections: 400 },
+  });
+  try {
+    await createTemplate(server, "template_platform");
+    await prepareDatabase(server, { database: "template_platform" });
+    await createTemplate(server, "template_platform_closed");
+    await prepareDatabase(server, {
+      database: "template_platform_closed",
+      defaultPrivileges: "none",
+    });
+    await createTemplate(server, "template_tokenbook", "template_platform");
+    await migrationUp({ url: server.url("template_tokenbook") });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  project.provide("postgresPort", server.port);
+  return stop;
+
+  async function stop() {
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function createTemplate(server: PostgresServer, name: string, from = "template0") {
+  const client = new pg.Client({ connectionString: server.url("postgres", superuser) });
+  await client.connect();
+  try {
+    await client.query(`create database ${name} template ${from}`);
+    // A copy of a database does not copy who owns it.
+    if (from !== "template0") await client.query(`alter database ${name} owner to postgres`);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Clears away what a run that was killed has left. */
+async function removeAbandoned() {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
+    const directory = join(tmpdir(), name);
+    try {
+      await removeData(join(directory, "data"));
+      rmSync(directory, { recursive: true, force: true });
+    } catch {
+      // In use by another run, or another user's: not ours to clear.
+    }
+  }
+}
