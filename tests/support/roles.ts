@@ -118,11 +118,7 @@ interface Parameter {
   type: string;
 }
 
-async function parametersOf(
-  client: pg.ClientBase,
-  name: string,
-  wanted: string[],
-): Promise<Parameter[]> {
+async function parametersOf(client: pg.ClientBase, name: string, wanted: string[]): Promise<Parameter[]> {
   const { rows } = await client.query<{ parameters: Parameter[] }>(
     `select coalesce(json_agg(json_build_object('name', a.name, 'type', format_type(a.type, null))
                               order by a.position) filter (where a.name = any ($2)), '[]') as parameters

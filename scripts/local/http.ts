@@ -1,0 +1,78 @@
+/** An answer that ends a request early. */
+export class Refusal extends Error {
+  override name = "Refusal";
+  readonly response: Response;
+
+  constructor(response: Response) {
+    super(`HTTP ${response.status}`);
+    this.response = response;
+  }
+}
+
+/** A JSON answer. A string is sent as it is: Postgres has encoded it already. */
+export function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
+  return new Response(typeof body === "string" ? body : JSON.stringify(body), {
+    status,
+    headers: { "content-type": "application/json; charset=utf-8", ...headers },
+  });
+}
+
+/** The largest body that the API reads, in bytes. The hosted gateway has such a limit too. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+/**
+ * The deepest nesting of a JSON body. Postgres recurses while it parses and gives up with 54001, a
+ * server error whose hint talks about its stack; nobody's arguments are nested like that by accident.
+ */
+export const MAX_JSON_DEPTH = 1000;
+
+/**
+ * Reads a request's body as text.
+ *
+ * @throws Refusal 413 when it is larger than {@link MAX_BODY_BYTES}, whatever its Content-Length says.
+ */
+export async function readBody(request: Request): Promise<string> {
+  const announced = request.headers.get("content-length");
+  if (announced !== null) {
+    if (Number(announced) > MAX_BODY_BYTES) throw tooLarge();
+    return await request.text();
+  }
+  if (request.body === null) return "";
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > MAX_BODY_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** Whether a JSON text opens more brackets inside one another than {@link MAX_JSON_DEPTH}. Linear; allocates nothing. */
+export function isTooDeep(text: string): boolean {
+  if (text.length <= 2 * MAX_JSON_DEPTH) return false;
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i++) {
+    const character = text.charCodeAt(i);
+    if (inString) {
+      if (character === BACKSLASH) i++;
+      else if (character === QUOTE) inString = false;
+    } else if (character === QUOTE) inString = true;
+    else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
+      if (++depth > MAX_JSON_DEPTH) return true;
+    } else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) depth--;
+  }
+  return false;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+function tooLarge(): Refusal {
+  return new Refusal(json({ message: "Request size limit exceeded" }, 413));
+}

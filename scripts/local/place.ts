@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { lstatSync, mkdirSync, realpathSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "./failure.ts";
+import { canEnter, canRun, copyNative, nativePostgres, postgresUser } from "./postgres-native.ts";
+import type { NativePostgres } from "./postgres-native.ts";
+import { projectRoot } from "./settings.ts";
+
+/** Where a project's local platform keeps what it keeps. */
+export interface Place {
+  /** `.tokenbook` in the project: keys and logs. */
+  stateDir: string;
+  logsDir: string;
+  /** Postgres' data folder. */
+  dataDir: string;
+  /** Postgres' programs. */
+  native: NativePostgres;
+}
+
+/**
+ * Chooses the place: `.tokenbook` in the project, wherever the user who runs Postgres can reach it.
+ *
+ * Run by root, Postgres is another user (see {@link postgresUser}), and that one can't get below a
+ * closed folder such as /root. Then data and a copy of Postgres live in /var/tmp/tokenbook-<hash of
+ * the project's path>, which survives a restart of the machine as data should.
+ */
+export function choosePlace(root: string = projectRoot): Place {
+  const stateDir = join(root, ".tokenbook");
+  const logsDir = join(stateDir, "logs");
+  try {
+    mkdirSync(logsDir, { recursive: true });
+  } catch (error) {
+    throw new Failure(`${stateDir} can't be written: ${(error as Error).message}`);
+  }
+  const dataDir = join(stateDir, "data");
+  const native = nativePostgres();
+  const user = postgresUser(dataDir);
+  if (user === undefined || (canRun(native, user) && canEnter(stateDir, user))) {
+    return { stateDir, logsDir, dataDir, native };
+  }
+  const elsewhere = placeOutside(root);
+  return {
+    stateDir,
+    logsDir,
+    dataDir: join(elsewhere, "data"),
+    native: copyNative(native, elsewhere),
+  };
+}
+
+function placeOutside(root: string): string {
+  const hash = createHash("sha256").update(realpathSync(root)).digest("hex").slice(0, 12);
+  const directory = join("/var/tmp", `tokenbook-${hash}`);
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  // Anyone can write in /var/tmp: root must not run programs out of a folder that another made.
+  const { uid, mode } = lstatSync(directory);
+  if (uid !== process.getuid?.() || (mode & 0o170022) !== 0o040000) {
+    throw new Failure(`${directory} belongs to somebody else: remove it and start again.`);
+  }
+  return directory;
+}

@@ -1,0 +1,63 @@
+import { readFile } from "node:fs/promises";
+import type { Client } from "pg";
+import { withConnection } from "./connection.ts";
+
+/** The schemas that are Tokenbook's: the API's and the internals. */
+const ownSchemas = ["public", "private"] as const;
+
+/**
+ * What a database holds, one entry a fact: `table column public.user_storage.quota_gb · definition`
+ * → `integer not null`. The order in which objects and columns were made plays no part.
+ */
+export type Catalog = ReadonlyMap<string, string>;
+
+/** One fact in which two catalogs differ; `undefined` where a catalog does not have it at all. */
+export interface Difference {
+  readonly fact: string;
+  readonly first: string | undefined;
+  readonly second: string | undefined;
+}
+
+/**
+ * Reads the catalog of the schemas `public` and `private`, default privileges and publication
+ * memberships included.
+ *
+ * @param databaseUrl - any role that may connect: Postgres' catalogs are readable by all.
+ */
+export async function readCatalog(databaseUrl: string): Promise<Catalog> {
+  return withConnection(databaseUrl, catalogOf);
+}
+
+/** The catalog as a connection of {@link withConnection} sees it, inside a transaction too. */
+export async function catalogOf(client: Client): Promise<Catalog> {
+  const query = await readFile(new URL("catalog.sql", import.meta.url), "utf8");
+  const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [
+    ownSchemas,
+  ]);
+  return new Map(rows.map((row) => [`${row.object} · ${row.fact}`, row.value]));
+}
+
+/** Every fact that only one of two catalogs has, or that they have differently, sorted by fact. */
+export function compareCatalogs(first: Catalog, second: Catalog): Difference[] {
+  return [...new Set([...first.keys(), ...second.keys()])]
+    .toSorted()
+    .map((fact) => ({ fact, first: first.get(fact), second: second.get(fact) }))
+    .filter((difference) => difference.first !== difference.second);
+}
+
+/** A difference in words for a person, over two or three lines. */
+export function describeDifference(
+  difference: Difference,
+  firstName: string,
+  secondName: string,
+): string {
+  return [
+    difference.fact,
+    describeSide(firstName, difference.first),
+    describeSide(secondName, difference.second),
+  ].join("\n");
+}
+
+function describeSide(name: string, value: string | undefined): string {
+  return `  ${name}: ${value === undefined ? "(none)" : value.replaceAll("\n", "\n    ")}`;
+}

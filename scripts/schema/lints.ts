@@ -1,0 +1,169 @@
+import type { Client } from "pg";
+import { withConnection } from "./connection.ts";
+
+/** A rule about what may stand in the schemas `public` and `private`. */
+export interface Lint {
+  /** What goes wrong where the rule is broken. */
+  readonly why: string;
+  /** Selects one text column: the objects that break the rule. */
+  readonly query: string;
+}
+
+const ownFunctions = `
+  select p.*, p.oid::regprocedure::text as name, n.nspname
+    from pg_proc p
+    join pg_namespace n on n.oid = p.pronamespace
+   where n.nspname in ('public', 'private')
+     and p.prokind in ('f', 'p')`;
+
+const ownRelations = `
+  select c.*, c.oid::regclass::text as name, n.nspname
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname in ('public', 'private')`;
+
+/** Everything with logic in it, as text: function definitions and the expressions of policies. */
+const ownLogic = `
+  select f.name, pg_get_functiondef(f.oid) as text from (${ownFunctions}) f
+  union all
+  select format('%s: policy %I', p.polrelid::regclass, p.polname),
+         concat_ws(' ', pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+    from pg_policy p
+    join (${ownRelations}) r on r.oid = p.polrelid`;
+
+/**
+ * What the advisors of the Supabase CLI do not look at, or not as strictly. The hosted ones report
+ * 0028 and 0029 too, which the CLI does not bundle: the first lint here.
+ */
+export const lints = {
+  security_definer_in_the_api: {
+    why: "It runs with its owner's rights for whoever finds it: keep it in private, behind a thin public wrapper.",
+    query: `
+      select f.name from (${ownFunctions}) f
+       where f.prosecdef and f.nspname = 'public'
+         and (has_function_privilege('anon', f.oid, 'execute') or has_function_privilege('authenticated', f.oid, 'execute'))`,
+  },
+  function_without_empty_search_path: {
+    why: "A caller's search_path would decide which table or operator a name means.",
+    query: `
+      select f.name from (${ownFunctions}) f
+       where not coalesce('search_path=""' = any (f.proconfig), false)`,
+  },
+  function_executable_by_public: {
+    why: "Postgres grants EXECUTE to PUBLIC on every new function; anon is part of PUBLIC.",
+    query: `
+      select f.name from (${ownFunctions}) f
+       cross join lateral aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
+       where a.grantee = 0`,
+  },
+  anonymous_rights: {
+    why: "Nothing here is for callers who have not signed in.",
+    query: `
+      select f.name from (${ownFunctions}) f where has_function_privilege('anon', f.oid, 'execute')
+      union
+      select r.name from (${ownRelations}) r
+       where (r.relkind in ('r', 'p', 'v', 'm', 'f')
+              and (has_table_privilege('anon', r.oid, 'select, insert, update, delete, truncate, references, trigger')
+                   or has_any_column_privilege('anon', r.oid, 'select, insert, update, references')))
+          or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,
+  },
+  writable_table: {
+    why: "Only the functions keep the books right; whoever can write a table can bypass them, service_role included.",
+    query: `
+      select format('%s: %s', r.name, role) from (${ownRelations}) r
+       cross join unnest(array['anon', 'authenticated', 'service_role']) role
+       where r.oid is distinct from to_regclass('public.user_profiles') -- the app's own
+         and ((r.relkind in ('r', 'p', 'v', 'm', 'f')
+               and (has_table_privilege(role, r.oid, 'insert, update, delete, truncate, references, trigger, maintain')
+                    or has_any_column_privilege(role, r.oid, 'insert, update, references')))
+           or (case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'usage, update') end))`,
+  },
+  swallowed_errors: {
+    why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",
+    query: `select l.name from (${ownLogic}) l where l.text ~* '\\mwhen\\s+others\\M'`,
+  },
+  into_strict: {
+    why: "It raises an error that is in no registry; ask whether a row was found, and refuse by slug.",
+    query: `select l.name from (${ownLogic}) l where l.text ~* '\\minto\\s+strict\\M'`,
+  },
+  caller_compared_with_not_equal: {
+    why: "auth.uid() is null for the server and for anon, and null <> anything is not true: the check lets them pass. Use is distinct from.",
+    query: `
+      select l.name from (${ownLogic}) l
+       where l.text ~* '\\mauth\\.uid\\(\\)(\\s+as\\s+\\w+)?[\\s)]*(<>|!=)'
+          or l.text ~* '(<>|!=)[\\s(]*(select\\s+)?auth\\.uid\\(\\)'`,
+  },
+  view_without_security_invoker: {
+    why: "It reads with its owner's rights, past row level security.",
+    query: `
+      select r.name from (${ownRelations}) r
+       where r.relkind = 'v'
+         and not exists (
+           select from pg_options_to_table(r.reloptions) o
+            where o.option_name = 'security_invoker' and o.option_value::boolean)`,
+  },
+  materialized_view: {
+    why: "Row level security does not reach it.",
+    query: `select r.name from (${ownRelations}) r where r.relkind = 'm'`,
+  },
+  table_without_row_level_security: {
+    why: "One grant too many, and every user reads every row.",
+    query: `select r.name from (${ownRelations}) r where r.relkind in ('r', 'p') and not r.relrowsecurity`,
+  },
+  policy_wider_than_one_role_and_verb: {
+    why: "FOR ALL and TO PUBLIC let in what nobody thought of when it was written.",
+    query: `
+      select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
+        join (${ownRelations}) r on r.oid = p.polrelid
+       where p.polcmd = '*' or 0 = any (p.polroles)`,
+  },
+  cascade_into_the_books: {
+    why: "Money outlives the user: a row deleted elsewhere must not take records with it, or change them.",
+    query: `
+      select format('%s: %I', c.conrelid::regclass, c.conname) from pg_constraint c
+        join (${ownRelations}) r on r.oid = c.conrelid
+       where c.contype = 'f'
+         and (c.confdeltype in ('c', 'n', 'd') or c.confupdtype in ('c', 'n', 'd'))
+         and r.oid is distinct from to_regclass('public.user_profiles')`,
+  },
+  overloaded_function: {
+    why: "The API cannot tell overloads apart (PGRST203), and an old signature stays callable beside the new one.",
+    query: `
+      select f.name from (
+        select f.name, count(*) over (partition by f.proname) as overloads
+          from (${ownFunctions}) f where f.nspname = 'public') f
+       where f.overloads > 1`,
+  },
+  missing_comment: {
+    why: "The comment is the documentation: docs/reference.md is made from it.",
+    query: `
+      select f.name from (${ownFunctions}) f where obj_description(f.oid, 'pg_proc') is null
+      union all
+      select r.name from (${ownRelations}) r
+       where r.relkind in ('r', 'p', 'v', 'm', 'f') and obj_description(r.oid, 'pg_class') is null
+      union all
+      select format('%s.%I', r.name, a.attname) from (${ownRelations}) r
+        join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+       where r.relkind in ('r', 'p', 'v', 'm', 'f') and col_description(r.oid, a.attnum) is null`,
+  },
+} satisfies Record<string, Lint>;
+
+export type LintName = keyof typeof lints;
+
+/** For each lint, the objects that break its rule. */
+export type Findings = Record<LintName, string[]>;
+
+/** The objects of a database that break each rule, qualified and sorted; empty arrays where all is well. */
+export async function runLints(databaseUrl: string): Promise<Findings> {
+  return withConnection(databaseUrl, lintsOf);
+}
+
+/** The same as a connection of {@link withConnection} sees it, inside a transaction too. */
+export async function lintsOf(client: Client): Promise<Findings> {
+  const findings: [string, string[]][] = [];
+  for (const [name, { query }] of Object.entries(lints)) {
+    const { rows } = await client.query<[string]>({ text: query, rowMode: "array" });
+    findings.push([name, rows.map(([object]) => object).toSorted()]);
+  }
+  return Object.fromEntries(findings) as Findings;
+}

@@ -1,0 +1,27 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { projectRoot } from "../local/settings.ts";
+
+/** Where migrations stand, relative to the project. */
+export const migrationsFolder = "supabase/migrations";
+
+/**
+ * The files of the readable truth in the order in which they build a database: by path. Relative
+ * to the project, with forward slashes.
+ */
+export async function schemaFiles(root = projectRoot): Promise<string[]> {
+  return sqlFiles(root, "supabase/schemas");
+}
+
+/** The migrations in the order in which they apply. Relative to the project, with forward slashes. */
+export async function migrationFiles(root = projectRoot): Promise<string[]> {
+  return sqlFiles(root, migrationsFolder);
+}
+
+async function sqlFiles(root: string, folder: string): Promise<string[]> {
+  const names = await readdir(join(root, folder), { recursive: true });
+  return names
+    .filter((name) => name.endsWith(".sql"))
+    .map((name) => `${folder}/${name.replaceAll("\\", "/")}`)
+    .toSorted(); // by code unit, as the Supabase CLI does, not as a locale would
+}

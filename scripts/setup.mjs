@@ -1,0 +1,55 @@
+/*
+ * Makes the project ready to run: the right Node, and node_modules as package-lock.json has them.
+ * Runs before `npm start` and `npm test`, so it may use nothing that is not in Node itself.
+ */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const oldest = [20, 19];
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+
+if (major < oldest[0] || (major === oldest[0] && minor < oldest[1])) {
+  fail(
+    `Tokenbook needs Node ${oldest.join(".")} or newer; this is ${process.versions.node}. See https://nodejs.org.`,
+  );
+}
+
+// npm's own record of what it installed is not enough: it stays behind when an install was
+// interrupted, and its dates mean nothing after a copy. So the lock file's hash is kept beside it.
+const stamp = join(root, "node_modules", ".tokenbook-installed");
+const wanted = createHash("sha256")
+  .update(readFileSync(join(root, "package-lock.json")))
+  .update(`${process.platform} ${process.arch}`)
+  .digest("hex");
+
+if (read(stamp) !== wanted) {
+  console.log("Installing dependencies (npm ci); this takes a minute the first time …");
+  // Development dependencies too, whatever NODE_ENV says: the tests and the checks live there.
+  const npm = spawnSync("npm", ["ci", "--include=dev", "--no-audit", "--no-fund"], {
+    cwd: root,
+    stdio: "inherit",
+  });
+  if (npm.error) fail(`npm could not be started: ${npm.error.message}`);
+  if (npm.status !== 0) fail("npm ci failed; what it says above is the reason.");
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, wanted);
+}
+
+/** @param {string} path */
+function read(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} message @returns {never} */
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}

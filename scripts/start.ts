@@ -1,0 +1,116 @@
+/* npm start [-- --reset]: the whole of Supabase that Tokenbook needs, on this machine, without Docker. */
+import { openSync, readdirSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { demo } from "./demo.ts";
+import { startApi } from "./local/api.ts";
+import { prepareDatabase } from "./local/database.ts";
+import { writeEnvFile } from "./local/env-file.ts";
+import { Failure, reportFailure } from "./local/failure.ts";
+import { prefetchFunctions } from "./local/functions.ts";
+import { loadOrCreateKeys } from "./local/keys.ts";
+import { choosePlace } from "./local/place.ts";
+import { requireFreePort } from "./local/ports.ts";
+import { hasData, removeData, startPostgres } from "./local/postgres.ts";
+import { seedOnce } from "./local/seed.ts";
+import { projectRoot, readSettings } from "./local/settings.ts";
+import { createShutdown } from "./local/shutdown.ts";
+import { createSteps } from "./local/steps.ts";
+import { migrationUp } from "./local/supabase-cli.ts";
+import { welcome } from "./welcome.ts";
+
+const begin = performance.now();
+const shutdown = createShutdown(
+  () => console.log("\nStopping …"),
+  () => console.log("Stopped."),
+);
+try {
+  await start();
+} catch (error) {
+  if (!shutdown.hasBegun) {
+    reportFailure(error);
+    await shutdown.now(1);
+  }
+}
+
+async function start(): Promise<void> {
+  const { reset } = readArguments();
+  const settings = readSettings();
+  const place = choosePlace();
+  const steps = createSteps();
+  console.log("\nTokenbook, on this machine\n");
+
+  if (reset) await steps.run("Removing the data", () => removeData(place.dataDir));
+  await requireFreePort(settings.apiPort, "the API", "TOKENBOOK_API_PORT");
+  // Begun now and awaited below: it waits for the network, the rest does not.
+  const packages = prefetchFunctions(projectRoot);
+  packages.catch(() => {});
+
+  const isNew = !hasData(place.dataDir);
+  const postgres = await steps.run("Starting Postgres", async ({ note }) => {
+    const server = await startPostgres({
+      dataDir: place.dataDir,
+      native: place.native,
+      port: settings.dbPort,
+      portVariable: "TOKENBOOK_DB_PORT",
+      logFile: join(place.logsDir, "postgres.log"),
+    });
+    shutdown.before("Postgres", () => server.stop());
+    note(`${place.native.packageVersion.split("-")[0]} on port ${server.port}${isNew ? ", new data" : ""}`);
+    return server;
+  });
+  void postgres.ended.then(() => {
+    if (shutdown.hasBegun) return;
+    console.error(`\nPostgres has ended by itself; see ${join(place.logsDir, "postgres.log")}`);
+    void shutdown.now(1);
+  });
+
+  await steps.run("Preparing roles, schemas and sign-in", () => prepareDatabase(postgres));
+  await steps.run("Applying migrations", async ({ note, detail }) => {
+    const { applied } = await migrationUp({ url: postgres.url(), onFile: detail });
+    const all = readdirSync(join(projectRoot, "supabase", "migrations")).length;
+    note(applied.length === 0 ? `none pending of ${all}` : `${applied.length} applied`);
+  });
+  await steps.run("Demo data", async ({ note }) => {
+    note((await seedOnce(postgres.url())) ? "seeded" : "there already");
+  });
+
+  await steps.run("Packages of the edge functions", () => packages);
+  const keys = await loadOrCreateKeys(place.stateDir);
+  const log = openSync(join(place.logsDir, "functions.log"), "w");
+  const api = await steps.run("API and edge functions", async ({ note }) => {
+    const running = await startApi({
+      databaseUrlFor: (role) => postgres.url("postgres", role),
+      keys,
+      port: settings.apiPort,
+      jwtExpirySeconds: settings.jwtExpirySeconds,
+      functions: { root: projectRoot, log: (line) => writeSync(log, `${line}\n`) },
+    });
+    shutdown.before("The API", () => running.close());
+    note(Object.keys(settings.functions).join(", "));
+    return running;
+  });
+
+  const envFile = join(projectRoot, ".env.local");
+  writeEnvFile(envFile, {
+    SUPABASE_URL: api.url,
+    SUPABASE_PUBLISHABLE_KEY: keys.publishableKey,
+    SUPABASE_SECRET_KEY: keys.secretKey,
+    SUPABASE_DB_URL: postgres.url(),
+  });
+  console.log(await welcome({ url: api.url, databaseUrl: postgres.url(), keys, envFile, demo }));
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  console.log(`Ready after ${seconds} s. Ctrl-C stops everything; the data is kept.`);
+}
+
+function readArguments(): { reset: boolean } {
+  try {
+    return parseArgs({ options: { reset: { type: "boolean", default: false } } }).values as {
+      reset: boolean;
+    };
+  } catch (error) {
+    throw new Failure(
+      `${(error as Error).message}\n\n  npm start               starts, or goes on where it was\n  npm start -- --reset    starts afresh: all data is removed`,
+    );
+  }
+}

@@ -1,0 +1,12 @@
+import { corsHeaders } from "@supabase/supabase-js/cors";
+
+/** The headers that let a page of another origin send our requests and read our answers. */
+export function corsFor(method: string): Record<string, string> {
+  return {
+    ...corsHeaders,
+    "Access-Control-Allow-Methods": `${method}, OPTIONS`,
+    "Access-Control-Allow-Headers": `${corsHeaders["Access-Control-Allow-Headers"]}, idempotency-key`,
+    "Access-Control-Expose-Headers": "Idempotency-Replayed, Retry-After",
+    "Access-Control-Max-Age": "86400",
+  };
+}

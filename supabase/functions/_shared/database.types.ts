@@ -1,0 +1,474 @@
+// Generated from the database by `npm run types`. Do not edit.
+
+export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
+
+export type Database = {
+  public: {
+    Tables: {
+      legacy_token_transactions: {
+        Row: {
+          action_type: string;
+          created_at: string;
+          id: number;
+          legacy_id: string;
+          metadata: NonNullable<Json>;
+          tokens: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          created_at: string;
+          id: number;
+          legacy_id: string;
+          metadata?: NonNullable<Json>;
+          tokens: number;
+          user_id: string;
+        };
+        Update: {
+          action_type?: string;
+          created_at?: string;
+          id?: number;
+          legacy_id?: string;
+          metadata?: NonNullable<Json>;
+          tokens?: number;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_accounts: {
+        Row: {
+          last_transaction_id: number;
+          next_due_at: string | null;
+          tokens_expired: number;
+          tokens_remaining: number;
+          tokens_reserved: number;
+          tokens_used: number;
+          total_cost: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          last_transaction_id?: number;
+          next_due_at?: string | null;
+          tokens_expired?: number;
+          tokens_remaining?: number;
+          tokens_reserved?: number;
+          tokens_used?: number;
+          total_cost?: number;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          last_transaction_id?: number;
+          next_due_at?: string | null;
+          tokens_expired?: number;
+          tokens_remaining?: number;
+          tokens_reserved?: number;
+          tokens_used?: number;
+          total_cost?: number;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_balances: {
+        Row: {
+          created_at: string;
+          expires_at: string | null;
+          grant_type: string;
+          granted_at: string;
+          id: string;
+          is_open: boolean;
+          legacy_transaction_id: string | null;
+          metadata: NonNullable<Json>;
+          payment_id: string | null;
+          priority: number;
+          subscription_id: string | null;
+          tokens_granted: number;
+          tokens_remaining: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          expires_at?: string | null;
+          grant_type: string;
+          granted_at?: string;
+          id?: string;
+          is_open?: boolean;
+          legacy_transaction_id?: string | null;
+          metadata?: NonNullable<Json>;
+          payment_id?: string | null;
+          priority?: number;
+          subscription_id?: string | null;
+          tokens_granted: number;
+          tokens_remaining: number;
+          user_id: string;
+        };
+        Update: {
+          created_at?: string;
+          expires_at?: string | null;
+          grant_type?: string;
+          granted_at?: string;
+          id?: string;
+          is_open?: boolean;
+          legacy_transaction_id?: string | null;
+          metadata?: NonNullable<Json>;
+          payment_id?: string | null;
+          priority?: number;
+          subscription_id?: string | null;
+          tokens_granted?: number;
+          tokens_remaining?: number;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_transactions: {
+        Row: {
+          action_type: string;
+          actor_id: string | null;
+          actor_role: string;
+          balance_after: number;
+          created_at: string;
+          entry_type: string;
+          grant_ids: string[];
+          grant_tokens: number[];
+          hold_id: string | null;
+          id: number;
+          idempotency_key: string | null;
+          metadata: NonNullable<Json>;
+          payment_id: string | null;
+          reason: string;
+          request: Json | null;
+          tokens: number;
+          usage_id: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          actor_id?: string | null;
+          actor_role: string;
+          balance_after: number;
+          created_at?: string;
+          entry_type: string;
+          grant_ids: string[];
+          grant_tokens: number[];
+          hold_id?: string | null;
+          id: number;
+          idempotency_key?: string | null;
+          metadata?: NonNullable<Json>;
+          payment_id?: string | null;
+          reason: string;
+          request?: Json | null;
+          tokens: number;
+          usage_id?: string | null;
+          user_id: string;
+        };
+        Update: {
+          action_type?: string;
+          actor_id?: string | null;
+          actor_role?: string;
+          balance_after?: number;
+          created_at?: string;
+          entry_type?: string;
+          grant_ids?: string[];
+          grant_tokens?: number[];
+          hold_id?: string | null;
+          id?: number;
+          idempotency_key?: string | null;
+          metadata?: NonNullable<Json>;
+          payment_id?: string | null;
+          reason?: string;
+          request?: Json | null;
+          tokens?: number;
+          usage_id?: string | null;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_usage: {
+        Row: {
+          action_type: string;
+          cost_estimate: number | null;
+          created_at: string;
+          error_message: string | null;
+          id: string;
+          input_tokens: number | null;
+          metadata: NonNullable<Json>;
+          model_used: string | null;
+          output_tokens: number | null;
+          success: boolean;
+          tokens_used: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          cost_estimate?: number | null;
+          created_at?: string;
+          error_message?: string | null;
+          id?: string;
+          input_tokens?: number | null;
+          metadata?: NonNullable<Json>;
+          model_used?: string | null;
+          output_tokens?: number | null;
+          success?: boolean;
+          tokens_used?: number;
+          user_id: string;
+        };
+        Update: {
+          action_type?: string;
+          cost_estimate?: number | null;
+          created_at?: string;
+          error_message?: string | null;
+          id?: string;
+          input_tokens?: number | null;
+          metadata?: NonNullable<Json>;
+          model_used?: string | null;
+          output_tokens?: number | null;
+          success?: boolean;
+          tokens_used?: number;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      user_profiles: {
+        Row: {
+          created_at: string;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          created_at?: string;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      user_storage: {
+        Row: {
+          created_at: string;
+          granted_at: string;
+          id: string;
+          metadata: NonNullable<Json>;
+          quota_gb: number;
+          subscription_id: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          granted_at?: string;
+          id?: string;
+          metadata?: NonNullable<Json>;
+          quota_gb: number;
+          subscription_id?: string | null;
+          user_id: string;
+        };
+        Update: {
+          created_at?: string;
+          granted_at?: string;
+          id?: string;
+          metadata?: NonNullable<Json>;
+          quota_gb?: number;
+          subscription_id?: string | null;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+    };
+    Views: {
+      user_token_counters: {
+        Row: {
+          user_id: string;
+          vibe_assistant_tokens_remaining: number | null;
+          vibe_assistant_tokens_used: number;
+          vibe_assistant_total_cost: number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          user_id?: string | null;
+          vibe_assistant_tokens_remaining?: never;
+          vibe_assistant_tokens_used?: number | null;
+          vibe_assistant_total_cost?: never;
+        };
+        Update: {
+          user_id?: string | null;
+          vibe_assistant_tokens_remaining?: never;
+          vibe_assistant_tokens_used?: number | null;
+          vibe_assistant_total_cost?: never;
+        };
+        Relationships: [];
+      };
+    };
+    Functions: {
+      adjust_tokens: {
+        Args: {
+          p_delta: number;
+          p_idempotency_key?: string;
+          p_metadata?: Json;
+          p_reason?: string;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      deduct_tokens_with_fifo: {
+        Args: {
+          p_action_type?: string;
+          p_idempotency_key?: string;
+          p_metadata?: Json;
+          p_tokens_to_deduct: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      expire_old_token_grants: { Args: { p_max_accounts?: number }; Returns: number };
+      get_token_history: {
+        Args: { p_before?: number; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
+      get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
+      get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
+      grant_tokens: {
+        Args: {
+          p_expires_at?: string;
+          p_grant_type?: string;
+          p_granted_at?: string;
+          p_idempotency_key?: string;
+          p_metadata?: Json;
+          p_priority?: number;
+          p_reason?: string;
+          p_tokens: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+    };
+    Enums: {
+      [_ in never]: never;
+    };
+    CompositeTypes: {
+      [_ in never]: never;
+    };
+  };
+};
+
+type DatabaseWithoutInternals = Omit<Database, "__InternalSupabase">;
+
+type DefaultSchema = DatabaseWithoutInternals[Extract<keyof Database, "public">];
+
+export type Tables<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+        DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+      DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])[TableName] extends {
+      Row: infer R;
+    }
+    ? R
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    ? (DefaultSchema["Tables"] & DefaultSchema["Views"])[DefaultSchemaTableNameOrOptions] extends {
+        Row: infer R;
+      }
+      ? R
+      : never
+    : never;
+
+export type TablesInsert<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Insert: infer I;
+    }
+    ? I
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Insert: infer I;
+      }
+      ? I
+      : never
+    : never;
+
+export type TablesUpdate<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Update: infer U;
+    }
+    ? U
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Update: infer U;
+      }
+      ? U
+      : never
+    : never;
+
+export type Enums<
+  DefaultSchemaEnumNameOrOptions extends
+    | keyof DefaultSchema["Enums"]
+    | { schema: keyof DatabaseWithoutInternals },
+  EnumName extends (DefaultSchemaEnumNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"]
+    : never) = never,
+> = DefaultSchemaEnumNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"][EnumName]
+  : DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"]
+    ? DefaultSchema["Enums"][DefaultSchemaEnumNameOrOptions]
+    : never;
+
+export type CompositeTypes<
+  PublicCompositeTypeNameOrOptions extends
+    | keyof DefaultSchema["CompositeTypes"]
+    | { schema: keyof DatabaseWithoutInternals },
+  CompositeTypeName extends (PublicCompositeTypeNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"]
+    : never) = never,
+> = PublicCompositeTypeNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"][CompositeTypeName]
+  : PublicCompositeTypeNameOrOptions extends keyof DefaultSchema["CompositeTypes"]
+    ? DefaultSchema["CompositeTypes"][PublicCompositeTypeNameOrOptions]
+    : never;
+
+export const Constants = {
+  public: {
+    Enums: {},
+  },
+} as const;

@@ -1,0 +1,196 @@
+/** What a caller needs to know about one kind of error, wherever it was raised. */
+export interface ErrorKind {
+  /** HTTP status of the answer. */
+  readonly status: number;
+  /** Short name for people, the same for every occurrence. */
+  readonly title: string;
+  /** SQLSTATE under which `private.refuse` raises it; null when only the edge functions know it. */
+  readonly sqlstate: string | null;
+  /** Whether the very same request, sent again with the same key, may succeed. */
+  readonly retryable: boolean;
+  /** What to do about it, in one sentence: the HINT in SQL. */
+  readonly hint: string;
+}
+
+/**
+ * The one registry of errors. docs/errors.md explains each slug, and supabase/schemas raises those
+ * with a SQLSTATE; a test holds the three against each other, so that none says something else.
+ */
+export const errors = {
+  method_not_allowed: {
+    status: 405,
+    title: "Method not allowed",
+    sqlstate: null,
+    retryable: false,
+    hint: "Use the method that the Allow header names.",
+  },
+  payload_too_large: {
+    status: 413,
+    title: "Payload too large",
+    sqlstate: null,
+    retryable: false,
+    hint: "Send at most 65536 bytes.",
+  },
+  not_authenticated: {
+    status: 401,
+    title: "Not authenticated",
+    sqlstate: "42501",
+    retryable: false,
+    hint: "Sign in.",
+  },
+  forbidden: {
+    status: 403,
+    title: "Forbidden",
+    sqlstate: "42501",
+    retryable: false,
+    hint: "You may not do this for that user.",
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: "Unsupported media type",
+    sqlstate: null,
+    retryable: false,
+    hint: "Send the body as application/json.",
+  },
+  invalid_request: {
+    status: 400,
+    title: "Invalid request",
+    sqlstate: null,
+    retryable: false,
+    hint: "Send what the function's reference lists, and nothing else.",
+  },
+  invalid_user_id: {
+    status: 400,
+    title: "Invalid user",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say which user.",
+  },
+  invalid_amount: {
+    status: 400,
+    title: "Invalid amount",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a whole number of tokens within the stated limits.",
+  },
+  invalid_grant_type: {
+    status: 400,
+    title: "Invalid grant type",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use annual, 28day, trial, purchase, admin or plan.",
+  },
+  invalid_action_type: {
+    status: 400,
+    title: "Invalid action type",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.",
+  },
+  invalid_priority: {
+    status: 400,
+    title: "Invalid priority",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use 0 (spent first) to 100 (spent last).",
+  },
+  invalid_granted_at: {
+    status: 400,
+    title: "Invalid start of a grant",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a moment that is not in the future, or leave it out.",
+  },
+  invalid_expiry: {
+    status: 400,
+    title: "Invalid expiry",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a moment in the future, 'infinity' for never, or leave it out.",
+  },
+  invalid_reason: {
+    status: 400,
+    title: "Invalid reason",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use 1 to 500 characters that are not all blank.",
+  },
+  invalid_idempotency_key: {
+    status: 400,
+    title: "Invalid idempotency key",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use 1 to 255 characters of A-Z a-z 0-9 . _ : -",
+  },
+  invalid_metadata: {
+    status: 400,
+    title: "Invalid metadata",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a JSON object of at most 8192 bytes.",
+  },
+  invalid_page: {
+    status: 400,
+    title: "Invalid page",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Ask for 1 to 200 entries, and pass next_before on as it was given.",
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: "Idempotency key reused",
+    sqlstate: "PT422",
+    retryable: false,
+    hint: "That key was used for another request. Use a new key for a new request.",
+  },
+  user_not_found: {
+    status: 404,
+    title: "User not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "There is no such user.",
+  },
+  balance_limit_exceeded: {
+    status: 409,
+    title: "Balance limit exceeded",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The account cannot hold that many tokens.",
+  },
+  ledger_is_append_only: {
+    status: 403,
+    title: "The ledger is append-only",
+    sqlstate: "42501",
+    retryable: false,
+    hint: "Book a correction instead.",
+  },
+  insufficient_balance: {
+    status: 402,
+    title: "Insufficient balance",
+    sqlstate: null,
+    retryable: false,
+    hint: "Nothing was changed. Add tokens, or ask for fewer.",
+  },
+  busy: {
+    status: 503,
+    title: "Busy",
+    sqlstate: "PT503",
+    retryable: true,
+    hint: "The account is locked by other work. Try again with the same key.",
+  },
+  internal_error: {
+    status: 500,
+    title: "Internal error",
+    sqlstate: null,
+    retryable: false,
+    hint: "Report the instance of this answer; the log has the cause.",
+  },
+} as const satisfies Record<string, ErrorKind>;
+
+/** The name of an error: `code` in a problem, the message of the exception in SQL. */
+export type Slug = keyof typeof errors;
+
+/** Whether that text is the name of a registered error. */
+export function isSlug(text: string): text is Slug {
+  return Object.hasOwn(errors, text);
+}

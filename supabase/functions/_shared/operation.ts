@@ -1,0 +1,64 @@
+import type { z } from "zod";
+import { readJson, readQuery } from "./body.ts";
+import type { Context } from "./database.ts";
+import { check } from "./fields.ts";
+import { idempotencyKey } from "./idempotency-key.ts";
+import { Refusal } from "./problem.ts";
+import { callSql } from "./sql.ts";
+
+/** Who is let in, for `withSupabase`: a signed-in user, or the server with the secret key. */
+export const callers = {
+  auth: ["user", "secret"],
+  cors: "disabled", // endpoint() does it, for the errors too
+  errors: { detailed: false },
+} as const satisfies { auth: ["user", "secret"]; cors: "disabled"; errors: object };
+
+/** Calls one SQL function as whoever makes the request. See {@link callSql}. */
+export type Sql = <Result>(
+  name: Parameters<typeof callSql>[1],
+  args: Record<string, unknown>,
+) => Promise<Result>;
+
+/** What a function takes and who may ask. */
+export interface Operation<Input> {
+  /** The query of a GET or the body of a POST. Unknown fields are refused if it says so. */
+  input: z.ZodType<Input>;
+  /**
+   * For admins and the server only. SQL refuses everyone else anyway; said here too, so that a
+   * stranger with a bad body learns that he is not wanted, and not how to write a better one.
+   */
+  admin: boolean;
+}
+
+/**
+ * A handler for `withSupabase`, in the order that docs/errors.md promises: the caller, the
+ * arguments, the key; then `act`, which leaves the rest to SQL.
+ *
+ * @param act returns the body of the answer. `replayed` in it becomes a header: a replay's body is
+ *   the one that the first request got.
+ */
+export function operation<Input extends object>(
+  { input: schema, admin }: Operation<Input>,
+  act: (input: Input, sql: Sql) => Promise<object>,
+): (request: Request, context: Context) => Promise<Response> {
+  return async (request, context) => {
+    const isServer = context.authMode === "secret";
+    if (admin && !isServer && context.userClaims?.appMetadata?.["role"] !== "admin") {
+      throw new Refusal("forbidden");
+    }
+    const input = await read(request, schema);
+    const result = await act(input, (name, args) => callSql(context, name, args));
+    const { replayed, ...body } = result as { replayed?: boolean };
+    return Response.json(body, { headers: replayed ? { "idempotency-replayed": "true" } : {} });
+  };
+}
+
+async function read<Input extends object>(
+  request: Request,
+  schema: z.ZodType<Input>,
+): Promise<Input> {
+  if (request.method === "GET") return check(schema, readQuery(request));
+  const input = check(schema, await readJson(request)) as Input & { idempotencyKey?: string };
+  const key = idempotencyKey(request.headers.get("idempotency-key"), input.idempotencyKey);
+  return { ...input, ...(key !== undefined && { idempotencyKey: key }) };
+}

@@ -1,0 +1,75 @@
+import { errors, type ErrorKind, type Slug } from "./errors.ts";
+
+/** The facts of one occurrence: they go into the problem as members of their own. */
+export interface Facts {
+  /** The field at fault, under the name that it has in the request. */
+  field?: string;
+  /** What the field must be. */
+  rule?: string;
+  /** The most that is allowed: bytes of a body, tokens of an account. */
+  limit?: number;
+  /** Tokens that the request needs. */
+  required?: number;
+  /** Tokens that there are. */
+  available?: number;
+  /** The fields in which a request differs from the one its key stands for; never their values. */
+  differs?: string[];
+}
+
+/** A deliberate no: thrown anywhere below {@link endpoint}, answered there as a problem. */
+export class Refusal extends Error {
+  readonly slug: Slug;
+  readonly facts: Facts;
+
+  constructor(slug: Slug, facts: Facts = {}) {
+    super(slug);
+    this.slug = slug;
+    this.facts = facts;
+  }
+}
+
+/** Where the errors are explained. Put the published address of docs/errors.md here if you have one. */
+const documentation = "docs/errors.md";
+
+/** Seconds after which a retryable request is worth sending again. */
+const retryAfterSeconds = 1;
+
+/**
+ * An error as an answer: `application/problem+json` (RFC 9457). The only constructor of one.
+ *
+ * @param requestId a uuid, also in the log; the only thing that an `internal_error` gives away.
+ */
+export function problem(
+  refusal: Refusal,
+  requestId: string,
+  headers: Record<string, string> = {},
+): Response {
+  const { slug, facts } = refusal;
+  const kind: ErrorKind = errors[slug];
+  const body = {
+    type: `${documentation}#${slug}`,
+    title: kind.title,
+    status: kind.status,
+    detail: explain(kind, facts),
+    instance: `urn:uuid:${requestId}`,
+    code: slug,
+    retryable: kind.retryable,
+    ...facts,
+  };
+  const response = new Response(JSON.stringify(body), { status: kind.status, headers });
+  response.headers.set("content-type", "application/problem+json");
+  if (kind.status === 401) response.headers.set("www-authenticate", "Bearer");
+  if (kind.retryable) response.headers.set("retry-after", String(retryAfterSeconds));
+  return response;
+}
+
+/** One sentence on this occurrence: from its facts where they say more than the hint. */
+function explain(kind: ErrorKind, facts: Facts): string {
+  if (facts.required !== undefined && facts.available !== undefined) {
+    return `${facts.required} tokens are needed, ${facts.available} are available. ${kind.hint}`;
+  }
+  if (facts.field !== undefined && facts.rule !== undefined) {
+    return `${facts.field}: ${facts.rule}.`;
+  }
+  return kind.hint;
+}

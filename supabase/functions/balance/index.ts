@@ -1,0 +1,36 @@
+/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/**
+ * GET /functions/v1/balance?userId=&limit=&before=
+ *
+ * What a user can spend, and a page of his transactions, newest first. For the user himself
+ * (userId left out), an admin, or the server.
+ * Answers { balance, history } as get_user_token_balance and get_token_history return them.
+ */
+import { endpoint } from "../_shared/endpoint.ts";
+import type { Database } from "../_shared/database.ts";
+import { integerText, smallIntegerText, uuid } from "../_shared/fields.ts";
+import { callers, operation } from "../_shared/operation.ts";
+import { withSupabase } from "@supabase/server";
+import { z } from "zod";
+
+const Query = z.strictObject({
+  userId: uuid.optional(),
+  limit: smallIntegerText.optional(),
+  before: integerText.optional(),
+});
+
+export default {
+  fetch: endpoint(
+    "GET",
+    withSupabase<Database>(
+      callers,
+      operation({ input: Query, admin: false }, async ({ userId, limit, before }, sql) => {
+        const [balance, history] = await Promise.all([
+          sql("get_user_token_balance", { p_user_id: userId }),
+          sql("get_token_history", { p_user_id: userId, p_limit: limit, p_before: before }),
+        ]);
+        return { balance, history };
+      }),
+    ),
+  ),
+};

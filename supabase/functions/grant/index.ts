@@ -1,0 +1,56 @@
+/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/**
+ * POST /functions/v1/grant
+ *   { userId, tokens, grantType, expiresAt, priority, grantedAt, reason, idempotencyKey, metadata }
+ *
+ * Gives tokens to a user; userId and tokens are required. For an admin, or the server (which alone
+ * may set grantedAt). Answers what grant_tokens returns.
+ */
+import { endpoint } from "../_shared/endpoint.ts";
+import type { Database } from "../_shared/database.ts";
+import {
+  integer,
+  jsonObject,
+  moment,
+  momentOrNever,
+  smallInteger,
+  text,
+  uuid,
+} from "../_shared/fields.ts";
+import { callers, operation } from "../_shared/operation.ts";
+import { withSupabase } from "@supabase/server";
+import { z } from "zod";
+
+const Body = z.strictObject({
+  userId: uuid,
+  tokens: integer,
+  grantType: text.optional(),
+  expiresAt: momentOrNever.optional(),
+  priority: smallInteger.optional(),
+  grantedAt: moment.optional(),
+  reason: text.optional(),
+  idempotencyKey: text.optional(),
+  metadata: jsonObject.optional(),
+});
+
+export default {
+  fetch: endpoint(
+    "POST",
+    withSupabase<Database>(
+      callers,
+      operation({ input: Body, admin: true }, (body, sql) =>
+        sql("grant_tokens", {
+          p_user_id: body.userId,
+          p_tokens: body.tokens,
+          p_grant_type: body.grantType,
+          p_expires_at: body.expiresAt,
+          p_priority: body.priority,
+          p_granted_at: body.grantedAt,
+          p_reason: body.reason,
+          p_idempotency_key: body.idempotencyKey,
+          p_metadata: body.metadata,
+        }),
+      ),
+    ),
+  ),
+};

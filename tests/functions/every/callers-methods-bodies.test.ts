@@ -1,0 +1,304 @@
+import { createHmac, generateKeyPairSync, randomUUID, sign } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Slug } from "../../../supabase/functions/_shared/errors.ts";
+import { expectCleanBooks } from "../../support/books.ts";
+import { expectProblem } from "../problem.ts";
+import { adminClaims, startStack, type Answer, type Caller, type Stack } from "../stack.ts";
+
+type Kind = "unknown" | "user" | "former admin" | "admin" | "server";
+
+let stack: Stack;
+let target: string;
+/** Everybody who may come along, and what he is to be taken for. */
+const callers: Record<string, Caller & { kind: Kind }> = {};
+const functions = ["admin-adjust", "grant", "balance"];
+
+const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+beforeAll(async () => {
+  stack = await startStack();
+  const { keys, token } = stack;
+  target = (await stack.user()).id;
+  const admin = await stack.user({ admin: true });
+  const former = await stack.user({ admin: true });
+  await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
+
+  const bearer = (jwt: string) => ({ apikey: keys.publishableKey, authorization: `Bearer ${jwt}` });
+  const good = await token(admin.id, adminClaims);
+  const [header, payload, signature] = good.split(".") as [string, string, string];
+  const { kid, alg } = JSON.parse(Buffer.from(header, "base64url").toString()) as {
+    kid: string;
+    alg: string;
+  };
+  const forged = (head: object, by: (input: string) => string) => {
+    const input = `${base64url(head)}.${payload}`;
+    return bearer(`${input}.${by(input)}`);
+  };
+  const { privateKey: stranger } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const byStranger = (input: string) =>
+    sign("sha256", Buffer.from(input), { key: stranger, dsaEncoding: "ieee-p1363" }).toString(
+      "base64url",
+    );
+  const byPublicKey = (input: string) =>
+    createHmac("sha256", JSON.stringify(keys.jwks.keys[0])).update(input).digest("base64url");
+  const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as Record<
+    string,
+    unknown
+  >;
+  const past = Math.floor(Date.now() / 1000) - 60;
+  const withoutSubject = await token(undefined as unknown as string, adminClaims);
+  const user = await stack.user();
+
+  const unknown: Record<string, Record<string, string>> = {
+    nobody: {},
+    "the publishable key": { apikey: keys.publishableKey },
+    "the publishable key as bearer": bearer(keys.publishableKey),
+    "the secret key as bearer only": { authorization: `Bearer ${keys.secretKey}` },
+    "a wrong secret key": { apikey: `${keys.secretKey}x` },
+    "a secret key cut short": { apikey: keys.secretKey.slice(0, -1) },
+    "an empty bearer": { ...bearer(""), authorization: "Bearer " },
+    "a bearer that is no token": bearer("let-me-in"),
+    "a token under another scheme": { apikey: keys.publishableKey, authorization: `Basic ${good}` },
+    "a token with other claims": bearer(
+      `${header}.${base64url({ ...claims, sub: randomUUID() })}.${signature}`,
+    ),
+    "a token with no signature": bearer(`${header}.${payload}.`),
+    "the right kid and a stranger's key": forged({ alg, kid, typ: "JWT" }, byStranger),
+    "another kid": forged({ alg, kid: randomUUID(), typ: "JWT" }, byStranger),
+    "no kid": forged({ alg, typ: "JWT" }, byStranger),
+    "alg none": forged({ alg: "none", kid, typ: "JWT" }, () => ""),
+    "alg HS256 with the public key as secret": forged(
+      { alg: "HS256", kid, typ: "JWT" },
+      byPublicKey,
+    ),
+    "a key of its own in the header": forged(
+      { alg, typ: "JWT", jwk: stranger.export({ format: "jwk" }) },
+      byStranger,
+    ),
+    "an expired token": bearer(await token(admin.id, { ...adminClaims, exp: past })),
+    "a token that never expires": bearer(await token(admin.id, { ...adminClaims, exp: undefined })),
+    "a token not valid yet": bearer(await token(admin.id, { ...adminClaims, nbf: past + 3600 })),
+    "a token of nobody": bearer(withoutSubject),
+    "a token of nobody with the secret key": { ...bearer(withoutSubject), apikey: keys.secretKey },
+    "a forged token with the secret key": {
+      ...forged({ alg, kid, typ: "JWT" }, byStranger),
+      apikey: keys.secretKey,
+    },
+  };
+  for (const [name, headers] of Object.entries(unknown))
+    callers[name] = { headers, kind: "unknown" };
+  callers["a user"] = { ...user, kind: "user" };
+  callers["a user with the secret key, as himself"] = {
+    headers: { ...user.headers, apikey: keys.secretKey },
+    kind: "user",
+  };
+  callers["a user who calls himself admin"] = {
+    headers: bearer(await token(target, { user_metadata: { role: "admin" }, app_role: "admin" })),
+    kind: "user",
+  };
+  callers["an admin by list only"] = { headers: bearer(await token(admin.id)), kind: "user" };
+  callers["an admin by token only"] = { headers: former.headers, kind: "former admin" };
+  callers["an admin"] = { headers: admin.headers, kind: "admin" };
+  callers["the server"] = { ...stack.server, kind: "server" };
+  callers["the server, key in both headers"] = {
+    headers: { apikey: keys.secretKey, authorization: `Bearer ${keys.secretKey}` },
+    kind: "server",
+  };
+});
+afterAll(async () => {
+  await expectCleanBooks(stack.db);
+  await stack.close();
+});
+
+/** Bodies for the two POST functions, and what they come to when the caller may. */
+const bodies: Record<
+  string,
+  { body: (name: string) => unknown; type?: string; slug?: Slug; facts?: object }
+> = {
+  good: { body: (name) => ({ userId: target, [amountOf(name)]: 1 }) },
+  "for an unknown user": {
+    body: (name) => ({ userId: randomUUID(), [amountOf(name)]: 1 }),
+    slug: "user_not_found",
+  },
+  "without a user": {
+    body: (name) => ({ [amountOf(name)]: 1 }),
+    slug: "invalid_user_id",
+    facts: { field: "userId" },
+  },
+  "of nothing": {
+    body: (name) => ({ userId: target, [amountOf(name)]: 0 }),
+    slug: "invalid_amount",
+  },
+  "with a stranger's field": {
+    body: (name) => ({ userId: target, [amountOf(name)]: 1, admin: true }),
+    slug: "invalid_request",
+    facts: { field: "admin" },
+  },
+  "no JSON": { body: () => "userId=1", slug: "invalid_request", facts: { field: "body" } },
+  "of another type": { body: () => "{}", type: "text/plain", slug: "unsupported_media_type" },
+};
+const amountOf = (name: string) => (name === "grant" ? "tokens" : "delta");
+
+/** A body with that many bytes of reason, and no amount. */
+const sized = (bytes: number) => JSON.stringify({ userId: target, reason: "x".repeat(bytes) });
+
+/** What is to come, from the promises alone: method, size, caller, rights, body. */
+function expected(kind: Kind, what: { slug?: Slug }): Slug | undefined {
+  if (kind === "unknown") return "not_authenticated";
+  if (kind === "user") return "forbidden";
+  // His token lets him as far as SQL, which knows better; SQL does not see a body that is no request.
+  if (kind === "former admin")
+    return what.slug === "user_not_found" || what.slug === undefined ? "forbidden" : what.slug;
+  return what.slug;
+}
+
+describe.each(["admin-adjust", "grant"])("%s", (name) => {
+  test("every caller with every body gets what he is due, as a problem without internals", async () => {
+    const mix: Record<number, number> = {};
+    for (const [who, { headers, kind }] of Object.entries(callers)) {
+      for (const [what, { body, type, slug, facts }] of Object.entries(bodies)) {
+        const answer = await stack.ask(name, {
+          body: body(name),
+          headers: { "content-type": type ?? "application/json", ...headers },
+        });
+        mix[answer.status] = (mix[answer.status] ?? 0) + 1;
+        let due = expected(kind, { slug });
+        // SQL has not the same reason to look at the amount of somebody who may not ask
+        if (kind === "former admin" && what === "of nothing") due = "forbidden";
+        check(`${who}, ${what}`, answer, due, due === slug ? facts : {});
+      }
+    }
+    console.log(`${name}: ${JSON.stringify(mix)}`);
+  });
+
+  test("a body of more than 64 KiB is 413 whoever sends it, with and without a length", async () => {
+    for (const { headers } of Object.values(callers)) {
+      check("", await stack.ask(name, { body: sized(65536), headers }), "payload_too_large", {
+        limit: 65536,
+      });
+    }
+    check(
+      "1 MB",
+      await stack.ask(name, { body: sized(1_000_000), caller: callers["an admin"] }),
+      "payload_too_large",
+    );
+    const chunked = await fetch(`${stack.url}/functions/v1/${name}`, {
+      method: "POST",
+      headers: { ...callers["an admin"]!.headers, "content-type": "application/json" },
+      body: new Blob([sized(100_000)]).stream(),
+      duplex: "half",
+    } as RequestInit);
+    expect(chunked.status).toBe(413);
+    const fits = sized(65536 - sized(0).length);
+    expect(fits).toHaveLength(65536);
+    check(
+      "64 KiB",
+      await stack.ask(name, { body: fits, caller: callers["an admin"] }),
+      "invalid_amount",
+    );
+  });
+
+  test("JSON may be declared with a charset, and must be declared", async () => {
+    const body = JSON.stringify(bodies["good"]!.body(name));
+    const ask = (type: string) =>
+      stack.ask(name, { body, caller: callers["an admin"]!, headers: { "content-type": type } });
+    expect((await ask("Application/JSON; charset=utf-8")).status).toBe(200);
+    for (const type of [
+      "application/jsonp",
+      "text/json",
+      "multipart/form-data",
+      "application/x-www-form-urlencoded",
+    ]) {
+      check(type, await ask(type), "unsupported_media_type");
+    }
+  });
+});
+
+test("balance: every caller gets what he is due", async () => {
+  const mix: Record<number, number> = {};
+  for (const [who, { headers, kind }] of Object.entries(callers)) {
+    for (const [query, slug] of [
+      ["", kind === "server" ? "invalid_user_id" : undefined],
+      [
+        `userId=${target}`,
+        kind === "admin" || kind === "server" || who.includes("calls himself")
+          ? undefined
+          : "forbidden",
+      ],
+      [
+        `userId=${randomUUID()}`,
+        kind === "admin" || kind === "server" ? "user_not_found" : "forbidden",
+      ],
+      ["what=ever", "invalid_request"],
+    ] as const) {
+      const answer = await stack.ask("balance", { query, headers });
+      mix[answer.status] = (mix[answer.status] ?? 0) + 1;
+      check(`${who}, ?${query}`, answer, kind === "unknown" ? "not_authenticated" : slug);
+    }
+  }
+  console.log(`balance: ${JSON.stringify(mix)}`);
+});
+
+test("every other method is 405 with Allow, whoever asks", async () => {
+  for (const name of functions) {
+    const allowed = name === "balance" ? "GET" : "POST";
+    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((m) => m !== allowed)) {
+      for (const who of ["nobody", "a user", "an admin", "the server"]) {
+        const body = method === "GET" ? undefined : {};
+        const answer = await stack.ask(name, { method, body, caller: callers[who] });
+        check(`${name} ${method} ${who}`, answer, "method_not_allowed");
+        expect(answer.headers.get("allow")).toBe(`${allowed}, OPTIONS`);
+      }
+    }
+    const head = await stack.ask(name, { method: "HEAD", caller: callers["an admin"] });
+    expect(head.status).toBe(405);
+  }
+});
+
+test("an unknown caller is told how to authenticate, and nothing about why he failed", async () => {
+  const answers = await Promise.all(
+    Object.values(callers)
+      .filter(({ kind }) => kind === "unknown")
+      .map(({ headers }) => stack.ask("balance", { headers })),
+  );
+  expect(answers.length).toBeGreaterThan(20);
+  for (const answer of answers) expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+  expect(new Set(answers.map(({ body }) => JSON.stringify({ ...body, instance: "" }))).size).toBe(
+    1,
+  );
+});
+
+test("a browser's preflight needs no credentials and allows the headers that clients send", async () => {
+  for (const name of functions) {
+    const answer = await stack.ask(name, {
+      method: "OPTIONS",
+      headers: {
+        origin: "https://app.example.com",
+        "access-control-request-method": name === "balance" ? "GET" : "POST",
+        "access-control-request-headers":
+          "authorization, apikey, x-client-info, content-type, idempotency-key",
+      },
+    });
+    expect([answer.status, answer.text]).toEqual([204, ""]);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+    expect(answer.headers.get("access-control-allow-methods")).toBe(
+      name === "balance" ? "GET, OPTIONS" : "POST, OPTIONS",
+    );
+    const allowed = answer.headers.get("access-control-allow-headers")!.split(/, */);
+    expect(allowed).toEqual(
+      expect.arrayContaining([
+        "authorization",
+        "apikey",
+        "x-client-info",
+        "content-type",
+        "idempotency-key",
+      ]),
+    );
+  }
+});
+
+function check(label: string, answer: Answer, slug: Slug | undefined, facts: object = {}): void {
+  const got = answer.status === 200 ? undefined : answer.body?.code;
+  expect(`${label}: ${got}`, answer.text).toBe(`${label}: ${slug}`);
+  if (slug !== undefined) expectProblem(answer, slug, facts as Record<string, unknown>);
+}

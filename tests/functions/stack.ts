@@ -1,0 +1,129 @@
+/** The whole stack for tests of the edge functions: a database, the API in front of it, real Deno behind it. */
+import { randomUUID } from "node:crypto";
+import { startApi } from "../../scripts/local/api.ts";
+import { createKeys, type Keys } from "../../scripts/local/keys.ts";
+import { projectRoot } from "../../scripts/local/settings.ts";
+import { createTokens, type Claims } from "../../scripts/local/tokens.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+import { createUser } from "../support/roles.ts";
+
+export interface Stack {
+  db: Database;
+  keys: Keys;
+  /** `http://127.0.0.1:<port>` */
+  url: string;
+  /** Each line that a function printed. */
+  log: string[];
+  /** A token as the auth server makes them; what is given replaces its claims. */
+  token(userId: string, claims?: Claims): Promise<string>;
+  /** A new user, and the headers of his requests. */
+  user(options?: { admin?: boolean }): Promise<Caller & { id: string }>;
+  /** The headers of a request with the secret key. */
+  server: Caller;
+  /** Sends a request to an edge function and reads the answer. */
+  ask(functionName: string, question?: Question): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** Who asks, as request headers. */
+export interface Caller {
+  headers: Record<string, string>;
+}
+
+export interface Question {
+  /** Default: POST with a body, GET without. */
+  method?: string;
+  caller?: Caller;
+  /** Sent as JSON; a string or bytes are sent as they are, and still called JSON. */
+  body?: unknown;
+  /** Without the question mark. */
+  query?: string;
+  headers?: Record<string, string>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  /** The parsed body. A test reads what it expects; what is not there shows up as undefined. */
+  // oxlint-disable-next-line typescript/no-explicit-any
+  body: any;
+}
+
+/** The claim that makes a token an admin's (as long as he is on the list too). */
+export const adminClaims: Claims = { app_metadata: { provider: "email", role: "admin" } };
+
+/** Starts it on a database of its own; takes a second. */
+export async function startStack(): Promise<Stack> {
+  const db = await createDatabase();
+  const keys = await createKeys();
+  const { sign } = await createTokens(keys);
+  const log: string[] = [];
+  const api = await startApi({
+    databaseUrlFor: (role) => db.url(role),
+    keys,
+    port: 0,
+    functions: { root: projectRoot, log: (line) => log.push(line) },
+  });
+
+  const token = (userId: string, claims: Claims = {}) => {
+    const now = Math.floor(Date.now() / 1000);
+    return sign({
+      sub: userId,
+      iss: `${api.url}/auth/v1`,
+      aud: "authenticated",
+      role: "authenticated",
+      aal: "aal1",
+      session_id: randomUUID(),
+      iat: now,
+      exp: now + 3600,
+      app_metadata: { provider: "email" },
+      user_metadata: {},
+      ...claims,
+    });
+  };
+
+  return {
+    db,
+    keys,
+    url: api.url,
+    log,
+    token,
+    server: { headers: { apikey: keys.secretKey } },
+
+    async user({ admin = false } = {}) {
+      const id = await createUser(db, { admin });
+      const jwt = await token(id, admin ? adminClaims : {});
+      return { id, headers: { apikey: keys.publishableKey, authorization: `Bearer ${jwt}` } };
+    },
+
+    async ask(functionName, { caller, body, query = "", headers, ...rest } = {}) {
+      const isRaw = typeof body === "string" || body instanceof Uint8Array;
+      const response = await fetch(
+        `${api.url}/functions/v1/${functionName}${query && `?${query}`}`,
+        {
+          method: rest.method ?? (body === undefined ? "GET" : "POST"),
+          headers: {
+            ...(body !== undefined && { "content-type": "application/json" }),
+            ...caller?.headers,
+            ...headers,
+          },
+          ...(body !== undefined && { body: (isRaw ? body : JSON.stringify(body)) as string }),
+        },
+      );
+      const text = await response.text();
+      const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "");
+      return {
+        status: response.status,
+        headers: response.headers,
+        text,
+        body: isJson ? JSON.parse(text) : undefined,
+      };
+    },
+
+    async close() {
+      await api.close();
+      await db.drop();
+    },
+  };
+}

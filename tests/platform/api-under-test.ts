@@ -1,0 +1,57 @@
+import { createClient } from "@supabase/supabase-js";
+import type { SupabaseClient } from "@supabase/supabase-js";
+import ws from "ws";
+import { startApi } from "../../scripts/local/api.ts";
+import type { Api, ApiOptions } from "../../scripts/local/api.ts";
+import { createKeys } from "../../scripts/local/keys.ts";
+import type { Keys } from "../../scripts/local/keys.ts";
+import { createTokens } from "../../scripts/local/tokens.ts";
+import type { Claims } from "../../scripts/local/tokens.ts";
+import { createDatabase } from "../support/database.ts";
+import type { Database } from "../support/database.ts";
+
+// supabase-js wants a WebSocket even where nobody uses Realtime; Node has one from 22 on.
+globalThis.WebSocket ??= ws as unknown as typeof WebSocket;
+
+/** An API on an empty project's database, with whatever SQL the test needs. */
+export interface ApiUnderTest {
+  db: Database;
+  api: Api;
+  keys: Keys;
+  /** An unmodified supabase-js client; with the publishable key unless another is given. */
+  client(key?: string): SupabaseClient;
+  /** A raw request: path below the API's URL, `apikey` set unless it is given. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** An access token with these claims, signed as the API signs. */
+  token(claims: Claims): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** Starts one; `sql` runs as `postgres` in its database first. */
+export async function startApiUnderTest(
+  sql = "",
+  options: Partial<ApiOptions> = {},
+): Promise<ApiUnderTest> {
+  const db = await createDatabase({ template: "platform", defaultPrivileges: "none" });
+  if (sql !== "") await db.admin.query(sql);
+  const keys = await createKeys();
+  const tokens = await createTokens(keys);
+  const api = await startApi({ databaseUrlFor: db.url, keys, port: 0, ...options });
+  return {
+    db,
+    api,
+    keys,
+    client: (key = keys.publishableKey) =>
+      createClient(api.url, key, { auth: { persistSession: false, autoRefreshToken: false } }),
+    fetch(path, init = {}) {
+      const headers = new Headers(init.headers);
+      if (!headers.has("apikey")) headers.set("apikey", keys.publishableKey);
+      return fetch(`${api.url}${path}`, { ...init, headers });
+    },
+    token: (claims) => tokens.sign({ exp: Math.floor(Date.now() / 1000) + 600, ...claims }),
+    async close() {
+      await api.close();
+      await db.drop();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+import { beforeEach, expect, test } from "vitest";
+import { addAdmin, listAdmins, removeAdmin, UserNotFound } from "../../scripts/data/admins.ts";
+import type { SqlClient } from "../../scripts/data/client.ts";
+import { createMemoryDatabase } from "../support/memory-database.ts";
+import type { MemoryDatabase } from "../support/memory-database.ts";
+
+const alice = "a11ce000-0000-4000-8000-000000000001";
+const bob = "b0b00000-0000-4000-8000-000000000002";
+let db: MemoryDatabase;
+
+beforeEach(async () => {
+  db = await createMemoryDatabase();
+  db.memory.public.none(`
+    insert into auth.users values
+      ('${alice}', 'Alice@Example.com', '{"provider": "email", "team": "red"}', null),
+      ('${bob}', 'bob@example.com', null, null)`);
+});
+
+const metadataOf = (id: string) =>
+  db.memory.public.one(`select raw_app_meta_data from auth.users where id = '${id}'`).raw_app_meta_data;
+
+test("a user becomes an administrator in both places, whatever the case of the address", async () => {
+  expect(await addAdmin(db.client, "alice@example.COM", "test")).toEqual({ userId: alice, changed: true });
+
+  expect(metadataOf(alice)).toEqual({ provider: "email", team: "red", role: "admin" });
+  expect(await listAdmins(db.client)).toEqual([
+    { userId: alice, email: "Alice@Example.com", addedAt: expect.any(Date), addedBy: "test", hasRole: true },
+  ]);
+});
+
+test("adding an administrator again changes nothing", async () => {
+  await addAdmin(db.client, "bob@example.com", "first");
+
+  expect(await addAdmin(db.client, "bob@example.com", "second")).toEqual({ userId: bob, changed: false });
+  expect((await listAdmins(db.client))[0]?.addedBy).toBe("first");
+});
+
+test("removing takes both halves away and leaves the rest of the metadata", async () => {
+  await addAdmin(db.client, "alice@example.com", "test");
+
+  expect(await removeAdmin(db.client, "alice@example.com")).toEqual({ userId: alice, changed: true });
+  expect(metadataOf(alice)).toEqual({ provider: "email", team: "red" });
+  expect(await listAdmins(db.client)).toEqual([]);
+  expect(await removeAdmin(db.client, "alice@example.com")).toEqual({ userId: alice, changed: false });
+});
+
+test("removing leaves a role that is not admin alone", async () => {
+  db.memory.public.none(`update auth.users set raw_app_meta_data = '{"role": "editor"}' where id = '${bob}'`);
+
+  expect(await removeAdmin(db.client, "bob@example.com")).toEqual({ userId: bob, changed: false });
+  expect(metadataOf(bob)).toEqual({ role: "editor" });
+});
+
+test("a half-made administrator is listed as one, and made whole by adding him again", async () => {
+  db.memory.public.none(`
+    update auth.users set raw_app_meta_data = '{"role": "admin"}' where id = '${bob}';
+    insert into private.admins (user_id, added_by) values ('00000000-0000-4000-8000-00000000dead', 'long ago')`);
+
+  expect(await listAdmins(db.client)).toEqual([
+    expect.objectContaining({ email: null, hasRole: false, addedBy: "long ago" }),
+    expect.objectContaining({ email: "bob@example.com", hasRole: true, addedAt: null }),
+  ]);
+  expect((await addAdmin(db.client, "bob@example.com", "test")).changed).toBe(true);
+  expect((await listAdmins(db.client))[1]).toMatchObject({ hasRole: true, addedBy: "test" });
+});
+
+test("an address that nobody or more than one user has is refused, and nothing is written", async () => {
+  db.memory.public.none(`insert into auth.users values (gen_random_uuid(), 'BOB@example.com', null, null)`.replace(
+    "gen_random_uuid()", "'b0b00000-0000-4000-8000-000000000003'"));
+
+  await expect(addAdmin(db.client, "nobody@example.com", "test")).rejects.toThrow(UserNotFound);
+  await expect(addAdmin(db.client, "bob@example.com", "test")).rejects.toThrow(/2 users.*b0b00000/);
+  await expect(removeAdmin(db.client, "nobody@example.com")).rejects.toThrow("nobody@example.com");
+  expect(await listAdmins(db.client)).toEqual([]);
+});
+
+test("both halves change in one transaction: a failure between them is rolled back", async () => {
+  const statements: string[] = [];
+  const failing: SqlClient = {
+    query: async (text, values) => {
+      statements.push(text);
+      if (text.startsWith("update auth.users")) throw new Error("connection lost");
+      return await db.client.query(text, values);
+    },
+  };
+
+  await expect(addAdmin(failing, "bob@example.com", "test")).rejects.toThrow("connection lost");
+  expect([statements[0], statements.at(-1)]).toEqual(["begin", "rollback"]);
+});

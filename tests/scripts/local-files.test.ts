@@ -1,0 +1,65 @@
+import { mkdtempSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { writeEnvFile } from "../../scripts/local/env-file.ts";
+import { readSettings } from "../../scripts/local/settings.ts";
+import { createSteps } from "../../scripts/local/steps.ts";
+import { chooseTarget } from "../../scripts/target.ts";
+
+const folder = () => mkdtempSync(join(tmpdir(), "tokenbook-unit-"));
+
+test("writing .env.local keeps other lines, replaces ours, and closes the file to others", () => {
+  const path = join(folder(), ".env.local");
+  writeFileSync(path, "# mine\nOTHER=1\nSUPABASE_URL=old\nexport SUPABASE_KEY=old\n\n", { mode: 0o644 });
+
+  writeEnvFile(path, { SUPABASE_URL: "new", SUPABASE_KEY: "key" });
+  writeEnvFile(path, { SUPABASE_URL: "newer", SUPABASE_KEY: "key" });
+
+  expect(readFileSync(path, "utf8")).toBe("# mine\nOTHER=1\nSUPABASE_URL=newer\nSUPABASE_KEY=key\n");
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test("ports come from config.toml, and from the environment for a second checkout", () => {
+  const root = folder();
+  mkdirSync(join(root, "supabase"));
+  writeFileSync(
+    join(root, "supabase", "config.toml"),
+    'project_id = "p"\n[api]\nport = 1\n[db]\nport = 2\n[functions.f]\nverify_jwt = false\n[functions.g]\n',
+  );
+
+  expect(readSettings(root, {})).toEqual({
+    projectId: "p",
+    apiPort: 1,
+    dbPort: 2,
+    jwtExpirySeconds: 3600,
+    functions: { f: { verifyJwt: false }, g: { verifyJwt: true } },
+  });
+  const env = { TOKENBOOK_API_PORT: "11", TOKENBOOK_DB_PORT: "12" };
+  expect(readSettings(root, env)).toMatchObject({ apiPort: 11, dbPort: 12 });
+  expect(() => readSettings(root, { TOKENBOOK_DB_PORT: "many" })).toThrow('TOKENBOOK_DB_PORT is "many"');
+});
+
+test("a step shows its title before it is done, and its time afterwards", async () => {
+  let screen = "";
+  const steps = createSteps((text) => (screen += text));
+
+  await steps.run("Working", ({ note, detail }) => {
+    expect(screen).toBe("  Working … ");
+    detail("a file");
+    note("1 file");
+  });
+  const failing = steps.run("Failing", () => Promise.reject(new Error("no")));
+
+  await expect(failing).rejects.toThrow("no");
+  expect(screen.replace(/\d+\.\d s/g, "N s")).toBe(
+    "  Working … \n    a file\n    1 file, N s\n  Failing … failed after N s\n",
+  );
+});
+
+test("the name of a database never shows its password", () => {
+  expect(chooseTarget("postgresql://postgres:secret@db.example.com:6543/postgres").name).toBe(
+    "db.example.com:6543/postgres",
+  );
+  expect(() => chooseTarget("db.example.com")).toThrow("no connection string");
+});
