@@ -11,7 +11,7 @@ import { prefetchFunctions } from "./local/functions.ts";
 import { loadOrCreateKeys } from "./local/keys.ts";
 import { choosePlace } from "./local/place.ts";
 import { requireFreePort } from "./local/ports.ts";
-import { hasData, removeData, startPostgres } from "./local/postgres.ts";
+import { hasData, removeData, requireUnused, startPostgres } from "./local/postgres.ts";
 import { seedOnce } from "./local/seed.ts";
 import { projectRoot, readSettings } from "./local/settings.ts";
 import { createShutdown } from "./local/shutdown.ts";
@@ -40,6 +40,7 @@ async function start(): Promise<void> {
   const steps = createSteps();
   console.log("\nTokenbook, on this machine\n");
 
+  requireUnused(place.dataDir);
   if (reset) await steps.run("Removing the data", () => removeData(place.dataDir));
   await requireFreePort(settings.apiPort, "the API", "TOKENBOOK_API_PORT");
   // Begun now and awaited below: it waits for the network, the rest does not.

@@ -37,7 +37,10 @@ export async function addAdmin(
     const rows = await select(client, "select user_id from private.admins where user_id = $1", [user.id]);
     const hadRow = rows.length > 0;
     if (!hadRow) {
-      await client.query("insert into private.admins (user_id, added_by) values ($1, $2)", [user.id, addedBy]);
+      await client.query("insert into private.admins (user_id, added_by) values ($1, $2)", [
+        user.id,
+        addedBy,
+      ]);
     }
     const hadRole = user.appMetadata["role"] === "admin";
     if (!hadRole) await writeMetadata(client, user.id, { ...user.appMetadata, role: "admin" });

@@ -64,7 +64,7 @@ export function prefetchFunction(fn: EdgeFunction): Promise<void> {
 }
 
 async function cache(fn: EdgeFunction): Promise<void> {
-  const child = spawn(denoPath(), ["cache", "--quiet", ...configOf(fn), entryOf(fn), RUNNER], {
+  const child = spawn(denoPath(), ["cache", "--quiet", ...resolutionOf(fn), entryOf(fn), RUNNER], {
     env: { ...process.env, ...DENO_SETTINGS, DENO_DIR: fn.denoDir },
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -112,7 +112,7 @@ export async function startWorker(
       "--allow-env",
       "--allow-sys",
       `--allow-read=${fn.directory}`,
-      ...configOf(fn),
+      ...resolutionOf(fn),
       RUNNER,
       pathToFileURL(entryOf(fn)).href,
       password,
@@ -164,9 +164,15 @@ function entryOf({ directory, name }: EdgeFunction): string {
   return join(directory, name, "index.ts");
 }
 
-function configOf({ directory, name }: EdgeFunction): string[] {
+/**
+ * How imports are resolved. The lock lives beside the cache, never in the project: it carries what the
+ * fetching has decided over to the run, which imports the function dynamically, would decide anew, and
+ * asks for the descriptions of optional packages that nobody fetched.
+ */
+function resolutionOf({ directory, denoDir, name }: EdgeFunction): string[] {
   const config = join(directory, name, "deno.json");
-  return ["--no-lock", ...(existsSync(config) ? ["--config", config] : ["--no-config"])];
+  const lock = `--lock=${join(denoDir, `${name}.lock`)}`;
+  return [lock, ...(existsSync(config) ? ["--config", config] : ["--no-config"])];
 }
 
 /** Deno itself: the `deno` package's command is a script around it, which signals don't get through. */

@@ -138,6 +138,18 @@ export function hasData(dataDir: string): boolean {
 }
 
 /**
+ * @throws Failure when a run that is alive uses the data folder.
+ */
+export function requireUnused(dataDir: string): void {
+  const run = readRun(dataDir);
+  if (run !== undefined && isRunning(run.server) && isRunning(run.launcher)) {
+    throw new Failure(
+      `This project is running already (process ${run.launcher.pid}). Stop that one first, with Ctrl-C.`,
+    );
+  }
+}
+
+/**
  * Removes a data folder and what belongs to it.
  *
  * @throws Failure when a run uses it.
@@ -240,15 +252,9 @@ function recordRun(dataDir: string, child: ChildProcess): ProcessRecord {
 
 /** Ends the server of a run that was killed, and removes a lock file that nobody holds. */
 async function clearLeftovers(dataDir: string): Promise<void> {
+  requireUnused(dataDir);
   const run = readRun(dataDir);
-  if (run !== undefined && isRunning(run.server)) {
-    if (isRunning(run.launcher)) {
-      throw new Failure(
-        `This project is running already (process ${run.launcher.pid}). Stop that one first, with Ctrl-C.`,
-      );
-    }
-    await endProcess(run.server, "SIGINT", 15_000);
-  }
+  if (run !== undefined && isRunning(run.server)) await endProcess(run.server, "SIGINT", 15_000);
   rmSync(runFile(dataDir), { force: true });
 
   const lockFile = join(dataDir, "postmaster.pid");

@@ -474,18 +474,12 @@ revoke all on function private.check_tokens(text, bigint) from public, anon, aut
 -- from supabase/schemas/30_guards/find_replay.sql
 
 /*
- * The transaction that this key already made, or NULL. The same key with another request is
- * refused, naming the fields that differ and never their values. To be called with the account
- * locked: two first uses of a key are then one after the other.
+ * The transaction that this entry's key already made, or NULL (as when it has no key). The same
+ * key with another request is refused, naming the fields that differ and never their values. To
+ * be called with the account locked: two first uses of a key are then one after the other.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
-create or replace function private.find_replay(
-  p_user_id uuid,
-  p_idempotency_key text,
-  p_actor_role text,
-  p_request jsonb,
-  p_metadata jsonb
-)
+create or replace function private.find_replay(p_entry public.token_transactions)
 returns public.token_transactions
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -496,11 +490,14 @@ declare
   v_transaction public.token_transactions;
   v_differs jsonb;
 begin
+  if p_entry.idempotency_key is null then
+    return null;
+  end if;
   select t.* into v_transaction
     from public.token_transactions t
-   where t.user_id = p_user_id
-     and t.idempotency_key = p_idempotency_key
-     and (t.actor_role = 'user') = (p_actor_role = 'user');
+   where t.user_id = p_entry.user_id
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
   if v_transaction.id is null then
     return null;
   end if;
@@ -509,10 +506,10 @@ begin
     from (
       select coalesce(was.key, asked.key) as field
         from jsonb_each(v_transaction.request) was
-        full join jsonb_each(p_request) asked on asked.key = was.key
+        full join jsonb_each(p_entry.request) asked on asked.key = was.key
        where was.value is distinct from asked.value
       union all
-      select 'metadata' where v_transaction.metadata is distinct from p_metadata
+      select 'metadata' where v_transaction.metadata is distinct from p_entry.metadata
     ) f;
   if v_differs is not null then
     perform private.refuse('idempotency_key_reused', jsonb_build_object('differs', v_differs));
@@ -520,9 +517,9 @@ begin
   return v_transaction;
 end
 $$;
-comment on function private.find_replay(uuid, text, text, jsonb, jsonb) is
-  'The transaction made under this key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
-revoke all on function private.find_replay(uuid, text, text, jsonb, jsonb) from public, anon, authenticated, service_role;
+comment on function private.find_replay(public.token_transactions) is
+  'The transaction made under this entry''s key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
+revoke all on function private.find_replay(public.token_transactions) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/30_guards/is_admin.sql
 
@@ -726,25 +723,11 @@ revoke all on function private.allocations(public.token_transactions) from publi
 /*
  * Writes one transaction: the account's totals and the ledger row in one statement, so that no
  * code path can write one without the other. The caller has locked the account and changed the
- * grants that the allocations name.
+ * grants that the entry names.
+ * p_entry is the row to be: everything but id and balance_after, which are given here.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
-create or replace function private.book(
-  p_user_id uuid,
-  p_entry_type text,
-  p_action_type text,
-  p_tokens bigint,
-  p_grant_ids uuid[],
-  p_grant_tokens bigint[],
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_metadata jsonb,
-  p_usage_id uuid,
-  p_at timestamptz
-)
+create or replace function private.book(p_entry public.token_transactions)
 returns public.token_transactions
 language plpgsql
 volatile
@@ -756,29 +739,33 @@ declare
 begin
   with account as (
     update public.token_accounts a
-       set tokens_remaining = a.tokens_remaining + p_tokens,
+       set tokens_remaining = a.tokens_remaining + p_entry.tokens,
            -- an admin's correction takes tokens away, but nobody used them
            tokens_used = a.tokens_used
-             - case when p_entry_type = 'deduction' and p_action_type <> 'admin_deduct' then p_tokens else 0 end,
+             - case when p_entry.entry_type = 'deduction' and p_entry.action_type <> 'admin_deduct'
+                 then p_entry.tokens else 0 end,
            last_transaction_id = a.last_transaction_id + 1,
-           updated_at = p_at
-     where a.user_id = p_user_id
+           updated_at = p_entry.created_at
+     where a.user_id = p_entry.user_id
     returning a.last_transaction_id, a.tokens_remaining + a.tokens_reserved as balance
   )
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens,
-     reason, actor_role, actor_id, idempotency_key, request, metadata, usage_id, created_at)
-  select p_user_id, account.last_transaction_id, p_entry_type, p_action_type, p_tokens,
-         account.balance, p_grant_ids, p_grant_tokens, p_reason, p_actor_role, p_actor_id,
-         p_idempotency_key, p_request, p_metadata, p_usage_id, p_at
+     reason, actor_role, actor_id, idempotency_key, request, usage_id, hold_id, payment_id,
+     metadata, created_at)
+  select p_entry.user_id, account.last_transaction_id, p_entry.entry_type, p_entry.action_type,
+         p_entry.tokens, account.balance, p_entry.grant_ids, p_entry.grant_tokens,
+         p_entry.reason, p_entry.actor_role, p_entry.actor_id, p_entry.idempotency_key,
+         case when p_entry.idempotency_key is not null then p_entry.request end,
+         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.metadata, p_entry.created_at
     from account
   returning t.* into v_transaction;
   return v_transaction;
 end
 $$;
-comment on function private.book(uuid, text, text, bigint, uuid[], bigint[], text, text, uuid, text, jsonb, jsonb, uuid, timestamptz) is
-  'Writes one transaction: account totals and ledger row in one statement. The account is locked and the grants are changed by the caller.';
-revoke all on function private.book(uuid, text, text, bigint, uuid[], bigint[], text, text, uuid, text, jsonb, jsonb, uuid, timestamptz) from public, anon, authenticated, service_role;
+comment on function private.book(public.token_transactions) is
+  'Writes one transaction: account totals and ledger row in one statement. Takes the row to be, without id and balance_after; the account is locked and the grants are changed by the caller.';
+revoke all on function private.book(public.token_transactions) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/book_expiries.sql
 
@@ -875,27 +862,18 @@ revoke all on function private.grant_lifetime(text) from public, anon, authentic
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * Locks: the account, created first where there is none.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
+ * expires_at (NULL: the type's own lifetime, 'infinity': never), where it came from, metadata.
+ * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
+ * Locks: the account, made first where there is none.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
  * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
  * Keeps: I2 to I5, I10.
  */
 create or replace function private.issue_grant(
-  p_user_id uuid,
-  p_tokens bigint,
-  p_grant_type text,
-  p_expires_at timestamptz,
-  p_priority integer,
-  p_granted_at timestamptz,
-  p_action_type text,
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_metadata jsonb,
-  p_usage_id uuid,
+  p_grant public.token_balances,
+  p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean
 )
@@ -908,92 +886,85 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
-  v_granted_at timestamptz;
-  v_expires_at timestamptz;
-  v_grant_id uuid;
 begin
   replayed := false;
 
   -- lock
-  v_account := private.lock_account(p_user_id);
+  v_account := private.lock_account(p_entry.user_id);
   if v_account.user_id is null then
-    perform private.require_user(p_user_id, p_actor_role);
-    v_account := private.lock_account(p_user_id, p_create => true);
+    perform private.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := private.lock_account(p_entry.user_id, p_create => true);
   end if;
   v_now := clock_timestamp();
 
   -- replay
-  if p_idempotency_key is not null then
-    transaction := private.find_replay(p_user_id, p_idempotency_key, p_actor_role, p_request, p_metadata);
-    if transaction.id is not null then
-      replayed := true;
-      return;
-    end if;
+  transaction := private.find_replay(p_entry);
+  if transaction.id is not null then
+    replayed := true;
+    return;
   end if;
 
   -- act
-  v_granted_at := coalesce(p_granted_at, v_now);
-  v_expires_at := case
-    when p_expires_at is null then v_granted_at + private.grant_lifetime(p_grant_type)
-    else nullif(p_expires_at, 'infinity')
-  end;
-  if v_granted_at > v_now then
+  p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
+  p_grant.expires_at := nullif(
+    coalesce(p_grant.expires_at, p_grant.granted_at + private.grant_lifetime(p_grant.grant_type)), 'infinity');
+  if p_grant.granted_at > v_now then
     perform private.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
   end if;
-  if v_expires_at <= v_now then
+  if p_grant.expires_at <= v_now then
     perform private.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future"}');
   end if;
 
   if v_account.next_due_at <= v_now then
-    perform private.book_expiries(array[p_user_id], v_now);
-    v_account := private.lock_account(p_user_id);
+    perform private.book_expiries(array[p_entry.user_id], v_now);
+    v_account := private.lock_account(p_entry.user_id);
   end if;
-  if v_account.tokens_remaining + v_account.tokens_reserved + v_account.tokens_used + p_tokens > 9007199254740991 then
+  if v_account.tokens_remaining + v_account.tokens_reserved + v_account.tokens_used
+     + p_grant.tokens_granted > 9007199254740991
+  then
     perform private.refuse('balance_limit_exceeded', '{"limit": 9007199254740991}');
   end if;
 
   insert into public.token_balances
-    (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, metadata, created_at)
+    (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+     payment_id, subscription_id, metadata, created_at)
   values
-    (p_user_id, p_grant_type, p_tokens, p_tokens, p_priority, v_granted_at, v_expires_at, p_metadata, v_now)
-  returning id into v_grant_id;
+    (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
+     p_grant.priority, p_grant.granted_at, p_grant.expires_at,
+     p_grant.payment_id, p_grant.subscription_id, p_grant.metadata, v_now)
+  returning id into p_grant.id;
   update public.token_accounts a
-     set next_due_at = least(a.next_due_at, v_expires_at)
-   where a.user_id = p_user_id and v_expires_at < coalesce(a.next_due_at, 'infinity');
+     set next_due_at = p_grant.expires_at
+   where a.user_id = p_entry.user_id and p_grant.expires_at < coalesce(a.next_due_at, 'infinity');
 
   -- record
-  transaction := private.book(
-    p_user_id, 'grant', p_action_type, p_tokens, array[v_grant_id], array[p_tokens],
-    p_reason, p_actor_role, p_actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then p_request end,
-    p_metadata, p_usage_id, v_now);
+  p_entry.entry_type := 'grant';
+  p_entry.tokens := p_grant.tokens_granted;
+  p_entry.grant_ids := array[p_grant.id];
+  p_entry.grant_tokens := array[p_grant.tokens_granted];
+  p_entry.metadata := p_grant.metadata;
+  p_entry.created_at := v_now;
+  transaction := private.book(p_entry);
 end
 $$;
-comment on function private.issue_grant(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, text, uuid, text, jsonb, jsonb, uuid) is
-  'Gives tokens as one new grant under the account''s lock; the transaction, new or replayed. grant_ids[1] of it is the grant.';
-revoke all on function private.issue_grant(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, text, uuid, text, jsonb, jsonb, uuid) from public, anon, authenticated, service_role;
+comment on function private.issue_grant(public.token_balances, public.token_transactions) is
+  'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';
+revoke all on function private.issue_grant(public.token_balances, public.token_transactions) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/spend.sql
 
 /*
  * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction is made
  * of. The caller has checked who asks and what for.
+ * p_entry is the transaction to be: user_id, tokens (negative), action_type, reason, actor, key,
+ * request, metadata, links. The rest is given here.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
  * Returns the transaction; or shortfall > 0, in which case nothing was changed, not even what
  * was due to expire; tokens_remaining then says what there is.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 create or replace function private.spend(
-  p_user_id uuid,
-  p_tokens bigint,
-  p_action_type text,
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_metadata jsonb,
-  p_usage_id uuid,
+  p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean,
   out shortfall bigint,
@@ -1008,54 +979,50 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
-  v_due boolean;
-  v_taken record;
+  v_is_due boolean;
 begin
   replayed := false;
   shortfall := 0;
 
   -- lock
-  v_account := private.lock_account(p_user_id);
+  v_account := private.lock_account(p_entry.user_id);
   if v_account.user_id is null then
-    perform private.require_user(p_user_id, p_actor_role);
+    perform private.require_user(p_entry.user_id, p_entry.actor_role);
   end if;
   v_now := clock_timestamp();
 
   -- replay
-  if p_idempotency_key is not null then
-    transaction := private.find_replay(p_user_id, p_idempotency_key, p_actor_role, p_request, p_metadata);
-    if transaction.id is not null then
-      replayed := true;
-      tokens_remaining := transaction.balance_after;
-      return;
-    end if;
+  transaction := private.find_replay(p_entry);
+  if transaction.id is not null then
+    replayed := true;
+    tokens_remaining := transaction.balance_after;
+    return;
   end if;
 
   -- act
-  v_due := coalesce(v_account.next_due_at <= v_now, false);
+  v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   tokens_remaining := coalesce(v_account.tokens_remaining, 0)
-    - case when v_due then private.tokens_due(p_user_id, v_now) else 0 end;
-  if tokens_remaining < p_tokens then
-    shortfall := p_tokens - tokens_remaining;
+    - case when v_is_due then private.tokens_due(p_entry.user_id, v_now) else 0 end;
+  if tokens_remaining < -p_entry.tokens then
+    shortfall := -p_entry.tokens - tokens_remaining;
     return;
   end if;
-  if v_due then
-    perform private.book_expiries(array[p_user_id], v_now);
+  if v_is_due then
+    perform private.book_expiries(array[p_entry.user_id], v_now);
   end if;
-  v_taken := private.take_from_grants(p_user_id, p_tokens);
+  select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+    from private.take_from_grants(p_entry.user_id, -p_entry.tokens) as taken;
 
   -- record
-  transaction := private.book(
-    p_user_id, 'deduction', p_action_type, -p_tokens, v_taken.grant_ids, v_taken.grant_tokens,
-    p_reason, p_actor_role, p_actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then p_request end,
-    p_metadata, p_usage_id, v_now);
+  p_entry.entry_type := 'deduction';
+  p_entry.created_at := v_now;
+  transaction := private.book(p_entry);
   tokens_remaining := transaction.balance_after;
 end
 $$;
-comment on function private.spend(uuid, bigint, text, text, text, uuid, text, jsonb, jsonb, uuid) is
+comment on function private.spend(public.token_transactions) is
   'Spends tokens oldest grant first, all or nothing, under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed.';
-revoke all on function private.spend(uuid, bigint, text, text, text, uuid, text, jsonb, jsonb, uuid) from public, anon, authenticated, service_role;
+revoke all on function private.spend(public.token_transactions) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/take_from_grants.sql
 
@@ -1156,47 +1123,48 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
-  v_action_type text := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
-  v_reason text := coalesce(p_reason, 'admin adjustment');
-  v_metadata jsonb := coalesce(p_metadata, '{}');
-  v_request jsonb := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
-  v_usage_id uuid := gen_random_uuid();
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_done record;
   v_transaction public.token_transactions;
-  v_replayed boolean;
   v_shortfall bigint := 0;
   v_remaining bigint;
-  v_spent record;
-  v_issued record;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => false);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
   if p_delta is null or p_delta = 0 or p_delta not between -1000000000000 and 1000000000000 then
     perform private.refuse('invalid_amount',
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform private.check_request(p_idempotency_key, p_reason, p_metadata);
 
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := p_delta;
+  v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
+  v_entry.reason := coalesce(p_reason, 'admin adjustment');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  v_entry.usage_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+
   if p_delta > 0 then
-    v_issued := private.issue_grant(
-      p_user_id, p_delta, 'admin', null, 50, null, v_action_type, v_reason,
-      v_actor.actor_role, v_actor.actor_id, p_idempotency_key, v_request, v_metadata, v_usage_id);
-    v_transaction := v_issued.transaction;
-    v_replayed := v_issued.replayed;
+    v_grant.grant_type := 'admin';
+    v_grant.tokens_granted := p_delta;
+    v_grant.priority := 50;
+    v_grant.metadata := v_entry.metadata;
+    v_done := private.issue_grant(v_grant, v_entry);
+    v_transaction := v_done.transaction;
     v_remaining := v_transaction.balance_after;
   else
-    v_spent := private.spend(
-      p_user_id, -p_delta, v_action_type, v_reason,
-      v_actor.actor_role, v_actor.actor_id, p_idempotency_key, v_request, v_metadata, v_usage_id);
-    v_transaction := v_spent.transaction;
-    v_replayed := v_spent.replayed;
-    v_shortfall := v_spent.shortfall;
-    v_remaining := v_spent.tokens_remaining;
+    v_done := private.spend(v_entry);
+    v_transaction := v_done.transaction;
+    v_shortfall := v_done.shortfall;
+    v_remaining := v_done.tokens_remaining;
   end if;
 
-  if v_transaction.id is not null and not v_replayed then
+  if v_transaction.id is not null and not v_done.replayed then
     insert into public.token_usage (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at)
-    values (p_user_id, v_usage_id, v_action_type, abs(p_delta), 0,
-            v_metadata || jsonb_build_object('reason', v_reason, 'transaction_id', v_transaction.id),
+    values (p_user_id, v_entry.usage_id, v_entry.action_type, abs(p_delta), 0,
+            v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
             v_transaction.created_at);
   end if;
 
@@ -1209,7 +1177,7 @@ begin
     'usage_id', v_transaction.usage_id,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_remaining,
-    'replayed', v_replayed);
+    'replayed', v_done.replayed);
 end
 $$;
 comment on function private.adjust_tokens(uuid, bigint, text, text, jsonb) is 'See public.adjust_tokens.';
@@ -1265,25 +1233,27 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
+  v_entry public.token_transactions;
   v_spent record;
-  v_tokens bigint;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => true);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => true);
   perform private.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
   perform private.check_action_type(p_action_type);
   perform private.check_request(p_idempotency_key, null, p_metadata);
 
-  v_spent := private.spend(
-    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type,
-    v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    jsonb_build_object('operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type),
-    coalesce(p_metadata, '{}'), null);
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := -p_tokens_to_deduct;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type);
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := private.spend(v_entry);
 
-  v_tokens := case when v_spent.shortfall > 0 then 0 else p_tokens_to_deduct end;
   return jsonb_build_object(
     'success', v_spent.shortfall = 0,
-    'tokens_deducted', v_tokens,
+    'tokens_deducted', case when v_spent.shortfall = 0 then p_tokens_to_deduct else 0 end,
     'tokens_remaining_to_deduct', v_spent.shortfall,
     'deducted_from', private.allocations(v_spent.transaction),
     'transaction_id', (v_spent.transaction).id,
@@ -1627,12 +1597,12 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
-  v_grant public.token_balances;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => false);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
   perform private.check_tokens('p_tokens', p_tokens);
   if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
     perform private.refuse('invalid_grant_type',
@@ -1641,7 +1611,7 @@ begin
   if p_priority is null or p_priority not between 0 and 100 then
     perform private.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
   end if;
-  if not isfinite(p_granted_at) or (p_granted_at is not null and v_actor.actor_role <> 'service') then
+  if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
     perform private.refuse('invalid_granted_at',
       '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
   end if;
@@ -1650,22 +1620,28 @@ begin
   end if;
   perform private.check_request(p_idempotency_key, p_reason, p_metadata);
 
-  v_issued := private.issue_grant(
-    p_user_id, p_tokens, p_grant_type, p_expires_at, p_priority, p_granted_at,
-    case p_grant_type
-      when 'trial' then 'trial_grant'
-      when 'purchase' then 'token_pack_purchase'
-      when 'admin' then 'admin_grant'
-      else 'subscription_grant'
-    end,
-    coalesce(p_reason, p_grant_type || ' grant'),
-    v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    jsonb_build_object(
-      'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-      'reason', p_reason,
-      'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
-      'granted_at', (p_granted_at at time zone 'utc')::text),
-    coalesce(p_metadata, '{}'), null);
+  v_grant.grant_type := p_grant_type;
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := p_priority;
+  v_grant.granted_at := p_granted_at;
+  v_grant.expires_at := p_expires_at;
+  v_grant.metadata := coalesce(p_metadata, '{}');
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := case p_grant_type
+    when 'trial' then 'trial_grant'
+    when 'purchase' then 'token_pack_purchase'
+    when 'admin' then 'admin_grant'
+    else 'subscription_grant'
+  end;
+  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+    'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+    'granted_at', (p_granted_at at time zone 'utc')::text);
+  v_entry.metadata := v_grant.metadata;
+  v_issued := private.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
   select b.* into v_grant

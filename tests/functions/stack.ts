@@ -99,25 +99,22 @@ export async function startStack(): Promise<Stack> {
 
     async ask(functionName, { caller, body, query = "", headers, ...rest } = {}) {
       const isRaw = typeof body === "string" || body instanceof Uint8Array;
-      const response = await fetch(
-        `${api.url}/functions/v1/${functionName}${query && `?${query}`}`,
-        {
-          method: rest.method ?? (body === undefined ? "GET" : "POST"),
-          headers: {
-            ...(body !== undefined && { "content-type": "application/json" }),
-            ...caller?.headers,
-            ...headers,
-          },
-          ...(body !== undefined && { body: (isRaw ? body : JSON.stringify(body)) as string }),
+      const response = await fetch(`${api.url}/functions/v1/${functionName}${query && `?${query}`}`, {
+        method: rest.method ?? (body === undefined ? "GET" : "POST"),
+        headers: {
+          ...(body !== undefined && { "content-type": "application/json" }),
+          ...caller?.headers,
+          ...headers,
         },
-      );
+        ...(body !== undefined && { body: (isRaw ? body : JSON.stringify(body)) as string }),
+      });
       const text = await response.text();
       const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "");
       return {
         status: response.status,
         headers: response.headers,
         text,
-        body: isJson ? JSON.parse(text) : undefined,
+        body: isJson && text !== "" ? JSON.parse(text) : undefined,
       };
     },
 

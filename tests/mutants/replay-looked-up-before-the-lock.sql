@@ -5,7 +5,7 @@ create or replace function private.deduct_tokens_with_fifo(
 returns jsonb language plpgsql volatile security definer set search_path = ''
 as $$
 declare
-  v_taken record;
+  v_entry public.token_transactions;
 begin
   if exists (
     select from public.token_transactions t
@@ -14,9 +14,19 @@ begin
     return jsonb_build_object('success', true, 'replayed', true);
   end if;
   perform private.lock_account(p_user_id);
-  v_taken := private.take_from_grants(p_user_id, p_tokens_to_deduct);
-  perform private.book(p_user_id, 'deduction', p_action_type, -p_tokens_to_deduct, v_taken.grant_ids,
-    v_taken.grant_tokens, p_action_type, 'service', null, p_idempotency_key, '{}', '{}', null, clock_timestamp());
+  select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from private.take_from_grants(p_user_id, p_tokens_to_deduct) as taken;
+  v_entry.user_id := p_user_id;
+  v_entry.entry_type := 'deduction';
+  v_entry.action_type := p_action_type;
+  v_entry.tokens := -p_tokens_to_deduct;
+  v_entry.reason := p_action_type;
+  v_entry.actor_role := 'service';
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := '{}';
+  v_entry.metadata := '{}';
+  v_entry.created_at := clock_timestamp();
+  perform private.book(v_entry);
   return jsonb_build_object('success', true, 'replayed', false);
 end
 $$;

@@ -65,8 +65,12 @@ test("a half-made administrator is listed as one, and made whole by adding him a
 });
 
 test("an address that nobody or more than one user has is refused, and nothing is written", async () => {
-  db.memory.public.none(`insert into auth.users values (gen_random_uuid(), 'BOB@example.com', null, null)`.replace(
-    "gen_random_uuid()", "'b0b00000-0000-4000-8000-000000000003'"));
+  db.memory.public.none(
+    `insert into auth.users values (gen_random_uuid(), 'BOB@example.com', null, null)`.replace(
+      "gen_random_uuid()",
+      "'b0b00000-0000-4000-8000-000000000003'",
+    ),
+  );
 
   await expect(addAdmin(db.client, "nobody@example.com", "test")).rejects.toThrow(UserNotFound);
   await expect(addAdmin(db.client, "bob@example.com", "test")).rejects.toThrow(/2 users.*b0b00000/);

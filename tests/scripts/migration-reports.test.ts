@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { SqlClient } from "../../scripts/data/client.ts";
 import { lastReport, reportsSince } from "../../scripts/data/migration-reports.ts";
 import { createMemoryDatabase } from "../support/memory-database.ts";
 
@@ -19,9 +20,11 @@ test("only what was written since is reported, in the order of writing", async (
   ]);
 });
 
-test("a database without Tokenbook has no reports, and that is no error", async () => {
-  const { client, memory } = await createMemoryDatabase();
-  memory.public.none("drop table private.migration_reports");
+test("a database without Tokenbook has no reports; any other error is one", async () => {
+  const failingWith = (code: string): SqlClient => ({
+    query: () => Promise.reject(Object.assign(new Error("refused"), { code })),
+  });
 
-  expect(await reportsSince(client, await lastReport(client))).toEqual([]);
+  expect(await lastReport(failingWith("42P01"))).toBe(0);
+  await expect(lastReport(failingWith("42501"))).rejects.toThrow("refused");
 });

@@ -39,9 +39,7 @@ export async function readJson(request: Request): Promise<unknown> {
   const mediaType = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (mediaType !== "application/json") throw new Refusal("unsupported_media_type");
   try {
-    return JSON.parse(
-      new TextDecoder("utf-8", { fatal: true }).decode(await request.arrayBuffer()),
-    );
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await request.arrayBuffer()));
   } catch {
     throw new Refusal("invalid_request", { field: "body", rule: "JSON in UTF-8" });
   }

@@ -56,8 +56,7 @@ export const momentOrNever = z
 
 /** A JSON object that comes back from the database as it went in. */
 export const jsonObject = z.custom<Record<string, unknown>>(
-  (value) =>
-    typeof value === "object" && value !== null && !Array.isArray(value) && isStorable(value),
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value) && isStorable(value),
   "an object at most 100 deep, texts without NUL or half characters, whole numbers within 2^53-1",
 );
 

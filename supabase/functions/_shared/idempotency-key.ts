@@ -8,10 +8,7 @@ import { Refusal } from "./problem.ts";
  *
  * @throws {Refusal} invalid_idempotency_key when the two differ: either might be the one meant
  */
-export function idempotencyKey(
-  header: string | null,
-  fromBody: string | undefined,
-): string | undefined {
+export function idempotencyKey(header: string | null, fromBody: string | undefined): string | undefined {
   if (header === null) return fromBody;
   const fromHeader = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (fromBody !== undefined && fromBody !== fromHeader) {

@@ -53,10 +53,7 @@ export function operation<Input extends object>(
   };
 }
 
-async function read<Input extends object>(
-  request: Request,
-  schema: z.ZodType<Input>,
-): Promise<Input> {
+async function read<Input extends object>(request: Request, schema: z.ZodType<Input>): Promise<Input> {
   if (request.method === "GET") return check(schema, readQuery(request));
   const input = check(schema, await readJson(request)) as Input & { idempotencyKey?: string };
   const key = idempotencyKey(request.headers.get("idempotency-key"), input.idempotencyKey);

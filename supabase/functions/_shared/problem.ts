@@ -39,11 +39,7 @@ const retryAfterSeconds = 1;
  *
  * @param requestId a uuid, also in the log; the only thing that an `internal_error` gives away.
  */
-export function problem(
-  refusal: Refusal,
-  requestId: string,
-  headers: Record<string, string> = {},
-): Response {
+export function problem(refusal: Refusal, requestId: string, headers: Record<string, string> = {}): Response {
   const { slug, facts } = refusal;
   const kind: ErrorKind = errors[slug];
   const body = {

@@ -6,13 +6,13 @@
  * negative; userId and delta are required. For an admin, or the server.
  * Answers what adjust_tokens returns; short of tokens, 402 with nothing changed.
  */
-import { endpoint } from "../_shared/endpoint.ts";
+import { withSupabase } from "@supabase/server";
+import { z } from "zod";
 import type { Database } from "../_shared/database.ts";
+import { endpoint } from "../_shared/endpoint.ts";
 import { integer, jsonObject, text, uuid } from "../_shared/fields.ts";
 import { callers, operation } from "../_shared/operation.ts";
 import { Refusal } from "../_shared/problem.ts";
-import { withSupabase } from "@supabase/server";
-import { z } from "zod";
 
 const Body = z.strictObject({
   userId: uuid,

@@ -6,12 +6,12 @@
  * (userId left out), an admin, or the server.
  * Answers { balance, history } as get_user_token_balance and get_token_history return them.
  */
-import { endpoint } from "../_shared/endpoint.ts";
-import type { Database } from "../_shared/database.ts";
-import { integerText, smallIntegerText, uuid } from "../_shared/fields.ts";
-import { callers, operation } from "../_shared/operation.ts";
 import { withSupabase } from "@supabase/server";
 import { z } from "zod";
+import type { Database } from "../_shared/database.ts";
+import { endpoint } from "../_shared/endpoint.ts";
+import { integerText, smallIntegerText, uuid } from "../_shared/fields.ts";
+import { callers, operation } from "../_shared/operation.ts";
 
 const Query = z.strictObject({
   userId: uuid.optional(),

@@ -6,20 +6,12 @@
  * Gives tokens to a user; userId and tokens are required. For an admin, or the server (which alone
  * may set grantedAt). Answers what grant_tokens returns.
  */
-import { endpoint } from "../_shared/endpoint.ts";
-import type { Database } from "../_shared/database.ts";
-import {
-  integer,
-  jsonObject,
-  moment,
-  momentOrNever,
-  smallInteger,
-  text,
-  uuid,
-} from "../_shared/fields.ts";
-import { callers, operation } from "../_shared/operation.ts";
 import { withSupabase } from "@supabase/server";
 import { z } from "zod";
+import type { Database } from "../_shared/database.ts";
+import { endpoint } from "../_shared/endpoint.ts";
+import { integer, jsonObject, moment, momentOrNever, smallInteger, text, uuid } from "../_shared/fields.ts";
+import { callers, operation } from "../_shared/operation.ts";
 
 const Body = z.strictObject({
   userId: uuid,

@@ -1,16 +1,10 @@
 /*
- * The transaction that this key already made, or NULL. The same key with another request is
- * refused, naming the fields that differ and never their values. To be called with the account
- * locked: two first uses of a key are then one after the other.
+ * The transaction that this entry's key already made, or NULL (as when it has no key). The same
+ * key with another request is refused, naming the fields that differ and never their values. To
+ * be called with the account locked: two first uses of a key are then one after the other.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
-create or replace function private.find_replay(
-  p_user_id uuid,
-  p_idempotency_key text,
-  p_actor_role text,
-  p_request jsonb,
-  p_metadata jsonb
-)
+create or replace function private.find_replay(p_entry public.token_transactions)
 returns public.token_transactions
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -21,11 +15,14 @@ declare
   v_transaction public.token_transactions;
   v_differs jsonb;
 begin
+  if p_entry.idempotency_key is null then
+    return null;
+  end if;
   select t.* into v_transaction
     from public.token_transactions t
-   where t.user_id = p_user_id
-     and t.idempotency_key = p_idempotency_key
-     and (t.actor_role = 'user') = (p_actor_role = 'user');
+   where t.user_id = p_entry.user_id
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
   if v_transaction.id is null then
     return null;
   end if;
@@ -34,10 +31,10 @@ begin
     from (
       select coalesce(was.key, asked.key) as field
         from jsonb_each(v_transaction.request) was
-        full join jsonb_each(p_request) asked on asked.key = was.key
+        full join jsonb_each(p_entry.request) asked on asked.key = was.key
        where was.value is distinct from asked.value
       union all
-      select 'metadata' where v_transaction.metadata is distinct from p_metadata
+      select 'metadata' where v_transaction.metadata is distinct from p_entry.metadata
     ) f;
   if v_differs is not null then
     perform private.refuse('idempotency_key_reused', jsonb_build_object('differs', v_differs));
@@ -45,6 +42,6 @@ begin
   return v_transaction;
 end
 $$;
-comment on function private.find_replay(uuid, text, text, jsonb, jsonb) is
-  'The transaction made under this key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
-revoke all on function private.find_replay(uuid, text, text, jsonb, jsonb) from public, anon, authenticated, service_role;
+comment on function private.find_replay(public.token_transactions) is
+  'The transaction made under this entry''s key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
+revoke all on function private.find_replay(public.token_transactions) from public, anon, authenticated, service_role;

@@ -24,47 +24,48 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
-  v_action_type text := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
-  v_reason text := coalesce(p_reason, 'admin adjustment');
-  v_metadata jsonb := coalesce(p_metadata, '{}');
-  v_request jsonb := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
-  v_usage_id uuid := gen_random_uuid();
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_done record;
   v_transaction public.token_transactions;
-  v_replayed boolean;
   v_shortfall bigint := 0;
   v_remaining bigint;
-  v_spent record;
-  v_issued record;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => false);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
   if p_delta is null or p_delta = 0 or p_delta not between -1000000000000 and 1000000000000 then
     perform private.refuse('invalid_amount',
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform private.check_request(p_idempotency_key, p_reason, p_metadata);
 
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := p_delta;
+  v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
+  v_entry.reason := coalesce(p_reason, 'admin adjustment');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  v_entry.usage_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+
   if p_delta > 0 then
-    v_issued := private.issue_grant(
-      p_user_id, p_delta, 'admin', null, 50, null, v_action_type, v_reason,
-      v_actor.actor_role, v_actor.actor_id, p_idempotency_key, v_request, v_metadata, v_usage_id);
-    v_transaction := v_issued.transaction;
-    v_replayed := v_issued.replayed;
+    v_grant.grant_type := 'admin';
+    v_grant.tokens_granted := p_delta;
+    v_grant.priority := 50;
+    v_grant.metadata := v_entry.metadata;
+    v_done := private.issue_grant(v_grant, v_entry);
+    v_transaction := v_done.transaction;
     v_remaining := v_transaction.balance_after;
   else
-    v_spent := private.spend(
-      p_user_id, -p_delta, v_action_type, v_reason,
-      v_actor.actor_role, v_actor.actor_id, p_idempotency_key, v_request, v_metadata, v_usage_id);
-    v_transaction := v_spent.transaction;
-    v_replayed := v_spent.replayed;
-    v_shortfall := v_spent.shortfall;
-    v_remaining := v_spent.tokens_remaining;
+    v_done := private.spend(v_entry);
+    v_transaction := v_done.transaction;
+    v_shortfall := v_done.shortfall;
+    v_remaining := v_done.tokens_remaining;
   end if;
 
-  if v_transaction.id is not null and not v_replayed then
+  if v_transaction.id is not null and not v_done.replayed then
     insert into public.token_usage (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at)
-    values (p_user_id, v_usage_id, v_action_type, abs(p_delta), 0,
-            v_metadata || jsonb_build_object('reason', v_reason, 'transaction_id', v_transaction.id),
+    values (p_user_id, v_entry.usage_id, v_entry.action_type, abs(p_delta), 0,
+            v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
             v_transaction.created_at);
   end if;
 
@@ -77,7 +78,7 @@ begin
     'usage_id', v_transaction.usage_id,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_remaining,
-    'replayed', v_replayed);
+    'replayed', v_done.replayed);
 end
 $$;
 comment on function private.adjust_tokens(uuid, bigint, text, text, jsonb) is 'See public.adjust_tokens.';

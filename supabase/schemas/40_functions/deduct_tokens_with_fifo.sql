@@ -23,25 +23,27 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
+  v_entry public.token_transactions;
   v_spent record;
-  v_tokens bigint;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => true);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => true);
   perform private.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
   perform private.check_action_type(p_action_type);
   perform private.check_request(p_idempotency_key, null, p_metadata);
 
-  v_spent := private.spend(
-    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type,
-    v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    jsonb_build_object('operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type),
-    coalesce(p_metadata, '{}'), null);
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := -p_tokens_to_deduct;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type);
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := private.spend(v_entry);
 
-  v_tokens := case when v_spent.shortfall > 0 then 0 else p_tokens_to_deduct end;
   return jsonb_build_object(
     'success', v_spent.shortfall = 0,
-    'tokens_deducted', v_tokens,
+    'tokens_deducted', case when v_spent.shortfall = 0 then p_tokens_to_deduct else 0 end,
     'tokens_remaining_to_deduct', v_spent.shortfall,
     'deducted_from', private.allocations(v_spent.transaction),
     'transaction_id', (v_spent.transaction).id,

@@ -28,12 +28,12 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_actor record;
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
-  v_grant public.token_balances;
 begin
-  v_actor := private.authorize(p_user_id, p_self_may => false);
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
   perform private.check_tokens('p_tokens', p_tokens);
   if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
     perform private.refuse('invalid_grant_type',
@@ -42,7 +42,7 @@ begin
   if p_priority is null or p_priority not between 0 and 100 then
     perform private.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
   end if;
-  if not isfinite(p_granted_at) or (p_granted_at is not null and v_actor.actor_role <> 'service') then
+  if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
     perform private.refuse('invalid_granted_at',
       '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
   end if;
@@ -51,22 +51,28 @@ begin
   end if;
   perform private.check_request(p_idempotency_key, p_reason, p_metadata);
 
-  v_issued := private.issue_grant(
-    p_user_id, p_tokens, p_grant_type, p_expires_at, p_priority, p_granted_at,
-    case p_grant_type
-      when 'trial' then 'trial_grant'
-      when 'purchase' then 'token_pack_purchase'
-      when 'admin' then 'admin_grant'
-      else 'subscription_grant'
-    end,
-    coalesce(p_reason, p_grant_type || ' grant'),
-    v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    jsonb_build_object(
-      'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-      'reason', p_reason,
-      'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
-      'granted_at', (p_granted_at at time zone 'utc')::text),
-    coalesce(p_metadata, '{}'), null);
+  v_grant.grant_type := p_grant_type;
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := p_priority;
+  v_grant.granted_at := p_granted_at;
+  v_grant.expires_at := p_expires_at;
+  v_grant.metadata := coalesce(p_metadata, '{}');
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := case p_grant_type
+    when 'trial' then 'trial_grant'
+    when 'purchase' then 'token_pack_purchase'
+    when 'admin' then 'admin_grant'
+    else 'subscription_grant'
+  end;
+  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+    'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+    'granted_at', (p_granted_at at time zone 'utc')::text);
+  v_entry.metadata := v_grant.metadata;
+  v_issued := private.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
   select b.* into v_grant

@@ -163,7 +163,7 @@ describe("a replay", () => {
       reason: "other words",
       metadata: { a: 1 },
     });
-    expectProblem(answer, "idempotency_key_reused", { differs: ["delta", "reason", "metadata"] });
+    expectProblem(answer, "idempotency_key_reused", { differs: ["delta", "metadata", "reason"] });
     expect(answer.text).not.toMatch(/70[01]|words/);
     expect(await remaining(user.id)).toBe(700);
   });
@@ -217,11 +217,7 @@ describe("a bad body is 400 and names the field", () => {
     ["invalid_reason", "reason", `{"userId":"${user}","delta":1,"reason":"\\ud800"}`],
     ["invalid_reason", "reason", { userId: user, delta: 1, reason: 5 }],
     ["invalid_idempotency_key", "idempotencyKey", { userId: user, delta: 1, idempotencyKey: "" }],
-    [
-      "invalid_idempotency_key",
-      "idempotencyKey",
-      { userId: user, delta: 1, idempotencyKey: "a b" },
-    ],
+    ["invalid_idempotency_key", "idempotencyKey", { userId: user, delta: 1, idempotencyKey: "a b" }],
     [
       "invalid_idempotency_key",
       "idempotencyKey",
@@ -234,11 +230,7 @@ describe("a bad body is 400 and names the field", () => {
     ["invalid_metadata", "metadata", { userId: user, delta: 1, metadata: { a: "x".repeat(8192) } }],
     ["invalid_metadata", "metadata", { userId: user, delta: 1, metadata: { a: "\0" } }],
     ["invalid_metadata", "metadata", `{"userId":"${user}","delta":1,"metadata":{"\\udc00":1}}`],
-    [
-      "invalid_metadata",
-      "metadata",
-      `{"userId":"${user}","delta":1,"metadata":{"a":9007199254740993}}`,
-    ],
+    ["invalid_metadata", "metadata", `{"userId":"${user}","delta":1,"metadata":{"a":9007199254740993}}`],
     [
       "invalid_metadata",
       "metadata",

@@ -139,8 +139,8 @@ describe("a bad query is 400 and names the parameter", () => {
       transactions: [],
       next_before: null,
     });
-    expect(
-      (await balance(user, "before=9007199254740991&limit=1")).body.history.transactions,
-    ).toHaveLength(1);
+    expect((await balance(user, "before=9007199254740991&limit=1")).body.history.transactions).toHaveLength(
+      1,
+    );
   });
 });

@@ -50,11 +50,9 @@ test.each(["40001", "40P01"])(
   async (sqlstate) => {
     await failing(3, `raise exception 'could not serialize' using errcode = '${sqlstate}';`);
     const answer = await adjust();
-    expect([
-      answer.status,
-      answer.body.tokens_remaining,
-      answer.headers.get("idempotency-replayed"),
-    ]).toEqual([200, 5, null]);
+    expect([answer.status, answer.body.tokens_remaining, answer.headers.get("idempotency-replayed")]).toEqual(
+      [200, 5, null],
+    );
     expect(await attempts()).toBe(4);
   },
 );

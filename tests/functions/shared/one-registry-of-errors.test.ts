@@ -27,8 +27,7 @@ describe("the registry in errors.ts", () => {
 
   test("gives the HTTP status that PostgREST makes of the SQLSTATE", () => {
     for (const [slug, { sqlstate, status }] of kinds) {
-      if (sqlstate?.startsWith("PT"))
-        expect([slug, status]).toEqual([slug, Number(sqlstate.slice(2))]);
+      if (sqlstate?.startsWith("PT")) expect([slug, status]).toEqual([slug, Number(sqlstate.slice(2))]);
       if (sqlstate === "42501") expect([401, 403]).toContain(status);
     }
   });
@@ -45,9 +44,7 @@ describe("the registry in errors.ts", () => {
   });
 
   test("is the table in docs/errors.md, row by row", () => {
-    const rows = [
-      ...docs.matchAll(/^\| \[(\w+)\]\(#(\w+)\) \| (\S+) \| (\d+) \| .* \| (yes|no) \|$/gm),
-    ];
+    const rows = [...docs.matchAll(/^\| \[(\w+)\]\(#(\w+)\) \| (\S+) \| (\d+) \| .* \| (yes|no) \|$/gm)];
     expect(
       rows.map(([, slug, anchor, sqlstate, status, retryable]) => [
         slug,
@@ -86,6 +83,5 @@ test("all functions resolve _shared by the same import map, with exact versions 
   );
   for (const config of configs) expect(config).toEqual(configs[0]);
   expect(configs[0]!.lock).toBe(false);
-  for (const target of Object.values(configs[0]!.imports))
-    expect(target).toMatch(/^npm:.+@\d+\.\d+\.\d+$/);
+  for (const target of Object.values(configs[0]!.imports)) expect(target).toMatch(/^npm:.+@\d+\.\d+\.\d+$/);
 });

@@ -17,8 +17,7 @@ describe("a problem", () => {
       type: "docs/errors.md#insufficient_balance",
       title: "Insufficient balance",
       status: 402,
-      detail:
-        "500 tokens are needed, 320 are available. Nothing was changed. Add tokens, or ask for fewer.",
+      detail: "500 tokens are needed, 320 are available. Nothing was changed. Add tokens, or ask for fewer.",
       instance: `urn:uuid:${requestId}`,
       code: "insufficient_balance",
       retryable: false,
@@ -45,9 +44,9 @@ describe("a problem", () => {
   });
 
   test("of an unknown caller says how to authenticate", () => {
-    expect(
-      problem(new Refusal("not_authenticated"), requestId).headers.get("www-authenticate"),
-    ).toBe("Bearer");
+    expect(problem(new Refusal("not_authenticated"), requestId).headers.get("www-authenticate")).toBe(
+      "Bearer",
+    );
   });
 });
 
