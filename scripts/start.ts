@@ -49,14 +49,15 @@ async function start(): Promise<void> {
 
   const isNew = !hasData(place.dataDir);
   const postgres = await steps.run("Starting Postgres", async ({ note }) => {
-    const server = await startPostgres({
+    const starting = startPostgres({
       dataDir: place.dataDir,
       native: place.native,
       port: settings.dbPort,
       portVariable: "TOKENBOOK_DB_PORT",
       logFile: join(place.logsDir, "postgres.log"),
     });
-    shutdown.before("Postgres", () => server.stop());
+    shutdown.before("Postgres", starting);
+    const server = await starting;
     note(`${place.native.packageVersion.split("-")[0]} on port ${server.port}${isNew ? ", new data" : ""}`);
     return server;
   });
@@ -80,14 +81,15 @@ async function start(): Promise<void> {
   const keys = await loadOrCreateKeys(place.stateDir);
   const log = openSync(join(place.logsDir, "functions.log"), "w");
   const api = await steps.run("API and edge functions", async ({ note }) => {
-    const running = await startApi({
+    const starting = startApi({
       databaseUrlFor: (role) => postgres.url("postgres", role),
       keys,
       port: settings.apiPort,
       jwtExpirySeconds: settings.jwtExpirySeconds,
       functions: { root: projectRoot, log: (line) => writeSync(log, `${line}\n`) },
     });
-    shutdown.before("The API", () => running.close());
+    shutdown.before("The API", starting);
+    const running = await starting;
     note(Object.keys(settings.functions).join(", "));
     return running;
   });

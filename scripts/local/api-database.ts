@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import pg from "pg";
+import { isDatabaseError } from "./postgrest-errors.ts";
 import type { RoleSettings, Setting } from "./request-settings.ts";
 
 /** One statement of a request. `values` are texts; Postgres decodes and encodes everything itself. */
@@ -14,10 +15,22 @@ export interface ApiDatabase {
    * Runs one statement in a transaction of its own, under a request's settings.
    *
    * @returns its rows, each an object of texts.
-   * @throws what Postgres said first (an SQLSTATE in `code`), or a connection's failure.
+   * @throws what Postgres said first (an SQLSTATE in `code`), or {@link Unreachable}.
    */
   run(settings: readonly Setting[], statement: Statement, readOnly: boolean): Promise<Row[]>;
   close(): Promise<void>;
+}
+
+/** Postgres could not be asked, or went away before it had answered. */
+export class Unreachable extends Error {
+  override name = "Unreachable";
+  /** Every connection was busy for as long as a request waits. */
+  readonly busy: boolean;
+
+  constructor(cause: unknown) {
+    super("the database can't be reached", { cause });
+    this.busy = cause instanceof Error && cause.message.startsWith("timeout exceeded");
+  }
 }
 
 /** Values by column name, all of them text. */
@@ -46,8 +59,10 @@ export function openApiDatabase(url: string, connections: number): ApiDatabase {
 
   return {
     async run(settings, statement, readOnly) {
-      const client = await pool.connect();
-      let broken = true;
+      const client = await pool.connect().catch((error: unknown) => {
+        throw new Unreachable(error);
+      });
+      let clean = false;
       try {
         // Inside an aborted transaction `commit` rolls back: it is right after a failure as well.
         const [, , answer] = await firstFailure([
@@ -56,14 +71,14 @@ export function openApiDatabase(url: string, connections: number): ApiDatabase {
           client.query({ ...named(statement), types: AS_TEXT }),
           client.query("commit"),
         ]);
-        broken = false;
+        clean = true;
         return answer!.rows as Row[];
       } catch (error) {
-        // With an SQLSTATE the connection has answered all four and is clean; without one, nobody knows.
-        broken = typeof (error as { severity?: unknown }).severity !== "string" || isFatal(error);
-        throw error;
+        // An ERROR of Postgres leaves a connection that has answered all four; anything else, nobody knows.
+        clean = (error as { severity?: unknown }).severity === "ERROR";
+        throw isDatabaseError(error) ? error : new Unreachable(error);
       } finally {
-        client.release(broken);
+        client.release(!clean);
       }
     },
     close: () => pool.end(),
@@ -121,8 +136,4 @@ async function firstFailure(queries: Promise<pg.QueryResult>[]): Promise<pg.Quer
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed !== undefined) throw failed.reason;
   return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<pg.QueryResult>).value);
-}
-
-function isFatal(error: unknown): boolean {
-  return (error as { severity: string }).severity !== "ERROR";
 }

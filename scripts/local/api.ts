@@ -74,8 +74,10 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   async function answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
     if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: preflight(request) });
-    if (pathname.startsWith("/auth/v1/")) return await auth.answer(request, pathname.slice("/auth/v1".length));
-    if (!pathname.startsWith("/rest/v1/")) return json({ message: "no Route matched with those values" }, 404);
+    if (pathname.startsWith("/auth/v1/"))
+      return await auth.answer(request, pathname.slice("/auth/v1".length));
+    if (!pathname.startsWith("/rest/v1/"))
+      return json({ message: "no Route matched with those values" }, 404);
     const caller = await identify(request, keys, tokens);
     const profile = request.headers.get(request.method === "GET" ? "accept-profile" : "content-profile");
     if (profile !== null && profile !== "public") {
@@ -85,7 +87,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     }
     const rpc = /^\/rest\/v1\/rpc\/([^/]+)$/.exec(pathname);
     if (rpc === null) return await tables.answer(request, caller);
-    return await answerRpc(request, decodeURIComponent(rpc[1]!), caller, database, schema);
+    return await answerRpc(request, nameIn(rpc[1]!), caller, database, schema);
   }
 
   const listener = getRequestListener((request) => guarded(request, answer), {
@@ -120,10 +122,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   return { url, port, close };
 }
 
-async function guarded(
-  request: Request,
-  answer: (request: Request) => Promise<Response>,
-): Promise<Response> {
+async function guarded(request: Request, answer: (request: Request) => Promise<Response>): Promise<Response> {
   let response: Response;
   try {
     response = await answer(request);
@@ -132,6 +131,14 @@ async function guarded(
   }
   for (const [name, value] of CORS) response.headers.set(name, value);
   return response;
+}
+
+function nameIn(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new Refusal(postgrestError(400, "PGRST125", "Invalid path specified in request URL"));
+  }
 }
 
 function unexpected(request: Request, error: unknown): Response {
@@ -143,7 +150,10 @@ function unexpected(request: Request, error: unknown): Response {
 
 const CORS = [
   ["access-control-allow-origin", "*"],
-  ["access-control-expose-headers", "Content-Range, Content-Location, Preference-Applied, X-Total-Count, Link, X-Sb-Error-Code"],
+  [
+    "access-control-expose-headers",
+    "Content-Range, Content-Location, Preference-Applied, X-Total-Count, Link, X-Sb-Error-Code",
+  ],
 ] as const;
 
 function preflight(request: Request): Record<string, string> {

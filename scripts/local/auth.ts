@@ -28,7 +28,15 @@ export interface AuthOptions {
 }
 
 /** What is passed on to @supabase/lite. Mails, magic links, OAuth and factors have no place to go here. */
-const SERVED_BY_LITE = new Set(["POST /signup", "POST /token", "POST /logout", "GET /user", "PUT /user", "GET /settings", "GET /health"]);
+const SERVED_BY_LITE = new Set([
+  "POST /signup",
+  "POST /token",
+  "POST /logout",
+  "GET /user",
+  "PUT /user",
+  "GET /settings",
+  "GET /health",
+]);
 
 /**
  * Serves sign-up, password sign-in, refresh, sign-out and the own user through @supabase/lite, the

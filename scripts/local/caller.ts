@@ -45,9 +45,7 @@ export function requireApiKey(request: Request, keys: Keys): "anon" | "service_r
   }
   if (same(key, keys.publishableKey)) return "anon";
   if (!same(key, keys.secretKey)) {
-    throw new Refusal(
-      json({ message: "Invalid API key", hint: "Double check your Supabase `apikey`" }, 401),
-    );
+    throw new Refusal(json({ message: "Invalid API key", hint: "Double check your Supabase `apikey`" }, 401));
   }
   if (/^\s*Mozilla\/5\.0/i.test(request.headers.get("user-agent") ?? "")) {
     throw new Refusal(json({ message: "Forbidden use of secret API key in browser" }, 401));

@@ -20,6 +20,9 @@ export function json(body: unknown, status = 200, headers: Record<string, string
 /** The largest body that the API reads, in bytes. The hosted gateway has such a limit too. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 
+/** So much of a body that is too large is read and thrown away before the connection is cut, in bytes. */
+const MAX_DISCARDED_BYTES = 32 * MAX_BODY_BYTES;
+
 /**
  * The deepest nesting of a JSON body. Postgres recurses while it parses and gives up with 54001, a
  * server error whose hint talks about its stack; nobody's arguments are nested like that by accident.
@@ -42,9 +45,11 @@ export async function readBody(request: Request): Promise<string> {
   let size = 0;
   for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
-    chunks.push(chunk);
+    if (size <= MAX_BODY_BYTES) chunks.push(chunk);
+    // A sender that is cut off in the middle sees a broken connection instead of the answer.
+    else if (size > MAX_DISCARDED_BYTES) break;
   }
+  if (size > MAX_BODY_BYTES) throw tooLarge();
   return Buffer.concat(chunks).toString("utf8");
 }
 

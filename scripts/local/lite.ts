@@ -3,6 +3,7 @@ import { App, InMemoryEmailDriver } from "@supabase/lite";
 import { createPostgresConnection } from "@supabase/lite/postgres";
 import type { Caller } from "./caller.ts";
 import { httpStatus, isDatabaseError } from "./postgrest-errors.ts";
+import type { DatabaseError } from "./postgrest-errors.ts";
 import type { Setting } from "./request-settings.ts";
 
 // @supabase/lite serves table reads and password sign-in. It is an alpha, and some of what it does
@@ -44,7 +45,11 @@ export function openLite(url: string, connections: number): LiteConnection {
 }
 
 /** Lets @supabase/lite answer a request. With a caller, what it does in the database it does as that caller. */
-export async function askLite(app: App, request: Request, context?: Required<LiteRequest>): Promise<Response> {
+export async function askLite(
+  app: App,
+  request: Request,
+  context?: Required<LiteRequest>,
+): Promise<Response> {
   return await current.run(context ?? { settings: [] }, () => app.fetch(request));
 }
 
@@ -123,20 +128,43 @@ function becomeCallerAsPostgrest(connection: LiteConnection): void {
 }
 
 /**
- * Patch 3: lite answers most SQLSTATEs with 500 and code `SUP`, and drops details and hints. Handed an
- * error in the form of `raise sqlstate 'PGRST'`, it sends exactly what the error says.
+ * Patch 3: lite answers most SQLSTATEs with 500 and code `SUP`, drops details and hints, and quotes
+ * whatever else went wrong, addresses included. Handed an error in the form of `raise sqlstate
+ * 'PGRST'`, it sends exactly what the error says.
  */
 function reportErrorsAsPostgrest(connection: LiteConnection): void {
   connection.normalizeDbError = (error: unknown) => {
-    if (!isDatabaseError(error) || error.code === "PGRST") return error;
-    const { code, message, detail = null, hint = null } = error;
+    // lite's own (a table that isn't there, a filter that can't be read) have no code and are right.
+    if (typeof (error as { code?: unknown } | null)?.code !== "string") return error;
+    if (!isDatabaseError(error) || isConnectionLost(error)) {
+      return raised(503, {
+        code: "PGRST000",
+        message: "Database connection error. Retrying the connection.",
+      });
+    }
+    if (error.code === "PGRST") return error;
     const anon = current.getStore()?.caller?.role === "anon";
-    return {
-      code: "PGRST",
-      message: JSON.stringify({ code, message, details: detail, hint }),
-      detail: JSON.stringify({ status: httpStatus(error, anon), headers: {} }),
-    };
+    return raised(httpStatus(error, anon), error);
   };
+}
+
+function raised(status: number, { code, message, detail = null, hint = null }: RaisedBody): unknown {
+  return {
+    code: "PGRST",
+    message: JSON.stringify({ code, message, details: detail, hint }),
+    detail: JSON.stringify({ status, headers: {} }),
+  };
+}
+
+interface RaisedBody {
+  code: string;
+  message: string;
+  detail?: string | null | undefined;
+  hint?: string | null | undefined;
+}
+
+function isConnectionLost(error: DatabaseError): boolean {
+  return (error as { severity?: unknown }).severity === "FATAL";
 }
 
 /**
@@ -173,16 +201,17 @@ function numberOrText(text: string): number | string {
  * Callers get their answer; the server's log has nothing to say about them.
  */
 function silenceLogs(): void {
-  if (silenced) return;
-  silenced = true;
   for (const method of ["error", "warn"] as const) {
-    const print = console[method].bind(console);
-    console[method] = (...args: unknown[]) => {
-      if (current.getStore() === undefined) print(...args);
+    const print = console[method];
+    if (quiet.has(print)) continue;
+    const printUnlessLite: typeof print = (...args) => {
+      if (current.getStore() === undefined) print.apply(console, args);
     };
+    quiet.add(printUnlessLite);
+    console[method] = printUnlessLite;
   }
 }
-let silenced = false;
+const quiet = new WeakSet<typeof console.error>();
 
 /** Parts of lite that its types call private, in the shape that version 0.10.0 has. */
 interface Insides {

@@ -105,10 +105,13 @@ function answerRaisedResponse(error: DatabaseError): Response {
   });
 }
 
-/** What a caller is told when Postgres can't be reached at all. */
-export function answerUnreachable(error: unknown): Response {
-  const waited = error instanceof Error && error.message.startsWith("timeout exceeded");
-  return waited
+/**
+ * What a caller is told when Postgres can't be reached.
+ *
+ * @param busy it is there, and every connection was in use for too long.
+ */
+export function answerUnreachable(busy: boolean): Response {
+  return busy
     ? postgrestError(504, "PGRST003", "Timed out acquiring connection from connection pool.")
     : postgrestError(503, "PGRST000", "Database connection error. Retrying the connection.");
 }

@@ -95,7 +95,12 @@ export function callWithJson(fn: ApiFunction, given: readonly string[], body: st
 export function callWithTexts(fn: ApiFunction, texts: Readonly<Record<string, string>>): Statement {
   const used = fn.parameters.filter((parameter) => parameter.name in texts);
   const args = used.map(({ name, type }, i) => `${quote(name)} => $${i + 1}::text::${type}`);
-  return select(fn, `${qualified(fn)}(${args.join(", ")})`, "", used.map(({ name }) => texts[name]));
+  return select(
+    fn,
+    `${qualified(fn)}(${args.join(", ")})`,
+    "",
+    used.map(({ name }) => texts[name]),
+  );
 }
 
 function select(fn: ApiFunction, call: string, source: string, values: unknown[]): Statement {

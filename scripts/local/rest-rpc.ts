@@ -1,4 +1,4 @@
-import { ROLE_SETTINGS, roleSettingsOf } from "./api-database.ts";
+import { ROLE_SETTINGS, roleSettingsOf, Unreachable } from "./api-database.ts";
 import type { ApiDatabase, Row } from "./api-database.ts";
 import type { Caller } from "./caller.ts";
 import { isTooDeep, json, readBody } from "./http.ts";
@@ -72,7 +72,8 @@ export async function answerRpc(
     return answer(request, fn, row!);
   } catch (error) {
     if (isDatabaseError(error)) return answerDatabaseError(error, caller.role === "anon");
-    return answerUnreachable(error);
+    if (error instanceof Unreachable) return answerUnreachable(error.busy);
+    throw error;
   }
 }
 
@@ -147,7 +148,10 @@ function answer(request: Request, fn: ApiFunction, row: Row): Response {
       });
     }
     // json_agg wraps the one row in brackets and nothing else.
-    return json(body.slice(1, -1), status, { "content-type": "application/vnd.pgrst.object+json; charset=utf-8", ...headers });
+    return json(body.slice(1, -1), status, {
+      "content-type": "application/vnd.pgrst.object+json; charset=utf-8",
+      ...headers,
+    });
   }
   return json(body, status, headers);
 }

@@ -1,3 +1,4 @@
+import { Unreachable } from "./api-database.ts";
 import { askLite, createTableApp, openLite } from "./lite.ts";
 import { createSchemaCache } from "./schema-cache.ts";
 import type { SchemaCache } from "./schema-cache.ts";
@@ -33,7 +34,7 @@ export function openTables(options: TablesOptions): Tables {
   const tables = createSchemaCache(fingerprint, async () => {
     const found = await owner.introspect({ useCache: false });
     // lite reports a failed introspection as an empty database.
-    if (found.timezones === undefined) throw new Error("the catalog could not be read");
+    if (found.timezones === undefined) throw new Unreachable("the catalog can't be read");
     return found;
   });
   worker.introspect = () => tables.get();
@@ -50,13 +51,15 @@ export function openTables(options: TablesOptions): Tables {
         const { roleSettings } = await schema.get();
         const settings = requestSettings(caller, request, pathname.slice("/rest/v1".length), roleSettings);
         const send = () => askLite(app, forLite(request, text), { caller, settings });
+        // Before lite asks for it: what fails inside lite is a 500 without a name.
+        const before = await tables.get();
         const response = await send();
         if (response.status !== 404) return response;
         // Perhaps the table is younger than the cache.
-        const before = await tables.get();
         return (await tables.refresh()) === before ? response : await send();
       } catch (error) {
-        return answerUnreachable(error);
+        if (error instanceof Unreachable) return answerUnreachable(error.busy);
+        throw error;
       }
     },
     async close() {

@@ -1,10 +1,16 @@
 import { reportFailure } from "./failure.ts";
 
-/** What must be undone before the process may end. */
+/** Something that runs and can be ended. */
+type Ending = { stop(): Promise<void> } | { close(): Promise<void> };
+
+/** What must be ended before the process may end. */
 export interface Shutdown {
-  /** Registers an undoing; the last registered runs first. */
-  before(name: string, undo: () => Promise<void>): void;
-  /** Undoes everything and ends the process. A second call does nothing. */
+  /**
+   * Registers what is starting, before it has started: Ctrl-C in between must not leave it behind.
+   * The last registered is ended first; what never started is passed over.
+   */
+  before(name: string, starting: Promise<Ending>): void;
+  /** Ends everything and the process. A second call does nothing. */
   now(exitCode: number): Promise<void>;
   /** Whether it has begun: what fails from then on is not worth a word. */
   readonly hasBegun: boolean;
@@ -16,14 +22,16 @@ export interface Shutdown {
  * shell between itself and us, and a signal to npm ends that shell only).
  *
  * @param onBegin called once when it begins.
- * @param onEnd called once when everything has been undone.
+ * @param onEnd called once when everything has ended.
  */
 export function createShutdown(onBegin: () => void, onEnd: () => void): Shutdown {
-  const undoings: { name: string; undo: () => Promise<void> }[] = [];
+  const registered: { name: string; starting: Promise<Ending | undefined> }[] = [];
   let hasBegun = false;
 
   const shutdown: Shutdown = {
-    before: (name, undo) => undoings.unshift({ name, undo }),
+    before: (name, starting) => {
+      registered.unshift({ name, starting: starting.catch(() => undefined) });
+    },
     get hasBegun() {
       return hasBegun;
     },
@@ -31,10 +39,11 @@ export function createShutdown(onBegin: () => void, onEnd: () => void): Shutdown
       if (hasBegun) return;
       hasBegun = true;
       onBegin();
-      // Read anew each time: a step that was under way may still register something.
-      for (let next = undoings.shift(); next !== undefined; next = undoings.shift()) {
+      // Read anew each time: a step that is under way may still register something.
+      for (let next = registered.shift(); next !== undefined; next = registered.shift()) {
         try {
-          await next.undo();
+          const running = await next.starting;
+          if (running !== undefined) await ("stop" in running ? running.stop() : running.close());
         } catch (error) {
           console.error(`${next.name} did not stop as it should:`, error);
         }

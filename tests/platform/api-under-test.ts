@@ -20,7 +20,9 @@ export interface ApiUnderTest {
   keys: Keys;
   /** An unmodified supabase-js client; with the publishable key unless another is given. */
   client(key?: string): SupabaseClient;
-  /** A raw request: path below the API's URL, `apikey` set unless it is given. */
+  /** A client whose every request carries this access token. */
+  clientAs(token: string): SupabaseClient;
+  /** A raw request: path below the API's URL, `apikey` and JSON's content-type set unless given. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** An access token with these claims, signed as the API signs. */
   token(claims: Claims): Promise<string>;
@@ -28,10 +30,7 @@ export interface ApiUnderTest {
 }
 
 /** Starts one; `sql` runs as `postgres` in its database first. */
-export async function startApiUnderTest(
-  sql = "",
-  options: Partial<ApiOptions> = {},
-): Promise<ApiUnderTest> {
+export async function startApiUnderTest(sql = "", options: Partial<ApiOptions> = {}): Promise<ApiUnderTest> {
   const db = await createDatabase({ template: "platform", defaultPrivileges: "none" });
   if (sql !== "") await db.admin.query(sql);
   const keys = await createKeys();
@@ -43,9 +42,11 @@ export async function startApiUnderTest(
     keys,
     client: (key = keys.publishableKey) =>
       createClient(api.url, key, { auth: { persistSession: false, autoRefreshToken: false } }),
+    clientAs: (token) => createClient(api.url, keys.publishableKey, { accessToken: async () => token }),
     fetch(path, init = {}) {
       const headers = new Headers(init.headers);
       if (!headers.has("apikey")) headers.set("apikey", keys.publishableKey);
+      if (init.body && !headers.has("content-type")) headers.set("content-type", "application/json");
       return fetch(`${api.url}${path}`, { ...init, headers });
     },
     token: (claims) => tokens.sign({ exp: Math.floor(Date.now() / 1000) + 600, ...claims }),

@@ -41,11 +41,20 @@ test("a token decides over the key", async () => {
 });
 
 test("no key, a wrong key and the secret key in a browser are refused on every path", async () => {
-  for (const path of ["/rest/v1/rpc/whoami", "/rest/v1/things", "/auth/v1/user", "/auth/v1/token?grant_type=password"]) {
+  for (const path of [
+    "/rest/v1/rpc/whoami",
+    "/rest/v1/things",
+    "/auth/v1/user",
+    "/auth/v1/token?grant_type=password",
+  ]) {
     const missing = await fetch(it.api.url + path, { method: "POST" });
     expect([path, missing.status]).toEqual([path, 401]);
     expect(await missing.json()).toMatchObject({ message: "No API key found in request" });
-    for (const apikey of ["sb_secret_wrong", it.keys.secretKey.slice(0, -1), `${it.keys.secretKey} `.repeat(2)]) {
+    for (const apikey of [
+      "sb_secret_wrong",
+      it.keys.secretKey.slice(0, -1),
+      `${it.keys.secretKey} `.repeat(2),
+    ]) {
       const wrong = await it.fetch(path, { method: "POST", headers: { apikey } });
       expect([path, wrong.status]).toEqual([path, 401]);
       expect(await wrong.json()).toMatchObject({ message: "Invalid API key" });
@@ -178,7 +187,7 @@ test("unreadable bodies, paths and methods get a client's error and nothing of t
     ["/rest/v1/pg_authid", {}, 404],
     ["/rest/v1/auth.users", {}, 404],
     ["/rest/v1/things", { headers: { "accept-profile": "private" } }, 406],
-    ["/rest/v1/", {}, 404],
+    ["/rest/v1/", {}, 403],
     ["/auth/v1/signup", { method: "POST", body: "{" }, 400],
     ["/auth/v1/otp", { method: "POST", body: "{}" }, 404],
     ["/auth/v1/verify?type=signup&token=x", {}, 404],

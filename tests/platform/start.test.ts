@@ -179,6 +179,16 @@ test("a start whose processes were all killed is followed by one that works, wit
   expect(aliceHas(next.screen())).toBe("475,000");
 }, 60_000);
 
+test("Ctrl-C in the middle of a start leaves nothing running", async () => {
+  const { child, screen } = npmStart();
+  while (!screen().includes("Starting Postgres")) await sleep(5);
+
+  await stopped(child);
+
+  expect(screen()).not.toMatch(/^Ready/m);
+  expect(await untilNoneIsLeft()).toEqual([]);
+}, 60_000);
+
 test("a signal to npm alone stops everything too", async () => {
   const { child, settled } = npmStart();
   await settled;
