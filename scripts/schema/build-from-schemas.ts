@@ -12,10 +12,7 @@ import { schemaFiles } from "./project-files.ts";
  * @param files - relative to the project, in the order in which they build; default all of them.
  * @throws the database's error, with the file's name in its message.
  */
-export async function buildFromSchemas(
-  databaseUrl: string,
-  files?: readonly string[],
-): Promise<void> {
+export async function buildFromSchemas(databaseUrl: string, files?: readonly string[]): Promise<void> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {

@@ -31,9 +31,7 @@ export async function readCatalog(databaseUrl: string): Promise<Catalog> {
 /** The catalog as a connection of {@link withConnection} sees it, inside a transaction too. */
 export async function catalogOf(client: Client): Promise<Catalog> {
   const query = await readFile(new URL("catalog.sql", import.meta.url), "utf8");
-  const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [
-    ownSchemas,
-  ]);
+  const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [ownSchemas]);
   return new Map(rows.map((row) => [`${row.object} · ${row.fact}`, row.value]));
 }
 
@@ -46,11 +44,7 @@ export function compareCatalogs(first: Catalog, second: Catalog): Difference[] {
 }
 
 /** A difference in words for a person, over two or three lines. */
-export function describeDifference(
-  difference: Difference,
-  firstName: string,
-  secondName: string,
-): string {
+export function describeDifference(difference: Difference, firstName: string, secondName: string): string {
   return [
     difference.fact,
     describeSide(firstName, difference.first),

@@ -35,9 +35,7 @@ export async function stampMigration(
   const stamp = now.toISOString().replace(/\D/g, "").slice(0, 14);
   const newest = (await migrationFiles(root)).at(-1);
   if (newest && stamp <= posix.basename(newest).slice(0, 14)) {
-    throw new Failure(
-      `${newest} is not older than this one (${stamp}) would be. Is the clock right?`,
-    );
+    throw new Failure(`${newest} is not older than this one (${stamp}) would be. Is the clock right?`);
   }
 
   const pasted = await Promise.all(

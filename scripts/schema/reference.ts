@@ -40,9 +40,7 @@ function renderFunction(fn: ApiFunction): string {
 }
 
 function renderRelation(relation: ApiRelation): string {
-  const rights = relation.privileges.map(
-    ({ role, verbs }) => `\`${role}\` may ${verbs.join(", ")}`,
-  );
+  const rights = relation.privileges.map(({ role, verbs }) => `\`${role}\` may ${verbs.join(", ")}`);
   const policies = relation.policies.map((policy) => `“${policy}”`);
   return [
     `### ${relation.name}`,

@@ -58,9 +58,7 @@ export async function sealMigrations(
   }
   const needless = reseal.filter((file) => !changed.some((seal) => seal.file === file));
   if (needless.length > 0) {
-    throw new Failure(
-      `Nothing to reseal: ${needless.join(", ")} agrees with its seal or has none.`,
-    );
+    throw new Failure(`Nothing to reseal: ${needless.join(", ")} agrees with its seal or has none.`);
   }
 
   const text = [...hashes].map(([file, hash]) => `${hash}  ${file}\n`).join("");
@@ -100,12 +98,10 @@ async function hashMigrations(root: string): Promise<Hashes> {
 }
 
 async function readSeals(root: string): Promise<Hashes> {
-  const text = await readFile(join(root, lockFile), "utf8").catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return ""; // nothing was sealed yet
-      throw error;
-    },
-  );
+  const text = await readFile(join(root, lockFile), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return ""; // nothing was sealed yet
+    throw error;
+  });
   return new Map(
     text
       .split("\n")

@@ -11,28 +11,51 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const adjust = (args: Record<string, unknown>) => asAdmin(db, admin, (client) => rpc(client, "adjust_tokens", args));
+const adjust = (args: Record<string, unknown>) =>
+  asAdmin(db, admin, (client) => rpc(client, "adjust_tokens", args));
 
 /** The usage rows of a user, without what differs from run to run. */
 const usage = (user: string) =>
   db.admin
-    .query("select id, action_type, tokens_used::int, cost_estimate::int, success, metadata from public.token_usage where user_id = $1", [user])
+    .query(
+      "select id, action_type, tokens_used::int, cost_estimate::int, success, metadata from public.token_usage where user_id = $1",
+      [user],
+    )
     .then((result) => result.rows);
 
 test("a positive delta is an admin grant of 365 days with its usage row", async () => {
   const user = await createUser(db);
 
-  const receipt = await adjust({ p_user_id: user, p_delta: 10_000, p_reason: "goodwill", p_metadata: { ticket: 7 } });
+  const receipt = await adjust({
+    p_user_id: user,
+    p_delta: 10_000,
+    p_reason: "goodwill",
+    p_metadata: { ticket: 7 },
+  });
 
   expect(receipt).toMatchObject({
-    success: true, delta: 10_000, tokens_remaining_to_deduct: 0, deducted_from: [], tokens_remaining: 10_000, transaction_id: 1, replayed: false,
+    success: true,
+    delta: 10_000,
+    tokens_remaining_to_deduct: 0,
+    deducted_from: [],
+    tokens_remaining: 10_000,
+    transaction_id: 1,
+    replayed: false,
   });
   const { rows } = await db.admin.query(
-    "select id, grant_type, extract(epoch from expires_at - granted_at)::int / 86400 as days from public.token_balances where user_id = $1", [user]);
+    "select id, grant_type, extract(epoch from expires_at - granted_at)::int / 86400 as days from public.token_balances where user_id = $1",
+    [user],
+  );
   expect(rows).toEqual([{ id: receipt.grant_id, grant_type: "admin", days: 365 }]);
   expect(await usage(user)).toEqual([
-    { id: receipt.usage_id, action_type: "admin_grant", tokens_used: 10_000, cost_estimate: 0, success: true,
-      metadata: { ticket: 7, reason: "goodwill", transaction_id: 1 } },
+    {
+      id: receipt.usage_id,
+      action_type: "admin_grant",
+      tokens_used: 10_000,
+      cost_estimate: 0,
+      success: true,
+      metadata: { ticket: 7, reason: "goodwill", transaction_id: 1 },
+    },
   ]);
   await expectCleanBooks(db);
 });
@@ -45,11 +68,20 @@ test("a negative delta spends oldest first and is not counted as use", async () 
   const receipt = await adjust({ p_user_id: user, p_delta: -150, p_reason: "double charge elsewhere" });
 
   expect(receipt).toMatchObject({
-    success: true, delta: -150, grant_id: null, tokens_remaining: 50,
-    deducted_from: [{ grant_id: older, deducted: 100 }, { grant_id: newer, deducted: 50 }],
+    success: true,
+    delta: -150,
+    grant_id: null,
+    tokens_remaining: 50,
+    deducted_from: [
+      { grant_id: older, deducted: 100 },
+      { grant_id: newer, deducted: 50 },
+    ],
   });
   expect(await usage(user)).toMatchObject([{ action_type: "admin_deduct", tokens_used: 150 }]);
-  const { rows } = await db.admin.query("select tokens_used::int from public.token_accounts where user_id = $1", [user]);
+  const { rows } = await db.admin.query(
+    "select tokens_used::int from public.token_accounts where user_id = $1",
+    [user],
+  );
   expect(rows).toEqual([{ tokens_used: 0 }]);
   await expectCleanBooks(db);
 });
@@ -60,7 +92,13 @@ test("a correction of more than there is changes nothing, usage row included", a
 
   const receipt = await adjust({ p_user_id: user, p_delta: -101 });
 
-  expect(receipt).toMatchObject({ success: false, tokens_remaining_to_deduct: 1, tokens_remaining: 100, transaction_id: null, usage_id: null });
+  expect(receipt).toMatchObject({
+    success: false,
+    tokens_remaining_to_deduct: 1,
+    tokens_remaining: 100,
+    transaction_id: null,
+    usage_id: null,
+  });
   expect(await usage(user)).toEqual([]);
 });
 
@@ -81,8 +119,11 @@ test("a replay with another delta or sign is refused", async () => {
   await adjust({ p_user_id: user, p_delta: 5, p_idempotency_key: "sign" });
 
   for (const delta of [6, -5]) {
-    await expect(adjust({ p_user_id: user, p_delta: delta, p_idempotency_key: "sign" })).rejects.toMatchObject({
-      message: "idempotency_key_reused", detail: '{"differs": ["delta"]}',
+    await expect(
+      adjust({ p_user_id: user, p_delta: delta, p_idempotency_key: "sign" }),
+    ).rejects.toMatchObject({
+      message: "idempotency_key_reused",
+      detail: '{"differs": ["delta"]}',
     });
   }
 });
@@ -93,7 +134,9 @@ test("who did it is written down: the admin, or the server", async () => {
   await asService(db, (client) => rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 5 }));
 
   const { rows } = await db.admin.query(
-    "select actor_role, actor_id, reason from public.token_transactions where user_id = $1 order by id", [user]);
+    "select actor_role, actor_id, reason from public.token_transactions where user_id = $1 order by id",
+    [user],
+  );
   expect(rows).toEqual([
     { actor_role: "admin", actor_id: admin, reason: "admin adjustment" },
     { actor_role: "service", actor_id: null, reason: "admin adjustment" },

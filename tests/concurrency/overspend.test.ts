@@ -21,12 +21,16 @@ async function spendDown(database: Database, userId: string) {
     connections: CONNECTIONS,
     attempts: ATTEMPTS,
     run: async (client) => {
-      const { rows } = await client.query("select public.deduct_tokens_with_fifo($1, 1) as receipt", [userId]);
+      const { rows } = await client.query("select public.deduct_tokens_with_fifo($1, 1) as receipt", [
+        userId,
+      ]);
       return rows[0].receipt.success ? "spent" : "short";
     },
   });
   const { rows } = await database.admin.query(
-    "select sum(tokens_remaining)::int as left from public.token_balances where user_id = $1", [userId]);
+    "select sum(tokens_remaining)::int as left from public.token_balances where user_id = $1",
+    [userId],
+  );
   return { ...outcome, left: rows[0].left as number, overspent: (outcome.mix.spent ?? 0) - POOL };
 }
 
@@ -38,7 +42,9 @@ test("3,000 attempts by 40 connections on a pool of 1,000 give exactly 1,000 suc
 
   const result = await spendDown(db, user);
 
-  console.log(`overspend=${result.overspent} attempts=${ATTEMPTS} connections=${CONNECTIONS} mix=${JSON.stringify(result.mix)}`);
+  console.log(
+    `overspend=${result.overspent} attempts=${ATTEMPTS} connections=${CONNECTIONS} mix=${JSON.stringify(result.mix)}`,
+  );
   expect(result.mix).toEqual({ spent: POOL, short: ATTEMPTS - POOL });
   expect(result.left).toBe(0);
   await expectCleanBooks(db);
@@ -53,7 +59,9 @@ test("the test sees it: reading, then writing what was read, overspends", async 
   const result = await spendDown(broken, user);
   await broken.drop();
 
-  console.log(`mutant deduct-reads-then-writes: overspend=${result.overspent} mix=${JSON.stringify(result.mix)}`);
+  console.log(
+    `mutant deduct-reads-then-writes: overspend=${result.overspent} mix=${JSON.stringify(result.mix)}`,
+  );
   expect(result.overspent).toBeGreaterThan(0);
 });
 
@@ -67,7 +75,9 @@ test("1,000 replays of one key by 40 connections have one effect and one receipt
     attempts: 1_000,
     run: async (client) => {
       const { rows } = await client.query(
-        "select public.deduct_tokens_with_fifo($1, 3, 'chat_conversation', 'one-key') as receipt", [user]);
+        "select public.deduct_tokens_with_fifo($1, 3, 'chat_conversation', 'one-key') as receipt",
+        [user],
+      );
       const { replayed, ...receipt } = rows[0].receipt;
       receipts.add(JSON.stringify(receipt));
       return replayed ? "replayed" : "effect";
@@ -91,7 +101,9 @@ test("the test sees it: looking for the key before the lock has several effects"
     attempts: 200,
     run: async (client) => {
       const { rows } = await client.query(
-        "select public.deduct_tokens_with_fifo($1, 3, 'chat_conversation', 'one-key') as receipt", [user]);
+        "select public.deduct_tokens_with_fifo($1, 3, 'chat_conversation', 'one-key') as receipt",
+        [user],
+      );
       return rows[0].receipt.replayed ? "replayed" : "effect";
     },
   });
@@ -114,7 +126,10 @@ test("the first grants of one user, 40 at once, make one account and all arrive"
     },
   });
 
-  const { rows } = await db.admin.query("select tokens_remaining::int as tokens from public.token_accounts where user_id = $1", [user]);
+  const { rows } = await db.admin.query(
+    "select tokens_remaining::int as tokens from public.token_accounts where user_id = $1",
+    [user],
+  );
   expect(outcome.mix).toEqual({ granted: 200 });
   expect(rows).toEqual([{ tokens: 1_000 }]);
   await expectCleanBooks(db);

@@ -15,7 +15,8 @@ test("a deduction spends the oldest grant first and goes on to the next", async 
   const newer = await grant(db, user, 500, { granted_at: "2026-02-01T00:00:00Z", type: "purchase" });
 
   const receipt = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 200 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 200 }),
+  );
 
   expect(receipt).toMatchObject({
     success: true,
@@ -34,10 +35,15 @@ test("a deduction spends the oldest grant first and goes on to the next", async 
 test("a lower priority number is spent before an older grant", async () => {
   const user = await createUser(db);
   const older = await grant(db, user, 10, { granted_at: "2026-01-01T00:00:00Z", type: "purchase" });
-  const first = await grant(db, user, 10, { granted_at: "2026-03-01T00:00:00Z", type: "purchase", priority: 1 });
+  const first = await grant(db, user, 10, {
+    granted_at: "2026-03-01T00:00:00Z",
+    type: "purchase",
+    priority: 1,
+  });
 
   const receipt = await asService(db, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 15 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 15 }),
+  );
 
   expect(receipt.deducted_from.map((part: { grant_id: string }) => part.grant_id)).toEqual([first, older]);
 });
@@ -52,7 +58,8 @@ test("grants of the same moment are spent in the order of their ids, every time"
   const paid: string[] = [];
   for (let i = 0; i < 16; i++) {
     const receipt = await asService(db, (client) =>
-      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 5 }));
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 5 }),
+    );
     paid.push(...receipt.deducted_from.map((part: { grant_id: string }) => part.grant_id));
   }
 
@@ -79,7 +86,12 @@ test("short of tokens, nothing changes and the shortfall is said", async () => {
   const before = await digest();
 
   const receipt = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 31, p_idempotency_key: "short" }));
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 31,
+      p_idempotency_key: "short",
+    }),
+  );
 
   expect(receipt).toEqual({
     success: false,
@@ -98,7 +110,12 @@ test("a key that met a shortage is free for the retry after a top-up", async () 
   await grant(db, user, 5);
   const spend = () =>
     asUser(db, user, (client) =>
-      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10, p_idempotency_key: "retry" }));
+      rpc(client, "deduct_tokens_with_fifo", {
+        p_user_id: user,
+        p_tokens_to_deduct: 10,
+        p_idempotency_key: "retry",
+      }),
+    );
   expect(await spend()).toMatchObject({ success: false, tokens_remaining_to_deduct: 5 });
 
   await grant(db, user, 5);
@@ -110,7 +127,8 @@ test("a user without any account is short of everything, and none is made for hi
   const user = await createUser(db);
 
   const receipt = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 7 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 7 }),
+  );
 
   expect(receipt).toMatchObject({ success: false, tokens_remaining_to_deduct: 7, tokens_remaining: 0 });
   const { rowCount } = await db.admin.query("select from public.token_accounts where user_id = $1", [user]);
@@ -123,7 +141,8 @@ test("exactly what there is can be spent, to the last token", async () => {
   await grant(db, user, 1_000_000_000_000);
 
   const receipt = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1_000_000_000_000 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1_000_000_000_000 }),
+  );
 
   expect(receipt).toMatchObject({ success: true, tokens_remaining: 1 });
   await expectCleanBooks(db);
@@ -134,13 +153,25 @@ test("an action type of the project's own is kept; a name of the ledger's is ref
   await grant(db, user, 5);
 
   await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1, p_action_type: "recipe_ideas" }));
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 1,
+      p_action_type: "recipe_ideas",
+    }),
+  );
   const { rows } = await db.admin.query(
-    "select action_type, reason from public.token_transactions where user_id = $1 and tokens < 0", [user]);
+    "select action_type, reason from public.token_transactions where user_id = $1 and tokens < 0",
+    [user],
+  );
 
   expect(rows).toEqual([{ action_type: "recipe_ideas", reason: "recipe_ideas" }]);
   await expect(
     asUser(db, user, (client) =>
-      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1, p_action_type: "admin_grant" })),
+      rpc(client, "deduct_tokens_with_fifo", {
+        p_user_id: user,
+        p_tokens_to_deduct: 1,
+        p_action_type: "admin_grant",
+      }),
+    ),
   ).rejects.toMatchObject({ code: "PT400", message: "invalid_action_type" });
 });

@@ -11,7 +11,8 @@ afterAll(() => db.drop());
 
 const deduct = (user: string, tokens: number, extra: Record<string, unknown> = {}) =>
   asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: tokens, ...extra }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: tokens, ...extra }),
+  );
 
 test("a replay answers what the first call answered, but for `replayed`", async () => {
   const user = await createUser(db);
@@ -38,21 +39,39 @@ test.each([
   ["tokens", { p_tokens_to_deduct: 6 }, ["tokens"]],
   ["action type", { p_action_type: "image_generation" }, ["action_type"]],
   ["metadata", { p_metadata: { a: 2 } }, ["metadata"]],
-  ["all of them", { p_tokens_to_deduct: 6, p_action_type: "image_generation", p_metadata: null }, ["action_type", "metadata", "tokens"]],
-])("a replay with another %s is refused, naming what differs and no value", async (_what, change, differs) => {
-  const user = await createUser(db);
-  await grant(db, user, 100);
-  await deduct(user, 5, { p_idempotency_key: "k", p_action_type: "chat_conversation", p_metadata: { a: 1 } });
+  [
+    "all of them",
+    { p_tokens_to_deduct: 6, p_action_type: "image_generation", p_metadata: null },
+    ["action_type", "metadata", "tokens"],
+  ],
+])(
+  "a replay with another %s is refused, naming what differs and no value",
+  async (_what, change, differs) => {
+    const user = await createUser(db);
+    await grant(db, user, 100);
+    await deduct(user, 5, {
+      p_idempotency_key: "k",
+      p_action_type: "chat_conversation",
+      p_metadata: { a: 1 },
+    });
 
-  await expect(
-    deduct(user, 5, { p_idempotency_key: "k", p_action_type: "chat_conversation", p_metadata: { a: 1 }, ...change }),
-  ).rejects.toMatchObject({
-    code: "PT422",
-    message: "idempotency_key_reused",
-    detail: expect.toSatisfy((detail: string) => JSON.stringify(JSON.parse(detail)) === JSON.stringify({ differs })),
-  });
-  await expectCleanBooks(db);
-});
+    await expect(
+      deduct(user, 5, {
+        p_idempotency_key: "k",
+        p_action_type: "chat_conversation",
+        p_metadata: { a: 1 },
+        ...change,
+      }),
+    ).rejects.toMatchObject({
+      code: "PT422",
+      message: "idempotency_key_reused",
+      detail: expect.toSatisfy(
+        (detail: string) => JSON.stringify(JSON.parse(detail)) === JSON.stringify({ differs }),
+      ),
+    });
+    await expectCleanBooks(db);
+  },
+);
 
 test("a key that granted cannot deduct: the operation differs", async () => {
   const user = await createUser(db);
@@ -60,8 +79,16 @@ test("a key that granted cannot deduct: the operation differs", async () => {
 
   await expect(
     asService(db, (client) =>
-      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 100, p_idempotency_key: "shared" })),
-  ).rejects.toMatchObject({ message: "idempotency_key_reused", detail: expect.stringContaining('"operation"') });
+      rpc(client, "deduct_tokens_with_fifo", {
+        p_user_id: user,
+        p_tokens_to_deduct: 100,
+        p_idempotency_key: "shared",
+      }),
+    ),
+  ).rejects.toMatchObject({
+    message: "idempotency_key_reused",
+    detail: expect.stringContaining('"operation"'),
+  });
 });
 
 test("a user cannot use up a key that the server will need", async () => {
@@ -71,9 +98,19 @@ test("a user cannot use up a key that the server will need", async () => {
   await deduct(user, 1, { p_idempotency_key: "invoice-7" });
 
   const server = await asService(db, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 2, p_idempotency_key: "invoice-7" }));
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 2,
+      p_idempotency_key: "invoice-7",
+    }),
+  );
   const replayedByAdmin = await asAdmin(db, admin, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 2, p_idempotency_key: "invoice-7" }));
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 2,
+      p_idempotency_key: "invoice-7",
+    }),
+  );
 
   expect(server).toMatchObject({ success: true, replayed: false, tokens_remaining: 97 });
   expect(replayedByAdmin).toMatchObject({ replayed: true, transaction_id: server.transaction_id });
@@ -86,5 +123,8 @@ test("the same key of two users has two effects", async () => {
 
   await deduct(one, 1, { p_idempotency_key: "same" });
 
-  expect(await deduct(other, 2, { p_idempotency_key: "same" })).toMatchObject({ success: true, replayed: false });
+  expect(await deduct(other, 2, { p_idempotency_key: "same" })).toMatchObject({
+    success: true,
+    replayed: false,
+  });
 });

@@ -20,8 +20,23 @@ type Command =
 /** Small numbers on purpose: ties in priority and time, empty accounts and reused keys must come up often. */
 const commands = fc.array(
   fc.oneof(
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant("grant" as const), tokens: fc.integer({ min: 1, max: 150 }), priority: fc.constantFrom(50, 50, 50, 10, 90), daysAgo: fc.integer({ min: 0, max: 3 }) }) },
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant("deduct" as const), tokens: fc.integer({ min: 1, max: 50 }), key: fc.option(fc.integer({ min: 0, max: 3 }), { freq: 3 }) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant("grant" as const),
+        tokens: fc.integer({ min: 1, max: 150 }),
+        priority: fc.constantFrom(50, 50, 50, 10, 90),
+        daysAgo: fc.integer({ min: 0, max: 3 }),
+      }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        kind: fc.constant("deduct" as const),
+        tokens: fc.integer({ min: 1, max: 50 }),
+        key: fc.option(fc.integer({ min: 0, max: 3 }), { freq: 3 }),
+      }),
+    },
   ),
   { minLength: 10, maxLength: 50, size: "max" },
 );
@@ -39,7 +54,8 @@ class Model {
   /** `{short}`, `{reused}`, or `{paid: [grant, tokens][], left, replayed}`. */
   deduct({ tokens, key }: Extract<Command, { kind: "deduct" }>): unknown {
     const before = key === null ? undefined : this.seen.get(key);
-    if (before) return before.tokens === tokens ? { ...(before.answer as object), replayed: true } : { reused: true };
+    if (before)
+      return before.tokens === tokens ? { ...(before.answer as object), replayed: true } : { reused: true };
     const there = this.lots.reduce((sum, lot) => sum + lot.left, 0);
     if (there < tokens) return { short: tokens - there };
     let needed = tokens;
@@ -68,22 +84,30 @@ async function follow(database: Database, sequence: Command[], mix: Record<strin
       const at = midnight - command.daysAgo * DAY;
       const { rows } = await database.admin.query(
         "select public.grant_tokens($1, $2, 'purchase', p_priority => $3, p_granted_at => $4) ->> 'grant_id' as id",
-        [user, command.tokens, command.priority, new Date(at)]);
+        [user, command.tokens, command.priority, new Date(at)],
+      );
       model.grant(rows[0].id, command, at);
       count("granted");
       continue;
     }
     const answer = await database.admin
       .query("select public.deduct_tokens_with_fifo($1, $2, p_idempotency_key => $3) as receipt", [
-        user, command.tokens, command.key === null ? null : `key-${command.key}`])
+        user,
+        command.tokens,
+        command.key === null ? null : `key-${command.key}`,
+      ])
       .then(({ rows: [{ receipt }] }) =>
         receipt.success
           ? {
-              paid: receipt.deducted_from.map((part: { grant_id: string; deducted: number }) => [part.grant_id, part.deducted]),
+              paid: receipt.deducted_from.map((part: { grant_id: string; deducted: number }) => [
+                part.grant_id,
+                part.deducted,
+              ]),
               left: receipt.tokens_remaining,
               replayed: receipt.replayed,
             }
-          : { short: receipt.tokens_remaining_to_deduct })
+          : { short: receipt.tokens_remaining_to_deduct },
+      )
       .catch((error: { message: string }) => {
         if (error.message !== "idempotency_key_reused") throw error;
         return { reused: true };
@@ -91,7 +115,15 @@ async function follow(database: Database, sequence: Command[], mix: Record<strin
     const expected = model.deduct(command) as Record<string, unknown>;
     // a replay answers with the balance of then, and so does the model
     expect(answer).toEqual(expected);
-    count("short" in expected ? "short" : "reused" in expected ? "refused" : expected.replayed ? "replayed" : "deducted");
+    count(
+      "short" in expected
+        ? "short"
+        : "reused" in expected
+          ? "refused"
+          : expected.replayed
+            ? "replayed"
+            : "deducted",
+    );
   }
 }
 
@@ -118,7 +150,9 @@ test("the test sees it: newest first differs from the model", async () => {
   await applyMutant(broken, "lifo");
 
   const result = await fc.check(
-    fc.asyncProperty(commands, (sequence) => follow(broken, sequence, {})), { numRuns: 100, seed: 1, endOnFailure: true });
+    fc.asyncProperty(commands, (sequence) => follow(broken, sequence, {})),
+    { numRuns: 100, seed: 1, endOnFailure: true },
+  );
   await broken.drop();
 
   expect(result.failed).toBe(true);

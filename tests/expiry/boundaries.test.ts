@@ -19,7 +19,9 @@ async function dueAt(database: Database, microseconds: number): Promise<number> 
   const grantId = await grant(database, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
   const { rows } = await database.admin.query(
     `select private.tokens_due(user_id, expires_at + $2 * interval '1 microsecond')::int as due
-       from public.token_balances where id = $1`, [grantId, microseconds]);
+       from public.token_balances where id = $1`,
+    [grantId, microseconds],
+  );
   return rows[0].due as number;
 }
 
@@ -39,7 +41,10 @@ test("what is booked as expired at an instant is exactly what is due then", asyn
   const user = await createUser(db);
   await grant(db, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
   await grant(db, user, 5, { expires_at: "2030-06-30T12:00:00.000001Z" });
-  const { rows } = await db.admin.query("select private.book_expiries(array[$1::uuid], '2030-06-30T12:00:00Z')::int as booked", [user]);
+  const { rows } = await db.admin.query(
+    "select private.book_expiries(array[$1::uuid], '2030-06-30T12:00:00Z')::int as booked",
+    [user],
+  );
 
   expect(rows[0].booked).toBe(1);
   const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
@@ -54,11 +59,18 @@ test("an expired grant is neither counted nor spent, whether it is booked or not
   await sleep(90);
 
   const receipt = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }),
+  );
 
-  expect(receipt).toMatchObject({ success: true, tokens_remaining: 0, deducted_from: [{ grant_id: lasting, deducted: 10 }] });
+  expect(receipt).toMatchObject({
+    success: true,
+    tokens_remaining: 0,
+    deducted_from: [{ grant_id: lasting, deducted: 10 }],
+  });
   const { rows } = await db.admin.query(
-    "select entry_type, tokens::int, actor_role, reason from public.token_transactions where user_id = $1 order by id desc limit 2", [user]);
+    "select entry_type, tokens::int, actor_role, reason from public.token_transactions where user_id = $1 order by id desc limit 2",
+    [user],
+  );
   expect(rows).toEqual([
     { entry_type: "deduction", tokens: -10, actor_role: "user", reason: "deduction" },
     { entry_type: "expiry", tokens: -40, actor_role: "system", reason: "expired" },
@@ -74,7 +86,10 @@ test("the balance books what is due on its way, and the old names never count it
 
   const before = await asUser(db, user, (client) => client.query("select * from public.user_token_counters"));
   const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
-  const { rows } = await db.admin.query("select tokens_remaining::int, tokens_expired::int from public.token_accounts where user_id = $1", [user]);
+  const { rows } = await db.admin.query(
+    "select tokens_remaining::int, tokens_expired::int from public.token_accounts where user_id = $1",
+    [user],
+  );
 
   expect(before.rows[0].vibe_assistant_tokens_remaining).toBe("10");
   expect(balance).toMatchObject({ total_active: 10, total_expired: 40 });
@@ -108,7 +123,8 @@ async function spendAcrossExpiry(database: Database): Promise<{ success: boolean
   await locker.query("begin");
   await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
   const receipt = asService(database, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }));
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }),
+  );
   await sleep(600);
   await locker.query("commit");
   await locker.end();
@@ -116,7 +132,11 @@ async function spendAcrossExpiry(database: Database): Promise<{ success: boolean
 }
 
 test("who waited for the lock across an expiry does not spend the grant", async () => {
-  expect(await spendAcrossExpiry(db)).toMatchObject({ success: false, tokens_remaining_to_deduct: 10, tokens_remaining: 0 });
+  expect(await spendAcrossExpiry(db)).toMatchObject({
+    success: false,
+    tokens_remaining_to_deduct: 10,
+    tokens_remaining: 0,
+  });
   await expectCleanBooks(db);
 });
 
@@ -136,7 +156,8 @@ test("a lock held too long is answered with busy, not with a server error", asyn
   await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
 
   const refusal = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 })).catch((error: unknown) => error);
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 }),
+  ).catch((error: unknown) => error);
   await locker.query("rollback");
   locker.release();
 
@@ -155,7 +176,9 @@ test("the sweeper books every due grant once, a batch of users at a time", async
 
   const booked: number[] = [];
   do {
-    booked.push(await asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 10 })));
+    booked.push(
+      await asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 10 })),
+    );
   } while (booked.at(-1)! > 0);
 
   expect(booked).toEqual([20, 20, 10, 0]);
@@ -170,7 +193,9 @@ test.each(["Pacific/Kiritimati", "America/New_York", "Asia/Kolkata", "Australia/
     await client.query(`set time zone '${zone}'`);
     const { rows } = await client.query(
       `select extract(epoch from (r ->> 'expires_at')::timestamptz - (r ->> 'granted_at')::timestamptz)::int as seconds
-         from public.grant_tokens($1, 5, 'annual', p_granted_at => '2026-10-25T00:30:00+02') r`, [user]);
+         from public.grant_tokens($1, 5, 'annual', p_granted_at => '2026-10-25T00:30:00+02') r`,
+      [user],
+    );
     client.release(true);
 
     expect(rows[0].seconds).toBe(365 * 24 * 3600);

@@ -36,17 +36,29 @@ test.each(["purchase", "plan"])("a grant of type %s lives for ever", async (type
 test("'infinity' means never, whatever the type", async () => {
   const user = await createUser(db);
 
-  const receipt = await grant({ p_user_id: user, p_tokens: 5, p_grant_type: "trial", p_expires_at: "infinity" });
+  const receipt = await grant({
+    p_user_id: user,
+    p_tokens: 5,
+    p_grant_type: "trial",
+    p_expires_at: "infinity",
+  });
 
   expect(receipt.expires_at).toBeNull();
-  const { rows } = await db.admin.query("select expires_at from public.token_balances where user_id = $1", [user]);
+  const { rows } = await db.admin.query("select expires_at from public.token_balances where user_id = $1", [
+    user,
+  ]);
   expect(rows).toEqual([{ expires_at: null }]);
 });
 
 test("an expiry that is given is kept to the microsecond", async () => {
   const user = await createUser(db);
 
-  const receipt = await grant({ p_user_id: user, p_tokens: 5, p_grant_type: "trial", p_expires_at: "2031-02-03T04:05:06.789012Z" });
+  const receipt = await grant({
+    p_user_id: user,
+    p_tokens: 5,
+    p_grant_type: "trial",
+    p_expires_at: "2031-02-03T04:05:06.789012Z",
+  });
 
   expect(receipt.expires_at).toBe("2031-02-03T04:05:06.789012+00:00");
 });
@@ -57,10 +69,14 @@ test("each type has its name in the ledger, and every change an actor and a reas
   for (const type of ["annual", "28day", "trial", "purchase", "plan"]) {
     await grant({ p_user_id: user, p_tokens: 5, p_grant_type: type });
   }
-  await asAdmin(db, admin, (client) => rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 5, p_reason: "sorry" }));
+  await asAdmin(db, admin, (client) =>
+    rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 5, p_reason: "sorry" }),
+  );
 
   const { rows } = await db.admin.query(
-    "select action_type, reason, actor_role, actor_id from public.token_transactions where user_id = $1 order by id", [user]);
+    "select action_type, reason, actor_role, actor_id from public.token_transactions where user_id = $1 order by id",
+    [user],
+  );
 
   expect(rows).toEqual([
     { action_type: "subscription_grant", reason: "annual grant", actor_role: "service", actor_id: null },
@@ -77,14 +93,21 @@ test("the server may backdate a grant, recorded as such: its lifetime counts fro
   const user = await createUser(db);
   const lastMonth = new Date(Date.now() - 30 * DAY).toISOString();
 
-  const receipt = await grant({ p_user_id: user, p_tokens: 5, p_grant_type: "trial", p_granted_at: lastMonth });
+  const receipt = await grant({
+    p_user_id: user,
+    p_tokens: 5,
+    p_grant_type: "trial",
+    p_granted_at: lastMonth,
+  });
 
   expect(Date.parse(receipt.granted_at)).toBe(Date.parse(lastMonth));
   expect(Date.parse(receipt.expires_at)).toBe(Date.parse(lastMonth) + 56 * DAY);
   const { rows } = await db.admin.query(
     `select b.granted_at < b.created_at as backdated, t.created_at = b.created_at as booked_now
        from public.token_balances b join public.token_transactions t on t.user_id = b.user_id
-      where b.user_id = $1`, [user]);
+      where b.user_id = $1`,
+    [user],
+  );
   expect(rows).toEqual([{ backdated: true, booked_now: true }]);
 });
 
@@ -92,7 +115,12 @@ test("a backdated grant that would have run out already is refused", async () =>
   const user = await createUser(db);
 
   await expect(
-    grant({ p_user_id: user, p_tokens: 5, p_grant_type: "trial", p_granted_at: new Date(Date.now() - 57 * DAY).toISOString() }),
+    grant({
+      p_user_id: user,
+      p_tokens: 5,
+      p_grant_type: "trial",
+      p_granted_at: new Date(Date.now() - 57 * DAY).toISOString(),
+    }),
   ).rejects.toMatchObject({ code: "PT400", message: "invalid_expiry" });
 });
 
@@ -101,14 +129,24 @@ test("an admin may not backdate", async () => {
   const admin = await createUser(db, { admin: true });
 
   await expect(
-    asAdmin(db, admin, (client) => rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 5, p_granted_at: "2026-01-01T00:00:00Z" })),
+    asAdmin(db, admin, (client) =>
+      rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 5, p_granted_at: "2026-01-01T00:00:00Z" }),
+    ),
   ).rejects.toMatchObject({ code: "PT400", message: "invalid_granted_at" });
 });
 
 test("a replay answers what the first call answered, even when the grant is spent and its expiry is past", async () => {
   const user = await createUser(db);
-  const { rows } = await db.admin.query("select (clock_timestamp() + interval '150 milliseconds')::text as at");
-  const args = { p_user_id: user, p_tokens: 5, p_grant_type: "trial", p_expires_at: rows[0].at, p_idempotency_key: "webhook-1" };
+  const { rows } = await db.admin.query(
+    "select (clock_timestamp() + interval '150 milliseconds')::text as at",
+  );
+  const args = {
+    p_user_id: user,
+    p_tokens: 5,
+    p_grant_type: "trial",
+    p_expires_at: rows[0].at,
+    p_idempotency_key: "webhook-1",
+  };
   const first = await grant(args);
   await new Promise((resolve) => setTimeout(resolve, 200));
   await asService(db, (client) => rpc(client, "expire_old_token_grants", {}));

@@ -10,27 +10,61 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 interface Page {
-  transactions: { id: number; entry_type: string; tokens: number; balance_after: number | null; allocations: unknown[] }[];
+  transactions: {
+    id: number;
+    entry_type: string;
+    tokens: number;
+    balance_after: number | null;
+    allocations: unknown[];
+  }[];
   next_before: number | null;
 }
 const page = (user: string, limit: number, before?: number): Promise<Page> =>
-  asUser(db, user, (client) => rpc(client, "get_token_history", { p_limit: limit, ...(before !== undefined && { p_before: before }) }));
+  asUser(db, user, (client) =>
+    rpc(client, "get_token_history", { p_limit: limit, ...(before !== undefined && { p_before: before }) }),
+  );
 
 test("history is newest first, with the balance after each and who paid", async () => {
   const user = await createUser(db);
   const one = await grant(db, user, 10);
   const two = await grant(db, user, 10);
   await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 15, p_metadata: { chat: 1 } }));
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 15,
+      p_metadata: { chat: 1 },
+    }),
+  );
 
   const { transactions, next_before } = await page(user, 10);
 
   expect(next_before).toBeNull();
   expect(transactions).toMatchObject([
-    { id: 3, entry_type: "deduction", tokens: -15, balance_after: 5, metadata: { chat: 1 },
-      allocations: [{ grant_id: one, tokens: 10 }, { grant_id: two, tokens: 5 }] },
-    { id: 2, entry_type: "grant", tokens: 10, balance_after: 20, allocations: [{ grant_id: two, tokens: 10 }] },
-    { id: 1, entry_type: "grant", tokens: 10, balance_after: 10, allocations: [{ grant_id: one, tokens: 10 }] },
+    {
+      id: 3,
+      entry_type: "deduction",
+      tokens: -15,
+      balance_after: 5,
+      metadata: { chat: 1 },
+      allocations: [
+        { grant_id: one, tokens: 10 },
+        { grant_id: two, tokens: 5 },
+      ],
+    },
+    {
+      id: 2,
+      entry_type: "grant",
+      tokens: 10,
+      balance_after: 20,
+      allocations: [{ grant_id: two, tokens: 10 }],
+    },
+    {
+      id: 1,
+      entry_type: "grant",
+      tokens: 10,
+      balance_after: 10,
+      allocations: [{ grant_id: one, tokens: 10 }],
+    },
   ]);
 });
 
@@ -38,7 +72,9 @@ test("pages neither skip nor repeat while new transactions arrive, and run on in
   const user = await createUser(db);
   await db.admin.query(
     `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
-     select $1, 1 - n, n::text, 'chat_conversation', -n, timestamptz '2025-01-01' - n * interval '1 day' from generate_series(1, 5) n`, [user]);
+     select $1, 1 - n, n::text, 'chat_conversation', -n, timestamptz '2025-01-01' - n * interval '1 day' from generate_series(1, 5) n`,
+    [user],
+  );
   for (let i = 0; i < 7; i++) await grant(db, user, 1);
 
   const ids: number[] = [];
@@ -57,12 +93,22 @@ test("an entry from before the books has no balance and pays from no grant", asy
   const user = await createUser(db);
   await db.admin.query(
     `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
-     values ($1, 0, 'old', 'trial_grant', 500, '{"plan": "x"}', '2025-01-01')`, [user]);
+     values ($1, 0, 'old', 'trial_grant', 500, '{"plan": "x"}', '2025-01-01')`,
+    [user],
+  );
 
   const { transactions, next_before } = await page(user, 1);
 
   expect(transactions).toMatchObject([
-    { id: 0, entry_type: "history", action_type: "trial_grant", tokens: 500, balance_after: null, allocations: [], metadata: { plan: "x" } },
+    {
+      id: 0,
+      entry_type: "history",
+      action_type: "trial_grant",
+      tokens: 500,
+      balance_after: null,
+      allocations: [],
+      metadata: { plan: "x" },
+    },
   ]);
   expect(next_before).toBeNull();
 });

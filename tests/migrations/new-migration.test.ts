@@ -52,7 +52,5 @@ test("a moment that is not after the newest migration is refused", async () => {
   const newest = "supabase/migrations/29991231235958_newest.sql";
   await writeFile(join(root, newest), "select 1;\n");
 
-  await expect(stampMigration("revise_admins", [table], later, root)).rejects.toThrow(
-    basename(newest),
-  );
+  await expect(stampMigration("revise_admins", [table], later, root)).rejects.toThrow(basename(newest));
 });

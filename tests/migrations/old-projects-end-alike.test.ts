@@ -39,7 +39,5 @@ test.each([
   await Promise.all([empty.drop(), old.drop()]);
 
   console.log(`${state}: facts=${expected.size} differences=${differences.length}`);
-  expect(differences.map((difference) => describeDifference(difference, "empty", "old"))).toEqual(
-    [],
-  );
+  expect(differences.map((difference) => describeDifference(difference, "empty", "old"))).toEqual([]);
 });

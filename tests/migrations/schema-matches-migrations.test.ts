@@ -45,12 +45,10 @@ test("the schema files describe what the migrations build, in every fact", async
 
   const differences = compareCatalogs(fromMigrations, fromSchemas);
 
-  console.log(
-    `migrations and schemas: facts=${fromMigrations.size} differences=${differences.length}`,
+  console.log(`migrations and schemas: facts=${fromMigrations.size} differences=${differences.length}`);
+  expect(differences.map((difference) => describeDifference(difference, "migrations", "schemas"))).toEqual(
+    [],
   );
-  expect(
-    differences.map((difference) => describeDifference(difference, "migrations", "schemas")),
-  ).toEqual([]);
 });
 
 test("rights and all else are the same whatever default privileges a project has", async () => {
@@ -124,9 +122,7 @@ describe("a difference is found", () => {
     },
     "a check dropped": {
       sql: "alter table public.user_storage drop constraint user_storage_quota_is_positive",
-      facts: [
-        "table constraint user_storage_quota_is_positive on public.user_storage · definition",
-      ],
+      facts: ["table constraint user_storage_quota_is_positive on public.user_storage · definition"],
     },
     "an index dropped": {
       sql: "drop index public.token_balances_expiry_idx",
@@ -134,9 +130,7 @@ describe("a difference is found", () => {
     },
     "a trigger disabled": {
       sql: "alter table public.token_transactions disable trigger token_transactions_keep_append_only",
-      facts: [
-        "trigger token_transactions_keep_append_only on public.token_transactions · definition",
-      ],
+      facts: ["trigger token_transactions_keep_append_only on public.token_transactions · definition"],
     },
     "a policy widened": {
       sql: `alter policy "Users read their own grants" on public.token_balances using (true)`,
@@ -188,9 +182,7 @@ describe("a difference is found", () => {
     },
     "a table that is broadcast no more": {
       sql: "alter publication supabase_realtime drop table public.token_accounts",
-      facts: [
-        "publication relation public.token_accounts in publication supabase_realtime · definition",
-      ],
+      facts: ["publication relation public.token_accounts in publication supabase_realtime · definition"],
     },
     "a domain added": {
       sql: "create domain private.positive as bigint check (value > 0)",

@@ -40,7 +40,9 @@ const runAgain = async (db: Database, file: string) =>
 /** What a migration reported last, its lines. */
 async function report(db: Database, migration: string): Promise<string[]> {
   const { rows } = await db.admin.query(
-    "select report from private.migration_reports where migration = $1 order by id", [migration.replace(".sql", "")]);
+    "select report from private.migration_reports where migration = $1 order by id",
+    [migration.replace(".sql", "")],
+  );
   return rows.flatMap((row) => (row.report as string).split("\n"));
 }
 
@@ -48,7 +50,8 @@ async function report(db: Database, migration: string): Promise<string[]> {
 async function storedGrants(db: Database) {
   const { rows } = await db.admin.query(
     `select user_id, grant_type, tokens_granted::bigint, tokens_remaining::bigint, granted_at, expires_at
-       from public.token_balances`);
+       from public.token_balances`,
+  );
   return rows.map((row) => ({
     user: row.user_id,
     type: row.grant_type,
@@ -62,9 +65,24 @@ async function storedGrants(db: Database) {
 const sorted = <T>(rows: T[]) => rows.map((row) => JSON.stringify(row)).sort();
 
 const STATES = [
-  { state: "an old project that ran no clean-up", load: loadBeforeCleanup, by: CLEANUP, cleared: "0 grants of the first version (0 with" },
-  { state: "a project where the first clean-up created nothing", load: loadWithNothingCreated, by: HOTFIX, cleared: "0 grants of the first version (0 with" },
-  { state: "a project with impossible balances", load: loadWithImpossibleBalances, by: HOTFIX, cleared: /^ {2}- Cleared 45 grants of the first version \([1-9]\d* with/ },
+  {
+    state: "an old project that ran no clean-up",
+    load: loadBeforeCleanup,
+    by: CLEANUP,
+    cleared: "0 grants of the first version (0 with",
+  },
+  {
+    state: "a project where the first clean-up created nothing",
+    load: loadWithNothingCreated,
+    by: HOTFIX,
+    cleared: "0 grants of the first version (0 with",
+  },
+  {
+    state: "a project with impossible balances",
+    load: loadWithImpossibleBalances,
+    by: HOTFIX,
+    cleared: /^ {2}- Cleared 45 grants of the first version \([1-9]\d* with/,
+  },
 ] as const;
 
 describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
@@ -80,15 +98,20 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
   test("47 grants of 23 users are migrated, and the notice says so", async () => {
     const lines = await report(db, by);
 
-    console.log(`${state}: ${lines.filter((line) => /Found|Created \d+ token_balance|Covering/.test(line)).join(" ")}`);
-    expect(lines).toEqual(expect.arrayContaining([
-      "Migration Complete:",
-      "  - Found 47 grant transactions",
-      "  - Created 47 token_balance records",
-      "  - Covering 23 unique users",
-    ]));
+    console.log(
+      `${state}: ${lines.filter((line) => /Found|Created \d+ token_balance|Covering/.test(line)).join(" ")}`,
+    );
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "Migration Complete:",
+        "  - Found 47 grant transactions",
+        "  - Created 47 token_balance records",
+        "  - Covering 23 unique users",
+      ]),
+    );
     expect(await report(db, HOTFIX)).toContainEqual(
-      typeof cleared === "string" ? expect.stringContaining(cleared) : expect.stringMatching(cleared));
+      typeof cleared === "string" ? expect.stringContaining(cleared) : expect.stringMatching(cleared),
+    );
   });
 
   test("expired grants have 0, active ones are full, each with its type and expiry", async () => {
@@ -104,7 +127,8 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
              union all select to_jsonb(s)::text from public.user_storage s
              union all select to_jsonb(p)::text from public.user_profiles p
              union all select to_jsonb(c)::text from private.cleared_token_balances c
-             union all select to_jsonb(a)::text from private.archived_profile_counters a) rows`)
+             union all select to_jsonb(a)::text from private.archived_profile_counters a) rows`,
+        )
         .then((result) => result.rows[0].digest as string);
     const before = await digest();
 
@@ -124,67 +148,122 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
     await all(db);
 
     const { rows } = await db.admin.query(
-      "select user_id, tokens::bigint, entry_type, id::int from public.token_transactions");
+      "select user_id, tokens::bigint, entry_type, id::int from public.token_transactions",
+    );
     const expected = new Map(project.users.map((user) => [user, 0]));
-    for (const grant of expectedGrants(project)) expected.set(grant.user, expected.get(grant.user)! + grant.remaining);
+    for (const grant of expectedGrants(project))
+      expected.set(grant.user, expected.get(grant.user)! + grant.remaining);
     expect(sorted(rows.map((row) => ({ ...row, tokens: Number(row.tokens) })))).toEqual(
-      sorted([...expected].map(([user_id, tokens]) => ({ user_id, tokens, entry_type: "opening_balance", id: 1 }))));
+      sorted(
+        [...expected].map(([user_id, tokens]) => ({ user_id, tokens, entry_type: "opening_balance", id: 1 })),
+      ),
+    );
     await expectCleanBooks(db);
   });
 
   test("every old row stays readable: transactions as history, usage, and its cost", async () => {
     const user = project.users[21]!;
     const history = await asUser(db, user, (client) => rpc(client, "get_token_history", { p_limit: 200 }));
-    const usage = await asUser(db, user, (client) => client.query("select count(*)::int from public.token_usage"));
-    const counters = await asUser(db, user, (client) => client.query("select * from public.user_token_counters"));
+    const usage = await asUser(db, user, (client) =>
+      client.query("select count(*)::int from public.token_usage"),
+    );
+    const counters = await asUser(db, user, (client) =>
+      client.query("select * from public.user_token_counters"),
+    );
 
-    const mine = { grants: project.grants.filter((row) => row.user === user), deductions: project.deductions.filter((row) => row.user === user) };
+    const mine = {
+      grants: project.grants.filter((row) => row.user === user),
+      deductions: project.deductions.filter((row) => row.user === user),
+    };
     expect(history.transactions).toHaveLength(1 + mine.grants.length + mine.deductions.length);
-    expect(history.transactions.at(-1)).toMatchObject({ entry_type: "history", action_type: "trial_grant", tokens: 100_000, balance_after: null });
-    const used = project.usage.filter((row) => row.user === user && row.success && row.action !== "admin_deduct");
+    expect(history.transactions.at(-1)).toMatchObject({
+      entry_type: "history",
+      action_type: "trial_grant",
+      tokens: 100_000,
+      balance_after: null,
+    });
+    const used = project.usage.filter(
+      (row) => row.user === user && row.success && row.action !== "admin_deduct",
+    );
     expect(usage.rows[0].count).toBe(project.usage.filter((row) => row.user === user).length);
-    expect(counters.rows[0].vibe_assistant_tokens_used).toBe(String(used.reduce((sum, row) => sum + row.tokens, 0)));
-    expect(Number(counters.rows[0].vibe_assistant_total_cost)).toBe(used.reduce((sum, row) => sum + row.cents, 0) / 100);
+    expect(counters.rows[0].vibe_assistant_tokens_used).toBe(
+      String(used.reduce((sum, row) => sum + row.tokens, 0)),
+    );
+    expect(Number(counters.rows[0].vibe_assistant_total_cost)).toBe(
+      used.reduce((sum, row) => sum + row.cents, 0) / 100,
+    );
     const { rows } = await db.admin.query(
-      "select (select count(*)::int from public.legacy_token_transactions) kept, (select count(*)::int from private.old_token_transactions) old");
+      "select (select count(*)::int from public.legacy_token_transactions) kept, (select count(*)::int from private.old_token_transactions) old",
+    );
     expect(rows[0]).toEqual({ kept: 47 + project.deductions.length, old: 47 + project.deductions.length });
   });
 
   test("old users spend and are granted tokens at once, and old policies and functions are gone", async () => {
     const user = project.users[1]!;
-    const before = expectedGrants(project).filter((grant) => grant.user === user).reduce((sum, grant) => sum + grant.remaining, 0);
+    const before = expectedGrants(project)
+      .filter((grant) => grant.user === user)
+      .reduce((sum, grant) => sum + grant.remaining, 0);
 
     const receipt = await asUser(db, user, (client) =>
-      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 5_000_001 }));
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 5_000_001 }),
+    );
 
     expect(receipt).toMatchObject({ success: true, tokens_remaining: before - 5_000_001, transaction_id: 2 });
-    expect(receipt.deducted_from.map((part: { grant_type: string }) => part.grant_type)).toEqual(["annual", "28day"]);
-    await expect(asUser(db, user, (client) => client.query("update public.token_usage set tokens_used = 0 where user_id = $1", [user])))
-      .rejects.toMatchObject({ code: "42501" });
+    expect(receipt.deducted_from.map((part: { grant_type: string }) => part.grant_type)).toEqual([
+      "annual",
+      "28day",
+    ]);
+    await expect(
+      asUser(db, user, (client) =>
+        client.query("update public.token_usage set tokens_used = 0 where user_id = $1", [user]),
+      ),
+    ).rejects.toMatchObject({ code: "42501" });
     const { rows } = await db.admin.query(
-      "select proname, count(*)::int from pg_proc where pronamespace = 'public'::regnamespace and proname in ('get_user_token_balance', 'deduct_tokens_with_fifo') group by 1");
-    expect(rows).toEqual(expect.arrayContaining([{ proname: "get_user_token_balance", count: 1 }, { proname: "deduct_tokens_with_fifo", count: 1 }]));
+      "select proname, count(*)::int from pg_proc where pronamespace = 'public'::regnamespace and proname in ('get_user_token_balance', 'deduct_tokens_with_fifo') group by 1",
+    );
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        { proname: "get_user_token_balance", count: 1 },
+        { proname: "deduct_tokens_with_fifo", count: 1 },
+      ]),
+    );
     await expectCleanBooks(db);
   });
 
   test("the user who is gone from auth keeps what he had", async () => {
-    const balance = await asService(db, (client) => rpc(client, "get_user_token_balance", { p_user_id: project.gone }));
+    const balance = await asService(db, (client) =>
+      rpc(client, "get_user_token_balance", { p_user_id: project.gone }),
+    );
 
     expect(balance.total_active).toBe(2_000_000);
   });
 
   test("dropped counters are archived, storage has moved, the app's own columns are left", async () => {
     const { rows: columns } = await db.admin.query(
-      "select attname from pg_attribute where attrelid = 'public.user_profiles'::regclass and attnum > 0 and not attisdropped order by attname");
+      "select attname from pg_attribute where attrelid = 'public.user_profiles'::regclass and attnum > 0 and not attisdropped order by attname",
+    );
     const { rows: storage } = await db.admin.query(
-      "select user_id, quota_gb from public.user_storage where user_id = any ($1) order by user_id", [[project.users[1], project.users[2]]]);
+      "select user_id, quota_gb from public.user_storage where user_id = any ($1) order by user_id",
+      [[project.users[1], project.users[2]]],
+    );
 
-    expect(columns.map((row) => row.attname)).toEqual(["created_at", "first_name", "id", "is_active", "user_id"]);
-    expect(storage).toEqual([{ user_id: project.users[1], quota_gb: 25 }, { user_id: project.users[2], quota_gb: 50 }]);
+    expect(columns.map((row) => row.attname)).toEqual([
+      "created_at",
+      "first_name",
+      "id",
+      "is_active",
+      "user_id",
+    ]);
+    expect(storage).toEqual([
+      { user_id: project.users[1], quota_gb: 25 },
+      { user_id: project.users[2], quota_gb: 50 },
+    ]);
     if (load === loadBeforeCleanup) {
       const { rows: archived } = await db.admin.query(
         `select vibe_assistant_tokens_remaining::int remaining, vibe_assistant_tokens_used::int used, vibe_assistant_total_cost::float cost
-           from private.archived_profile_counters where user_id = $1`, [project.users[5]]);
+           from private.archived_profile_counters where user_id = $1`,
+        [project.users[5]],
+      );
       expect(archived).toEqual([{ remaining: 5_000, used: 50, cost: 1.25 }]);
     }
   });
@@ -197,9 +276,16 @@ describe("an empty project", () => {
 
     const lines = await report(db, HOTFIX);
     console.log(`an empty project: ${lines.filter((line) => /Found|Created|Covering/.test(line)).join(" ")}`);
-    expect(lines).toEqual(expect.arrayContaining([
-      "  - Found 0 grant transactions", "  - Created 0 token_balance records", "  - Covering 0 unique users"]));
-    const { rows } = await db.admin.query("select relname from pg_class where relnamespace = 'private'::regnamespace and relname like 'old%'");
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "  - Found 0 grant transactions",
+        "  - Created 0 token_balance records",
+        "  - Covering 0 unique users",
+      ]),
+    );
+    const { rows } = await db.admin.query(
+      "select relname from pg_class where relnamespace = 'private'::regnamespace and relname like 'old%'",
+    );
     expect(rows).toEqual([]);
     await db.drop();
   });
@@ -215,39 +301,56 @@ describe("grants that the app made since", () => {
     // as the app's code wrote them: the grant first, its transaction a moment later
     await db.admin.query(
       `insert into public.token_balances (id, user_id, grant_type, tokens_granted, tokens_remaining, granted_at, created_at)
-       values ('00000003-0000-4000-8000-000000000001', $1, 'purchase', 777, 700, now() - interval '1 hour', now() - interval '1 hour')`, [user]);
+       values ('00000003-0000-4000-8000-000000000001', $1, 'purchase', 777, 700, now() - interval '1 hour', now() - interval '1 hour')`,
+      [user],
+    );
     await db.admin.query(
       `insert into public.token_transactions (user_id, action_type, tokens_used, created_at)
-       values ($1, 'token_pack_purchase', 777, now() - interval '59 minutes 58 seconds')`, [user]);
+       values ($1, 'token_pack_purchase', 777, now() - interval '59 minutes 58 seconds')`,
+      [user],
+    );
     // as its SQL functions wrote them: one moment, and the transaction names the grant; its sign is wrong
     await db.admin.query(
       `insert into public.token_balances (id, user_id, grant_type, tokens_granted, tokens_remaining)
-       values ('00000003-0000-4000-8000-000000000002', $1, 'annual', 5000000, 4000000)`, [user]);
+       values ('00000003-0000-4000-8000-000000000002', $1, 'annual', 5000000, 4000000)`,
+      [user],
+    );
     await db.admin.query(
       `insert into public.token_transactions (user_id, action_type, tokens_used, metadata)
-       values ($1, 'subscription_grant', -5000000, '{"balance_id": "00000003-0000-4000-8000-000000000002"}')`, [user]);
+       values ($1, 'subscription_grant', -5000000, '{"balance_id": "00000003-0000-4000-8000-000000000002"}')`,
+      [user],
+    );
     await all(db);
   });
   afterAll(() => db.drop());
 
   test("are left alone, and are not granted a second time", async () => {
     const { rows } = await db.admin.query(
-      "select tokens_granted::int granted, tokens_remaining::int remaining from public.token_balances where user_id = $1 and legacy_transaction_id is null order by 1", [user]);
+      "select tokens_granted::int granted, tokens_remaining::int remaining from public.token_balances where user_id = $1 and legacy_transaction_id is null order by 1",
+      [user],
+    );
 
-    expect(rows).toEqual([{ granted: 777, remaining: 700 }, { granted: 5_000_000, remaining: 4_000_000 }]);
+    expect(rows).toEqual([
+      { granted: 777, remaining: 700 },
+      { granted: 5_000_000, remaining: 4_000_000 },
+    ]);
     const { rows: total } = await db.admin.query("select count(*)::int from public.token_balances");
     expect(total[0].count).toBe(49);
-    expect(await report(db, HOTFIX)).toEqual(expect.arrayContaining([
-      "  - Left 2 grants alone that were made since",
-      "  - Found 48 grant transactions",
-      "  - Created 47 token_balance records",
-      "  - Skipped 1: their grant exists already",
-    ]));
+    expect(await report(db, HOTFIX)).toEqual(
+      expect.arrayContaining([
+        "  - Left 2 grants alone that were made since",
+        "  - Found 48 grant transactions",
+        "  - Created 47 token_balance records",
+        "  - Skipped 1: their grant exists already",
+      ]),
+    );
     await expectCleanBooks(db);
   });
 
   test("a function of the project that writes past the ledger is named", async () => {
-    expect(await report(db, "20261121090000_ledger.sql")).toContainEqual(expect.stringContaining("grant_annual_tokens(uuid,uuid)"));
+    expect(await report(db, "20261121090000_ledger.sql")).toContainEqual(
+      expect.stringContaining("grant_annual_tokens(uuid,uuid)"),
+    );
   });
 });
 
@@ -257,7 +360,9 @@ describe("a clean-up that migrates nothing where there was something", () => {
     await loadBeforeCleanup(db, legacyProject());
     await db.admin.query("update public.token_transactions set tokens_used = -abs(tokens_used)");
 
-    await expect(upToHotfix(db)).rejects.toThrow(/there were 47 grant transactions to migrate and none was created/);
+    await expect(upToHotfix(db)).rejects.toThrow(
+      /there were 47 grant transactions to migrate and none was created/,
+    );
 
     const { rows } = await db.admin.query("select to_regclass('public.token_balances') as made");
     expect(rows).toEqual([{ made: null }]);
@@ -271,7 +376,8 @@ describe("a clean-up that migrates nothing where there was something", () => {
     const { rowCount } = await db.admin.query(
       `insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining)
        select user_id, 'admin', abs(tokens_used), abs(tokens_used) from public.token_transactions
-        where action_type like '%grant' and tokens_used < 0 -- negative means grant`);
+        where action_type like '%grant' and tokens_used < 0 -- negative means grant`,
+    );
 
     expect(rowCount).toBe(0);
     await db.drop();
@@ -290,18 +396,25 @@ describe("rows that no rule can hold", () => {
          ($1, 'purchase', 100, 150, now(), null),
          ($1, 'bonus', 10, 10, now(), null),
          ($1, 'purchase', 0, 0, now(), null),
-         ($1, 'trial', 10, 10, now(), now() - interval '1 day')`, [user]);
+         ($1, 'trial', 10, 10, now(), now() - interval '1 day')`,
+      [user],
+    );
 
     await all(db);
 
     const { rows } = await db.admin.query(
-      "select grant_type, tokens_granted::int granted, tokens_remaining::int remaining from public.token_balances where user_id = $1 order by 1, 3", [user]);
+      "select grant_type, tokens_granted::int granted, tokens_remaining::int remaining from public.token_balances where user_id = $1 order by 1, 3",
+      [user],
+    );
     expect(rows).toEqual([
       { grant_type: "admin", granted: 10, remaining: 10 },
       { grant_type: "purchase", granted: 100, remaining: 0 },
       { grant_type: "purchase", granted: 100, remaining: 100 },
     ]);
-    const { rows: copies } = await db.admin.query("select why from private.cleared_token_balances where user_id = $1 order by 1", [user]);
+    const { rows: copies } = await db.admin.query(
+      "select why from private.cleared_token_balances where user_id = $1 order by 1",
+      [user],
+    );
     expect(copies.map((row) => row.why)).toEqual([
       "left out when the books opened: an impossible amount",
       "left out when the books opened: expired before it was granted",
@@ -309,10 +422,12 @@ describe("rows that no rule can hold", () => {
       "put right when the books opened: an impossible balance",
       "put right when the books opened: an unknown type",
     ]);
-    expect(await report(db, "20261121090000_ledger.sql")).toEqual(expect.arrayContaining([
-      "  - Put right 3 grants out of range, copies in private.cleared_token_balances",
-      "  - Left out 2 grants that no rule can hold, copies in private.cleared_token_balances",
-    ]));
+    expect(await report(db, "20261121090000_ledger.sql")).toEqual(
+      expect.arrayContaining([
+        "  - Put right 3 grants out of range, copies in private.cleared_token_balances",
+        "  - Left out 2 grants that no rule can hold, copies in private.cleared_token_balances",
+      ]),
+    );
     await expectCleanBooks(db);
     await db.drop();
   });

@@ -6,6 +6,7 @@ import { App } from "@supabase/lite";
 import { createPostgresConnection } from "@supabase/lite/postgres";
 import { decodeProtectedHeader } from "jose";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { askLite, createTableApp, openLite } from "../../scripts/local/lite.ts";
 import { startApiUnderTest } from "./api-under-test.ts";
 import type { ApiUnderTest } from "./api-under-test.ts";
 
@@ -89,10 +90,23 @@ const signUp = {
 
 test("patch 1: no request changes a right", async () => {
   const before = await rights();
-  await it.fetch("/rest/v1/notes");
-  await it.fetch("/rest/v1/notes", insert);
-  await it.fetch("/rest/v1/rpc/kind", { method: "POST", body: "{}" });
-  await it.fetch("/auth/v1/signup", signUp);
+  expect((await it.fetch("/rest/v1/notes")).status).toBe(200);
+  expect((await it.fetch("/rest/v1/notes", insert)).status).toBe(201);
+  expect((await it.fetch("/rest/v1/rpc/kind", { method: "POST", body: `{"p":1}` })).status).toBe(200);
+  expect((await it.fetch("/auth/v1/signup", signUp)).status).toBe(200);
+  expect(await rights()).toEqual(before);
+});
+
+test("patch 1: not even connected as a role that could", async () => {
+  const connection = openLite(it.db.url("postgres"), 1);
+  closing.push(() => connection.close());
+  const before = await rights();
+  const request = new Request("http://127.0.0.1/rest/v1/notes", { headers: { apikey: "any" } });
+  const response = await askLite(createTableApp(connection), request, {
+    caller: { role: "anon", claims: { role: "anon" } },
+    settings: [["role", "anon"]],
+  });
+  expect(response.status).toBe(200);
   expect(await rights()).toEqual(before);
 });
 

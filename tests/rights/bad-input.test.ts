@@ -98,12 +98,16 @@ const shown = (value: unknown) => {
   return text.length > 32 ? `${text.slice(0, 24)}… (${text.length} characters)` : text;
 };
 
-test.each(cases.map(([name, argument, value, answer]) => ({ name, argument, value, answer, shown: shown(value) })))(
+test.each(
+  cases.map(([name, argument, value, answer]) => ({ name, argument, value, answer, shown: shown(value) })),
+)(
   "$name refuses $argument = $shown with $answer and changes nothing",
   async ({ name, argument, value, answer }) => {
     const before = await digest();
 
-    const error = await asService(db, (client) => rpc(client, name, { ...GOOD[name]!(), [argument]: value })).then(
+    const error = await asService(db, (client) =>
+      rpc(client, name, { ...GOOD[name]!(), [argument]: value }),
+    ).then(
       () => ({ code: "accepted", message: "" }),
       (refusal: { code: string; message: string; detail?: string; hint?: string }) => refusal,
     );
@@ -112,7 +116,10 @@ test.each(cases.map(([name, argument, value, answer]) => ({ name, argument, valu
     expect(error.code).toBe(code);
     if (slug) {
       expect(error.message).toBe(slug);
-      expect(JSON.parse((error as { detail: string }).detail)).toMatchObject({ field: argument, rule: expect.any(String) });
+      expect(JSON.parse((error as { detail: string }).detail)).toMatchObject({
+        field: argument,
+        rule: expect.any(String),
+      });
       expect((error as { detail: string }).detail.length).toBeLessThan(200); // never the input back
     }
     expect(await digest()).toBe(before);
@@ -121,14 +128,19 @@ test.each(cases.map(([name, argument, value, answer]) => ({ name, argument, valu
 
 test("the functions accept the same calls without the bad argument", async () => {
   for (const [name, args] of Object.entries(GOOD)) {
-    await expect(asService(db, (client) => rpc(client, name, args())), name).resolves.toBeDefined();
+    await expect(
+      asService(db, (client) => rpc(client, name, args())),
+      name,
+    ).resolves.toBeDefined();
   }
 });
 
 test("a user's total never passes 2^53 - 1, so that JSON stays exact", async () => {
   const rich = await createUser(db);
   await db.admin.query(
-    `insert into public.token_accounts (user_id, tokens_used) values ($1, 9007199254740991 - 1000000000000)`, [rich]);
+    `insert into public.token_accounts (user_id, tokens_used) values ($1, 9007199254740991 - 1000000000000)`,
+    [rich],
+  );
 
   await grant(db, rich, 999_999_999_999);
   await grant(db, rich, 1);

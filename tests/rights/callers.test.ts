@@ -35,14 +35,24 @@ test.each(ABOUT_BOB)("anonymous callers may not execute %s", async (name, args) 
 });
 
 test.each(ABOUT_BOB)("a user may not call %s for another user", async (name, args) => {
-  await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject({ ...REFUSED, message: "forbidden" });
+  await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject({
+    ...REFUSED,
+    message: "forbidden",
+  });
 });
 
 test.each(ABOUT_BOB)("%s tells a user the same of a stranger and of nobody", async (name, args) => {
   const refusals = await Promise.all(
     [bob, "00000000-0000-4000-8000-00000000dead"].map((id) =>
       asUser(db, alice, (client) => rpc(client, name, { ...args(), p_user_id: id })).catch(
-        (error: { code: string; message: string; detail?: string; hint?: string }) => [error.code, error.message, error.detail, error.hint])),
+        (error: { code: string; message: string; detail?: string; hint?: string }) => [
+          error.code,
+          error.message,
+          error.detail,
+          error.hint,
+        ],
+      ),
+    ),
   );
   expect(refusals[0]).toEqual(refusals[1]);
 });
@@ -54,11 +64,17 @@ test.each(ABOUT_BOB)("a token without a subject may not call %s", async (name, a
   await expect(asUser(db, { role: "authenticated", sub: "" }, call)).rejects.toMatchObject({ code: "22P02" });
 });
 
-test.each(ABOUT_BOB)("NULL instead of a user is refused by %s, for a user and for the server", async (name, args) => {
-  const call = { ...args(), p_user_id: null };
-  await expect(asUser(db, alice, (client) => rpc(client, name, call))).rejects.toMatchObject(REFUSED);
-  await expect(asService(db, (client) => rpc(client, name, call))).rejects.toMatchObject({ code: "PT400", message: "invalid_user_id" });
-});
+test.each(ABOUT_BOB)(
+  "NULL instead of a user is refused by %s, for a user and for the server",
+  async (name, args) => {
+    const call = { ...args(), p_user_id: null };
+    await expect(asUser(db, alice, (client) => rpc(client, name, call))).rejects.toMatchObject(REFUSED);
+    await expect(asService(db, (client) => rpc(client, name, call))).rejects.toMatchObject({
+      code: "PT400",
+      message: "invalid_user_id",
+    });
+  },
+);
 
 test.each([
   ["grant_tokens", () => ({ p_user_id: alice, p_tokens: 1 })],
@@ -80,7 +96,9 @@ test("an admin whose right was taken away is refused at once, his token notwiths
 
   await db.admin.query("delete from private.admins where user_id = $1", [former]);
 
-  await expect(asAdmin(db, former, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 }))).rejects.toMatchObject(REFUSED);
+  await expect(
+    asAdmin(db, former, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 })),
+  ).rejects.toMatchObject(REFUSED);
 });
 
 test("a row in admins alone makes no admin, nor does what users can write themselves", async () => {
@@ -90,7 +108,9 @@ test("a row in admins alone makes no admin, nor does what users can write themse
     { sub: alice, role: "authenticated", app_metadata: { role: "admin" } },
     { sub: alice, role: "authenticated", user_metadata: { role: "admin" } },
   ]) {
-    await expect(asUser(db, claims, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 }))).rejects.toMatchObject(REFUSED);
+    await expect(
+      asUser(db, claims, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 })),
+    ).rejects.toMatchObject(REFUSED);
   }
 });
 
@@ -98,8 +118,14 @@ test("an unknown user is said to be unknown to admins and the server only", asyn
   const nobody = "00000000-0000-4000-8000-00000000dead";
   for (const [name, args] of ABOUT_BOB.filter(([called]) => called !== "get_user_storage_quota")) {
     const call = { ...args(), p_user_id: nobody };
-    await expect(asAdmin(db, admin, (client) => rpc(client, name, call))).rejects.toMatchObject({ code: "PT404", message: "user_not_found" });
-    await expect(asService(db, (client) => rpc(client, name, call))).rejects.toMatchObject({ code: "PT404", message: "user_not_found" });
+    await expect(asAdmin(db, admin, (client) => rpc(client, name, call))).rejects.toMatchObject({
+      code: "PT404",
+      message: "user_not_found",
+    });
+    await expect(asService(db, (client) => rpc(client, name, call))).rejects.toMatchObject({
+      code: "PT404",
+      message: "user_not_found",
+    });
   }
 });
 
@@ -110,9 +136,13 @@ test("a database role that nobody knows is refused", async () => {
     await client.query("create role stranger nologin");
     await client.query("grant stranger to postgres with set true");
     await client.query("grant usage on schema private to stranger");
-    await client.query("grant execute on function public.deduct_tokens_with_fifo, private.deduct_tokens_with_fifo to stranger");
+    await client.query(
+      "grant execute on function public.deduct_tokens_with_fifo, private.deduct_tokens_with_fifo to stranger",
+    );
     await client.query("set local role stranger");
-    await expect(client.query("select public.deduct_tokens_with_fifo($1, 1)", [bob])).rejects.toMatchObject(REFUSED);
+    await expect(client.query("select public.deduct_tokens_with_fifo($1, 1)", [bob])).rejects.toMatchObject(
+      REFUSED,
+    );
   } finally {
     await client.query("rollback");
     client.release();
@@ -120,7 +150,14 @@ test("a database role that nobody knows is refused", async () => {
 });
 
 test("no client role and not even the server writes a table", async () => {
-  const tables = ["token_accounts", "token_balances", "token_transactions", "legacy_token_transactions", "token_usage", "user_storage"];
+  const tables = [
+    "token_accounts",
+    "token_balances",
+    "token_transactions",
+    "legacy_token_transactions",
+    "token_usage",
+    "user_storage",
+  ];
   let refused = 0;
   for (const table of tables) {
     for (const statement of [
@@ -149,16 +186,25 @@ test("even the owner of the ledger cannot change it by accident", async () => {
     "update public.token_transactions set tokens = 1 where user_id = $1",
     "delete from public.token_transactions where user_id = $1",
   ]) {
-    await expect(db.admin.query(statement, [alice])).rejects.toMatchObject({ code: "42501", message: "ledger_is_append_only" });
+    await expect(db.admin.query(statement, [alice])).rejects.toMatchObject({
+      code: "42501",
+      message: "ledger_is_append_only",
+    });
   }
-  await expect(db.admin.query("truncate public.token_transactions")).rejects.toMatchObject({ message: "ledger_is_append_only" });
+  await expect(db.admin.query("truncate public.token_transactions")).rejects.toMatchObject({
+    message: "ledger_is_append_only",
+  });
 });
 
 test("users read their own rows and nobody else's, anonymous callers nothing", async () => {
   for (const relation of ["token_accounts", "token_balances", "token_transactions", "user_token_counters"]) {
-    const seen = await asUser(db, alice, (client) => client.query(`select distinct user_id from public.${relation}`));
+    const seen = await asUser(db, alice, (client) =>
+      client.query(`select distinct user_id from public.${relation}`),
+    );
     expect(seen.rows, relation).toEqual([{ user_id: alice }]);
-    await expect(asAnon(db, (client) => client.query(`select from public.${relation}`))).rejects.toMatchObject(REFUSED);
+    await expect(
+      asAnon(db, (client) => client.query(`select from public.${relation}`)),
+    ).rejects.toMatchObject(REFUSED);
   }
 });
 
@@ -171,9 +217,13 @@ test("money outlives the user", async () => {
   const { rows } = await db.admin.query(
     `select (select count(*)::int from public.token_accounts where user_id = $1) accounts,
             (select count(*)::int from public.token_balances where user_id = $1) grants,
-            (select count(*)::int from public.token_transactions where user_id = $1) transactions`, [gone]);
+            (select count(*)::int from public.token_transactions where user_id = $1) transactions`,
+    [gone],
+  );
   expect(rows).toEqual([{ accounts: 1, grants: 1, transactions: 1 }]);
-  const balance = await asAdmin(db, admin, (client) => rpc(client, "get_user_token_balance", { p_user_id: gone }));
+  const balance = await asAdmin(db, admin, (client) =>
+    rpc(client, "get_user_token_balance", { p_user_id: gone }),
+  );
   expect(balance.total_active).toBe(10);
 });
 
@@ -183,7 +233,8 @@ test("the tests see it: a caller compared with <> lets a token without a subject
   const victim = await createUser(broken);
 
   const receipt = await asUser(broken, { role: "authenticated" }, (client) =>
-    rpc(client, "grant_tokens", { p_user_id: victim, p_tokens: 1_000_000 }));
+    rpc(client, "grant_tokens", { p_user_id: victim, p_tokens: 1_000_000 }),
+  );
   await broken.drop();
 
   expect(receipt.success).toBe(true);

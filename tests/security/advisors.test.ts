@@ -22,9 +22,7 @@ const advisors = () =>
 test("the advisors of the Supabase CLI find nothing", async () => {
   const { status, stdout } = await advisors();
 
-  console.log(
-    `supabase db advisors --fail-on warn: exit ${status}, ${stdout.trim() || "no findings"}`,
-  );
+  console.log(`supabase db advisors --fail-on warn: exit ${status}, ${stdout.trim() || "no findings"}`);
   expect(status, stdout).toBe(0);
 });
 

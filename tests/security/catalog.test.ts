@@ -12,9 +12,7 @@ afterAll(() => db.drop());
 test("no object of Tokenbook breaks a rule of the house", async () => {
   const findings = await runLints(db.url());
 
-  console.log(
-    `lints=${Object.keys(lints).length} findings=${Object.values(findings).flat().length}`,
-  );
+  console.log(`lints=${Object.keys(lints).length} findings=${Object.values(findings).flat().length}`);
   for (const [name, objects] of Object.entries(findings)) {
     expect(objects, `${name}: ${lints[name as LintName].why}`).toEqual([]);
   }
@@ -115,10 +113,7 @@ const defects: Record<LintName, { sql: string; found: string[] }> = {
   policy_wider_than_one_role_and_verb: {
     sql: `create policy "for anyone" on public.token_accounts for select using (false);
       create policy "for anything" on public.token_accounts to authenticated using (false);`,
-    found: [
-      'public.token_accounts: policy "for anyone"',
-      'public.token_accounts: policy "for anything"',
-    ],
+    found: ['public.token_accounts: policy "for anyone"', 'public.token_accounts: policy "for anything"'],
   },
   cascade_into_the_books: {
     sql: `alter table public.token_accounts

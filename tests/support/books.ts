@@ -17,7 +17,12 @@ export interface GrantOptions {
 }
 
 /** Grants tokens as the server and returns the grant's id. */
-export async function grant(db: Database, userId: string, tokens: number, options: GrantOptions = {}): Promise<string> {
+export async function grant(
+  db: Database,
+  userId: string,
+  tokens: number,
+  options: GrantOptions = {},
+): Promise<string> {
   const expiresAt = options.expires_in
     ? (await db.admin.query("select clock_timestamp() + $1::interval as at", [options.expires_in])).rows[0].at
     : options.expires_at;
@@ -30,7 +35,8 @@ export async function grant(db: Database, userId: string, tokens: number, option
       ...(expiresAt && { p_expires_at: expiresAt }),
       ...(options.priority !== undefined && { p_priority: options.priority }),
       ...(options.key && { p_idempotency_key: options.key }),
-    }));
+    }),
+  );
   return receipt.grant_id as string;
 }
 

@@ -17,7 +17,10 @@ export interface Storm {
  * @returns how often each outcome came; an attempt that failed counts under `error <SQLSTATE> <message>`,
  *   so that a refusal nobody expected is seen and not lost.
  */
-export async function storm(db: Database, { connections, attempts, run }: Storm): Promise<{ mix: Record<string, number> }> {
+export async function storm(
+  db: Database,
+  { connections, attempts, run }: Storm,
+): Promise<{ mix: Record<string, number> }> {
   const mix: Record<string, number> = {};
   let next = 0;
   const work = async () => {

@@ -332,10 +332,7 @@ export type Database = {
         Returns: Json;
       };
       expire_old_token_grants: { Args: { p_max_accounts?: number }; Returns: number };
-      get_token_history: {
-        Args: { p_before?: number; p_limit?: number; p_user_id?: string };
-        Returns: Json;
-      };
+      get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
       grant_tokens: {

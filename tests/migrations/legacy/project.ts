@@ -35,10 +35,17 @@ export interface LegacyProject {
 }
 
 /** Lifetimes in days by grant type, as the hotfix document has them; `null` = never. */
-const LIFETIME_DAYS: Record<string, number | null> = { annual: 365, "28day": 90, trial: 56, purchase: null, admin: 365 };
+const LIFETIME_DAYS: Record<string, number | null> = {
+  annual: 365,
+  "28day": 90,
+  trial: 56,
+  purchase: null,
+  admin: 365,
+};
 
 function typeOf({ action, tokens }: LegacyGrant): string {
-  if (action === "subscription_grant" || action === "renewal_grant") return tokens >= 5_000_000 ? "annual" : "28day";
+  if (action === "subscription_grant" || action === "renewal_grant")
+    return tokens >= 5_000_000 ? "annual" : "28day";
   return { trial_grant: "trial", token_pack_purchase: "purchase", admin_grant: "admin" }[action]!;
 }
 
@@ -108,11 +115,25 @@ export function legacyProject(): LegacyProject {
   for (const [i, user] of users.slice(0, 22).entries()) {
     for (let n = 0; n < i % 4; n++) {
       const tokens = 1_000 * (i + 1) + n;
-      usage.push({ user, tokens, cents: i + n, success: n !== 2, at: ago(5 - n, i), action: "chat_conversation" });
+      usage.push({
+        user,
+        tokens,
+        cents: i + n,
+        success: n !== 2,
+        at: ago(5 - n, i),
+        action: "chat_conversation",
+      });
       deductions.push({ user, tokens, at: ago(5 - n, i) });
     }
   }
-  usage.push({ user: users[21]!, tokens: 463_843, cents: 900, success: true, at: ago(4), action: "vision_generation" });
+  usage.push({
+    user: users[21]!,
+    tokens: 463_843,
+    cents: 900,
+    success: true,
+    at: ago(4),
+    action: "vision_generation",
+  });
   usage.push({ user: users[21]!, tokens: 100, cents: 0, success: true, at: ago(3), action: "admin_deduct" });
   return { users, gone: users[22]!, grants, usage, deductions };
 }
@@ -131,22 +152,27 @@ export async function loadBeforeCleanup(db: Database, project: LegacyProject): P
     await admin.query(
       `insert into public.user_profiles (user_id, first_name, vibe_assistant_tokens_remaining, vibe_assistant_tokens_used,
          vibe_assistant_total_cost, storage_quota_gb) values ($1, $2, $3, $4, $5, $6)`,
-      [user, `User ${i}`, 1_000 * i, 10 * i, i / 4, i % 3 === 0 ? null : 25 * (i % 3)]);
+      [user, `User ${i}`, 1_000 * i, 10 * i, i / 4, i % 3 === 0 ? null : 25 * (i % 3)],
+    );
   }
   for (const { id, user, action, tokens, at } of project.grants) {
     await admin.query(
       "insert into public.token_transactions (id, user_id, action_type, tokens_used, created_at) values ($1, $2, $3, $4, $5)",
-      [id, user, action, tokens, at]);
+      [id, user, action, tokens, at],
+    );
   }
   for (const { user, tokens, at } of project.deductions) {
     await admin.query(
       "insert into public.token_transactions (user_id, action_type, tokens_used, created_at) values ($1, 'chat_conversation', $2, $3)",
-      [user, -tokens, at]);
+      [user, -tokens, at],
+    );
   }
   for (const { user, tokens, cents, success, at, action } of project.usage) {
     await admin.query(
       `insert into public.token_usage (user_id, action_type, model_used, tokens_used, cost_estimate, success, created_at)
-       values ($1, $2, 'gpt-4', $3, $4, $5, $6)`, [user, action, tokens, cents, success, at]);
+       values ($1, $2, 'gpt-4', $3, $4, $5, $6)`,
+      [user, action, tokens, cents, success, at],
+    );
   }
 }
 
