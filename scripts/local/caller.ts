@@ -14,7 +14,7 @@ export interface Caller {
 }
 
 /** The key of a request, in the header or, as links need it, in the query. */
-export function apiKeyOf(request: Request): string | null {
+function apiKeyOf(request: Request): string | null {
   return request.headers.get("apikey") ?? new URL(request.url).searchParams.get("apikey");
 }
 

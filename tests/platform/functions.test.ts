@@ -1,10 +1,15 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { prefetchFunctions } from "../../scripts/local/functions.ts";
+import { isRunning, recordProcess } from "../../scripts/local/processes.ts";
+import type { ProcessRecord } from "../../scripts/local/processes.ts";
 import { startApiUnderTest } from "./api-under-test.ts";
 import type { ApiUnderTest } from "./api-under-test.ts";
 
@@ -174,21 +179,26 @@ test("prefetching names the functions and leaves shared code out", async () => {
 
 test("closing the API ends every Deno process", async () => {
   const own = await startApiUnderTest("", { functions: { root: fixture("functions"), denoDir } });
-  const pids: number[] = [];
+  const workers: ProcessRecord[] = [];
   for (const name of ["serves", "exports"]) {
     const response = await own.fetch(`/functions/v1/${name}`);
-    pids.push(((await response.json()) as Description).pid);
+    workers.push(recordProcess(((await response.json()) as Description).pid)!);
   }
-  expect(pids.every(isAlive)).toBe(true);
+  expect(workers.map(isRunning)).toEqual([true, true]);
   await own.close();
-  expect(pids.some(isAlive)).toBe(false);
+  expect(workers.map(isRunning)).toEqual([false, false]);
 });
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
+test("a host that is killed outright leaves no Deno process behind", async () => {
+  const host = spawn(
+    process.execPath,
+    ["--import", "tsx", fixture("host-of-a-function.ts"), fixture("functions"), "exports", denoDir],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const [line] = (await once(createInterface({ input: host.stdout }), "line")) as [string];
+  const pid = Number(line);
+  const worker = recordProcess(pid)!;
+  expect(isRunning(worker)).toBe(true);
+  host.kill("SIGKILL");
+  await expect.poll(() => isRunning(worker), { timeout: 5000 }).toBe(false);
+});

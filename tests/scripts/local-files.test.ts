@@ -1,13 +1,21 @@
-import { mkdtempSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { writeEnvFile } from "../../scripts/local/env-file.ts";
 import { readSettings } from "../../scripts/local/settings.ts";
 import { createSteps } from "../../scripts/local/steps.ts";
 import { chooseTarget } from "../../scripts/target.ts";
 
-const folder = () => mkdtempSync(join(tmpdir(), "tokenbook-unit-"));
+const folders: string[] = [];
+const folder = () => {
+  const path = mkdtempSync(join(tmpdir(), "tokenbook-unit-"));
+  folders.push(path);
+  return path;
+};
+afterEach(() => {
+  for (const path of folders.splice(0)) rmSync(path, { recursive: true });
+});
 
 test("writing .env.local keeps other lines, replaces ours, and closes the file to others", () => {
   const path = join(folder(), ".env.local");

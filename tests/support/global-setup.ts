@@ -13,6 +13,7 @@ import { choosePlace } from "../../scripts/local/place.ts";
 import { prepareDatabase } from "../../scripts/local/database.ts";
 import { removeData, startPostgres, superuser } from "../../scripts/local/postgres.ts";
 import type { PostgresServer } from "../../scripts/local/postgres.ts";
+import { recordProcess } from "../../scripts/local/processes.ts";
 import { migrationUp } from "../../scripts/local/supabase-cli.ts";
 
 declare module "vitest" {
@@ -26,7 +27,7 @@ const prefix = "tokenbook-test-";
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeAbandoned();
-  const directory = mkdtempSync(join(tmpdir(), prefix));
+  const directory = mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
   // Run by root, Postgres is another user and must get to its data.
   chmodSync(directory, 0o755);
   const server = await startPostgres({
@@ -71,15 +72,17 @@ async function createTemplate(server: PostgresServer, name: string, from = "temp
   }
 }
 
-/** Clears away what a run that was killed has left. */
+/** Clears away what a run that was killed has left. Its process number is in the folder's name. */
 async function removeAbandoned() {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
+  for (const name of readdirSync(tmpdir())) {
+    const owner = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : Number.NaN;
+    if (Number.isNaN(owner) || recordProcess(owner) !== undefined) continue;
     const directory = join(tmpdir(), name);
     try {
       await removeData(join(directory, "data"));
       rmSync(directory, { recursive: true, force: true });
     } catch {
-      // In use by another run, or another user's: not ours to clear.
+      // Another user's: not ours to clear.
     }
   }
 }
