@@ -13,6 +13,7 @@ begin
   then
     return jsonb_build_object('success', true, 'replayed', true);
   end if;
+  perform pg_sleep(0.005); -- what was read is a moment old, as it is under load
   perform private.lock_account(p_user_id);
   select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
     from private.take_from_grants(p_user_id, p_tokens_to_deduct) as taken;
