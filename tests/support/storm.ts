@@ -23,22 +23,28 @@ export async function storm(
 ): Promise<{ mix: Record<string, number> }> {
   const mix: Record<string, number> = {};
   let next = 0;
-  const work = async () => {
-    const client = new pg.Client({ connectionString: db.url("authenticator") });
-    await client.connect();
-    try {
-      await client.query("set role service_role");
-      for (let attempt = next++; attempt < attempts; attempt = next++) {
-        const outcome = await run(client, attempt).catch((error: { code?: string; message: string }) => {
-          if (error.code === undefined) throw error;
-          return `error ${error.code} ${error.message}`;
-        });
-        mix[outcome] = (mix[outcome] ?? 0) + 1;
-      }
-    } finally {
-      await client.end();
+  // all connected before the first attempt, or the early ones would have the field to themselves
+  const clients = await Promise.all(Array.from({ length: connections }, () => connect(db)));
+  const work = async (client: pg.Client) => {
+    for (let attempt = next++; attempt < attempts; attempt = next++) {
+      const outcome = await run(client, attempt).catch((error: { code?: string; message: string }) => {
+        if (error.code === undefined) throw error;
+        return `error ${error.code} ${error.message}`;
+      });
+      mix[outcome] = (mix[outcome] ?? 0) + 1;
     }
   };
-  await Promise.all(Array.from({ length: connections }, work));
+  try {
+    await Promise.all(clients.map(work));
+  } finally {
+    await Promise.all(clients.map((client) => client.end()));
+  }
   return { mix };
+}
+
+async function connect(db: Database): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: db.url("authenticator") });
+  await client.connect();
+  await client.query("set role service_role");
+  return client;
 }
