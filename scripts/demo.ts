@@ -4,5 +4,15 @@ export const demo = {
   password: "tokenbook-demo",
   spender: "alice@example.com",
   administrator: "admin@example.com",
-  emails: ["alice@example.com", "bob@example.com", "admin@example.com"],
+  emails: [
+    "alice@example.com",
+    "bob@example.com",
+    "carol@example.com",
+    "dave@example.com",
+    "erin@example.com",
+    "frank@example.com",
+    "grace@example.com",
+    "heidi@example.com",
+    "admin@example.com",
+  ],
 } as const;

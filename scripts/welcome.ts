@@ -16,6 +16,8 @@ export interface Running {
 
 interface Balance {
   total_active: number;
+  tokens_limit: number | null;
+  plan_type: string | null;
   grants: unknown[];
 }
 
@@ -26,7 +28,7 @@ interface Balance {
 export async function welcome(running: Running): Promise<string> {
   const { url, databaseUrl, keys, demo } = running;
   const ids = await findUsers(databaseUrl, demo.emails);
-  const people = table(["sign in as", "password", "tokens", "grants", "user id"]);
+  const people = table(["sign in as", "password", "plan", "tokens", "limit", "grants", "user id"]);
   for (const email of demo.emails) {
     const id = ids.get(email);
     // Deleted by whoever plays with the demo.
@@ -35,7 +37,9 @@ export async function welcome(running: Running): Promise<string> {
     people.push([
       email,
       demo.password,
+      balance.plan_type ?? "",
       { content: balance.total_active.toLocaleString("en"), hAlign: "right" },
+      { content: balance.tokens_limit?.toLocaleString("en") ?? "", hAlign: "right" },
       { content: balance.grants.length, hAlign: "right" },
       id,
     ]);

@@ -57,14 +57,17 @@ export const lints = {
        where a.grantee = 0`,
   },
   anonymous_rights: {
-    why: "Nothing here is for callers who have not signed in.",
+    why: "Nothing here is for callers who have not signed in, but the price list.",
     query: `
       select f.name from (${ownFunctions}) f where has_function_privilege('anon', f.oid, 'execute')
       union
       select r.name from (${ownRelations}) r
        where (r.relkind in ('r', 'p', 'v', 'm', 'f')
-              and (has_table_privilege('anon', r.oid, 'select, insert, update, delete, truncate, references, trigger')
-                   or has_any_column_privilege('anon', r.oid, 'select, insert, update, references')))
+              and (has_table_privilege('anon', r.oid, 'insert, update, delete, truncate, references, trigger')
+                   or has_any_column_privilege('anon', r.oid, 'insert, update, references')
+                   or (r.oid is distinct from to_regclass('public.token_plans')
+                       and (has_table_privilege('anon', r.oid, 'select')
+                            or has_any_column_privilege('anon', r.oid, 'select')))))
           or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,
   },
   writable_table: {

@@ -3,14 +3,20 @@
  * between projects; everything is taken away by name first, then given.
  *
  *                                   anon   authenticated        service_role
- *   tables and the view (public)    -      select (own rows)    select
+ *   tables and views (public)       -      select (own rows)    select
+ *   token_plans                     select select               select
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
  *   get_token_history               -      execute (himself)    execute
  *   get_user_storage_quota          -      execute (himself)    execute
+ *   create_payment                  -      execute (himself)    execute
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
+ *   approve_, reject_payment        -      execute (admins)     execute
+ *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
+ *   parked payments, reports        -      execute (admins)     execute
  *   expire_old_token_grants         -      -                    execute
+ *   record_provider_event           -      -                    execute
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -31,7 +37,11 @@ revoke all on table
   public.legacy_token_transactions,
   public.token_usage,
   public.user_storage,
-  public.user_token_counters
+  public.token_plans,
+  public.user_subscriptions,
+  public.payments,
+  public.user_token_counters,
+  public.token_usage_history
 from public, anon, authenticated, service_role;
 
 grant select on table
@@ -41,8 +51,13 @@ grant select on table
   public.legacy_token_transactions,
   public.token_usage,
   public.user_storage,
-  public.user_token_counters
+  public.token_plans,
+  public.user_subscriptions,
+  public.payments,
+  public.user_token_counters,
+  public.token_usage_history
 to authenticated, service_role;
+grant select on table public.token_plans to anon;
 
 -- the security definer halves of the public functions
 grant execute on function
@@ -51,9 +66,24 @@ grant execute on function
   private.get_token_history(uuid, integer, bigint),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
-  private.adjust_tokens(uuid, bigint, text, text, jsonb)
+  private.adjust_tokens(uuid, bigint, text, text, jsonb),
+  private.create_payment(uuid, text, text),
+  private.approve_payment(uuid, uuid, text),
+  private.reject_payment(uuid, uuid, text),
+  private.upgrade_plan(uuid, text, text, text, text),
+  private.renew_subscription(uuid, timestamptz),
+  private.assign_parked_payment(text, text, uuid, text),
+  private.list_parked_payments(),
+  private.check_token_synchronization(),
+  private.get_users_without_balance(),
+  private.get_recent_token_usage(integer, integer),
+  private.get_users_with_low_balance(bigint, integer),
+  private.get_users_with_high_usage(integer)
 to authenticated, service_role;
-grant execute on function private.expire_old_token_grants(integer) to service_role;
+grant execute on function
+  private.expire_old_token_grants(integer),
+  private.record_provider_event(text, text, text, text, jsonb)
+to service_role;
 
 revoke all on function
   public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
@@ -62,7 +92,20 @@ revoke all on function
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
-  public.expire_old_token_grants(integer)
+  public.expire_old_token_grants(integer),
+  public.create_payment(uuid, text, text),
+  public.approve_payment(uuid, uuid, text),
+  public.reject_payment(uuid, uuid, text),
+  public.upgrade_plan(uuid, text, text, text, text),
+  public.renew_subscription(uuid, timestamptz),
+  public.assign_parked_payment(text, text, uuid, text),
+  public.list_parked_payments(),
+  public.check_token_synchronization(),
+  public.get_users_without_balance(),
+  public.get_recent_token_usage(integer, integer),
+  public.get_users_with_low_balance(bigint, integer),
+  public.get_users_with_high_usage(integer),
+  public.record_provider_event(text, text, text, text, jsonb)
 from public, anon, authenticated, service_role;
 
 grant execute on function
@@ -71,6 +114,21 @@ grant execute on function
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
-  public.adjust_tokens(uuid, bigint, text, text, jsonb)
+  public.adjust_tokens(uuid, bigint, text, text, jsonb),
+  public.create_payment(uuid, text, text),
+  public.approve_payment(uuid, uuid, text),
+  public.reject_payment(uuid, uuid, text),
+  public.upgrade_plan(uuid, text, text, text, text),
+  public.renew_subscription(uuid, timestamptz),
+  public.assign_parked_payment(text, text, uuid, text),
+  public.list_parked_payments(),
+  public.check_token_synchronization(),
+  public.get_users_without_balance(),
+  public.get_recent_token_usage(integer, integer),
+  public.get_users_with_low_balance(bigint, integer),
+  public.get_users_with_high_usage(integer)
 to authenticated, service_role;
-grant execute on function public.expire_old_token_grants(integer) to service_role;
+grant execute on function
+  public.expire_old_token_grants(integer),
+  public.record_provider_event(text, text, text, text, jsonb)
+to service_role;

@@ -100,7 +100,7 @@ function environment(): Record<string, string> {
 
 /** What Alice's row in the table on the screen says she has. */
 function aliceHas(screen: string): string | undefined {
-  return /alice@example\.com .*?│.*?│ +([\d,]+) │/.exec(screen)?.[1];
+  return /alice@example\.com .*?│.*?│ free +│ +([\d,]+) │/.exec(screen)?.[1];
 }
 
 test("a first start shows each step, then people, keys and calls; the calls work as they are; Ctrl-C ends it all", async () => {
@@ -111,7 +111,7 @@ test("a first start shows each step, then people, keys and calls; the calls work
   expect(screen()).toMatch(/^ {4}20251113000000_baseline\.sql$/m);
   expect(screen()).toMatch(/^ {4}\d+ applied, \d+\.\d s$/m);
   expect(screen()).toMatch(/^ {2}Demo data … seeded, \d+\.\d s$/m);
-  expect(aliceHas(screen())).toBe("600,000");
+  expect(aliceHas(screen())).toBe("610,000");
   for (const value of Object.values(environment())) expect(screen()).toContain(value);
 
   const calls = /^# 1\.[^]*?(?=^Ready after)/m.exec(screen())![0];
@@ -120,10 +120,10 @@ test("a first start shows each step, then people, keys and calls; the calls work
     .replaceAll("}{", "}\n{")
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-  expect(balance).toMatchObject({ total_active: 600_000 });
-  expect(deduction).toMatchObject({ success: true, tokens_remaining: 450_000 });
-  expect(deduction!["deducted_from"]).toHaveLength(2);
-  expect(JSON.stringify(correction)).toContain("475000");
+  expect(balance).toMatchObject({ total_active: 610_000 });
+  expect(deduction).toMatchObject({ success: true, tokens_remaining: 460_000 });
+  expect(deduction!["deducted_from"]).toHaveLength(3);
+  expect(JSON.stringify(correction)).toContain("485000");
 
   const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY } = environment();
   const supabase = createClient(SUPABASE_URL!, SUPABASE_PUBLISHABLE_KEY!, {
@@ -143,7 +143,7 @@ test("a second start keeps the data, applies nothing and does not seed again", a
   const { screen, settled } = npmStart();
   await settled;
 
-  expect(aliceHas(screen())).toBe("475,000");
+  expect(aliceHas(screen())).toBe("485,000");
   expect(screen()).toMatch(/Applying migrations … none pending/);
   expect(screen()).toMatch(/Demo data … there already/);
 }, 60_000);
@@ -176,7 +176,7 @@ test("a start whose processes were all killed is followed by one that works, wit
   const next = npmStart();
   await next.settled;
 
-  expect(aliceHas(next.screen())).toBe("475,000");
+  expect(aliceHas(next.screen())).toBe("485,000");
 }, 60_000);
 
 test("Ctrl-C in the middle of a start leaves nothing running", async () => {
@@ -219,6 +219,6 @@ test("--reset starts afresh, and keeps the keys that others may have written dow
   const { screen, settled } = npmStart("--reset");
   await settled;
 
-  expect(aliceHas(screen())).toBe("600,000");
+  expect(aliceHas(screen())).toBe("610,000");
   expect(environment()).toEqual(before);
 }, 60_000);

@@ -41,7 +41,7 @@ export async function grant(
 }
 
 /**
- * Every breach of the invariants I1 to I5 in the whole database, in words. Written against
+ * Every breach of the invariants I1 to I5, I7 and I9 in the whole database, in words. Written against
  * DESIGN's sentences and from the tables alone, so that a fault in the functions cannot hide itself.
  */
 export async function breaches(db: Database): Promise<string[]> {
@@ -67,6 +67,17 @@ export async function breaches(db: Database): Promise<string[]> {
     select 'I3 balance_after of ' || user_id || ' #' || id
       from (select *, sum(tokens) over (partition by user_id order by id) running from public.token_transactions) t
      where balance_after <> running
+    union all
+    select 'debt of account ' || a.user_id || ' is ' || a.tokens_owed || ', its ledger says ' || coalesce(t.debt, 0)
+      from public.token_accounts a
+      left join (select user_id, sum(debt_change) debt from public.token_transactions group by user_id) t
+        on t.user_id = a.user_id
+     where a.tokens_owed <> coalesce(t.debt, 0)
+    union all
+    select 'I9 balance of ' || a.user_id || ' is ' || a.tokens_remaining || ', above its mark ' || s.tokens_limit
+      from public.token_accounts a
+      join public.user_subscriptions s on s.user_id = a.user_id
+     where a.tokens_remaining > s.tokens_limit
     union all
     select 'I3 numbering of ' || user_id
       from public.token_transactions group by user_id having max(id) <> count(*)

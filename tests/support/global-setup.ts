@@ -47,6 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     });
     await createTemplate(server, "template_tokenbook", "template_platform");
     await migrationUp({ url: server.url("template_tokenbook") });
+    await giveNothingAtRegistration(server);
   } catch (error) {
     await stop();
     throw error;
@@ -67,6 +68,20 @@ async function createTemplate(server: PostgresServer, name: string, from = "temp
     await client.query(`create database ${name} template ${from}`);
     // A copy of a database does not copy who owns it.
     if (from !== "template0") await client.query(`alter database ${name} owner to postgres`);
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * New users of most tests begin with nothing, so that a test sees only what it did itself. A project
+ * says so by having no default plan; tests of registration make one the default again.
+ */
+async function giveNothingAtRegistration(server: PostgresServer) {
+  const client = new pg.Client({ connectionString: server.url("template_tokenbook") });
+  await client.connect();
+  try {
+    await client.query("update public.token_plans set is_default = false where is_default");
   } finally {
     await client.end();
   }

@@ -36,11 +36,91 @@ export type Database = {
         };
         Relationships: [];
       };
+      payments: {
+        Row: {
+          amount_cents: number;
+          created_at: string;
+          currency: string;
+          decided_at: string | null;
+          decided_by: string | null;
+          from_plan: string | null;
+          id: string;
+          idempotency_key: string | null;
+          is_disputed: boolean;
+          provider: string;
+          provider_payment_id: string | null;
+          reason: string | null;
+          refunded_cents: number;
+          status: string;
+          to_plan: string;
+          tokens: number | null;
+          tokens_clawed_back: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          amount_cents: number;
+          created_at?: string;
+          currency: string;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string;
+          idempotency_key?: string | null;
+          is_disputed?: boolean;
+          provider?: string;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number;
+          status?: string;
+          to_plan: string;
+          tokens?: number | null;
+          tokens_clawed_back?: number;
+          user_id: string;
+        };
+        Update: {
+          amount_cents?: number;
+          created_at?: string;
+          currency?: string;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string;
+          idempotency_key?: string | null;
+          is_disputed?: boolean;
+          provider?: string;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number;
+          status?: string;
+          to_plan?: string;
+          tokens?: number | null;
+          tokens_clawed_back?: number;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "payments_from_plan_fkey";
+            columns: ["from_plan"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "payments_to_plan_fkey";
+            columns: ["to_plan"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
       token_accounts: {
         Row: {
           last_transaction_id: number;
           next_due_at: string | null;
           tokens_expired: number;
+          tokens_owed: number;
           tokens_remaining: number;
           tokens_reserved: number;
           tokens_used: number;
@@ -53,6 +133,7 @@ export type Database = {
           last_transaction_id?: number;
           next_due_at?: string | null;
           tokens_expired?: number;
+          tokens_owed?: number;
           tokens_remaining?: number;
           tokens_reserved?: number;
           tokens_used?: number;
@@ -64,6 +145,7 @@ export type Database = {
           last_transaction_id?: number;
           next_due_at?: string | null;
           tokens_expired?: number;
+          tokens_owed?: number;
           tokens_remaining?: number;
           tokens_reserved?: number;
           tokens_used?: number;
@@ -84,6 +166,7 @@ export type Database = {
           legacy_transaction_id: string | null;
           metadata: NonNullable<Json>;
           payment_id: string | null;
+          period_start: string | null;
           priority: number;
           subscription_id: string | null;
           tokens_granted: number;
@@ -101,6 +184,7 @@ export type Database = {
           legacy_transaction_id?: string | null;
           metadata?: NonNullable<Json>;
           payment_id?: string | null;
+          period_start?: string | null;
           priority?: number;
           subscription_id?: string | null;
           tokens_granted: number;
@@ -117,11 +201,79 @@ export type Database = {
           legacy_transaction_id?: string | null;
           metadata?: NonNullable<Json>;
           payment_id?: string | null;
+          period_start?: string | null;
           priority?: number;
           subscription_id?: string | null;
           tokens_granted?: number;
           tokens_remaining?: number;
           user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_plans: {
+        Row: {
+          articles_limit: number | null;
+          balance_cap: number | null;
+          billing_cycle: string;
+          created_at: string;
+          currency: string;
+          features: NonNullable<Json>;
+          grant_lifetime_days: number | null;
+          grant_type: string;
+          is_default: boolean;
+          is_offered: boolean;
+          name: string;
+          paypal_plan_id: string | null;
+          plan_type: string;
+          price_cents: number;
+          rank: number;
+          storage_gb: number;
+          stripe_price_id: string | null;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          articles_limit?: number | null;
+          balance_cap?: number | null;
+          billing_cycle?: string;
+          created_at?: string;
+          currency?: string;
+          features?: NonNullable<Json>;
+          grant_lifetime_days?: number | null;
+          grant_type?: string;
+          is_default?: boolean;
+          is_offered?: boolean;
+          name: string;
+          paypal_plan_id?: string | null;
+          plan_type: string;
+          price_cents?: number;
+          rank?: number;
+          storage_gb?: number;
+          stripe_price_id?: string | null;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          articles_limit?: number | null;
+          balance_cap?: number | null;
+          billing_cycle?: string;
+          created_at?: string;
+          currency?: string;
+          features?: NonNullable<Json>;
+          grant_lifetime_days?: number | null;
+          grant_type?: string;
+          is_default?: boolean;
+          is_offered?: boolean;
+          name?: string;
+          paypal_plan_id?: string | null;
+          plan_type?: string;
+          price_cents?: number;
+          rank?: number;
+          storage_gb?: number;
+          stripe_price_id?: string | null;
+          tokens?: number;
+          updated_at?: string;
         };
         Relationships: [];
       };
@@ -132,6 +284,7 @@ export type Database = {
           actor_role: string;
           balance_after: number;
           created_at: string;
+          debt_change: number;
           entry_type: string;
           grant_ids: string[];
           grant_tokens: number[];
@@ -153,6 +306,7 @@ export type Database = {
           actor_role: string;
           balance_after: number;
           created_at?: string;
+          debt_change?: number;
           entry_type: string;
           grant_ids: string[];
           grant_tokens: number[];
@@ -173,6 +327,7 @@ export type Database = {
           actor_role?: string;
           balance_after?: number;
           created_at?: string;
+          debt_change?: number;
           entry_type?: string;
           grant_ids?: string[];
           grant_tokens?: number[];
@@ -285,8 +440,109 @@ export type Database = {
         };
         Relationships: [];
       };
+      user_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean;
+          billing_cycle: string;
+          created_at: string;
+          expires_at: string | null;
+          features: NonNullable<Json>;
+          id: string;
+          is_active: boolean;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string;
+          plan_type: string;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          articles_limit?: number | null;
+          auto_renew?: boolean;
+          billing_cycle: string;
+          created_at?: string;
+          expires_at?: string | null;
+          features?: NonNullable<Json>;
+          id?: string;
+          is_active?: boolean;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string;
+          plan_type: string;
+          tokens_limit?: number;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          articles_limit?: number | null;
+          auto_renew?: boolean;
+          billing_cycle?: string;
+          created_at?: string;
+          expires_at?: string | null;
+          features?: NonNullable<Json>;
+          id?: string;
+          is_active?: boolean;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string;
+          plan_type?: string;
+          tokens_limit?: number;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "user_subscriptions_next_plan_type_fkey";
+            columns: ["next_plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "user_subscriptions_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
     };
     Views: {
+      token_usage_history: {
+        Row: {
+          action: string;
+          article_id: string | null;
+          created_at: string;
+          id: number;
+          tokens_used: number | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action?: string | null;
+          article_id?: never;
+          created_at?: string | null;
+          id?: number | null;
+          tokens_used?: never;
+          user_id?: string | null;
+        };
+        Update: {
+          action?: string | null;
+          article_id?: never;
+          created_at?: string | null;
+          id?: number | null;
+          tokens_used?: never;
+          user_id?: string | null;
+        };
+        Relationships: [];
+      };
       user_token_counters: {
         Row: {
           user_id: string;
@@ -321,6 +577,30 @@ export type Database = {
         };
         Returns: Json;
       };
+      approve_payment: {
+        Args: { p_payment_id: string; p_reason?: string; p_user_id: string };
+        Returns: Json;
+      };
+      assign_parked_payment: {
+        Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
+        Returns: Json;
+      };
+      check_token_synchronization: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          difference: number;
+          email: string;
+          plan_type: string;
+          status: string;
+          tokens_limit: number;
+          tokens_remaining: number;
+          user_id: string;
+        }[];
+      };
+      create_payment: {
+        Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
+        Returns: Json;
+      };
       deduct_tokens_with_fifo: {
         Args: {
           p_action_type?: string;
@@ -332,9 +612,47 @@ export type Database = {
         Returns: Json;
       };
       expire_old_token_grants: { Args: { p_max_accounts?: number }; Returns: number };
+      get_recent_token_usage: {
+        Args: { p_hours?: number; p_limit?: number };
+        Returns: {
+          action: string;
+          created_at: string;
+          current_balance: number;
+          email: string;
+          tokens_used: number;
+          user_id: string;
+        }[];
+      };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
+      get_users_with_high_usage: {
+        Args: { p_limit?: number };
+        Returns: {
+          email: string;
+          tokens_used: number;
+          total_cost_cents: number;
+          user_id: string;
+        }[];
+      };
+      get_users_with_low_balance: {
+        Args: { p_below?: number; p_limit?: number };
+        Returns: {
+          email: string;
+          tokens_remaining: number;
+          tokens_used: number;
+          user_id: string;
+        }[];
+      };
+      get_users_without_balance: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          email: string;
+          plan_type: string;
+          tokens_limit: number;
+          user_id: string;
+        }[];
+      };
       grant_tokens: {
         Args: {
           p_expires_at?: string;
@@ -345,6 +663,42 @@ export type Database = {
           p_priority?: number;
           p_reason?: string;
           p_tokens: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      list_parked_payments: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          amount_cents: number;
+          created_at: string;
+          currency: string;
+          is_paid: boolean;
+          plan_type: string;
+          provider: string;
+          provider_payment_id: string;
+          refunded_cents: number;
+          user_id: string;
+        }[];
+      };
+      record_provider_event: {
+        Args: {
+          p_event_id: string;
+          p_event_type: string;
+          p_facts: Json;
+          p_provider: string;
+          p_provider_payment_id: string;
+        };
+        Returns: Json;
+      };
+      reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
+      renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      upgrade_plan: {
+        Args: {
+          p_idempotency_key?: string;
+          p_payment_id?: string;
+          p_payment_method?: string;
+          p_plan_type: string;
           p_user_id: string;
         };
         Returns: Json;

@@ -6,6 +6,7 @@ create table public.token_accounts (
   tokens_reserved bigint not null default 0,
   tokens_used bigint not null default 0,
   tokens_expired bigint not null default 0,
+  tokens_owed bigint not null default 0,
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
@@ -14,6 +15,7 @@ create table public.token_accounts (
   constraint token_accounts_reserved_is_never_negative check (tokens_reserved >= 0),
   constraint token_accounts_used_is_never_negative check (tokens_used >= 0),
   constraint token_accounts_expired_is_never_negative check (tokens_expired >= 0),
+  constraint token_accounts_owed_is_never_negative check (tokens_owed >= 0),
   -- 2^53 - 1: the largest integer that JSON carries exactly
   constraint token_accounts_totals_stay_exact_in_json
     check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991)
@@ -26,6 +28,7 @@ comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
 comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.next_due_at is 'No grant of his runs out before this moment; NULL when none will. May be early, never late.';

@@ -13,6 +13,7 @@ create table public.token_balances (
   is_open boolean not null default true,
   payment_id uuid,
   subscription_id uuid,
+  period_start timestamptz,
   legacy_transaction_id text,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
@@ -41,6 +42,7 @@ comment on column public.token_balances.expires_at is 'The first moment at which
 comment on column public.token_balances.is_open is 'Whether tokens remain.';
 comment on column public.token_balances.payment_id is 'The payment it came from.';
 comment on column public.token_balances.subscription_id is 'The subscription it came from.';
+comment on column public.token_balances.period_start is 'The period of that subscription; each period is granted once.';
 comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
@@ -50,6 +52,12 @@ create index token_balances_burn_order_idx
   on public.token_balances (user_id, priority, granted_at, id) where is_open;
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- a payment grants once, and so does a period, whatever calls come and however often
+create unique index token_balances_payment_key
+  on public.token_balances (user_id, payment_id) where payment_id is not null;
+create unique index token_balances_period_key
+  on public.token_balances (user_id, subscription_id, period_start) where period_start is not null;
 
 alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances

@@ -32,6 +32,12 @@ begin
       ('forbidden', '42501', 'You may not do this for that user.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
+      ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
+      ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
+      ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('not_due_yet', 'PT409', 'The next period has not begun.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')

@@ -8,7 +8,7 @@
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
  * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
- * Keeps: I2 to I5, I10.
+ * Keeps: I2 to I5, I9, I10.
  */
 create or replace function private.issue_grant(
   p_grant public.token_balances,
@@ -66,11 +66,11 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, metadata, created_at)
+     payment_id, subscription_id, period_start, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
   returning id into p_grant.id;
   update public.token_accounts a
      set next_due_at = p_grant.expires_at
@@ -84,6 +84,15 @@ begin
   p_entry.metadata := p_grant.metadata;
   p_entry.created_at := v_now;
   transaction := private.book(p_entry);
+
+  -- what is owed is repaid first; then the plan's mark is no lower than the balance
+  if v_account.tokens_owed > 0 then
+    perform private.repay_debt(p_entry.user_id, p_grant.id, v_now);
+  end if;
+  update public.user_subscriptions s
+     set tokens_limit = a.tokens_remaining, updated_at = v_now
+    from public.token_accounts a
+   where s.user_id = p_entry.user_id and a.user_id = s.user_id and a.tokens_remaining > s.tokens_limit;
 end
 $$;
 comment on function private.issue_grant(public.token_balances, public.token_transactions) is

@@ -4,6 +4,7 @@
  * p_entry is the transaction to be: user_id, tokens (negative), action_type, reason, actor, key,
  * request, metadata, links. The rest is given here.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
+ * A user who never had a grant is initialised first (private.initialise).
  * Returns the transaction; or shortfall > 0, in which case nothing was changed, not even what
  * was due to expire; tokens_remaining then says what there is.
  * Keeps: I1 to I5, I7, I8, I10.
@@ -48,6 +49,13 @@ begin
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   tokens_remaining := coalesce(v_account.tokens_remaining, 0)
     - case when v_is_due then private.tokens_due(p_entry.user_id, v_now) else 0 end;
+  if tokens_remaining < -p_entry.tokens
+    and not exists (select from public.token_balances b where b.user_id = p_entry.user_id)
+  then
+    perform private.initialise(p_entry.user_id); -- whom registration missed
+    v_account := private.lock_account(p_entry.user_id);
+    tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  end if;
   if tokens_remaining < -p_entry.tokens then
     shortfall := -p_entry.tokens - tokens_remaining;
     return;

@@ -2,6 +2,7 @@
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not; if something is due and the account
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
+ * A user who never had a grant and has a plan is given its tokens first, once.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
@@ -21,6 +22,10 @@ declare
 begin
   v_actor := private.authorize(p_user_id, p_self_may => true);
 
+  if not exists (select from public.token_balances b where b.user_id = p_user_id) then
+    perform private.initialise(p_user_id); -- whom registration missed
+    v_now := clock_timestamp();
+  end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = p_user_id;
   if v_is_due is null then
@@ -39,7 +44,9 @@ begin
       'total_active', coalesce(a.tokens_remaining, 0) - due.tokens,
       'total_expired', coalesce(a.tokens_expired, 0) + due.tokens,
       'total_reserved', coalesce(a.tokens_reserved, 0),
-      'tokens_limit', null,
+      'total_owed', coalesce(a.tokens_owed, 0),
+      'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
+      'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
       'next_expiry', (
         select min(b.expires_at) from public.token_balances b
          where b.user_id = p_user_id and b.is_open and b.expires_at > v_now),
@@ -83,6 +90,6 @@ begin
 end
 $$;
 comment on function public.get_user_token_balance(uuid) is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), tokens_limit, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden.';
 revoke all on function public.get_user_token_balance(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.get_user_token_balance(uuid) to authenticated, service_role;

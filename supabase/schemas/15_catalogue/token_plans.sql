@@ -1,0 +1,61 @@
+-- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+create table public.token_plans (
+  plan_type text primary key,
+  name text not null,
+  tokens bigint not null,
+  articles_limit integer,
+  storage_gb integer not null default 0,
+  price_cents bigint not null default 0,
+  currency text not null default 'usd',
+  billing_cycle text not null default 'none',
+  grant_type text not null default 'plan',
+  grant_lifetime_days integer,
+  balance_cap bigint,
+  rank integer not null default 0,
+  features jsonb not null default '{}',
+  stripe_price_id text unique,
+  paypal_plan_id text unique,
+  is_offered boolean not null default true,
+  is_default boolean not null default false,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
+  constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
+  constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
+  constraint token_plans_price_is_never_negative check (price_cents >= 0),
+  constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
+  constraint token_plans_grant_type_is_known
+    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
+  constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
+  constraint token_plans_cap_is_positive check (balance_cap > 0)
+);
+create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
+
+comment on table public.token_plans is
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+comment on column public.token_plans.plan_type is 'The plan''s name in code.';
+comment on column public.token_plans.name is 'The plan''s name for people.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
+comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
+comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
+comment on column public.token_plans.currency is 'ISO 4217, lower case.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
+comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.features is 'What else it includes, for the app.';
+comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
+comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
+comment on column public.token_plans.created_at is 'When it was added.';
+comment on column public.token_plans.updated_at is 'When it was last edited.';
+
+alter table public.token_plans enable row level security;
+create policy "Everyone reads the plans" on public.token_plans
+  for select to anon, authenticated
+  using (true);

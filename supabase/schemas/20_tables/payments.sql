@@ -1,0 +1,60 @@
+-- One row a payment, asked for or made.
+create table public.payments (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'pending',
+  provider text not null default 'manual',
+  provider_payment_id text,
+  from_plan text references public.token_plans (plan_type),
+  to_plan text not null references public.token_plans (plan_type),
+  amount_cents bigint not null,
+  currency text not null,
+  tokens bigint,
+  refunded_cents bigint not null default 0,
+  is_disputed boolean not null default false,
+  tokens_clawed_back bigint not null default 0,
+  idempotency_key text,
+  reason text,
+  created_at timestamptz not null default clock_timestamp(),
+  decided_at timestamptz,
+  decided_by uuid,
+  constraint payments_pkey primary key (user_id, id),
+  constraint payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
+  constraint payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
+  constraint payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint payments_clawed_back_is_within_tokens
+    check (tokens_clawed_back between 0 and coalesce(tokens, 0))
+);
+comment on table public.payments is
+  'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
+comment on column public.payments.user_id is 'Who pays.';
+comment on column public.payments.id is 'The payment; unique per user.';
+comment on column public.payments.status is 'pending, approved, rejected, refunded.';
+comment on column public.payments.provider is 'manual, stripe or paypal.';
+comment on column public.payments.provider_payment_id is 'The provider''s id of it, unique per provider (see private.provider_payments).';
+comment on column public.payments.from_plan is 'The plan he was on.';
+comment on column public.payments.to_plan is 'The plan he pays for.';
+comment on column public.payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.payments.currency is 'ISO 4217, lower case.';
+comment on column public.payments.tokens is 'Tokens it gave; NULL until approved.';
+comment on column public.payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
+comment on column public.payments.idempotency_key is 'The key it was asked for with.';
+comment on column public.payments.reason is 'Why it was approved or rejected.';
+comment on column public.payments.created_at is 'When it was asked for.';
+comment on column public.payments.decided_at is 'When it was decided.';
+comment on column public.payments.decided_by is 'The admin who decided; NULL = the server.';
+
+create unique index payments_provider_key on public.payments (user_id, provider, provider_payment_id)
+  where provider_payment_id is not null;
+create unique index payments_idempotency_key on public.payments (user_id, idempotency_key)
+  where idempotency_key is not null;
+create index payments_pending_idx on public.payments (created_at) where status = 'pending';
+create index payments_from_plan_idx on public.payments (from_plan);
+create index payments_to_plan_idx on public.payments (to_plan);
+
+alter table public.payments enable row level security;
+create policy "Users read their own payments" on public.payments
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,39 @@
+/*
+ * Locks what is known of a provider's payment, and returns it; NULL when nothing is
+ * (with p_create it is made first). Taken before
+ * the account's lock, always; waits at most five seconds, then says busy.
+ * Caller: internal.   Errors: busy.
+ */
+create or replace function private.lock_provider_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_create boolean default false
+)
+returns private.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  v_facts private.provider_payments;
+begin
+  if p_create then
+    insert into private.provider_payments (provider, provider_payment_id)
+    values (p_provider, p_provider_payment_id)
+    on conflict do nothing;
+  end if;
+  select f.* into v_facts
+    from private.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
+     for no key update;
+  return v_facts;
+exception
+  when lock_not_available then
+    perform private.refuse('busy', '{}');
+end
+$$;
+comment on function private.lock_provider_payment(text, text, boolean) is
+  'Locks the facts of a provider''s payment (at most five seconds, then busy) and returns them.';
+revoke all on function private.lock_provider_payment(text, text, boolean) from public, anon, authenticated, service_role;

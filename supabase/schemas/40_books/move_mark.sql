@@ -1,0 +1,20 @@
+/*
+ * Moves the plan's mark by what a clawback took or gave back; never below the balance.
+ * Caller: internal, holding the account's lock.   Keeps: I9.
+ */
+create or replace function private.move_mark(p_user_id uuid, p_by bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  update public.user_subscriptions s
+     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
+    from public.token_accounts a
+   where s.user_id = p_user_id and a.user_id = s.user_id;
+end
+$$;
+comment on function private.move_mark(uuid, bigint) is 'Moves user_subscriptions.tokens_limit by that many tokens, never below the balance.';
+revoke all on function private.move_mark(uuid, bigint) from public, anon, authenticated, service_role;

@@ -1,0 +1,124 @@
+/*
+ * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, mark
+ * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
+ * initialisation), so that limit and balance cannot disagree whichever way a user came.
+ *
+ * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment
+ * and a period are each granted once; a second time answers replayed and changes nothing. A plan
+ * with a balance cap gives what fills the balance up to it; where that is nothing, no grant is
+ * made and transaction is NULL.
+ * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
+ * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ */
+create or replace function private.start_period(
+  p_plan public.token_plans,
+  p_period_start timestamptz,
+  p_payment_method text,
+  p_provider_payment_id text,
+  p_entry public.token_transactions,
+  out transaction public.token_transactions,
+  out replayed boolean,
+  out subscription public.user_subscriptions
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_start timestamptz;
+  v_grant public.token_balances;
+  v_issued record;
+begin
+  replayed := false;
+
+  -- lock
+  v_account := private.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := private.lock_account(p_entry.user_id, p_create => true);
+  end if;
+  v_now := clock_timestamp();
+  v_start := coalesce(p_period_start, v_now);
+
+  -- replay: by key, by payment, by period
+  select s.* into subscription from public.user_subscriptions s where s.user_id = p_entry.user_id;
+  transaction := private.find_replay(p_entry);
+  if transaction.id is null then
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id
+       and (b.payment_id = p_entry.payment_id
+            or (b.subscription_id = subscription.id and b.period_start = p_period_start));
+  end if;
+  if transaction.id is not null then
+    replayed := true;
+    return;
+  end if;
+
+  -- act: the subscription
+  insert into public.user_subscriptions as s
+    (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
+     period_start, expires_at, auto_renew)
+  values
+    (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
+     p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+     v_start, private.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
+  on conflict (user_id) do update
+     set plan_type = excluded.plan_type,
+         articles_limit = excluded.articles_limit,
+         features = excluded.features,
+         billing_cycle = excluded.billing_cycle,
+         is_active = true,
+         auto_renew = excluded.auto_renew,
+         payment_method = coalesce(excluded.payment_method, s.payment_method),
+         payment_id = coalesce(excluded.payment_id, s.payment_id),
+         period_start = excluded.period_start,
+         expires_at = excluded.expires_at,
+         next_plan_type = null,
+         updated_at = v_now
+  returning s.* into subscription;
+
+  -- act: the tokens
+  v_grant.tokens_granted := p_plan.tokens;
+  if p_plan.balance_cap is not null and p_entry.payment_id is null then
+    v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap
+      - (v_account.tokens_remaining - private.tokens_due(p_entry.user_id, v_now)));
+  end if;
+  if v_grant.tokens_granted > 0 then
+    v_grant.grant_type := p_plan.grant_type;
+    v_grant.priority := 50;
+    v_grant.expires_at := coalesce(v_now + p_plan.grant_lifetime_days * interval '24 hours', 'infinity');
+    v_grant.payment_id := p_entry.payment_id;
+    v_grant.subscription_id := subscription.id;
+    v_grant.period_start := v_start;
+    v_grant.metadata := coalesce(p_entry.metadata, '{}');
+    p_entry.action_type := case when p_plan.grant_type = 'trial' then 'trial_grant' else coalesce(p_entry.action_type, 'subscription_grant') end;
+    v_issued := private.issue_grant(v_grant, p_entry);
+    transaction := v_issued.transaction;
+  end if;
+
+  -- record: the mark is the balance
+  update public.user_subscriptions s
+     set tokens_limit = a.tokens_remaining
+    from public.token_accounts a
+   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+  returning s.* into subscription;
+  if p_plan.storage_gb > 0 then
+    insert into public.user_storage (user_id, quota_gb, subscription_id, metadata)
+    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
+     where not exists (
+       select from public.user_storage q
+        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
+          and q.metadata ->> 'plan' = p_plan.plan_type);
+  end if;
+end
+$$;
+comment on function private.start_period(public.token_plans, timestamptz, text, text, public.token_transactions) is
+  'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
+revoke all on function private.start_period(public.token_plans, timestamptz, text, text, public.token_transactions) from public, anon, authenticated, service_role;

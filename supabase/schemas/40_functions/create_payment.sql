@@ -1,0 +1,87 @@
+/*
+ * Asks for a plan: a payment that waits for an administrator. Price and currency are the
+ * catalogue's, never the caller's.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.create_payment(
+  p_user_id uuid,
+  p_to_plan text,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_plan public.token_plans;
+  v_payment public.payments;
+  v_replayed boolean;
+begin
+  select * into v_actor from private.authorize(p_user_id, p_self_may => true);
+  perform private.check_request(p_idempotency_key, null, null);
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_actor.actor_role);
+    perform private.lock_account(p_user_id, p_create => true);
+  end if;
+
+  select p.* into v_payment
+    from public.payments p
+   where p.user_id = p_user_id and p.idempotency_key = v_actor.actor_role || ':' || p_idempotency_key;
+  v_replayed := v_payment.id is not null;
+  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
+    perform private.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  end if;
+  if not v_replayed then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
+    if v_plan.plan_type is null then
+      perform private.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    end if;
+    insert into public.payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
+    values (p_user_id,
+            (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
+            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
+            v_actor.actor_role || ':' || p_idempotency_key)
+    returning p.* into v_payment;
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', v_payment.id,
+    'status', v_payment.status,
+    'from_plan', v_payment.from_plan,
+    'to_plan', v_payment.to_plan,
+    'amount_cents', v_payment.amount_cents,
+    'currency', v_payment.currency,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.create_payment(uuid, text, text) is 'See public.create_payment.';
+revoke all on function private.create_payment(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.create_payment(uuid, text, text) to authenticated, service_role;
+
+create or replace function public.create_payment(
+  p_user_id uuid,
+  p_to_plan text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.create_payment(p_user_id, p_to_plan, p_idempotency_key);
+end
+$$;
+comment on function public.create_payment(uuid, text, text) is
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+revoke all on function public.create_payment(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.create_payment(uuid, text, text) to authenticated, service_role;
