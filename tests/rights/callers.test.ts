@@ -27,6 +27,8 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["deduct_tokens_with_fifo", () => ({ p_user_id: bob, p_tokens_to_deduct: 1 })],
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
+  ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
+  ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -79,6 +81,21 @@ test.each(ABOUT_BOB)(
 test.each([
   ["grant_tokens", () => ({ p_user_id: alice, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: alice, p_delta: 1 })],
+  ["upgrade_plan", () => ({ p_user_id: alice, p_plan_type: "annual" })],
+  ["renew_subscription", () => ({ p_user_id: alice })],
+  ["approve_payment", () => ({ p_user_id: alice, p_payment_id: alice })],
+  ["reject_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
+  ["assign_parked_payment", () => ({ p_provider: "stripe", p_provider_payment_id: "x", p_user_id: alice })],
+  [
+    "record_provider_event",
+    () => ({
+      p_provider: "stripe",
+      p_event_id: "e",
+      p_event_type: "t",
+      p_provider_payment_id: "p",
+      p_facts: { kind: "paid" },
+    }),
+  ],
   ["expire_old_token_grants", () => ({})],
 ] as [string, () => Record<string, unknown>][])("a user may not call %s for himself", async (name, args) => {
   await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject(REFUSED);
@@ -157,6 +174,8 @@ test("no client role and not even the server writes a table", async () => {
     "legacy_token_transactions",
     "token_usage",
     "user_storage",
+    "user_subscriptions",
+    "payments",
   ];
   let refused = 0;
   for (const table of tables) {

@@ -2,7 +2,8 @@
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
  * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
- * expires_at (NULL: the type's own lifetime, 'infinity': never), where it came from, metadata.
+ * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
+ * metadata.
  * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
  * Locks: the account, made first where there is none.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
@@ -13,6 +14,7 @@
 create or replace function private.issue_grant(
   p_grant public.token_balances,
   p_entry public.token_transactions,
+  p_lifetime interval default null,
   out transaction public.token_transactions,
   out replayed boolean
 )
@@ -46,7 +48,10 @@ begin
   -- act
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
   p_grant.expires_at := nullif(
-    coalesce(p_grant.expires_at, p_grant.granted_at + private.grant_lifetime(p_grant.grant_type)), 'infinity');
+    coalesce(
+      p_grant.expires_at,
+      p_grant.granted_at + coalesce(p_lifetime, private.grant_lifetime(p_grant.grant_type))),
+    'infinity');
   if p_grant.granted_at > v_now then
     perform private.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
   end if;
@@ -95,6 +100,6 @@ begin
    where s.user_id = p_entry.user_id and a.user_id = s.user_id and a.tokens_remaining > s.tokens_limit;
 end
 $$;
-comment on function private.issue_grant(public.token_balances, public.token_transactions) is
+comment on function private.issue_grant(public.token_balances, public.token_transactions, interval) is
   'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';
-revoke all on function private.issue_grant(public.token_balances, public.token_transactions) from public, anon, authenticated, service_role;
+revoke all on function private.issue_grant(public.token_balances, public.token_transactions, interval) from public, anon, authenticated, service_role;

@@ -93,13 +93,16 @@ begin
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
-    v_grant.expires_at := coalesce(v_now + p_plan.grant_lifetime_days * interval '24 hours', 'infinity');
+    v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
     v_grant.period_start := v_start;
     v_grant.metadata := coalesce(p_entry.metadata, '{}');
-    p_entry.action_type := case when p_plan.grant_type = 'trial' then 'trial_grant' else coalesce(p_entry.action_type, 'subscription_grant') end;
-    v_issued := private.issue_grant(v_grant, p_entry);
+    p_entry.action_type := case
+      when p_plan.grant_type = 'trial' then 'trial_grant'
+      else coalesce(p_entry.action_type, 'subscription_grant')
+    end;
+    v_issued := private.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
     transaction := v_issued.transaction;
   end if;
 

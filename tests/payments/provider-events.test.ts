@@ -1,0 +1,286 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { expectCleanBooks, grant } from "../support/books.ts";
+import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
+import { storm } from "../support/storm.ts";
+import { applyMutant } from "../support/mutants.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+  await giveFreePlanAtRegistration(db);
+});
+afterAll(() => db.drop());
+
+let events = 0;
+const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++events}`) =>
+  asService(db, (client) =>
+    rpc(client, "record_provider_event", {
+      p_provider: "stripe",
+      p_event_id: id,
+      p_event_type: String(facts.kind),
+      p_provider_payment_id: payment,
+      p_facts: facts,
+    }),
+  );
+const paid = (user: string, plan = "professional") => ({
+  kind: "paid",
+  user_id: user,
+  plan_type: plan,
+  amount_cents: 3_900,
+  currency: "usd",
+});
+const spend = (user: string, tokens: number) =>
+  asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: tokens }),
+  );
+
+test("three different events about one payment credit it once", async () => {
+  const user = await createUser(db);
+
+  await event("pi_three", paid(user));
+  await event("pi_three", paid(user));
+  const last = await event("pi_three", { ...paid(user), period_start: "2026-11-01T00:00:00Z" });
+
+  expect(last).toMatchObject({
+    status: "approved",
+    tokens_granted: 2_000_000,
+    tokens_limit: 2_010_000,
+    tokens_remaining: 2_010_000,
+  });
+  await expectCleanBooks(db);
+});
+
+test("the same event delivered 1,000 times, 40 at once, credits once", async () => {
+  const user = await createUser(db);
+
+  const outcome = await storm(db, {
+    connections: 40,
+    attempts: 1_000,
+    run: async (client) => {
+      const { rows } = await client.query(
+        "select public.record_provider_event('stripe', 'evt_storm', 'paid', 'pi_storm', $1) as answer",
+        [JSON.stringify(paid(user))],
+      );
+      return rows[0].answer.replayed ? "replayed" : "effect";
+    },
+  });
+
+  console.log(`the same event: mix=${JSON.stringify(outcome.mix)}`);
+  expect(outcome.mix).toEqual({ effect: 1, replayed: 999 });
+  expect(await standing(db, user)).toEqual({
+    plan: "professional",
+    limit: 2_010_000,
+    balance: 2_010_000,
+    owed: 0,
+  });
+});
+
+test("a refund before its payment is applied when the payment arrives", async () => {
+  const user = await createUser(db);
+  expect(await event("pi_early", { kind: "refunded", refunded_cents: 1_950 })).toMatchObject({
+    status: "parked",
+  });
+
+  await event("pi_early", paid(user));
+
+  expect(await standing(db, user)).toMatchObject({
+    plan: "professional",
+    balance: 1_010_000,
+    limit: 1_010_000,
+  });
+});
+
+test("a clawback takes what is left and books the rest as debt, which the next grant repays first", async () => {
+  const user = await createUser(db);
+  await event("pi_debt", paid(user));
+  await spend(user, 1_500_000);
+  const before = await standing(db, user);
+
+  await event("pi_debt", { kind: "refunded", refunded_cents: 3_900 });
+
+  const after = await standing(db, user);
+  show("full refund", before, after);
+  expect(after).toEqual({ plan: "free", limit: 10_000, balance: 0, owed: 1_490_000 });
+  await grant(db, user, 2_000_000);
+  expect(await standing(db, user)).toMatchObject({ balance: 510_000, owed: 0 });
+  const { rows } = await db.admin.query(
+    "select entry_type, tokens::int, debt_change::int from public.token_transactions where user_id = $1 order by id desc limit 3",
+    [user],
+  );
+  expect(rows).toEqual([
+    { entry_type: "debt_repayment", tokens: -1_490_000, debt_change: -1_490_000 },
+    { entry_type: "grant", tokens: 2_000_000, debt_change: 0 },
+    { entry_type: "clawback", tokens: -510_000, debt_change: 1_490_000 },
+  ]);
+  await expectCleanBooks(db);
+});
+
+test("a dispute that is won gives everything back to where it came from", async () => {
+  const user = await createUser(db);
+  const other = await grant(db, user, 300_000);
+  await event("pi_won", paid(user));
+  await spend(user, 400_000);
+  const grants = () =>
+    db.admin
+      .query("select id, tokens_remaining::int from public.token_balances where user_id = $1 order by id", [
+        user,
+      ])
+      .then((result) => result.rows);
+  const [before, grantsBefore] = [await standing(db, user), await grants()];
+
+  await event("pi_won", { kind: "disputed" });
+  const during = await standing(db, user);
+  await event("pi_won", { kind: "dispute_won" });
+
+  show("dispute", before, during);
+  show("dispute won", during, await standing(db, user));
+  expect(during).toMatchObject({ plan: "free", balance: 0 });
+  expect(during.owed! + grantsBefore.reduce((sum, row) => sum + row.tokens_remaining, 0)).toBe(2_000_000);
+  expect(await standing(db, user)).toEqual(before);
+  expect(await grants()).toEqual(grantsBefore);
+  expect(grantsBefore.map((row) => row.id)).toContain(other);
+  await expectCleanBooks(db);
+});
+
+test("a payment of an unknown user is parked until an admin says whose it is", async () => {
+  const user = await createUser(db);
+  const admin = await createUser(db, { admin: true });
+  expect(
+    await event("pi_parked", { ...paid(user), user_id: "00000000-0000-4000-8000-00000000dead" }),
+  ).toMatchObject({ status: "parked", user_id: null });
+  const { rows } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.list_parked_payments()"),
+  );
+  expect(rows).toContainEqual(
+    expect.objectContaining({ provider_payment_id: "pi_parked", plan_type: "professional", is_paid: true }),
+  );
+
+  const answer = await asAdmin(db, admin, (client) =>
+    rpc(client, "assign_parked_payment", {
+      p_provider: "stripe",
+      p_provider_payment_id: "pi_parked",
+      p_user_id: user,
+    }),
+  );
+
+  expect(answer).toMatchObject({ status: "approved", tokens_remaining: 2_010_000 });
+  await expect(
+    asAdmin(db, admin, (client) =>
+      rpc(client, "assign_parked_payment", {
+        p_provider: "stripe",
+        p_provider_payment_id: "pi_parked",
+        p_user_id: admin,
+      }),
+    ),
+  ).rejects.toMatchObject({ message: "payment_already_decided" });
+});
+
+test.each([
+  ["another provider", { p_provider: "venmo" }],
+  ["an empty event id", { p_event_id: "" }],
+  ["an unknown kind", { p_facts: { kind: "gift" } }],
+  ["a negative amount", { p_facts: { kind: "paid", amount_cents: -1 } }],
+  ["facts that are no object", { p_facts: [] }],
+])("%s is refused", async (_what, change) => {
+  await expect(
+    asService(db, (client) =>
+      rpc(client, "record_provider_event", {
+        p_provider: "stripe",
+        p_event_id: "evt_bad",
+        p_event_type: "x",
+        p_provider_payment_id: "pi_bad",
+        p_facts: { kind: "paid" },
+        ...change,
+      }),
+    ),
+  ).rejects.toMatchObject({ code: "PT400", message: "invalid_provider_event" });
+});
+
+/** Every order of those numbers. */
+function permutations<T>(items: T[]): T[][] {
+  if (items.length < 2) return [items];
+  return items.flatMap((item, i) =>
+    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
+  );
+}
+
+/** Plays orders of {completed, invoice paid, two partial refunds, full refund, dispute, won}, each for a user of its own. */
+async function playOrders(database: Database, orders: number[][]): Promise<Map<string, number>> {
+  await database.admin.query(`
+    create function public.play_order(p_order integer[]) returns text language plpgsql as $$
+    declare
+      v_user uuid := gen_random_uuid();
+      v_kind integer;
+      v_facts jsonb[] := array[
+        jsonb_build_object('kind', 'paid', 'user_id', v_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'),
+        jsonb_build_object('kind', 'paid', 'user_id', v_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'),
+        '{"kind": "refunded", "refunded_cents": 1000}', '{"kind": "refunded", "refunded_cents": 1950}', '{"kind": "refunded", "refunded_cents": 3900}',
+        '{"kind": "disputed"}', '{"kind": "dispute_won"}'];
+    begin
+      insert into auth.users (id, email) values (v_user, v_user || '@example.com');
+      foreach v_kind in array p_order loop
+        perform public.record_provider_event('stripe', format('o%s.%s', v_user, v_kind), 'x', 'order_' || v_user, v_facts[v_kind]);
+      end loop;
+      return (select format('%s refunded=%s disputed=%s clawed=%s | %s limit=%s balance=%s owed=%s | grants=%s',
+                p.status, p.refunded_cents, p.is_disputed, p.tokens_clawed_back, s.plan_type, s.tokens_limit, a.tokens_remaining, a.tokens_owed,
+                (select count(*) from public.token_balances b where b.user_id = v_user))
+        from public.payments p join public.user_subscriptions s on s.user_id = p.user_id join public.token_accounts a on a.user_id = p.user_id
+       where p.user_id = v_user);
+    end $$`);
+  const states = new Map<string, number>();
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      for (let i = next++; i < orders.length; i = next++) {
+        const { rows } = await database.admin.query("select public.play_order($1) as state", [orders[i]]);
+        states.set(rows[0].state, (states.get(rows[0].state) ?? 0) + 1);
+      }
+    }),
+  );
+  await database.admin.query("drop function public.play_order");
+  return states;
+}
+
+test("every order of the seven events about a payment ends in one and the same state", async () => {
+  const orders = permutations([1, 2, 3, 4, 5, 6, 7]);
+
+  const states = await playOrders(db, orders);
+
+  console.log(`orders=${orders.length} distinct final states=${states.size} ${[...states.keys()][0]}`);
+  expect([...states]).toEqual([
+    [
+      "refunded refunded=3900 disputed=f clawed=2000000 | free limit=10000 balance=10000 owed=0 | grants=2",
+      5_040,
+    ],
+  ]);
+  await expectCleanBooks(db);
+}, 180_000);
+
+test("without the full refund every order ends in one state too: half refunded, the dispute undone", async () => {
+  const orders = permutations([1, 2, 3, 4, 6, 7]);
+
+  const states = await playOrders(db, orders);
+
+  console.log(`orders=${orders.length} distinct final states=${states.size} ${[...states.keys()][0]}`);
+  expect([...states]).toEqual([
+    [
+      "approved refunded=1950 disputed=f clawed=1000000 | professional limit=1010000 balance=1010000 owed=0 | grants=2",
+      720,
+    ],
+  ]);
+  await expectCleanBooks(db);
+}, 60_000);
+
+test("the test sees it: acting on the event that came last ends in several states", async () => {
+  const broken = await createDatabase();
+  await giveFreePlanAtRegistration(broken);
+  await applyMutant(broken, "settle-by-the-last-event");
+
+  const states = await playOrders(broken, permutations([1, 3, 5, 6, 7]));
+  await broken.drop();
+
+  console.log(`mutant settle-by-the-last-event: distinct final states=${states.size}`);
+  expect(states.size).toBeGreaterThan(1);
+});

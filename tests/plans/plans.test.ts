@@ -1,0 +1,234 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asAdmin, asAnon, asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { expectCleanBooks, grant } from "../support/books.ts";
+import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
+
+let db: Database;
+let admin: string;
+beforeAll(async () => {
+  db = await createDatabase();
+  await giveFreePlanAtRegistration(db);
+  admin = await createUser(db, { admin: true });
+});
+afterAll(() => db.drop());
+
+const call = (name: string, args: Record<string, unknown>) =>
+  asService(db, (client) => rpc(client, name, args));
+const upgrade = (user: string, plan: string, key?: string) =>
+  call("upgrade_plan", {
+    p_user_id: user,
+    p_plan_type: plan,
+    p_payment_method: "card",
+    ...(key && { p_idempotency_key: key }),
+  });
+
+/** Moves a user's present period into the past, so that the next one is due. */
+async function letPeriodEnd(user: string): Promise<void> {
+  await db.admin.query(
+    `update public.user_subscriptions
+        set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
+      where user_id = $1`,
+    [user],
+  );
+}
+
+test("the catalogue ships with the seeds' plans, and everyone reads it", async () => {
+  const { rows } = await asAnon(db, (client) =>
+    client.query(
+      "select plan_type, tokens::int, articles_limit, storage_gb, grant_type, grant_lifetime_days from public.token_plans order by rank",
+    ),
+  );
+
+  expect(rows).toMatchObject([
+    { plan_type: "free", tokens: 10_000, articles_limit: 2 },
+    { plan_type: "trial", grant_type: "trial", grant_lifetime_days: 56 },
+    { plan_type: "starter", tokens: 400_000 },
+    { plan_type: "28day", tokens: 600_000, storage_gb: 25, grant_type: "28day", grant_lifetime_days: 90 },
+    { plan_type: "grow", tokens: 1_000_000 },
+    { plan_type: "professional", tokens: 2_000_000 },
+    {
+      plan_type: "annual",
+      tokens: 5_000_000,
+      storage_gb: 100,
+      grant_type: "annual",
+      grant_lifetime_days: 365,
+    },
+  ]);
+});
+
+test("an upgrade is spendable in the commit that changes the plan, and adds to what there is", async () => {
+  const user = await createUser(db);
+  const before = await standing(db, user);
+
+  const receipt = await upgrade(user, "grow");
+
+  const after = await standing(db, user);
+  show("upgrade", before, after);
+  expect(receipt).toMatchObject({
+    success: true,
+    effective: "now",
+    tokens_granted: 1_000_000,
+    tokens_limit: 1_010_000,
+    tokens_remaining: 1_010_000,
+    replayed: false,
+  });
+  expect(after).toEqual({ plan: "grow", limit: 1_010_000, balance: 1_010_000, owed: 0 });
+  await expectCleanBooks(db);
+});
+
+test("an upgrade with the same key happens once; with another plan the key is refused", async () => {
+  const user = await createUser(db);
+  const first = await upgrade(user, "starter", "checkout-1");
+
+  expect(await upgrade(user, "starter", "checkout-1")).toEqual({ ...first, replayed: true });
+  await expect(upgrade(user, "grow", "checkout-1")).rejects.toMatchObject({
+    message: "idempotency_key_reused",
+    detail: expect.stringContaining("plan_type"),
+  });
+  expect(await standing(db, user)).toMatchObject({ plan: "starter", balance: 410_000 });
+});
+
+test("a downgrade takes effect at the end of the period and takes no token away", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "professional");
+  const before = await standing(db, user);
+
+  const receipt = await upgrade(user, "starter");
+
+  show("downgrade", before, await standing(db, user));
+  expect(receipt).toMatchObject({ effective: "period_end", tokens_granted: 0, tokens_remaining: 2_010_000 });
+  expect(await standing(db, user)).toEqual(before);
+
+  await letPeriodEnd(user);
+  await call("renew_subscription", { p_user_id: user });
+  const after = await standing(db, user);
+  show("renewal after the downgrade", before, after);
+  expect(after).toEqual({ plan: "starter", limit: 2_410_000, balance: 2_410_000, owed: 0 });
+});
+
+test("a renewal is a new grant, once a period, and not before it is due", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "28day");
+  await expect(call("renew_subscription", { p_user_id: user })).rejects.toMatchObject({
+    code: "PT409",
+    message: "not_due_yet",
+  });
+  await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 500_000 }),
+  );
+  await letPeriodEnd(user);
+  const before = await standing(db, user);
+
+  const { rows } = await db.admin.query(
+    "select expires_at::text as due from public.user_subscriptions where user_id = $1",
+    [user],
+  );
+  const first = await call("renew_subscription", { p_user_id: user, p_period_start: rows[0].due });
+  const again = await call("renew_subscription", { p_user_id: user, p_period_start: rows[0].due });
+
+  const after = await standing(db, user);
+  show("renewal", before, after);
+  expect(first).toMatchObject({ tokens_granted: 600_000, tokens_remaining: 710_000, replayed: false });
+  expect(again).toMatchObject({ transaction_id: first.transaction_id, replayed: true });
+  expect(after).toEqual({ plan: "28day", limit: 710_000, balance: 710_000, owed: 0 });
+  const { rows: grants } = await db.admin.query(
+    "select count(*)::int as grants, bool_and(expires_at - granted_at = interval '2160 hours') as ninety_days from public.token_balances where user_id = $1 and grant_type = '28day'",
+    [user],
+  );
+  expect(grants).toEqual([{ grants: 2, ninety_days: true }]);
+  await expectCleanBooks(db);
+});
+
+test("a plan's cap lets a renewal fill the balance up to it and no further", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "28day");
+  await db.admin.query("update public.token_plans set balance_cap = 1000000 where plan_type = '28day'");
+  await letPeriodEnd(user);
+
+  const receipt = await call("renew_subscription", { p_user_id: user });
+  await letPeriodEnd(user);
+  const none = await call("renew_subscription", { p_user_id: user });
+  await db.admin.query("update public.token_plans set balance_cap = null");
+
+  expect(receipt).toMatchObject({ tokens_granted: 390_000, tokens_remaining: 1_000_000 });
+  expect(none).toMatchObject({ tokens_granted: 0, tokens_remaining: 1_000_000, transaction_id: null });
+  await expectCleanBooks(db);
+});
+
+test("a plan with storage adds its quota once", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "annual");
+  await letPeriodEnd(user);
+  await call("renew_subscription", { p_user_id: user });
+
+  const quota = await asUser(db, user, (client) => rpc(client, "get_user_storage_quota"));
+
+  expect(quota).toEqual({ total_quota_gb: 100 });
+});
+
+test("a gift lifts the mark, so that the balance is never above it", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 5_000);
+
+  expect(await standing(db, user)).toMatchObject({ limit: 15_000, balance: 15_000 });
+  await expectCleanBooks(db);
+});
+
+test("an unknown plan is refused, and a user may not upgrade himself", async () => {
+  const user = await createUser(db);
+
+  await expect(upgrade(user, "platinum")).rejects.toMatchObject({ code: "PT404", message: "plan_not_found" });
+  await expect(
+    asUser(db, user, (client) => rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "annual" })),
+  ).rejects.toMatchObject({ code: "42501" });
+});
+
+test("the synchronisation check names each status, and nobody is without a balance", async () => {
+  const [synced, used] = [await createUser(db), await createUser(db)];
+  await asUser(db, used, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: used, p_tokens_to_deduct: 1 }),
+  );
+
+  const { rows } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.check_token_synchronization()"),
+  );
+  const { rows: without } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.get_users_without_balance()"),
+  );
+  const { rows: recent } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.get_recent_token_usage()"),
+  );
+  const { rows: low } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.get_users_with_low_balance(10000)"),
+  );
+  const { rows: high } = await asAdmin(db, admin, (client) =>
+    client.query("select * from public.get_users_with_high_usage(1)"),
+  );
+
+  const statusOf = (id: string) => rows.find((row) => row.user_id === id)?.status;
+  expect([statusOf(synced), statusOf(used)]).toEqual(["synced", "used some"]);
+  expect(rows.filter((row) => row.status === "mismatch" || row.status === "not initialised")).toEqual([]);
+  expect(without).toEqual([]);
+  expect(recent[0]).toMatchObject({
+    user_id: used,
+    action: "deduction",
+    tokens_used: "1",
+    current_balance: "9999",
+  });
+  expect(low.map((row) => row.user_id)).toContain(used);
+  expect(high).toMatchObject([{ tokens_used: "500000" }]);
+  for (const report of [
+    "check_token_synchronization",
+    "get_users_without_balance",
+    "get_recent_token_usage",
+    "get_users_with_low_balance",
+    "get_users_with_high_usage",
+    "list_parked_payments",
+  ]) {
+    await expect(
+      asUser(db, used, (client) => client.query(`select * from public.${report}()`)),
+      report,
+    ).rejects.toMatchObject({ code: "42501" });
+  }
+});

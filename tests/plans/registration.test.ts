@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { expectCleanBooks } from "../support/books.ts";
+import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
+import { storm } from "../support/storm.ts";
+import { applyMutant } from "../support/mutants.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+  await giveFreePlanAtRegistration(db);
+});
+afterAll(() => db.drop());
+
+const NOBODY = { plan: null, limit: null, balance: null, owed: null };
+
+test("a new user has the free plan, 10,000 tokens and a limit of 10,000 at once", async () => {
+  const user = await createUser(db);
+
+  const after = await standing(db, user);
+
+  show("registration", NOBODY, after);
+  expect(after).toEqual({ plan: "free", limit: 10_000, balance: 10_000, owed: 0 });
+  const receipt = await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 300,
+      p_action_type: "seo_title",
+    }),
+  );
+  expect(receipt).toMatchObject({ success: true, tokens_remaining: 9_700 });
+  expect(await standing(db, user)).toMatchObject({ limit: 10_000, balance: 9_700 });
+});
+
+test("a project without a default plan gives nothing at registration", async () => {
+  const other = await createDatabase();
+  const user = await createUser(other);
+
+  expect(await standing(other, user)).toEqual(NOBODY);
+  await other.drop();
+});
+
+test("a fault of the books does not keep anybody from signing up, and is healed by the first read", async () => {
+  const other = await createDatabase();
+  await giveFreePlanAtRegistration(other);
+  const healthy = (
+    await other.admin.query("select pg_get_functiondef('private.start_period'::regproc) as definition")
+  ).rows[0].definition;
+  for (const fault of [
+    "raise exception 'broken'",
+    "perform 1 / 0",
+    "perform * from public.no_such_table",
+    "raise sqlstate 'PT503'",
+    "perform 'x'::bigint",
+  ]) {
+    await other.admin.query(healthy.replace(/\nbegin\n/, `\nbegin\n  ${fault};\n`));
+    const user = await createUser(other);
+    expect(await standing(other, user), fault).toEqual(NOBODY);
+    const { rows } = await other.admin.query(
+      "select error from private.failed_registrations where user_id = $1",
+      [user],
+    );
+    expect(rows, fault).toHaveLength(1);
+
+    await other.admin.query(healthy);
+    const balance = await asUser(other, user, (client) => rpc(client, "get_user_token_balance"));
+
+    expect(balance, fault).toMatchObject({ total_active: 10_000, tokens_limit: 10_000, plan_type: "free" });
+  }
+  await other.drop();
+});
+
+test("whom registration missed is initialised by the first deduction too", async () => {
+  const user = await withoutPlan();
+
+  const receipt = await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 500 }),
+  );
+
+  expect(receipt).toMatchObject({ success: true, tokens_remaining: 9_500 });
+  expect(await standing(db, user)).toMatchObject({ plan: "free", limit: 10_000 });
+});
+
+test("who never had a grant gets his plan's tokens exactly once, from 40 first reads at the same time", async () => {
+  const user = await withoutPlan();
+
+  const outcome = await storm(db, {
+    connections: 40,
+    attempts: 400,
+    run: async (client) => {
+      const { rows } = await client.query(
+        "select public.get_user_token_balance($1) ->> 'total_active' as total",
+        [user],
+      );
+      return rows[0].total;
+    },
+  });
+
+  const { rows } = await db.admin.query(
+    "select count(*)::int as grants from public.token_balances where user_id = $1",
+    [user],
+  );
+  console.log(`first reads: grants=${rows[0].grants} mix=${JSON.stringify(outcome.mix)}`);
+  expect(outcome.mix).toEqual({ "10000": 400 });
+  expect(rows[0].grants).toBe(1);
+  await expectCleanBooks(db);
+});
+
+/** Reads and spends everything, again and again: what comes of it is what a user could use for nothing. */
+async function spendEverything(database: Database, user: string, rounds: number): Promise<number> {
+  let used = 0;
+  for (let round = 0; round < rounds; round++) {
+    const { total_active } = await asService(database, (client) =>
+      rpc(client, "get_user_token_balance", { p_user_id: user }),
+    );
+    if (total_active === 0) continue;
+    await asService(database, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: total_active }),
+    );
+    used += total_active;
+  }
+  return used;
+}
+
+test("who spent everything stays at zero", async () => {
+  const user = await createUser(db);
+
+  const used = await spendEverything(db, user, 5);
+
+  expect(used).toBe(10_000);
+  expect(await standing(db, user)).toMatchObject({ limit: 10_000, balance: 0 });
+});
+
+test("the test sees it: refilling whoever has nothing left refills for ever", async () => {
+  const broken = await createDatabase();
+  await giveFreePlanAtRegistration(broken);
+  await applyMutant(broken, "initialise-whoever-has-nothing-left");
+  const user = await createUser(broken);
+
+  const used = await spendEverything(broken, user, 5);
+  await broken.drop();
+
+  console.log(`mutant initialise-whoever-has-nothing-left: used=${used} of 10000`);
+  expect(used).toBe(50_000);
+});
+
+/** A user whom registration missed, as if he had signed up during a fault. */
+async function withoutPlan(): Promise<string> {
+  await db.admin.query("update public.token_plans set is_default = false where is_default");
+  const user = await createUser(db);
+  await giveFreePlanAtRegistration(db);
+  return user;
+}
