@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+import { createUser } from "../support/roles.ts";
+import { expectCleanBooks } from "../support/books.ts";
+import { standing } from "../support/plans.ts";
+import { legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
+
+let db: Database;
+let fresh: string;
+const project = legacyProject();
+beforeAll(async () => {
+  db = await createDatabase({ template: "platform" });
+  await loadBeforeCleanup(db, project);
+  fresh = await createUser(db);
+  // a subscription table of the project's own, a limit beside a balance as seed 004 had it
+  await db.admin.query(`
+    create table public.user_subscriptions (
+      id bigint generated always as identity primary key,
+      user_id uuid unique not null references auth.users (id) on delete cascade,
+      plan_type text default 'free', tokens_limit integer default 10000, articles_limit integer default 2,
+      features text, is_active boolean default true, expires_at timestamptz, created_at timestamptz default now());
+    insert into public.user_subscriptions (user_id, plan_type, tokens_limit)
+      values ('${project.users[0]}', 'professional', 2000000), ('${project.users[1]}', 'platinum', 1)`);
+  await migrationUp({ url: db.url("postgres"), includeAll: true });
+});
+afterAll(() => db.drop());
+
+test("users with tokens keep them and have a plan, the balance their mark", async () => {
+  const { rows } = await db.admin.query(
+    `select count(*)::int as users, count(s.user_id)::int as with_plan, count(*) filter (where s.tokens_limit < a.tokens_remaining)::int as above_mark
+       from auth.users u
+       left join public.user_subscriptions s on s.user_id = u.id
+       left join public.token_accounts a on a.user_id = u.id`,
+  );
+
+  expect(rows).toEqual([{ users: 23, with_plan: 23, above_mark: 0 }]);
+  const { rows: given } = await db.admin.query(
+    "select count(*)::int as grants from public.token_transactions where entry_type = 'grant' and user_id = any ($1)",
+    [project.users],
+  );
+  expect(given).toEqual([{ grants: 0 }]);
+  await expectCleanBooks(db);
+});
+
+test("who never had a grant is given the free plan's tokens by the backfill", async () => {
+  expect(await standing(db, fresh)).toEqual({ plan: "free", limit: 10_000, balance: 10_000, owed: 0 });
+});
+
+test("a subscription of the project to a plan of the catalogue is kept; the old table is set aside whole", async () => {
+  expect(await standing(db, project.users[0]!)).toMatchObject({ plan: "professional" });
+  expect(await standing(db, project.users[1]!)).toMatchObject({ plan: "free" });
+  const { rows } = await db.admin.query("select count(*)::int from private.old_user_subscriptions");
+  expect(rows).toEqual([{ count: 2 }]);
+});
+
+test("migrating again leaves the catalogue as the project edited it", async () => {
+  await db.admin.query("update public.token_plans set tokens = 12345 where plan_type = 'grow'");
+
+  await migrationUp({ url: db.url("postgres"), includeAll: true });
+
+  const { rows } = await db.admin.query(
+    "select tokens::int from public.token_plans where plan_type = 'grow'",
+  );
+  expect(rows).toEqual([{ tokens: 12_345 }]);
+});
