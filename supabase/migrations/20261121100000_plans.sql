@@ -1293,6 +1293,46 @@ comment on function private.start_period(public.token_plans, timestamptz, text, 
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 revoke all on function private.start_period(public.token_plans, timestamptz, text, text, public.token_transactions) from public, anon, authenticated, service_role;
 
+-- from supabase/schemas/40_books/take_up_next_plan.sql
+
+/*
+ * Puts a downgrade into effect whose period has ended, when the lower plan costs nothing: there is
+ * no payment that could do it, and nothing may depend on a job. Gives no tokens and takes none. A
+ * plan that costs something begins with its payment or renewal.
+ * Caller: internal.   Locks: the account.   Keeps: I9.
+ */
+create or replace function private.take_up_next_plan(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  perform private.lock_account(p_user_id);
+  update public.user_subscriptions s
+     set plan_type = p.plan_type,
+         articles_limit = p.articles_limit,
+         features = p.features,
+         billing_cycle = p.billing_cycle,
+         auto_renew = p.billing_cycle <> 'none',
+         payment_method = null,
+         payment_id = null,
+         period_start = s.expires_at,
+         expires_at = private.period_end(p.billing_cycle, s.expires_at),
+         next_plan_type = null,
+         updated_at = clock_timestamp()
+    from public.token_plans p
+   where s.user_id = p_user_id
+     and p.plan_type = s.next_plan_type
+     and p.price_cents = 0
+     and s.expires_at <= clock_timestamp();
+end
+$$;
+comment on function private.take_up_next_plan(uuid) is
+  'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
+revoke all on function private.take_up_next_plan(uuid) from public, anon, authenticated, service_role;
+
 -- from supabase/schemas/40_functions/approve_payment.sql
 
 /*
@@ -1657,7 +1697,8 @@ grant execute on function public.get_recent_token_usage(integer, integer) to aut
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not; if something is due and the account
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once.
+ * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
+ * time has come is put into effect.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
@@ -1680,6 +1721,12 @@ begin
   if not exists (select from public.token_balances b where b.user_id = p_user_id) then
     perform private.initialise(p_user_id); -- whom registration missed
     v_now := clock_timestamp();
+  end if;
+  if exists (
+    select from public.user_subscriptions s
+     where s.user_id = p_user_id and s.next_plan_type is not null and s.expires_at <= v_now)
+  then
+    perform private.take_up_next_plan(p_user_id);
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = p_user_id;

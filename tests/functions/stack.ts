@@ -1,6 +1,11 @@
 /** The whole stack for tests of the edge functions: a database, the API in front of it, real Deno behind it. */
 import { randomUUID } from "node:crypto";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { startApi } from "../../scripts/local/api.ts";
+import { writeEnvFile } from "../../scripts/local/env-file.ts";
+import { defaultDenoDir } from "../../scripts/local/functions.ts";
 import { createKeys, type Keys } from "../../scripts/local/keys.ts";
 import { projectRoot } from "../../scripts/local/settings.ts";
 import { createTokens, type Claims } from "../../scripts/local/tokens.ts";
@@ -23,6 +28,15 @@ export interface Stack {
   /** Sends a request to an edge function and reads the answer. */
   ask(functionName: string, question?: Question): Promise<Answer>;
   close(): Promise<void>;
+}
+
+/** One thing done wrong. */
+export interface Fault {
+  /** In supabase/functions. */
+  file: string;
+  /** Is there exactly once. */
+  right: string;
+  wrong: string;
 }
 
 /** Who asks, as request headers. */
@@ -53,17 +67,26 @@ export interface Answer {
 /** The claim that makes a token an admin's (as long as he is on the list too). */
 export const adminClaims: Claims = { app_metadata: { provider: "email", role: "admin" } };
 
-/** Starts it on a database of its own; takes a second. */
-export async function startStack(): Promise<Stack> {
+/**
+ * Starts it on a database of its own; takes a second.
+ *
+ * @param settings what supabase/functions/.env holds. Never the file of whoever runs the tests:
+ *   his may have real keys in it
+ * @param fault makes a known-bad variant of the functions, so that a test can show that it would
+ *   notice
+ */
+export async function startStack(settings: Record<string, string> = {}, fault?: Fault): Promise<Stack> {
   const db = await createDatabase();
   const keys = await createKeys();
   const { sign } = await createTokens(keys);
   const log: string[] = [];
+  const root = copyOfFunctions(settings);
+  if (fault !== undefined) commit(fault, root);
   const api = await startApi({
     databaseUrlFor: (role) => db.url(role),
     keys,
     port: 0,
-    functions: { root: projectRoot, log: (line) => log.push(line) },
+    functions: { root, denoDir: defaultDenoDir(projectRoot), log: (line) => log.push(line) },
   });
 
   const token = (userId: string, claims: Claims = {}) => {
@@ -121,6 +144,24 @@ export async function startStack(): Promise<Stack> {
     async close() {
       await api.close();
       await db.drop();
+      rmSync(root, { recursive: true });
     },
   };
+}
+
+function commit({ file, right, wrong }: Fault, root: string): void {
+  const path = join(root, "supabase/functions", file);
+  const parts = readFileSync(path, "utf8").split(right);
+  if (parts.length !== 2) throw new Error(`${file} does not have it once: ${right}`);
+  writeFileSync(path, parts.join(wrong));
+}
+
+/** A project that has nothing but the functions as they are, and these settings. */
+function copyOfFunctions(settings: Record<string, string>): string {
+  const root = mkdtempSync(join(tmpdir(), "tokenbook-functions-"));
+  const copied = ["supabase/config.toml", "supabase/functions"];
+  for (const path of copied) cpSync(join(projectRoot, path), join(root, path), { recursive: true });
+  rmSync(join(root, "supabase/functions/.env"), { force: true });
+  writeEnvFile(join(root, "supabase/functions/.env"), settings);
+  return root;
 }

@@ -107,6 +107,22 @@ test("a downgrade takes effect at the end of the period and takes no token away"
   expect(after).toEqual({ plan: "starter", limit: 2_410_000, balance: 2_410_000, owed: 0 });
 });
 
+test("a downgrade to a plan without a price needs nobody: the first read after the period puts it into effect", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "professional");
+  await upgrade(user, "free");
+  const read = () => asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
+  expect(await read()).toMatchObject({ plan_type: "professional" });
+  await letPeriodEnd(user);
+
+  expect(await read()).toMatchObject({ plan_type: "free", total_active: 2_010_000, tokens_limit: 2_010_000 });
+  const { rows } = await db.admin.query(
+    "select expires_at, next_plan_type, auto_renew from public.user_subscriptions where user_id = $1",
+    [user],
+  );
+  expect(rows).toEqual([{ expires_at: null, next_plan_type: null, auto_renew: false }]);
+});
+
 test("a renewal is a new grant, once a period, and not before it is due", async () => {
   const user = await createUser(db);
   await upgrade(user, "28day");

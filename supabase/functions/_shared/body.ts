@@ -1,8 +1,5 @@
 import { Refusal } from "./problem.ts";
 
-/** The most bytes that a body may have. */
-const limit = 64 * 1024;
-
 /** What is read past the limit and thrown away, so that the sender is still there for the answer. */
 const drained = 1024 * 1024;
 
@@ -11,22 +8,23 @@ const drained = 1024 * 1024;
  *
  * Counted while it is read: a chunked body has no Content-Length, and a sender may lie in it.
  *
+ * @param limit the most bytes that it may have
  * @throws {Refusal} payload_too_large
  */
-export async function withBoundedBody(request: Request): Promise<Request> {
+export async function withBoundedBody(request: Request, limit: number): Promise<Request> {
   if (request.body === null) return request;
-  const bytes = new Uint8Array(limit);
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   for await (const chunk of request.body) {
-    if (size + chunk.length <= limit) bytes.set(chunk, size);
     size += chunk.length;
+    if (size <= limit) chunks.push(chunk);
     if (size > drained) break;
   }
   if (size > limit) throw new Refusal("payload_too_large", { limit });
   return new Request(request.url, {
     method: request.method,
     headers: request.headers,
-    body: bytes.subarray(0, size),
+    body: new Blob(chunks),
   });
 }
 

@@ -2,18 +2,27 @@ import { withBoundedBody } from "./body.ts";
 import { corsFor } from "./cors.ts";
 import { problem, Refusal } from "./problem.ts";
 
+/** Answers a request, or refuses it by throwing a {@link Refusal}. */
+export type Handler = (request: Request) => Promise<Response>;
+
+/** The most bytes that a body may have, unless a function says otherwise. */
+const usualBytes = 64 * 1024;
+
 /**
  * What surrounds every function: the preflight, the method, the size of the body, and every error
  * as a problem, `withSupabase`'s own included.
  *
- * @param method the only one that the function answers
- * @param handle from `withSupabase` with `cors: "disabled"`; refuses by throwing a {@link Refusal}
+ * @param handlers one for each method that the function answers, from `withSupabase` with
+ *   `cors: "disabled"`
+ * @param maxBytes the most that a body may have
  */
 export function endpoint(
-  method: "GET" | "POST",
-  handle: (request: Request) => Promise<Response>,
-): (request: Request) => Promise<Response> {
-  const cors = corsFor(method);
+  handlers: { readonly [method in "GET" | "POST"]?: Handler },
+  maxBytes = usualBytes,
+): Handler {
+  const byMethod = new Map(Object.entries(handlers));
+  const allow = [...byMethod.keys(), "OPTIONS"].join(", ");
+  const cors = corsFor(allow);
 
   return async (request) => {
     if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: cors });
@@ -26,12 +35,9 @@ export function endpoint(
   async function answer(request: Request): Promise<Response> {
     const requestId = crypto.randomUUID();
     try {
-      if (request.method !== method) {
-        return problem(new Refusal("method_not_allowed"), requestId, {
-          allow: `${method}, OPTIONS`,
-        });
-      }
-      const response = await handle(await withBoundedBody(request));
+      const handle = byMethod.get(request.method);
+      if (handle === undefined) return problem(new Refusal("method_not_allowed"), requestId, { allow });
+      const response = await handle(await withBoundedBody(request, maxBytes));
       throwGateErrors(response);
       return response;
     } catch (error) {

@@ -59,6 +59,13 @@ export const errors = {
     retryable: false,
     hint: "Send what the function's reference lists, and nothing else.",
   },
+  invalid_signature: {
+    status: 400,
+    title: "Invalid signature",
+    sqlstate: null,
+    retryable: false,
+    hint: "Only the payment provider itself may send this.",
+  },
   invalid_user_id: {
     status: 400,
     title: "Invalid user",

@@ -19,6 +19,16 @@ export type Sql = <Result>(
   args: Record<string, unknown>,
 ) => Promise<Result>;
 
+/** Whether the caller is the server, or his token says that he is an admin. SQL knows if he still is. */
+export function mayBeAdmin(context: Context): boolean {
+  return context.authMode === "secret" || context.userClaims?.appMetadata?.["role"] === "admin";
+}
+
+/** The client of whoever makes the request; with the secret key, the server's. */
+export function clientOf(context: Context): Context["supabase"] {
+  return context.authMode === "secret" ? context.supabaseAdmin : context.supabase;
+}
+
 /** What a function takes and who may ask. */
 export interface Operation<Input> {
   /** The query of a GET or the body of a POST. Unknown fields are refused if it says so. */
@@ -39,15 +49,12 @@ export interface Operation<Input> {
  */
 export function operation<Input extends object>(
   { input: schema, admin }: Operation<Input>,
-  act: (input: Input, sql: Sql) => Promise<object>,
+  act: (input: Input, sql: Sql, context: Context) => Promise<object>,
 ): (request: Request, context: Context) => Promise<Response> {
   return async (request, context) => {
-    const isServer = context.authMode === "secret";
-    if (admin && !isServer && context.userClaims?.appMetadata?.["role"] !== "admin") {
-      throw new Refusal("forbidden");
-    }
+    if (admin && !mayBeAdmin(context)) throw new Refusal("forbidden");
     const input = await read(request, schema);
-    const result = await act(input, (name, args) => callSql(context, name, args));
+    const result = await act(input, (name, args) => callSql(clientOf(context), name, args), context);
     const { replayed, ...body } = result as { replayed?: boolean };
     return Response.json(body, { headers: replayed ? { "idempotency-replayed": "true" } : {} });
   };

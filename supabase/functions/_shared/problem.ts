@@ -12,6 +12,10 @@ export interface Facts {
   required?: number;
   /** Tokens that there are. */
   available?: number;
+  /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
+  paymentStatus?: string;
+  /** When the next period begins. */
+  dueAt?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */
   differs?: string[];
 }

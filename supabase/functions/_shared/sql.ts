@@ -3,6 +3,9 @@ import { errors, isSlug } from "./errors.ts";
 import { wireName } from "./names.ts";
 import { type Facts, Refusal } from "./problem.ts";
 
+/** A client of the data API: the caller's own, or the server's. */
+export type Client = Context["supabase"];
+
 type Functions = Database["public"]["Functions"];
 
 /** How often a call that lost a race is made again. */
@@ -12,8 +15,7 @@ const retries = 3;
 const pauseMs = 40;
 
 /**
- * Calls one SQL function as the caller (his own token), or as the server when the caller showed the
- * secret key: SQL decides what that one may do.
+ * Calls one SQL function with the rights of the client: SQL decides what that one may do.
  *
  * A serialization failure or a deadlock has changed nothing: the same call, with the same key, is
  * made again, after pauses of random length so that the two that met do not meet again.
@@ -22,11 +24,10 @@ const pauseMs = 40;
  * @throws {Refusal} what SQL refused, or busy; an Error for whatever should not have happened
  */
 export async function callSql<Result>(
-  context: Context,
+  client: Client,
   name: keyof Functions & string,
   args: Record<string, unknown>,
 ): Promise<Result> {
-  const client = context.authMode === "secret" ? context.supabaseAdmin : context.supabase;
   for (let attempt = 0; ; attempt++) {
     const { data, error, status } = await client.rpc(name, args as never);
     if (error === null) return data as Result;
@@ -34,6 +35,16 @@ export async function callSql<Result>(
     if (attempt === retries) throw new Refusal("busy");
     await new Promise((go) => setTimeout(go, Math.random() * pauseMs * 2 ** attempt));
   }
+}
+
+/**
+ * The rows of a read.
+ *
+ * @throws {Refusal} as {@link callSql} does
+ */
+export function rowsOf<Row>(answer: { data: Row[] | null; error: ApiError | null; status: number }): Row[] {
+  if (answer.error !== null) throw refusalFrom(answer.error, answer.status);
+  return answer.data ?? [];
 }
 
 /** What the data API says about an error. */
@@ -63,11 +74,13 @@ function refusalFrom(error: ApiError, status: number): Error {
 
 /** The facts in an exception's DETAIL, fields under the names that they have in requests. */
 function factsFrom(details: string | null): Facts {
-  const facts: Facts = JSON.parse(details || "{}");
+  const facts: Facts & { status?: string; due_at?: string } = JSON.parse(details || "{}");
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
     ...(facts.rule !== undefined && { rule: facts.rule }),
     ...(facts.limit !== undefined && { limit: facts.limit }),
+    ...(facts.status !== undefined && { paymentStatus: facts.status }),
+    ...(facts.due_at !== undefined && { dueAt: facts.due_at }),
     ...(facts.differs !== undefined && { differs: facts.differs.map(wireName) }),
   };
 }

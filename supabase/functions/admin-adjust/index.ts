@@ -23,9 +23,8 @@ const Body = z.strictObject({
 });
 
 export default {
-  fetch: endpoint(
-    "POST",
-    withSupabase<Database>(
+  fetch: endpoint({
+    POST: withSupabase<Database>(
       callers,
       operation({ input: Body, admin: true }, async (body, sql) => {
         const receipt = await sql<{ success: boolean; tokens_remaining: number }>("adjust_tokens", {
@@ -44,5 +43,5 @@ export default {
         return receipt;
       }),
     ),
-  ),
+  }),
 };

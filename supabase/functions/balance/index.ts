@@ -20,9 +20,8 @@ const Query = z.strictObject({
 });
 
 export default {
-  fetch: endpoint(
-    "GET",
-    withSupabase<Database>(
+  fetch: endpoint({
+    GET: withSupabase<Database>(
       callers,
       operation({ input: Query, admin: false }, async ({ userId, limit, before }, sql) => {
         const [balance, history] = await Promise.all([
@@ -32,5 +31,5 @@ export default {
         return { balance, history };
       }),
     ),
-  ),
+  }),
 };

@@ -26,9 +26,8 @@ const Body = z.strictObject({
 });
 
 export default {
-  fetch: endpoint(
-    "POST",
-    withSupabase<Database>(
+  fetch: endpoint({
+    POST: withSupabase<Database>(
       callers,
       operation({ input: Body, admin: true }, (body, sql) =>
         sql("grant_tokens", {
@@ -44,5 +43,5 @@ export default {
         }),
       ),
     ),
-  ),
+  }),
 };

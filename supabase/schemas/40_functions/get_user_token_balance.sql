@@ -2,7 +2,8 @@
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not; if something is due and the account
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once.
+ * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
+ * time has come is put into effect.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
@@ -25,6 +26,12 @@ begin
   if not exists (select from public.token_balances b where b.user_id = p_user_id) then
     perform private.initialise(p_user_id); -- whom registration missed
     v_now := clock_timestamp();
+  end if;
+  if exists (
+    select from public.user_subscriptions s
+     where s.user_id = p_user_id and s.next_plan_type is not null and s.expires_at <= v_now)
+  then
+    perform private.take_up_next_plan(p_user_id);
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = p_user_id;

@@ -11,7 +11,16 @@ let stack: Stack;
 let target: string;
 /** Everybody who may come along, and what he is to be taken for. */
 const callers: Record<string, Caller & { kind: Kind }> = {};
-const functions = ["admin-adjust", "grant", "balance"];
+/** Each function and its methods. */
+const functions: Record<string, string[]> = {
+  "admin-adjust": ["POST"],
+  grant: ["POST"],
+  balance: ["GET"],
+  plans: ["GET"],
+  payments: ["GET", "POST"],
+  "stripe-webhook": ["POST"],
+  "paypal-webhook": ["POST"],
+};
 
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
@@ -220,10 +229,37 @@ test("balance: every caller gets what he is due", async () => {
   console.log(`balance: ${JSON.stringify(mix)}`);
 });
 
+test("payments: every caller gets what he is due", async () => {
+  const mix: Record<number, number> = {};
+  const decision = { userId: target, paymentId: randomUUID(), reason: "x" };
+  for (const [who, { headers, kind }] of Object.entries(callers)) {
+    const mayDecide = kind === "admin" || kind === "server";
+    for (const [question, slug] of [
+      [{ query: `userId=${target}` }, mayDecide || who.includes("calls himself") ? undefined : "forbidden"],
+      [{ query: "what=ever" }, "invalid_request"],
+      [{ body: { action: "approve", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
+      [{ body: { action: "reject", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
+      [
+        { body: { action: "create", toPlan: "gold", userId: randomUUID() } },
+        mayDecide ? "user_not_found" : "forbidden",
+      ],
+      [{ body: { action: "approve" } }, "invalid_user_id"],
+    ] as const) {
+      const answer = await stack.ask("payments", {
+        ...question,
+        headers: { ...("body" in question && { "content-type": "application/json" }), ...headers },
+      });
+      mix[answer.status] = (mix[answer.status] ?? 0) + 1;
+      check(`${who}, ${JSON.stringify(question)}`, answer, kind === "unknown" ? "not_authenticated" : slug);
+    }
+  }
+  console.log(`payments: ${JSON.stringify(mix)}`);
+});
+
 test("every other method is 405 with Allow, whoever asks", async () => {
-  for (const name of functions) {
-    const allowed = name === "balance" ? "GET" : "POST";
-    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((m) => m !== allowed)) {
+  for (const [name, methods] of Object.entries(functions)) {
+    const allowed = methods.join(", ");
+    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((m) => !methods.includes(m))) {
       for (const who of ["nobody", "a user", "an admin", "the server"]) {
         const body = method === "GET" ? undefined : {};
         const answer = await stack.ask(name, { method, body, caller: callers[who] });
@@ -248,21 +284,19 @@ test("an unknown caller is told how to authenticate, and nothing about why he fa
 });
 
 test("a browser's preflight needs no credentials and allows the headers that clients send", async () => {
-  for (const name of functions) {
+  for (const [name, methods] of Object.entries(functions)) {
     const answer = await stack.ask(name, {
       method: "OPTIONS",
       headers: {
         origin: "https://app.example.com",
-        "access-control-request-method": name === "balance" ? "GET" : "POST",
+        "access-control-request-method": methods[0]!,
         "access-control-request-headers":
           "authorization, apikey, x-client-info, content-type, idempotency-key",
       },
     });
     expect([answer.status, answer.text]).toEqual([204, ""]);
     expect(answer.headers.get("access-control-allow-origin")).toBe("*");
-    expect(answer.headers.get("access-control-allow-methods")).toBe(
-      name === "balance" ? "GET, OPTIONS" : "POST, OPTIONS",
-    );
+    expect(answer.headers.get("access-control-allow-methods")).toBe([...methods, "OPTIONS"].join(", "));
     const allowed = answer.headers.get("access-control-allow-headers")!.split(/, */);
     expect(allowed).toEqual(
       expect.arrayContaining(["authorization", "apikey", "x-client-info", "content-type", "idempotency-key"]),

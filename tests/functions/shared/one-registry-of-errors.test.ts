@@ -74,14 +74,26 @@ describe("the registry in errors.ts", () => {
 });
 
 test("all functions resolve _shared by the same import map, with exact versions and no lock file", () => {
-  const configs = ["balance", "grant", "admin-adjust"].map(
-    (name) =>
-      JSON.parse(read("supabase/functions", name, "deno.json")) as {
-        imports: Record<string, string>;
-        lock: boolean;
-      },
-  );
-  for (const config of configs) expect(config).toEqual(configs[0]);
-  expect(configs[0]!.lock).toBe(false);
-  for (const target of Object.values(configs[0]!.imports)) expect(target).toMatch(/^npm:.+@\d+\.\d+\.\d+$/);
+  const configs = Object.entries(readConfigs());
+  const shared = readConfigs()["balance"]!.imports;
+  expect(configs.length).toBeGreaterThan(6);
+  for (const [name, { imports, lock }] of configs) {
+    expect([name, imports]).toEqual([name, { ...imports, ...shared }]);
+    expect([name, lock]).toEqual([name, false]);
+    for (const target of Object.values(imports)) expect(target).toMatch(/^npm:.+@\d+\.\d+\.\d+$/);
+  }
 });
+
+test("the stripe that signs the tests' events is the stripe that verifies them", () => {
+  const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
+  expect(readConfigs()["stripe-webhook"]!.imports["stripe"]).toBe(`npm:stripe@${devDependencies["stripe"]}`);
+});
+
+/** The deno.json of each function, by its name. */
+function readConfigs(): Record<string, { imports: Record<string, string>; lock: boolean }> {
+  const folders = readdirSync(join(projectRoot, "supabase/functions"), { withFileTypes: true });
+  const names = folders.filter((it) => it.isDirectory() && it.name !== "_shared").map((it) => it.name);
+  return Object.fromEntries(
+    names.map((name) => [name, JSON.parse(read("supabase/functions", name, "deno.json"))]),
+  );
+}

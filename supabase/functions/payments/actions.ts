@@ -1,0 +1,61 @@
+import { z } from "zod";
+import type { Context } from "../_shared/database.ts";
+import { text, uuid } from "../_shared/fields.ts";
+import type { Sql } from "../_shared/operation.ts";
+
+const Create = z.strictObject({
+  action: z.literal("create"),
+  toPlan: text,
+  userId: uuid.optional(),
+  idempotencyKey: text.optional(),
+});
+
+const decision = { userId: uuid, paymentId: uuid };
+
+const Approve = z.strictObject({ action: z.literal("approve"), ...decision, reason: text.optional() });
+
+const Reject = z.strictObject({ action: z.literal("reject"), ...decision, reason: text });
+
+const Assign = z.strictObject({
+  action: z.literal("assign"),
+  provider: text,
+  providerPaymentId: text,
+  userId: uuid,
+  planType: text.optional(),
+});
+
+/** What can be done with a payment. */
+export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Assign], {
+  error: (issue) => (issue.code === "invalid_union" ? "create, approve, reject or assign" : undefined),
+});
+
+/** Does it; who may is SQL's to say. */
+export function act(action: z.infer<typeof Action>, sql: Sql, context: Context): Promise<object> {
+  switch (action.action) {
+    case "create":
+      return sql("create_payment", {
+        p_user_id: action.userId ?? context.userClaims?.id ?? null, // the server must say for whom
+        p_to_plan: action.toPlan,
+        p_idempotency_key: action.idempotencyKey,
+      });
+    case "approve":
+      return sql("approve_payment", {
+        p_user_id: action.userId,
+        p_payment_id: action.paymentId,
+        p_reason: action.reason,
+      });
+    case "reject":
+      return sql("reject_payment", {
+        p_user_id: action.userId,
+        p_payment_id: action.paymentId,
+        p_reason: action.reason,
+      });
+    case "assign":
+      return sql("assign_parked_payment", {
+        p_provider: action.provider,
+        p_provider_payment_id: action.providerPaymentId,
+        p_user_id: action.userId,
+        p_plan_type: action.planType,
+      });
+  }
+}

@@ -1,0 +1,47 @@
+import { z } from "zod";
+import type { Context } from "../_shared/database.ts";
+import { smallIntegerText, uuid } from "../_shared/fields.ts";
+import { mayBeAdmin, type Sql } from "../_shared/operation.ts";
+import { Refusal } from "../_shared/problem.ts";
+import { rowsOf } from "../_shared/sql.ts";
+
+const statuses = ["pending", "approved", "rejected", "refunded"] as const;
+
+/** Which payments. `userId` is of use to admins only. */
+export const Query = z.strictObject({
+  status: z.enum(statuses, `one of ${statuses.join(", ")}`).optional(),
+  userId: uuid.optional(),
+  limit: smallIntegerText.pipe(z.int().min(1, "1 to 200").max(200, "1 to 200")).default(50),
+});
+
+/** The caller's own payments; everyone's, and the parked ones, for an admin. */
+export async function listPayments(
+  query: z.infer<typeof Query>,
+  sql: Sql,
+  context: Context,
+): Promise<object> {
+  if (!mayBeAdmin(context)) {
+    // Row level security would answer with an empty list, as if that user had never paid.
+    if (query.userId !== undefined && query.userId !== context.userClaims?.id) {
+      throw new Refusal("forbidden");
+    }
+    return { payments: await read(context.supabase, query) };
+  }
+  // First, and as himself: this refuses whoever is no longer an admin, before the secret key is used for him.
+  const parked = await sql("list_parked_payments", {});
+  return { payments: await read(context.supabaseAdmin, query), parked };
+}
+
+async function read(
+  client: Context["supabase"],
+  { status, userId, limit }: z.infer<typeof Query>,
+): Promise<object[]> {
+  let rows = client
+    .from("payments")
+    .select(
+      "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency, tokens, refunded_cents, is_disputed, tokens_clawed_back, reason, created_at, decided_at, decided_by",
+    );
+  if (status !== undefined) rows = rows.eq("status", status);
+  if (userId !== undefined) rows = rows.eq("user_id", userId);
+  return rowsOf(await rows.order("created_at", { ascending: false }).order("id").limit(limit));
+}

@@ -1,0 +1,63 @@
+import { requiredSetting, setting } from "../_shared/setting.ts";
+
+/** PayPal's API, signed in with PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET. */
+export interface PaypalApi {
+  /** The webhook's id, as the dashboard shows it. */
+  webhookId: string;
+  /** Asks it. @throws when it cannot be reached within ten seconds, or does not let us in */
+  ask(path: string, body?: string): Promise<Response>;
+}
+
+/** The address of live payments. Sandbox: https://api-m.sandbox.paypal.com in PAYPAL_API_BASE. */
+const live = "https://api-m.paypal.com";
+
+const timeoutMs = 10_000;
+
+/** Good for hours; a new one for every event would run into PayPal's limits. */
+let accessToken: string | undefined;
+
+/** @throws when a setting is missing */
+export function paypalApi(): PaypalApi {
+  const base = setting("PAYPAL_API_BASE") ?? live;
+  const webhookId = requiredSetting("PAYPAL_WEBHOOK_ID");
+  const credentials = btoa(
+    `${requiredSetting("PAYPAL_CLIENT_ID")}:${requiredSetting("PAYPAL_CLIENT_SECRET")}`,
+  );
+
+  const send = (path: string, authorization: string, type: string, body: string | undefined) =>
+    fetch(new URL(path, base), {
+      method: body === undefined ? "GET" : "POST",
+      headers: { authorization, "content-type": type, accept: "application/json" },
+      redirect: "error", // the credentials are for that address alone
+      signal: AbortSignal.timeout(timeoutMs),
+      ...(body !== undefined && { body }),
+    });
+
+  async function signIn(): Promise<string> {
+    const form = "application/x-www-form-urlencoded";
+    const answer = await send(
+      "/v1/oauth2/token",
+      `Basic ${credentials}`,
+      form,
+      "grant_type=client_credentials",
+    );
+    if (!answer.ok) throw new Error(`PayPal does not let us in: HTTP ${answer.status}`);
+    const { access_token: token } = (await answer.json()) as { access_token?: unknown };
+    if (typeof token !== "string") throw new Error("PayPal lets us in without a token");
+    return token;
+  }
+
+  return {
+    webhookId,
+    async ask(path, body) {
+      for (const isLast of [false, true]) {
+        accessToken ??= await signIn();
+        const answer = await send(path, `Bearer ${accessToken}`, "application/json", body);
+        if (answer.status !== 401 || isLast) return answer;
+        await answer.body?.cancel();
+        accessToken = undefined; // expired, or withdrawn
+      }
+      throw new Error("unreachable");
+    },
+  };
+}

@@ -1,0 +1,236 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { expectCleanBooks } from "../../support/books.ts";
+import { asService, rpc } from "../../support/roles.ts";
+import { expectProblem } from "../problem.ts";
+import { startStack, type Caller, type Stack } from "../stack.ts";
+
+type User = Caller & { id: string };
+
+let stack: Stack;
+let admin: User;
+let user: User;
+
+beforeAll(async () => {
+  stack = await startStack();
+  admin = await stack.user({ admin: true });
+});
+afterAll(async () => {
+  await expectCleanBooks(stack.db);
+  await stack.close();
+});
+beforeEach(async () => {
+  user = await stack.user();
+});
+
+const post = (body: unknown, caller: Caller = admin, headers: Record<string, string> = {}) =>
+  stack.ask("payments", { caller, body, headers });
+
+const list = (query: string, caller: Caller) => stack.ask("payments", { caller, query });
+
+/** A user's request for a plan; its payment's id. */
+async function asked(caller: User = user, toPlan = "professional"): Promise<string> {
+  const { body } = await post({ action: "create", toPlan }, caller);
+  return body.payment_id;
+}
+
+async function tokens(): Promise<{ total_active: number; tokens_limit: number | null }> {
+  return (await stack.ask("balance", { caller: user })).body.balance;
+}
+
+describe("a payment", () => {
+  test("asked for by a user waits, at the catalogue's price", async () => {
+    const answer = await post({ action: "create", toPlan: "professional" }, user);
+    expect(answer.status).toBe(200);
+    expect(answer.body).toEqual({
+      success: true,
+      payment_id: expect.any(String),
+      status: "pending",
+      from_plan: null,
+      to_plan: "professional",
+      amount_cents: 3900,
+      currency: "usd",
+    });
+    expect(await tokens()).toMatchObject({ total_active: 0, tokens_limit: null });
+  });
+
+  test("that is approved is spendable, and the limit is the new total", async () => {
+    await stack.ask("grant", { caller: admin, body: { userId: user.id, tokens: 10_000 } });
+    const answer = await post({ action: "approve", userId: user.id, paymentId: await asked() });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: {
+        status: "approved",
+        plan_type: "professional",
+        tokens_granted: 2_000_000,
+        tokens_remaining: 2_010_000,
+      },
+    });
+    expect(await tokens()).toMatchObject({ total_active: 2_010_000, tokens_limit: 2_010_000 });
+  });
+
+  test("is approved once, however often the button is pressed", async () => {
+    const body = { action: "approve", userId: user.id, paymentId: await asked() };
+    const answers = await Promise.all(Array.from({ length: 40 }, () => post(body)));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 40 }, () => 200));
+    const replays = answers.filter(({ headers }) => headers.get("idempotency-replayed") === "true");
+    console.log(`approved 40 times at once: ${40 - replays.length} did it, ${replays.length} replayed`);
+    expect(replays).toHaveLength(39);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+    expect(await tokens()).toMatchObject({ total_active: 2_000_000 });
+  });
+
+  test("that is rejected stays so, with the reason", async () => {
+    const paymentId = await asked();
+    const rejected = await post({ action: "reject", userId: user.id, paymentId, reason: "no transfer" });
+    expect(rejected.body).toMatchObject({ status: "rejected" });
+    const late = await post({ action: "approve", userId: user.id, paymentId });
+    expectProblem(late, "payment_already_decided", { paymentStatus: "rejected", status: 409 });
+    expect((await list("", user)).body.payments).toMatchObject([
+      { status: "rejected", reason: "no transfer" },
+    ]);
+    expect(await tokens()).toMatchObject({ total_active: 0 });
+  });
+
+  test("asked for again with the same key is the same payment", async () => {
+    const headers = { "idempotency-key": randomUUID() };
+    const first = await post({ action: "create", toPlan: "starter" }, user, headers);
+    const second = await post({ action: "create", toPlan: "starter" }, user, headers);
+    expect(second.text).toBe(first.text);
+    expect(second.headers.get("idempotency-replayed")).toBe("true");
+    const other = await post({ action: "create", toPlan: "annual" }, user, headers);
+    expectProblem(other, "idempotency_key_reused", { differs: ["toPlan"] });
+  });
+});
+
+describe("the list", () => {
+  test("is a user's own, newest first", async () => {
+    const stranger = await stack.user();
+    await asked(stranger);
+    const ids = [await asked(), await asked(user, "starter")];
+    const { body } = await list("", user);
+    expect(body.payments.map((payment: { id: string }) => payment.id)).toEqual(ids.toReversed());
+    expect(body.payments[0]).toEqual({
+      user_id: user.id,
+      id: ids[1],
+      ...{ status: "pending", provider: "manual", provider_payment_id: null },
+      ...{ from_plan: null, to_plan: "starter", amount_cents: 900, currency: "usd", tokens: null },
+      ...{ refunded_cents: 0, is_disputed: false, tokens_clawed_back: 0, reason: null },
+      ...{ created_at: expect.any(String), decided_at: null, decided_by: null },
+    });
+    expect(body.parked).toBeUndefined();
+    expect((await list(`userId=${user.id}&status=approved`, user)).body).toEqual({ payments: [] });
+    expectProblem(await list(`userId=${stranger.id}`, user), "forbidden");
+    expectProblem(await list(`userId=${randomUUID()}`, user), "forbidden");
+  });
+
+  test("is everyone's that is pending, and what is parked, for an admin and the server", async () => {
+    const approved = await asked();
+    await post({ action: "approve", userId: user.id, paymentId: approved });
+    const pending = [await asked(await stack.user()), await asked(await stack.user())];
+    const parked = `pi_${randomUUID()}`;
+    await asService(stack.db, (client) =>
+      rpc(client, "record_provider_event", {
+        ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
+        p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
+      }),
+    );
+    for (const caller of [admin, stack.server]) {
+      const { body } = await list("status=pending&limit=200", caller);
+      const ids = body.payments.map((payment: { id: string }) => payment.id);
+      expect(ids).toEqual(expect.arrayContaining(pending));
+      expect(ids).not.toContain(approved);
+      expect(body.parked).toContainEqual(expect.objectContaining({ provider_payment_id: parked }));
+      expect((await list(`userId=${user.id}`, caller)).body.payments).toMatchObject([{ id: approved }]);
+      expect((await list("limit=1", caller)).body.payments).toHaveLength(1);
+    }
+  });
+
+  test("is nobody's else: not of one who was an admin, not of one without a token", async () => {
+    const former = await stack.user({ admin: true });
+    await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
+    expectProblem(await list("status=pending", former), "forbidden");
+    for (const headers of [{} as Caller["headers"], { apikey: stack.keys.publishableKey }]) {
+      expectProblem(await list("status=pending", { headers }), "not_authenticated");
+    }
+  });
+
+  test.each([
+    ["status=paid", "status"],
+    ["limit=0", "limit"],
+    ["limit=201", "limit"],
+    ["userId=1", "userId"],
+    ["plan=free", "plan"],
+  ])("asked with ?%s is refused by name", async (query, field) => {
+    const answer = await list(query, user);
+    expect([answer.status, answer.body.field]).toEqual([400, field]);
+  });
+});
+
+describe("a parked payment", () => {
+  test("is given to the user whom an admin names", async () => {
+    const parked = `pi_${randomUUID()}`;
+    await asService(stack.db, (client) =>
+      rpc(client, "record_provider_event", {
+        ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
+        p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
+      }),
+    );
+    const assign = {
+      ...{
+        action: "assign",
+        provider: "stripe",
+        providerPaymentId: parked,
+        userId: user.id,
+        planType: "starter",
+      },
+    };
+    expectProblem(await post(assign, user), "forbidden");
+    expectProblem(await post({ ...assign, planType: "gold" }), "plan_not_found", { field: "planType" });
+    expect((await post(assign)).body).toMatchObject({ status: "approved", tokens_granted: 400_000 });
+    expect(await tokens()).toMatchObject({ total_active: 400_000, tokens_limit: 400_000 });
+  });
+});
+
+describe("who may not", () => {
+  test("decide learns nothing, not even whether there is such a payment", async () => {
+    const stranger = await stack.user();
+    const real = await asked(stranger);
+    for (const paymentId of [real, randomUUID()]) {
+      for (const action of ["approve", "reject"]) {
+        for (const userId of [user.id, stranger.id]) {
+          expectProblem(await post({ action, userId, paymentId, reason: "mine" }, user), "forbidden");
+        }
+      }
+    }
+    expectProblem(await post({ action: "create", toPlan: "annual", userId: stranger.id }, user), "forbidden");
+    expect((await list("", stranger)).body.payments).toMatchObject([{ status: "pending" }]);
+  });
+
+  test.each([
+    [{ action: "steal" }, "invalid_request", { field: "action" }],
+    [{ toPlan: "annual" }, "invalid_request", { field: "action" }],
+    [{ action: "create" }, "invalid_request", { field: "toPlan" }],
+    [{ action: "create", toPlan: "gold" }, "plan_not_found", { field: "toPlan" }],
+    [{ action: "create", toPlan: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
+    [{ action: "create", toPlan: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],
+    [{ action: "approve", paymentId: "1" }, "invalid_user_id", { field: "userId" }],
+    [[], "invalid_request", { field: "body" }],
+  ] as const)("ask %j is told what is wrong", async (body, slug, facts) => {
+    expectProblem(await post(body, user), slug, facts);
+  });
+
+  test("an admin is told when there is no such payment, or he gives no reason", async () => {
+    const missing = { userId: user.id, paymentId: randomUUID() };
+    expectProblem(await post({ action: "approve", ...missing }), "payment_not_found");
+    expectProblem(await post({ action: "reject", ...missing }), "invalid_reason", { field: "reason" });
+  });
+});
+
+test("the server must say for whom", async () => {
+  expectProblem(await post({ action: "create", toPlan: "annual" }, stack.server), "invalid_user_id", {
+    field: "userId",
+  });
+  const answer = await post({ action: "create", toPlan: "annual", userId: user.id }, stack.server);
+  expect(answer.body).toMatchObject({ status: "pending" });
+});

@@ -1,0 +1,166 @@
+import { createHmac, randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { expectProblem } from "../problem.ts";
+import { startStack, type Stack } from "../stack.ts";
+import { deliver, event, fresh, lineItems, prices, secret, session, signature } from "./stripe.ts";
+
+let stack: Stack;
+let user: string;
+/** A payment worth forging, and not a byte of it sent otherwise than Stripe would. */
+let body: string;
+
+beforeAll(async () => {
+  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret });
+  await stack.db.admin.query(
+    "update public.token_plans set stripe_price_id = $1 where plan_type = 'professional'",
+    [prices.professional],
+  );
+  user = (await stack.user()).id;
+  const bought = session(user, fresh("pi"), lineItems(prices.professional));
+  body = JSON.stringify(event("checkout.session.completed", bought), null, 2);
+});
+afterAll(() => stack.close());
+
+const send = (payload: string, header: string | undefined, to = stack) =>
+  to.ask("stripe-webhook", {
+    body: payload,
+    headers: header === undefined ? {} : { "stripe-signature": header },
+  });
+
+/** What a function that takes an unset secret for an empty one would believe. */
+function signedWithNothing(payload: string): string {
+  const now = Math.floor(Date.now() / 1000);
+  return `t=${now},v1=${createHmac("sha256", "").update(`${now}.${payload}`).digest("hex")}`;
+}
+
+async function payments(of = stack): Promise<number> {
+  const { rows } = await of.db.admin.query("select count(*)::int as n from public.payments");
+  return rows[0].n;
+}
+
+/** Requests that Stripe has not signed, or not just so. */
+async function forgeries(): Promise<Record<string, [payload: string, header: string | undefined]>> {
+  const now = Math.floor(Date.now() / 1000);
+  const good = await signature(body);
+  const v1 = good.split("v1=")[1]!;
+  const forged = "0".repeat(64);
+  return {
+    "no header": [body, undefined],
+    "an empty header": [body, ""],
+    "a header that is none": [body, "let-me-in"],
+    "a forged signature": [body, `t=${now},v1=${forged}`],
+    "a signature of no length": [body, `t=${now},v1=`],
+    "half a signature": [body, `t=${now},v1=${v1.slice(0, 32)}`],
+    "a signature in capitals": [body, `t=${now},v1=${v1.toUpperCase()}`],
+    "two forged signatures": [body, `t=${now},v1=${forged},v1=${"f".repeat(64)}`],
+    "a good signature and another time": [body, `t=${now + 1},v1=${v1}`],
+    "a good signature and no time": [body, `v1=${v1}`],
+    "a good signature under the scheme of tests": [body, `t=${now},v0=${v1}`],
+    "a signature made for the scheme of tests": [body, await signature(body, { scheme: "v0" })],
+    "a good signature six minutes old": [body, await signature(body, { timestamp: now - 360 })],
+    "a good signature of last year": [body, await signature(body, { timestamp: now - 31_536_000 })],
+    "the empty secret": [body, signedWithNothing(body)],
+    "another secret": [body, await signature(body, { secret: "whsec_of_somebody_else" })],
+    "the secret without its beginning": [body, await signature(body, { secret: secret.slice(6) })],
+    "another body": [body.replace(user, randomUUID()), good],
+    "the body parsed and written anew": [JSON.stringify(JSON.parse(body)), good],
+    "the body and a line's end": [`${body}\n`, good],
+    "no body": ["", good],
+    "an event's id as signature": [body, `t=${now},v1=evt_1`],
+    "the secret as signature": [body, `t=${now},v1=${secret}`],
+  };
+}
+
+test("a request that Stripe has not signed just so is refused, without a reason", async () => {
+  const attempts = await forgeries();
+  const refused: string[] = [];
+  const bodies = new Set<string>();
+  for (const [name, [payload, header]] of Object.entries(attempts)) {
+    const answer = await send(payload, header);
+    if (answer.status === 400) refused.push(name);
+    expectProblem(answer, "invalid_signature");
+    bodies.add(JSON.stringify({ ...answer.body, instance: "" }));
+  }
+  console.log(`stripe-webhook: refused ${refused.length} of ${Object.keys(attempts).length} forgeries`);
+  expect(refused).toEqual(Object.keys(attempts));
+  expect(bodies.size).toBe(1); // nobody learns how far he has come
+  expect(await payments()).toBe(0);
+  expectProblem(await stack.ask("stripe-webhook", { body, caller: stack.server }), "invalid_signature");
+  expect(await payments()).toBe(0);
+  const good = await signature(body);
+  expect(await send(body, good)).toMatchObject({ status: 200, body: { outcomes: ["approved"] } });
+  expect(await payments()).toBe(1);
+});
+
+test.each([
+  [
+    "believes everyone",
+    "    return await Stripe",
+    "    if (body) return JSON.parse(body);\n    return await Stripe",
+    22,
+  ], // all that have a body,
+  ["forgets the time", "const tolerance = 300;", "const tolerance = 0;", 2],
+  [
+    "reads the body before it verifies",
+    "await request.text();",
+    "JSON.stringify(JSON.parse(await request.text() || '{}'), null, 2);",
+    2,
+  ],
+])("a function that %s would not get past these forgeries", async (_, right, wrong, taken) => {
+  const faulty = await startStack(
+    { STRIPE_WEBHOOK_SECRET: secret },
+    { file: "stripe-webhook/index.ts", right, wrong },
+  );
+  try {
+    let accepted = 0;
+    for (const [payload, header] of Object.values(await forgeries())) {
+      const { status } = await send(payload, header, faulty);
+      if (status === 200) accepted++;
+    }
+    expect(accepted).toBe(taken);
+  } finally {
+    await faulty.close();
+  }
+});
+
+test.each([
+  ["unset", {}],
+  ["empty", { STRIPE_WEBHOOK_SECRET: "" }],
+  ["blank", { STRIPE_WEBHOOK_SECRET: "  " }],
+])("with the secret %s, everything is refused, even what is signed with it", async (_, settings) => {
+  const open = await startStack(settings as Record<string, string>);
+  try {
+    const headers = [undefined, signedWithNothing(body), await signature(body)];
+    for (const blank of ["undefined", "null", " ", "  "])
+      headers.push(await signature(body, { secret: blank }));
+    for (const header of headers) expectProblem(await send(body, header, open), "internal_error");
+    expect(open.log.join("\n")).toContain("STRIPE_WEBHOOK_SECRET is not set");
+    expect(await payments(open)).toBe(0);
+    console.log(`stripe-webhook without a secret: refused ${headers.length} of ${headers.length}`);
+  } finally {
+    await open.close();
+  }
+});
+
+test("while a secret is being replaced, Stripe signs with both, and one good signature will do", async () => {
+  const mine = event("checkout.session.completed", session((await stack.user()).id, fresh("pi")));
+  const payload = JSON.stringify(mine);
+  const [time, good] = (await signature(payload)).split(",") as [string, string];
+  const answer = await send(payload, `${time},v1=${"0".repeat(64)},${good}`);
+  expect(answer).toMatchObject({ status: 200, body: { outcomes: ["parked"] } });
+});
+
+test("an event of a kind that nobody has heard of is taken note of, so that Stripe stops sending it", async () => {
+  const unknown = event("radar.early_fraud_warning.created", { id: "issfr_1" });
+  expect(await deliver(stack, unknown)).toMatchObject({
+    status: 200,
+    body: { received: true, outcomes: [] },
+  });
+});
+
+test("an event larger than other requests may be is read, and one beyond all measure is not", async () => {
+  const large = { ...event("price.created", { id: "price_1", note: "x".repeat(300_000) }) };
+  expect(await deliver(stack, large)).toMatchObject({ status: 200 });
+  const huge = { ...event("price.created", { id: "price_1", note: "x".repeat(600_000) }) };
+  expectProblem(await deliver(stack, huge), "payload_too_large");
+});
