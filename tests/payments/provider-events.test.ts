@@ -1,3 +1,5 @@
+import type { Socket } from "node:net";
+import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
@@ -77,6 +79,42 @@ test("the same event delivered 1,000 times, 40 at once, credits once", async () 
   });
 });
 
+test("a connection lost between commit and answer leaves one effect, when the event comes again", async () => {
+  let unanswered = 0;
+  for (let round = 0; round < 40; round++) {
+    const user = await createUser(db);
+    const payment = `pi_lost_${round}`;
+    const client = new pg.Client({ connectionString: db.url("authenticator") });
+    await client.connect();
+    client.on("error", () => {}); // the loss is the point
+    await client.query("set role service_role");
+    const lost = client
+      .query("select public.record_provider_event('stripe', $1, 'paid', $2, $3)", [
+        `evt_${payment}`,
+        payment,
+        JSON.stringify(paid(user)),
+      ])
+      .catch(() => unanswered++);
+    setTimeout(
+      () => (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy(),
+      round % 8,
+    );
+    await lost;
+
+    await event(payment, paid(user), `evt_${payment}`);
+
+    expect(await standing(db, user)).toEqual({
+      plan: "professional",
+      limit: 2_010_000,
+      balance: 2_010_000,
+      owed: 0,
+    });
+  }
+  console.log(`connections lost=40 unanswered=${unanswered}`);
+  expect(unanswered).toBeGreaterThan(0);
+  await expectCleanBooks(db);
+});
+
 test("a refund before its payment is applied when the payment arrives", async () => {
   const user = await createUser(db);
   expect(await event("pi_early", { kind: "refunded", refunded_cents: 1_950 })).toMatchObject({
@@ -141,6 +179,37 @@ test("a dispute that is won gives everything back to where it came from", async 
   expect(await standing(db, user)).toEqual(before);
   expect(await grants()).toEqual(grantsBefore);
   expect(grantsBefore.map((row) => row.id)).toContain(other);
+  await expectCleanBooks(db);
+});
+
+test("two payments that name one period are two grants, and refunding one leaves the other", async () => {
+  const user = await createUser(db);
+  const period = { period_start: "2026-11-01T00:00:00Z" };
+  await event("pi_period_1", { ...paid(user), ...period });
+  await event("pi_period_2", { ...paid(user), ...period });
+  expect(await standing(db, user)).toMatchObject({ balance: 4_010_000, limit: 4_010_000 });
+
+  await event("pi_period_2", { kind: "refunded", refunded_cents: 3_900 });
+
+  expect(await standing(db, user)).toMatchObject({ balance: 2_010_000, limit: 2_010_000, owed: 0 });
+  await expectCleanBooks(db);
+});
+
+test("a period that was renewed before its payment came is granted once, and is what a refund takes back", async () => {
+  const user = await createUser(db);
+  await event("pi_first", paid(user));
+  const { rows } = await db.admin.query(
+    `update public.user_subscriptions set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
+      where user_id = $1 returning expires_at::text as due`,
+    [user],
+  );
+  await asService(db, (client) => rpc(client, "renew_subscription", { p_user_id: user }));
+
+  await event("pi_renewal", { ...paid(user), period_start: rows[0].due });
+  expect(await standing(db, user)).toMatchObject({ balance: 4_010_000 });
+  await event("pi_renewal", { kind: "refunded", refunded_cents: 3_900 });
+
+  expect(await standing(db, user)).toMatchObject({ balance: 2_010_000, owed: 0 });
   await expectCleanBooks(db);
 });
 

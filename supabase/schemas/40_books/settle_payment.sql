@@ -50,6 +50,13 @@ begin
     v_entry.metadata := '{}';
     perform private.start_period(
       v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
+    -- what it gave, for what a refund takes back
+    update public.payments p
+       set tokens = b.tokens_granted
+      from public.token_balances b
+     where p.user_id = v_payment.user_id and p.id = v_payment.id
+       and b.user_id = p.user_id and b.payment_id = p.id
+    returning p.* into v_payment;
   end if;
 
   v_to_claw := case

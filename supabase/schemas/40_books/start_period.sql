@@ -3,8 +3,9 @@
  * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
  * initialisation), so that limit and balance cannot disagree whichever way a user came.
  *
- * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment
- * and a period are each granted once; a second time answers replayed and changes nothing. A plan
+ * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
+ * granted once, and so is a period without one; a second time answers replayed and changes no
+ * tokens. A plan
  * with a balance cap gives what fills the balance up to it; where that is nothing, no grant is
  * made and transaction is NULL.
  * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
@@ -48,13 +49,18 @@ begin
   select s.* into subscription from public.user_subscriptions s where s.user_id = p_entry.user_id;
   transaction := private.find_replay(p_entry);
   if transaction.id is null then
+    -- a period that was renewed before its payment came is what that payment paid for
+    update public.token_balances b
+       set payment_id = p_entry.payment_id
+     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
+       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
-       and (b.payment_id = p_entry.payment_id
-            or (b.subscription_id = subscription.id and b.period_start = p_period_start));
+       and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
+                else b.subscription_id = subscription.id and b.period_start = p_period_start end;
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -96,7 +102,13 @@ begin
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
-    v_grant.period_start := v_start;
+    -- a second payment in one period is a grant of its own, beside the period's
+    if not exists (
+      select from public.token_balances b
+       where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
+    then
+      v_grant.period_start := v_start;
+    end if;
     v_grant.metadata := coalesce(p_entry.metadata, '{}');
     p_entry.action_type := case
       when p_plan.grant_type = 'trial' then 'trial_grant'
