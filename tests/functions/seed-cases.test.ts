@@ -1,7 +1,7 @@
 /** The three test cases of the document on token synchronisation, by name, as its users would run them. */
 import { createClient } from "@supabase/supabase-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import WebSocket from "ws";
+import ws from "ws";
 import { createUser } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { giveFreePlanAtRegistration, standing } from "../support/plans.ts";
@@ -18,7 +18,7 @@ afterAll(() => stack.close());
 function client(token?: string) {
   return createClient(stack.url, stack.keys.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false },
-    realtime: { transport: WebSocket as never },
+    realtime: { transport: ws as never },
     ...(token && { global: { headers: { Authorization: `Bearer ${token}` } } }),
   });
 }
