@@ -532,7 +532,13 @@ revoke all on function private.book(public.token_transactions) from public, anon
  * repaid first by the next grant. The mark goes down by all of it. Caller holds the lock.
  * Locks: the account (again).   Keeps: I1 to I4, I9.
  */
-create or replace function private.claw_back(p_payment public.payments, p_tokens bigint, p_reason text)
+create or replace function private.claw_back(
+  p_payment public.payments,
+  p_tokens bigint,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns void
 language plpgsql
 volatile
@@ -578,7 +584,8 @@ begin
   v_entry.grant_ids := coalesce(v_entry.grant_ids, '{}');
   v_entry.grant_tokens := coalesce(v_entry.grant_tokens, '{}');
   v_entry.reason := p_reason;
-  v_entry.actor_role := 'system';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
   v_entry.payment_id := p_payment.id;
   v_entry.metadata := '{}';
   v_entry.created_at := v_now;
@@ -586,9 +593,9 @@ begin
   perform private.move_mark(p_payment.user_id, -p_tokens);
 end
 $$;
-comment on function private.claw_back(public.payments, bigint, text) is
+comment on function private.claw_back(public.payments, bigint, text, text, uuid) is
   'Takes tokens of a payment back, its own grant first; what is not there becomes debt.';
-revoke all on function private.claw_back(public.payments, bigint, text) from public, anon, authenticated, service_role;
+revoke all on function private.claw_back(public.payments, bigint, text, text, uuid) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/initialise.sql
 
@@ -884,7 +891,13 @@ revoke all on function private.repay_debt(uuid, uuid, timestamptz) from public, 
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * Locks: the account.   Keeps: I1 to I4, I9.
  */
-create or replace function private.restore_clawback(p_payment public.payments, p_tokens bigint, p_reason text)
+create or replace function private.restore_clawback(
+  p_payment public.payments,
+  p_tokens bigint,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns void
 language plpgsql
 volatile
@@ -938,7 +951,8 @@ begin
   v_entry.entry_type := 'restoration';
   v_entry.action_type := 'restoration';
   v_entry.reason := p_reason;
-  v_entry.actor_role := 'system';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
   v_entry.payment_id := p_payment.id;
   v_entry.metadata := '{}';
   v_entry.created_at := v_now;
@@ -947,9 +961,9 @@ begin
   perform private.book_expiries(array[p_payment.user_id], v_now); -- also sets next_due_at anew
 end
 $$;
-comment on function private.restore_clawback(public.payments, bigint, text) is
+comment on function private.restore_clawback(public.payments, bigint, text, text, uuid) is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
-revoke all on function private.restore_clawback(public.payments, bigint, text) from public, anon, authenticated, service_role;
+revoke all on function private.restore_clawback(public.payments, bigint, text, text, uuid) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/settle_payment.sql
 
@@ -957,9 +971,8 @@ revoke all on function private.restore_clawback(public.payments, bigint, text) f
  * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
  * at the event that came last: so any order of events, and any number of times, ends in the same
  * state. The caller has locked the facts row; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once. Refunded in part: that share of
- * the tokens taken back; in full, or disputed: all of them, and the plan goes back to the one
- * before. Dispute won: given back.
+ * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
+ * private.settle_refunds.
  * Returns the payment; NULL while user, plan or the payment itself is missing.
  * Keeps: I1 to I5, I9.
  */
@@ -974,8 +987,6 @@ declare
   v_payment public.payments;
   v_plan public.token_plans;
   v_entry public.token_transactions;
-  v_is_disputed boolean := p_facts.was_disputed and not p_facts.dispute_was_won;
-  v_to_claw bigint;
 begin
   if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
     return null;
@@ -1014,45 +1025,83 @@ begin
     returning p.* into v_payment;
   end if;
 
-  v_to_claw := case
-    when v_is_disputed or p_facts.refunded_cents >= v_payment.amount_cents and p_facts.refunded_cents > 0
-      then v_payment.tokens
-    when p_facts.refunded_cents > 0
-      then floor(v_payment.tokens::numeric * p_facts.refunded_cents / v_payment.amount_cents)::bigint
-    else 0
-  end;
-  if v_to_claw > v_payment.tokens_clawed_back then
-    perform private.claw_back(v_payment, v_to_claw - v_payment.tokens_clawed_back,
-      case when v_is_disputed then 'disputed' else 'refunded' end || ' at ' || p_facts.provider);
-  elsif v_to_claw < v_payment.tokens_clawed_back then
-    perform private.restore_clawback(v_payment, v_payment.tokens_clawed_back - v_to_claw, 'dispute won');
-  end if;
-
-  update public.payments p
-     set status = case when p_facts.refunded_cents >= p.amount_cents and p_facts.refunded_cents > 0
-                       then 'refunded' else 'approved' end,
-         refunded_cents = p_facts.refunded_cents,
-         is_disputed = v_is_disputed,
-         tokens_clawed_back = v_to_claw
-   where p.user_id = v_payment.user_id and p.id = v_payment.id
-  returning p.* into v_payment;
-
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.user_subscriptions s
-     set plan_type = plan.plan_type, articles_limit = plan.articles_limit, features = plan.features,
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = v_payment.user_id
-     and s.payment_id = v_payment.id::text
-     and plan.plan_type = case when v_to_claw = v_payment.tokens
-                               then coalesce(v_payment.from_plan, v_payment.to_plan) else v_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  return v_payment;
+  return private.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
+    'at ' || p_facts.provider, 'service', null);
 end
 $$;
 comment on function private.settle_payment(private.provider_payments) is
   'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
 revoke all on function private.settle_payment(private.provider_payments) from public, anon, authenticated, service_role;
+
+-- from supabase/schemas/40_books/settle_refunds.sql
+
+/*
+ * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
+ * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
+ * Less than before (a dispute was won): given back. The same state again changes nothing.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ */
+create or replace function private.settle_refunds(
+  p_payment public.payments,
+  p_refunded_cents bigint,
+  p_is_disputed boolean,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns public.payments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_to_claw bigint;
+begin
+  v_to_claw := case
+    when p_is_disputed or v_is_refunded then p_payment.tokens
+    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    else 0
+  end;
+  if v_to_claw > p_payment.tokens_clawed_back then
+    perform private.claw_back(p_payment, v_to_claw - p_payment.tokens_clawed_back,
+      case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason, p_actor_role, p_actor_id);
+  elsif v_to_claw < p_payment.tokens_clawed_back then
+    perform private.restore_clawback(p_payment, p_payment.tokens_clawed_back - v_to_claw,
+      'dispute won ' || p_reason, p_actor_role, p_actor_id);
+  end if;
+
+  update public.payments p
+     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+         refunded_cents = p_refunded_cents,
+         is_disputed = p_is_disputed,
+         tokens_clawed_back = v_to_claw
+   where p.user_id = p_payment.user_id and p.id = p_payment.id
+  returning p.* into p_payment;
+
+  -- the plan that it bought is in force unless all of it was taken back
+  update public.user_subscriptions s
+     set plan_type = plan.plan_type,
+         articles_limit = plan.articles_limit,
+         features = plan.features,
+         billing_cycle = plan.billing_cycle,
+         auto_renew = plan.billing_cycle <> 'none',
+         expires_at = private.period_end(plan.billing_cycle, s.period_start),
+         updated_at = clock_timestamp()
+    from public.token_plans plan
+   where s.user_id = p_payment.user_id
+     and s.payment_id = p_payment.id::text
+     and plan.plan_type = case when v_to_claw = p_payment.tokens
+                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
+     and s.plan_type <> plan.plan_type;
+  return p_payment;
+end
+$$;
+comment on function private.settle_refunds(public.payments, bigint, boolean, text, text, uuid) is
+  'Brings tokens, debt, mark and plan to what has been refunded of a payment in all, or to its dispute.';
+revoke all on function private.settle_refunds(public.payments, bigint, boolean, text, text, uuid) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/settled.sql
 
@@ -2121,6 +2170,96 @@ comment on function public.record_provider_event(text, text, text, text, jsonb) 
 revoke all on function public.record_provider_event(text, text, text, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.record_provider_event(text, text, text, text, jsonb) to service_role;
 
+-- from supabase/schemas/40_functions/refund_payment.sql
+
+/*
+ * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
+ * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
+ * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
+ * refunds comes by their webhooks.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
+ * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.refund_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text,
+  p_refunded_cents bigint
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_payment public.payments;
+  v_refunded bigint;
+  v_replayed boolean;
+begin
+  select * into v_actor from private.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform private.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform private.check_request(null, p_reason, null);
+  v_account := private.lock_account(p_user_id);
+  select p.* into v_payment from public.payments p where p.user_id = p_user_id and p.id = p_payment_id;
+  if v_payment.id is null then
+    perform private.refuse('payment_not_found', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+    perform private.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
+  end if;
+  v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
+  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+    perform private.refuse('invalid_amount',
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+  end if;
+
+  v_replayed := v_refunded = v_payment.refunded_cents;
+  v_payment := private.settle_refunds(
+    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', p_payment_id,
+    'status', v_payment.status,
+    'refunded_cents', v_payment.refunded_cents,
+    'tokens_clawed_back', v_payment.tokens_clawed_back,
+    'tokens_owed', v_account.tokens_owed,
+    'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
+    'tokens_remaining', v_account.tokens_remaining,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.refund_payment(uuid, uuid, text, bigint) is 'See public.refund_payment.';
+revoke all on function private.refund_payment(uuid, uuid, text, bigint) from public, anon, authenticated, service_role;
+grant execute on function private.refund_payment(uuid, uuid, text, bigint) to authenticated, service_role;
+
+create or replace function public.refund_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text,
+  p_refunded_cents bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.refund_payment(p_user_id, p_payment_id, p_reason, p_refunded_cents);
+end
+$$;
+comment on function public.refund_payment(uuid, uuid, text, bigint) is
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+revoke all on function public.refund_payment(uuid, uuid, text, bigint) from public, anon, authenticated, service_role;
+grant execute on function public.refund_payment(uuid, uuid, text, bigint) to authenticated, service_role;
+
 -- from supabase/schemas/40_functions/reject_payment.sql
 
 /*
@@ -2422,7 +2561,7 @@ comment on column public.token_usage_history.created_at is 'When.';
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
- *   approve_, reject_payment        -      execute (admins)     execute
+ *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports        -      execute (admins)     execute
  *   expire_old_token_grants         -      -                    execute
@@ -2480,6 +2619,7 @@ grant execute on function
   private.create_payment(uuid, text, text),
   private.approve_payment(uuid, uuid, text),
   private.reject_payment(uuid, uuid, text),
+  private.refund_payment(uuid, uuid, text, bigint),
   private.upgrade_plan(uuid, text, text, text, text),
   private.renew_subscription(uuid, timestamptz),
   private.assign_parked_payment(text, text, uuid, text),
@@ -2506,6 +2646,7 @@ revoke all on function
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
   public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
   public.upgrade_plan(uuid, text, text, text, text),
   public.renew_subscription(uuid, timestamptz),
   public.assign_parked_payment(text, text, uuid, text),
@@ -2528,6 +2669,7 @@ grant execute on function
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
   public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
   public.upgrade_plan(uuid, text, text, text, text),
   public.renew_subscription(uuid, timestamptz),
   public.assign_parked_payment(text, text, uuid, text),

@@ -12,7 +12,7 @@
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
- *   approve_, reject_payment        -      execute (admins)     execute
+ *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports        -      execute (admins)     execute
  *   expire_old_token_grants         -      -                    execute
@@ -70,6 +70,7 @@ grant execute on function
   private.create_payment(uuid, text, text),
   private.approve_payment(uuid, uuid, text),
   private.reject_payment(uuid, uuid, text),
+  private.refund_payment(uuid, uuid, text, bigint),
   private.upgrade_plan(uuid, text, text, text, text),
   private.renew_subscription(uuid, timestamptz),
   private.assign_parked_payment(text, text, uuid, text),
@@ -96,6 +97,7 @@ revoke all on function
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
   public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
   public.upgrade_plan(uuid, text, text, text, text),
   public.renew_subscription(uuid, timestamptz),
   public.assign_parked_payment(text, text, uuid, text),
@@ -118,6 +120,7 @@ grant execute on function
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
   public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
   public.upgrade_plan(uuid, text, text, text, text),
   public.renew_subscription(uuid, timestamptz),
   public.assign_parked_payment(text, text, uuid, text),

@@ -122,6 +122,55 @@ test("asking twice with one key is one payment; a user neither approves nor sees
   expect(rows).toEqual([]);
 });
 
+test("a refund of a manual payment takes its share back, in full the plan too, and a repetition nothing", async () => {
+  const user = await createUser(db);
+  const { payment_id } = await asksFor(user, "professional");
+  await decide("approve_payment", user, payment_id);
+  const refund = (cents?: number) =>
+    asAdmin(db, admin, (client) =>
+      rpc(client, "refund_payment", {
+        p_user_id: user,
+        p_payment_id: payment_id,
+        p_reason: "asked for it",
+        ...(cents !== undefined && { p_refunded_cents: cents }),
+      }),
+    );
+  const before = await standing(db, user);
+
+  expect(await refund(1_950)).toMatchObject({
+    status: "approved",
+    tokens_clawed_back: 1_000_000,
+    replayed: false,
+  });
+  expect(await standing(db, user)).toEqual({
+    plan: "professional",
+    limit: 1_010_000,
+    balance: 1_010_000,
+    owed: 0,
+  });
+  expect(await refund(1_950)).toMatchObject({ tokens_remaining: 1_010_000, replayed: true });
+  await expect(refund(1)).rejects.toMatchObject({ message: "invalid_amount" });
+  await expect(refund(3_901)).rejects.toMatchObject({ message: "invalid_amount" });
+  expect(await refund()).toMatchObject({
+    status: "refunded",
+    tokens_clawed_back: 2_000_000,
+    replayed: false,
+  });
+
+  const after = await standing(db, user);
+  show("refund of a manual payment", before, after);
+  expect(after).toEqual({ plan: "free", limit: 10_000, balance: 10_000, owed: 0 });
+  await expect(decide("approve_payment", user, payment_id)).rejects.toMatchObject({
+    message: "payment_already_decided",
+  });
+  const { rows } = await db.admin.query(
+    "select actor_role, actor_id, reason from public.token_transactions where user_id = $1 and entry_type = 'clawback' limit 1",
+    [user],
+  );
+  expect(rows).toEqual([{ actor_role: "admin", actor_id: admin, reason: "refunded asked for it" }]);
+  await expectCleanBooks(db);
+});
+
 test("40 connections approving the same payment have one effect", async () => {
   const user = await createUser(db);
   const { payment_id } = await asksFor(user, "professional");

@@ -85,6 +85,7 @@ test.each([
   ["renew_subscription", () => ({ p_user_id: alice })],
   ["approve_payment", () => ({ p_user_id: alice, p_payment_id: alice })],
   ["reject_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
+  ["refund_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
   ["assign_parked_payment", () => ({ p_provider: "stripe", p_provider_payment_id: "x", p_user_id: alice })],
   [
     "record_provider_event",

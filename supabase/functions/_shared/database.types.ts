@@ -691,6 +691,10 @@ export type Database = {
         };
         Returns: Json;
       };
+      refund_payment: {
+        Args: { p_payment_id: string; p_reason: string; p_refunded_cents?: number; p_user_id: string };
+        Returns: Json;
+      };
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
       upgrade_plan: {

@@ -4,7 +4,13 @@
  * repaid first by the next grant. The mark goes down by all of it. Caller holds the lock.
  * Locks: the account (again).   Keeps: I1 to I4, I9.
  */
-create or replace function private.claw_back(p_payment public.payments, p_tokens bigint, p_reason text)
+create or replace function private.claw_back(
+  p_payment public.payments,
+  p_tokens bigint,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns void
 language plpgsql
 volatile
@@ -50,7 +56,8 @@ begin
   v_entry.grant_ids := coalesce(v_entry.grant_ids, '{}');
   v_entry.grant_tokens := coalesce(v_entry.grant_tokens, '{}');
   v_entry.reason := p_reason;
-  v_entry.actor_role := 'system';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
   v_entry.payment_id := p_payment.id;
   v_entry.metadata := '{}';
   v_entry.created_at := v_now;
@@ -58,6 +65,6 @@ begin
   perform private.move_mark(p_payment.user_id, -p_tokens);
 end
 $$;
-comment on function private.claw_back(public.payments, bigint, text) is
+comment on function private.claw_back(public.payments, bigint, text, text, uuid) is
   'Takes tokens of a payment back, its own grant first; what is not there becomes debt.';
-revoke all on function private.claw_back(public.payments, bigint, text) from public, anon, authenticated, service_role;
+revoke all on function private.claw_back(public.payments, bigint, text, text, uuid) from public, anon, authenticated, service_role;

@@ -4,7 +4,13 @@
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * Locks: the account.   Keeps: I1 to I4, I9.
  */
-create or replace function private.restore_clawback(p_payment public.payments, p_tokens bigint, p_reason text)
+create or replace function private.restore_clawback(
+  p_payment public.payments,
+  p_tokens bigint,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns void
 language plpgsql
 volatile
@@ -58,7 +64,8 @@ begin
   v_entry.entry_type := 'restoration';
   v_entry.action_type := 'restoration';
   v_entry.reason := p_reason;
-  v_entry.actor_role := 'system';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
   v_entry.payment_id := p_payment.id;
   v_entry.metadata := '{}';
   v_entry.created_at := v_now;
@@ -67,6 +74,6 @@ begin
   perform private.book_expiries(array[p_payment.user_id], v_now); -- also sets next_due_at anew
 end
 $$;
-comment on function private.restore_clawback(public.payments, bigint, text) is
+comment on function private.restore_clawback(public.payments, bigint, text, text, uuid) is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
-revoke all on function private.restore_clawback(public.payments, bigint, text) from public, anon, authenticated, service_role;
+revoke all on function private.restore_clawback(public.payments, bigint, text, text, uuid) from public, anon, authenticated, service_role;

@@ -1,0 +1,66 @@
+/*
+ * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
+ * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
+ * Less than before (a dispute was won): given back. The same state again changes nothing.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ */
+create or replace function private.settle_refunds(
+  p_payment public.payments,
+  p_refunded_cents bigint,
+  p_is_disputed boolean,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns public.payments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_to_claw bigint;
+begin
+  v_to_claw := case
+    when p_is_disputed or v_is_refunded then p_payment.tokens
+    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    else 0
+  end;
+  if v_to_claw > p_payment.tokens_clawed_back then
+    perform private.claw_back(p_payment, v_to_claw - p_payment.tokens_clawed_back,
+      case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason, p_actor_role, p_actor_id);
+  elsif v_to_claw < p_payment.tokens_clawed_back then
+    perform private.restore_clawback(p_payment, p_payment.tokens_clawed_back - v_to_claw,
+      'dispute won ' || p_reason, p_actor_role, p_actor_id);
+  end if;
+
+  update public.payments p
+     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+         refunded_cents = p_refunded_cents,
+         is_disputed = p_is_disputed,
+         tokens_clawed_back = v_to_claw
+   where p.user_id = p_payment.user_id and p.id = p_payment.id
+  returning p.* into p_payment;
+
+  -- the plan that it bought is in force unless all of it was taken back
+  update public.user_subscriptions s
+     set plan_type = plan.plan_type,
+         articles_limit = plan.articles_limit,
+         features = plan.features,
+         billing_cycle = plan.billing_cycle,
+         auto_renew = plan.billing_cycle <> 'none',
+         expires_at = private.period_end(plan.billing_cycle, s.period_start),
+         updated_at = clock_timestamp()
+    from public.token_plans plan
+   where s.user_id = p_payment.user_id
+     and s.payment_id = p_payment.id::text
+     and plan.plan_type = case when v_to_claw = p_payment.tokens
+                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
+     and s.plan_type <> plan.plan_type;
+  return p_payment;
+end
+$$;
+comment on function private.settle_refunds(public.payments, bigint, boolean, text, text, uuid) is
+  'Brings tokens, debt, mark and plan to what has been refunded of a payment in all, or to its dispute.';
+revoke all on function private.settle_refunds(public.payments, bigint, boolean, text, text, uuid) from public, anon, authenticated, service_role;
