@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Context } from "../_shared/database.ts";
-import { text, uuid } from "../_shared/fields.ts";
+import { integer, text, uuid } from "../_shared/fields.ts";
 import type { Sql } from "../_shared/operation.ts";
 
 const Create = z.strictObject({
@@ -16,6 +16,13 @@ const Approve = z.strictObject({ action: z.literal("approve"), ...decision, reas
 
 const Reject = z.strictObject({ action: z.literal("reject"), ...decision, reason: text });
 
+const Refund = z.strictObject({
+  action: z.literal("refund"),
+  ...decision,
+  reason: text,
+  refundedCents: integer.optional(),
+});
+
 const Assign = z.strictObject({
   action: z.literal("assign"),
   provider: text,
@@ -25,8 +32,9 @@ const Assign = z.strictObject({
 });
 
 /** What can be done with a payment. */
-export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Assign], {
-  error: (issue) => (issue.code === "invalid_union" ? "create, approve, reject or assign" : undefined),
+export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign], {
+  error: (issue) =>
+    issue.code === "invalid_union" ? "create, approve, reject, refund or assign" : undefined,
 });
 
 /** Does it; who may is SQL's to say. */
@@ -49,6 +57,13 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
         p_user_id: action.userId,
         p_payment_id: action.paymentId,
         p_reason: action.reason,
+      });
+    case "refund":
+      return sql("refund_payment", {
+        p_user_id: action.userId,
+        p_payment_id: action.paymentId,
+        p_reason: action.reason,
+        p_refunded_cents: action.refundedCents,
       });
     case "assign":
       return sql("assign_parked_payment", {

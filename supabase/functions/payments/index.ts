@@ -10,9 +10,10 @@
  *   { action: "create", toPlan, userId, idempotencyKey }       anyone for himself: asks for a plan
  *   { action: "approve", userId, paymentId, reason }           an admin, or the server
  *   { action: "reject", userId, paymentId, reason }            〃
+ *   { action: "refund", userId, paymentId, reason, refundedCents }        〃: of a manual payment
  *   { action: "assign", provider, providerPaymentId, userId, planType }   〃: says whose a parked one is
  *
- * Answers what create_payment, approve_payment, reject_payment and assign_parked_payment return.
+ * Answers what create_payment, approve_payment, reject_payment, refund_payment and assign_parked_payment return.
  */
 import { withSupabase } from "@supabase/server";
 import type { Database } from "../_shared/database.ts";

@@ -80,6 +80,22 @@ describe("a payment", () => {
     expect(await tokens()).toMatchObject({ total_active: 2_000_000 });
   });
 
+  test("that is refunded in part gives back its share, and says so again the same way", async () => {
+    const paymentId = await asked();
+    await post({ action: "approve", userId: user.id, paymentId });
+    const half = { action: "refund", userId: user.id, paymentId, reason: "half", refundedCents: 1_950 };
+
+    const first = await post(half);
+    const again = await post(half);
+
+    expect(first.body).toMatchObject({ status: "approved", tokens_clawed_back: 1_000_000 });
+    expect(again).toMatchObject({ status: 200, text: first.text });
+    expect(again.headers.get("idempotency-replayed")).toBe("true");
+    expect(await tokens()).toMatchObject({ total_active: 1_000_000, tokens_limit: 1_000_000 });
+    const tooMuch = await post({ ...half, refundedCents: 3_901 });
+    expectProblem(tooMuch, "invalid_amount", { field: "refundedCents" });
+  });
+
   test("that is rejected stays so, with the reason", async () => {
     const paymentId = await asked();
     const rejected = await post({ action: "reject", userId: user.id, paymentId, reason: "no transfer" });
@@ -197,7 +213,7 @@ describe("who may not", () => {
     const stranger = await stack.user();
     const real = await asked(stranger);
     for (const paymentId of [real, randomUUID()]) {
-      for (const action of ["approve", "reject"]) {
+      for (const action of ["approve", "reject", "refund"]) {
         for (const userId of [user.id, stranger.id]) {
           expectProblem(await post({ action, userId, paymentId, reason: "mine" }, user), "forbidden");
         }
