@@ -14,7 +14,8 @@
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
- *   parked payments, reports        -      execute (admins)     execute
+ *   parked payments, reports,       -      execute (admins)     execute
+ *   verify_token_ledger
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   all other functions (private)   -      -                    -
@@ -76,6 +77,7 @@ grant execute on function
   private.assign_parked_payment(text, text, uuid, text),
   private.list_parked_payments(),
   private.check_token_synchronization(),
+  private.verify_token_ledger(uuid, uuid, uuid),
   private.get_users_without_balance(),
   private.get_recent_token_usage(integer, integer),
   private.get_users_with_low_balance(bigint, integer),
@@ -103,6 +105,7 @@ revoke all on function
   public.assign_parked_payment(text, text, uuid, text),
   public.list_parked_payments(),
   public.check_token_synchronization(),
+  public.verify_token_ledger(uuid, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
@@ -126,6 +129,7 @@ grant execute on function
   public.assign_parked_payment(text, text, uuid, text),
   public.list_parked_payments(),
   public.check_token_synchronization(),
+  public.verify_token_ledger(uuid, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),

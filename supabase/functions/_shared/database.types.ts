@@ -707,6 +707,17 @@ export type Database = {
         };
         Returns: Json;
       };
+      verify_token_ledger: {
+        Args: { p_after?: string; p_until?: string; p_user_id?: string };
+        Returns: {
+          expected: string;
+          found: string;
+          grant_id: string;
+          invariant: string;
+          transaction_id: number;
+          user_id: string;
+        }[];
+      };
     };
     Enums: {
       [_ in never]: never;

@@ -1,0 +1,171 @@
+/*
+ * Whether the books are right: a row for each breach, and no row when there is none. For one user, for
+ * everyone, or for the users after p_after up to p_until, so that a large database is gone through in
+ * pieces and a run that was stopped goes on where it was.
+ * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
+ * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.verify_token_ledger(
+  p_user_id uuid,
+  p_after uuid,
+  p_until uuid
+)
+returns table (invariant text, user_id uuid, grant_id uuid, transaction_id bigint, expected text, found text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.authorize_operator();
+  return query
+  with accounts as (
+    select a.* from public.token_accounts a
+     where (p_user_id is null or a.user_id = p_user_id)
+       and (p_after is null or a.user_id > p_after)
+       and (p_until is null or a.user_id <= p_until)
+  ), grants as (
+    select b.* from public.token_balances b
+     where (p_user_id is null or b.user_id = p_user_id)
+       and (p_after is null or b.user_id > p_after)
+       and (p_until is null or b.user_id <= p_until)
+  ), ledger as (
+    select t.*,
+           sum(t.tokens) over by_number as running,
+           row_number() over by_number as nth
+      from public.token_transactions t
+     where (p_user_id is null or t.user_id = p_user_id)
+       and (p_after is null or t.user_id > p_after)
+       and (p_until is null or t.user_id <= p_until)
+    window by_number as (partition by t.user_id order by t.id)
+  ), allocated as (
+    select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
+           case when t.tokens < 0 then -part.tokens else part.tokens end as signed
+      from ledger t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+  ), of_grants as (
+    select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
+      from grants g group by g.user_id
+  ), of_ledger as (
+    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, max(t.id) as last_id,
+           -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
+           coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
+             - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0) as used
+      from ledger t group by t.user_id
+  )
+  -- each grant by itself
+  select 'I1 no overspend', g.user_id, g.id, null::bigint,
+         'remaining between 0 and ' || g.tokens_granted, g.tokens_remaining::text
+    from grants g where g.tokens_remaining not between 0 and g.tokens_granted
+  union all
+  select 'I1 an open grant has tokens', g.user_id, g.id, null,
+         'open = ' || (g.tokens_remaining > 0), 'open = ' || g.is_open
+    from grants g where g.is_open <> (g.tokens_remaining > 0)
+  union all
+  -- account and grants
+  select 'I2 account = its grants', coalesce(a.user_id, g.user_id), null, null,
+         coalesce(g.tokens, 0)::text, coalesce(a.tokens_remaining::text, 'no account')
+    from accounts a full join of_grants g on g.user_id = a.user_id
+   where coalesce(g.tokens, 0) is distinct from a.tokens_remaining
+  union all
+  -- account and ledger
+  select 'I3 ledger = account', coalesce(a.user_id, t.user_id), null, null,
+         coalesce(t.tokens, 0)::text, coalesce((a.tokens_remaining + a.tokens_reserved)::text, 'no account')
+    from accounts a full join of_ledger t on t.user_id = a.user_id
+   where coalesce(t.tokens, 0) is distinct from a.tokens_remaining + a.tokens_reserved
+  union all
+  select 'I3 balance after each transaction', t.user_id, null, t.id, t.running::text, t.balance_after::text
+    from ledger t where t.balance_after <> t.running
+  union all
+  select 'I3 transactions are numbered without gaps', t.user_id, null, t.id, t.nth::text, t.id::text
+    from ledger t where t.id <> t.nth
+  union all
+  select 'I3 the account knows its last transaction', a.user_id, null, null,
+         coalesce(t.last_id, 0)::text, a.last_transaction_id::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.last_transaction_id <> coalesce(t.last_id, 0)
+  union all
+  select 'I3 tokens used', a.user_id, null, null, coalesce(t.used, 0)::text, a.tokens_used::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_used <> coalesce(t.used, 0)
+  union all
+  select 'I3 tokens expired', a.user_id, null, null, coalesce(t.expired, 0)::text, a.tokens_expired::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_expired <> coalesce(t.expired, 0)
+  union all
+  select 'I3 debt', a.user_id, null, null, coalesce(t.debt, 0)::text, a.tokens_owed::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_owed <> coalesce(t.debt, 0)
+  union all
+  -- allocations
+  select 'I4 allocations = transaction', t.user_id, null, t.id, abs(t.tokens)::text,
+         (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)::text
+    from ledger t
+   where abs(t.tokens) <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
+  union all
+  select 'I4 a grant is what its history left', g.user_id, g.id, null,
+         coalesce(h.tokens, 0)::text, g.tokens_remaining::text
+    from grants g
+    left join (
+      select a.user_id, a.grant_id, sum(a.signed) as tokens from allocated a group by a.user_id, a.grant_id) h
+      on h.user_id = g.user_id and h.grant_id = g.id
+   where g.tokens_remaining <> coalesce(h.tokens, 0)
+  union all
+  select 'I4 an allocation names a grant', a.user_id, a.grant_id, a.transaction_id, 'a grant of the user', 'none'
+    from allocated a
+    left join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where g.id is null
+  union all
+  -- time
+  select 'I7 nothing is spent at or after its expiry', a.user_id, a.grant_id, a.transaction_id,
+         'before ' || g.expires_at, a.created_at::text
+    from allocated a
+    join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where a.entry_type = 'deduction' and a.created_at >= g.expires_at
+  union all
+  select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
+         'not before ' || g.expires_at, a.created_at::text
+    from allocated a
+    join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
+  union all
+  select 'I7 the account is due no later than its grants', a.user_id, null, null,
+         'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join of_grants g on g.user_id = a.user_id
+   where g.due < coalesce(a.next_due_at, 'infinity')
+  union all
+  -- plan
+  select 'I9 the balance is never above the mark', a.user_id, null, null,
+         s.tokens_limit || ' or less', a.tokens_remaining::text
+    from accounts a
+    join public.user_subscriptions s on s.user_id = a.user_id
+   where a.tokens_remaining > s.tokens_limit
+   order by 2, 1, 4, 3;
+end
+$$;
+comment on function private.verify_token_ledger(uuid, uuid, uuid) is 'See public.verify_token_ledger.';
+revoke all on function private.verify_token_ledger(uuid, uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.verify_token_ledger(uuid, uuid, uuid) to authenticated, service_role;
+
+create or replace function public.verify_token_ledger(
+  p_user_id uuid default null,
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (invariant text, user_id uuid, grant_id uuid, transaction_id bigint, expected text, found text)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  return query select * from private.verify_token_ledger(p_user_id, p_after, p_until);
+end
+$$;
+comment on function public.verify_token_ledger(uuid, uuid, uuid) is
+  'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
+revoke all on function public.verify_token_ledger(uuid, uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.verify_token_ledger(uuid, uuid, uuid) to authenticated, service_role;
