@@ -225,7 +225,7 @@ comment on column public.payments.tokens is 'Tokens it gave; NULL until approved
 comment on column public.payments.refunded_cents is 'Of the amount, how much has been refunded.';
 comment on column public.payments.is_disputed is 'Whether a dispute is open or lost.';
 comment on column public.payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
-comment on column public.payments.idempotency_key is 'The key it was asked for with.';
+comment on column public.payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.payments.reason is 'Why it was approved or rejected.';
 comment on column public.payments.created_at is 'When it was asked for.';
 comment on column public.payments.decided_at is 'When it was decided.';
@@ -377,9 +377,9 @@ revoke all on function private.check_action_type(text) from public, anon, authen
 -- from supabase/schemas/30_guards/lock_provider_payment.sql
 
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is
- * (with p_create it is made first). Taken before
- * the account's lock, always; waits at most five seconds, then says busy.
+ * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
+ * it is made first). Taken before the account's lock, always; waits at most five seconds, then
+ * says busy.
  * Caller: internal.   Errors: busy.
  */
 create or replace function private.lock_provider_payment(
@@ -579,7 +579,7 @@ begin
   v_entry.user_id := p_payment.user_id;
   v_entry.entry_type := 'clawback';
   v_entry.action_type := 'clawback';
-  v_entry.tokens := -(v_from_own + greatest(v_from_others, 0));
+  v_entry.tokens := -(v_from_own + v_from_others);
   v_entry.debt_change := p_tokens + v_entry.tokens;
   v_entry.grant_ids := coalesce(v_entry.grant_ids, '{}');
   v_entry.grant_tokens := coalesce(v_entry.grant_tokens, '{}');
@@ -1200,6 +1200,7 @@ begin
   then
     perform private.initialise(p_entry.user_id); -- whom registration missed
     v_account := private.lock_account(p_entry.user_id);
+    v_now := clock_timestamp(); -- what was just granted comes before what is now spent
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   if tokens_remaining < -p_entry.tokens then
@@ -1232,9 +1233,8 @@ revoke all on function private.spend(public.token_transactions) from public, ano
  *
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
- * tokens. A plan
- * with a balance cap gives what fills the balance up to it; where that is nothing, no grant is
- * made and transaction is NULL.
+ * tokens. A plan with a balance cap gives what fills the balance up to it; where that is nothing,
+ * no grant is made and transaction is NULL.
  * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -1644,10 +1644,13 @@ declare
   v_account public.token_accounts;
   v_plan public.token_plans;
   v_payment public.payments;
+  v_key text;
   v_replayed boolean;
 begin
   select * into v_actor from private.authorize(p_user_id, p_self_may => true);
   perform private.check_request(p_idempotency_key, null, null);
+  -- as in the ledger: a user's keys and the server's for him never meet
+  v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := private.lock_account(p_user_id);
   if v_account.user_id is null then
     perform private.require_user(p_user_id, v_actor.actor_role);
@@ -1656,7 +1659,7 @@ begin
 
   select p.* into v_payment
     from public.payments p
-   where p.user_id = p_user_id and p.idempotency_key = v_actor.actor_role || ':' || p_idempotency_key;
+   where p.user_id = p_user_id and p.idempotency_key = v_key;
   v_replayed := v_payment.id is not null;
   if v_replayed and v_payment.to_plan is distinct from p_to_plan then
     perform private.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
@@ -1670,7 +1673,7 @@ begin
     values (p_user_id,
             (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
             v_plan.plan_type, v_plan.price_cents, v_plan.currency,
-            v_actor.actor_role || ':' || p_idempotency_key)
+            v_key)
     returning p.* into v_payment;
   end if;
   return jsonb_build_object(

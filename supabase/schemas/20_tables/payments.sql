@@ -40,7 +40,7 @@ comment on column public.payments.tokens is 'Tokens it gave; NULL until approved
 comment on column public.payments.refunded_cents is 'Of the amount, how much has been refunded.';
 comment on column public.payments.is_disputed is 'Whether a dispute is open or lost.';
 comment on column public.payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
-comment on column public.payments.idempotency_key is 'The key it was asked for with.';
+comment on column public.payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.payments.reason is 'Why it was approved or rejected.';
 comment on column public.payments.created_at is 'When it was asked for.';
 comment on column public.payments.decided_at is 'When it was decided.';

@@ -1,7 +1,7 @@
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is
- * (with p_create it is made first). Taken before
- * the account's lock, always; waits at most five seconds, then says busy.
+ * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
+ * it is made first). Taken before the account's lock, always; waits at most five seconds, then
+ * says busy.
  * Caller: internal.   Errors: busy.
  */
 create or replace function private.lock_provider_payment(

@@ -51,7 +51,7 @@ begin
   v_entry.user_id := p_payment.user_id;
   v_entry.entry_type := 'clawback';
   v_entry.action_type := 'clawback';
-  v_entry.tokens := -(v_from_own + greatest(v_from_others, 0));
+  v_entry.tokens := -(v_from_own + v_from_others);
   v_entry.debt_change := p_tokens + v_entry.tokens;
   v_entry.grant_ids := coalesce(v_entry.grant_ids, '{}');
   v_entry.grant_tokens := coalesce(v_entry.grant_tokens, '{}');

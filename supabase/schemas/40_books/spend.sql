@@ -54,6 +54,7 @@ begin
   then
     perform private.initialise(p_entry.user_id); -- whom registration missed
     v_account := private.lock_account(p_entry.user_id);
+    v_now := clock_timestamp(); -- what was just granted comes before what is now spent
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   if tokens_remaining < -p_entry.tokens then

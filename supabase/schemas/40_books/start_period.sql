@@ -5,9 +5,8 @@
  *
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
- * tokens. A plan
- * with a balance cap gives what fills the balance up to it; where that is nothing, no grant is
- * made and transaction is NULL.
+ * tokens. A plan with a balance cap gives what fills the balance up to it; where that is nothing,
+ * no grant is made and transaction is NULL.
  * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */

@@ -22,10 +22,13 @@ declare
   v_account public.token_accounts;
   v_plan public.token_plans;
   v_payment public.payments;
+  v_key text;
   v_replayed boolean;
 begin
   select * into v_actor from private.authorize(p_user_id, p_self_may => true);
   perform private.check_request(p_idempotency_key, null, null);
+  -- as in the ledger: a user's keys and the server's for him never meet
+  v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := private.lock_account(p_user_id);
   if v_account.user_id is null then
     perform private.require_user(p_user_id, v_actor.actor_role);
@@ -34,7 +37,7 @@ begin
 
   select p.* into v_payment
     from public.payments p
-   where p.user_id = p_user_id and p.idempotency_key = v_actor.actor_role || ':' || p_idempotency_key;
+   where p.user_id = p_user_id and p.idempotency_key = v_key;
   v_replayed := v_payment.id is not null;
   if v_replayed and v_payment.to_plan is distinct from p_to_plan then
     perform private.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
@@ -48,7 +51,7 @@ begin
     values (p_user_id,
             (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
             v_plan.plan_type, v_plan.price_cents, v_plan.currency,
-            v_actor.actor_role || ':' || p_idempotency_key)
+            v_key)
     returning p.* into v_payment;
   end if;
   return jsonb_build_object(
