@@ -17,6 +17,7 @@ create table public.token_transactions (
   usage_id uuid,
   hold_id uuid,
   payment_id uuid,
+  original_id bigint,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_transactions_pkey primary key (user_id, id),
@@ -30,6 +31,8 @@ create table public.token_transactions (
       when 'clawback' then tokens <= 0
       when 'restoration' then tokens >= 0
       when 'debt_repayment' then tokens < 0
+      when 'usage' then tokens = 0
+      when 'restatement' then tokens <> 0
       else false
     end),
   constraint token_transactions_action_of_a_grant_is_positive check (
@@ -43,6 +46,7 @@ create table public.token_transactions (
       when 'debt_repayment' then debt_change = tokens
       else debt_change = 0
     end),
+  constraint token_transactions_undo_what_came_before check (original_id < id),
   constraint token_transactions_each_grant_has_its_tokens
     check (cardinality(grant_ids) = cardinality(grant_tokens)),
   constraint token_transactions_reason_is_given check (length(reason) between 1 and 500),
@@ -61,7 +65,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens in the account after it, those set aside by holds included.';
@@ -76,6 +80,7 @@ comment on column public.token_transactions.request is 'What was asked under tha
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
 comment on column public.token_transactions.hold_id is 'The hold that was captured.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 
