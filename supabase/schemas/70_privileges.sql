@@ -5,12 +5,17 @@
  *                                   anon   authenticated        service_role
  *   tables and views (public)       -      select (own rows)    select
  *   token_plans                     select select               select
+ *   ai_model_prices,                -      select               select
+ *   ai_action_costs
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
  *   get_token_history               -      execute (himself)    execute
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
+ *   track_token_usage,              -      execute (himself)    execute
+ *   estimate_tokens,
+ *   explain_token_charge
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
@@ -67,6 +72,9 @@ grant select on table public.token_plans to anon;
 -- the security definer halves of the public functions
 grant execute on function
   private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  private.track_token_usage(public.token_usage, text, text),
+  private.estimate_tokens(public.token_usage),
+  private.explain_token_charge(uuid, uuid, bigint),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_user_storage_quota(uuid),
@@ -94,6 +102,9 @@ to service_role;
 
 revoke all on function
   public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
+  public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
+  public.explain_token_charge(uuid, uuid, bigint),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
@@ -119,6 +130,9 @@ from public, anon, authenticated, service_role;
 
 grant execute on function
   public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
+  public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
+  public.explain_token_charge(uuid, uuid, bigint),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),

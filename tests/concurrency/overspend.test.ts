@@ -109,9 +109,8 @@ test("the test sees it: looking for the key before the lock has several effects"
   });
   await broken.drop();
 
-  // the unique index is the second line: the effects that lost the race are refused by it, not booked
   console.log(`mutant replay-looked-up-before-the-lock: mix=${JSON.stringify(outcome.mix)}`);
-  expect(outcome.mix).not.toEqual({ effect: 1, replayed: 199 });
+  expect(outcome.mix["effect"]).toBeGreaterThan(1);
 });
 
 test("the first grants of one user, 40 at once, make one account and all arrive", async () => {

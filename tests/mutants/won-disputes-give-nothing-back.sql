@@ -1,10 +1,7 @@
 -- Forgets to give back what a dispute took, once it is won.
-create or replace function private.restore_clawback(
-  p_payment public.payments, p_tokens bigint, p_reason text, p_actor_role text, p_actor_id uuid
-)
-returns void language plpgsql volatile security invoker set search_path = ''
-as $$
+select pg_temp.mutate('private.restore_clawback', $$
+begin
+  v_account$$, $$
 begin
   return;
-end
-$$;
+  v_account$$);

@@ -5,6 +5,56 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   public: {
     Tables: {
+      ai_action_costs: {
+        Row: {
+          action_type: string;
+          max_tokens: number;
+          min_tokens: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          max_tokens: number;
+          min_tokens: number;
+        };
+        Update: {
+          action_type?: string;
+          max_tokens?: number;
+          min_tokens?: number;
+        };
+        Relationships: [];
+      };
+      ai_model_prices: {
+        Row: {
+          cached_input_cents_per_million: number | null;
+          cents_per_image: number | null;
+          cents_per_minute: number | null;
+          input_cents_per_million: number | null;
+          model: string;
+          output_cents_per_million: number | null;
+          valid_from: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          cached_input_cents_per_million?: number | null;
+          cents_per_image?: number | null;
+          cents_per_minute?: number | null;
+          input_cents_per_million?: number | null;
+          model: string;
+          output_cents_per_million?: number | null;
+          valid_from?: string;
+        };
+        Update: {
+          cached_input_cents_per_million?: number | null;
+          cents_per_image?: number | null;
+          cents_per_minute?: number | null;
+          input_cents_per_million?: number | null;
+          model?: string;
+          output_cents_per_million?: number | null;
+          valid_from?: string;
+        };
+        Relationships: [];
+      };
       legacy_token_transactions: {
         Row: {
           action_type: string;
@@ -292,6 +342,7 @@ export type Database = {
           id: number;
           idempotency_key: string | null;
           metadata: NonNullable<Json>;
+          original_id: number | null;
           payment_id: string | null;
           reason: string;
           request: Json | null;
@@ -314,6 +365,7 @@ export type Database = {
           id: number;
           idempotency_key?: string | null;
           metadata?: NonNullable<Json>;
+          original_id?: number | null;
           payment_id?: string | null;
           reason: string;
           request?: Json | null;
@@ -335,6 +387,7 @@ export type Database = {
           id?: number;
           idempotency_key?: string | null;
           metadata?: NonNullable<Json>;
+          original_id?: number | null;
           payment_id?: string | null;
           reason?: string;
           request?: Json | null;
@@ -347,45 +400,63 @@ export type Database = {
       token_usage: {
         Row: {
           action_type: string;
+          cached_tokens: number | null;
           cost_estimate: number | null;
           created_at: string;
           error_message: string | null;
           id: string;
+          images: number | null;
           input_tokens: number | null;
           metadata: NonNullable<Json>;
           model_used: string | null;
           output_tokens: number | null;
+          reasoning_tokens: number | null;
+          seconds: number | null;
           success: boolean;
+          tokens_uncovered: number;
           tokens_used: number;
+          transaction_id: number | null;
           user_id: string;
         };
         ComputedFields: never;
         Insert: {
           action_type: string;
+          cached_tokens?: number | null;
           cost_estimate?: number | null;
           created_at?: string;
           error_message?: string | null;
           id?: string;
+          images?: number | null;
           input_tokens?: number | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
+          reasoning_tokens?: number | null;
+          seconds?: number | null;
           success?: boolean;
+          tokens_uncovered?: number;
           tokens_used?: number;
+          transaction_id?: number | null;
           user_id: string;
         };
         Update: {
           action_type?: string;
+          cached_tokens?: number | null;
           cost_estimate?: number | null;
           created_at?: string;
           error_message?: string | null;
           id?: string;
+          images?: number | null;
           input_tokens?: number | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
+          reasoning_tokens?: number | null;
+          seconds?: number | null;
           success?: boolean;
+          tokens_uncovered?: number;
           tokens_used?: number;
+          transaction_id?: number | null;
           user_id?: string;
         };
         Relationships: [];
@@ -611,7 +682,26 @@ export type Database = {
         };
         Returns: Json;
       };
+      estimate_tokens: {
+        Args: {
+          p_action_type?: string;
+          p_cached_tokens?: number;
+          p_images?: number;
+          p_input_tokens?: number;
+          p_model_used?: string;
+          p_output_tokens?: number;
+          p_reasoning_tokens?: number;
+          p_seconds?: number;
+          p_tokens_used?: number;
+          p_user_id?: string;
+        };
+        Returns: Json;
+      };
       expire_old_token_grants: { Args: { p_max_accounts?: number }; Returns: number };
+      explain_token_charge: {
+        Args: { p_transaction_id?: number; p_usage_id?: string; p_user_id?: string };
+        Returns: Json;
+      };
       get_recent_token_usage: {
         Args: { p_hours?: number; p_limit?: number };
         Returns: {
@@ -697,6 +787,26 @@ export type Database = {
       };
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      track_token_usage: {
+        Args: {
+          p_action_type?: string;
+          p_cached_tokens?: number;
+          p_error_message?: string;
+          p_idempotency_key?: string;
+          p_images?: number;
+          p_input_tokens?: number;
+          p_metadata?: Json;
+          p_model_used?: string;
+          p_on_shortage?: string;
+          p_output_tokens?: number;
+          p_reasoning_tokens?: number;
+          p_seconds?: number;
+          p_success?: boolean;
+          p_tokens_used?: number;
+          p_user_id?: string;
+        };
+        Returns: Json;
+      };
       upgrade_plan: {
         Args: {
           p_idempotency_key?: string;

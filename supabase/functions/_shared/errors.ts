@@ -136,6 +136,13 @@ export const errors = {
     retryable: false,
     hint: "Give a JSON object of at most 8192 bytes.",
   },
+  invalid_usage: {
+    status: 400,
+    title: "Invalid usage",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say what was used: whole numbers from 0, parts no larger than the whole.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -177,6 +184,13 @@ export const errors = {
     sqlstate: "PT404",
     retryable: false,
     hint: "The user has no active subscription.",
+  },
+  charge_not_found: {
+    status: 404,
+    title: "Charge not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "There is no such usage or transaction of that user.",
   },
   payment_already_decided: {
     status: 409,

@@ -90,6 +90,9 @@ create unique index token_transactions_idempotency_key
   on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
   where idempotency_key is not null;
 
+create index token_transactions_original_idx
+  on public.token_transactions (user_id, original_id) where original_id is not null;
+
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated

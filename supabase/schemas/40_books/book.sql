@@ -2,10 +2,11 @@
  * Writes one transaction: the account's totals and the ledger row in one statement, so that no
  * code path can write one without the other. The caller has locked the account and changed the
  * grants that the entry names.
- * p_entry is the row to be: everything but id and balance_after, which are given here.
+ * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
+ * what the operation behind it cost, in cents.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
-create or replace function private.book(p_entry public.token_transactions)
+create or replace function private.book(p_entry public.token_transactions, p_cost numeric default 0)
 returns public.token_transactions
 language plpgsql
 volatile
@@ -23,6 +24,7 @@ begin
              - case when p_entry.entry_type = 'deduction' and p_entry.action_type <> 'admin_deduct'
                  then p_entry.tokens else 0 end,
            tokens_owed = a.tokens_owed + coalesce(p_entry.debt_change, 0),
+           total_cost = a.total_cost + p_cost,
            last_transaction_id = a.last_transaction_id + 1,
            updated_at = p_entry.created_at
      where a.user_id = p_entry.user_id
@@ -31,17 +33,18 @@ begin
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, grant_ids, grant_tokens,
      reason, actor_role, actor_id, idempotency_key, request, usage_id, hold_id, payment_id,
-     metadata, created_at)
+     original_id, metadata, created_at)
   select p_entry.user_id, account.last_transaction_id, p_entry.entry_type, p_entry.action_type,
          p_entry.tokens, account.balance, coalesce(p_entry.debt_change, 0), p_entry.grant_ids, p_entry.grant_tokens,
          p_entry.reason, p_entry.actor_role, p_entry.actor_id, p_entry.idempotency_key,
          case when p_entry.idempotency_key is not null then p_entry.request end,
-         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.metadata, p_entry.created_at
+         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id,
+         p_entry.original_id, p_entry.metadata, p_entry.created_at
     from account
   returning t.* into v_transaction;
   return v_transaction;
 end
 $$;
-comment on function private.book(public.token_transactions) is
-  'Writes one transaction: account totals and ledger row in one statement. Takes the row to be, without id and balance_after; the account is locked and the grants are changed by the caller.';
-revoke all on function private.book(public.token_transactions) from public, anon, authenticated, service_role;
+comment on function private.book(public.token_transactions, numeric) is
+  'Writes one transaction: account totals and ledger row in one statement. Takes the row to be, without id and balance_after, and what the operation cost in cents; the account is locked and the grants are changed by the caller.';
+revoke all on function private.book(public.token_transactions, numeric) from public, anon, authenticated, service_role;

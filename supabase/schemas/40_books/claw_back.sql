@@ -41,7 +41,7 @@ begin
   v_from_others := least(p_tokens, v_account.tokens_remaining) - v_from_own;
   if v_from_others > 0 then
     select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-      from private.take_from_grants(p_payment.user_id, v_from_others) as taken;
+      from private.take_from_grants(p_payment.user_id, v_from_others, v_now) as taken;
   end if;
   if v_from_own > 0 then
     v_entry.grant_ids := v_own.id || v_entry.grant_ids;

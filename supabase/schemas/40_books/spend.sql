@@ -1,16 +1,20 @@
 /*
  * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction is made
  * of. The caller has checked who asks and what for.
- * p_entry is the transaction to be: user_id, tokens (negative), action_type, reason, actor, key,
- * request, metadata, links. The rest is given here.
+ * p_entry is the transaction to be: user_id, tokens (negative, or 0 for use that costs nothing),
+ * action_type, reason, actor, key, request, metadata, links. The rest is given here.
+ * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
+ * what the operation cost, in cents.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
  * A user who never had a grant is initialised first (private.initialise).
- * Returns the transaction; or shortfall > 0, in which case nothing was changed, not even what
- * was due to expire; tokens_remaining then says what there is.
+ * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,
+ * not even what was due to expire; tokens_remaining then says what there is.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 create or replace function private.spend(
   p_entry public.token_transactions,
+  p_partial boolean default false,
+  p_cost numeric default 0,
   out transaction public.token_transactions,
   out replayed boolean,
   out shortfall bigint,
@@ -34,6 +38,8 @@ begin
   v_account := private.lock_account(p_entry.user_id);
   if v_account.user_id is null then
     perform private.require_user(p_entry.user_id, p_entry.actor_role);
+    perform private.initialise(p_entry.user_id); -- whom registration missed
+    v_account := private.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
   end if;
   v_now := clock_timestamp();
 
@@ -52,28 +58,31 @@ begin
   if tokens_remaining < -p_entry.tokens
     and not exists (select from public.token_balances b where b.user_id = p_entry.user_id)
   then
-    perform private.initialise(p_entry.user_id); -- whom registration missed
+    perform private.initialise(p_entry.user_id); -- an account, and still never a grant
     v_account := private.lock_account(p_entry.user_id);
     v_now := clock_timestamp(); -- what was just granted comes before what is now spent
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   if tokens_remaining < -p_entry.tokens then
     shortfall := -p_entry.tokens - tokens_remaining;
-    return;
+    if not p_partial then
+      return;
+    end if;
+    p_entry.tokens := -tokens_remaining;
   end if;
   if v_is_due then
     perform private.book_expiries(array[p_entry.user_id], v_now);
   end if;
   select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
-    from private.take_from_grants(p_entry.user_id, -p_entry.tokens) as taken;
+    from private.take_from_grants(p_entry.user_id, -p_entry.tokens, v_now) as taken;
 
   -- record
-  p_entry.entry_type := 'deduction';
+  p_entry.entry_type := case when p_entry.tokens = 0 then 'usage' else 'deduction' end;
   p_entry.created_at := v_now;
-  transaction := private.book(p_entry);
+  transaction := private.book(p_entry, p_cost);
   tokens_remaining := transaction.balance_after;
 end
 $$;
-comment on function private.spend(public.token_transactions) is
-  'Spends tokens oldest grant first, all or nothing, under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed.';
-revoke all on function private.spend(public.token_transactions) from public, anon, authenticated, service_role;
+comment on function private.spend(public.token_transactions, boolean, numeric) is
+  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed.';
+revoke all on function private.spend(public.token_transactions, boolean, numeric) from public, anon, authenticated, service_role;

@@ -1,12 +1,12 @@
 /*
- * Takes tokens from a user's open grants in burn order (priority, granted_at, id) and says which
- * gave how much. Stops reading at the grant that covers the rest. The caller has locked the
- * account, booked what was due, and knows that there is enough.
+ * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
+ * locked the account, booked what was due, and knows that there is enough.
  * Caller: internal.   Keeps: I1, I4, I8.
  */
 create or replace function private.take_from_grants(
   p_user_id uuid,
   p_tokens bigint,
+  p_now timestamptz,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -16,24 +16,9 @@ volatile
 security invoker
 set search_path = ''
 as $$
-declare
-  v_needed bigint := p_tokens;
-  v_grant record;
 begin
-  grant_ids := '{}';
-  grant_tokens := '{}';
-  for v_grant in
-    select b.id, b.tokens_remaining
-      from public.token_balances b
-     where b.user_id = p_user_id and b.is_open
-     order by b.priority, b.granted_at, b.id
-  loop
-    grant_ids := grant_ids || v_grant.id;
-    grant_tokens := grant_tokens || least(v_grant.tokens_remaining, v_needed);
-    v_needed := v_needed - v_grant.tokens_remaining;
-    exit when v_needed <= 0;
-  end loop;
-
+  select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
+    from private.choose_grants(p_user_id, p_tokens, p_now) as chosen;
   update public.token_balances b
      set tokens_remaining = b.tokens_remaining - taken.tokens,
          is_open = b.tokens_remaining > taken.tokens
@@ -41,6 +26,6 @@ begin
    where b.user_id = p_user_id and b.id = taken.grant_id;
 end
 $$;
-comment on function private.take_from_grants(uuid, bigint) is
-  'Takes tokens from the user''s open grants in burn order; returns which grants paid and how much each.';
-revoke all on function private.take_from_grants(uuid, bigint) from public, anon, authenticated, service_role;
+comment on function private.take_from_grants(uuid, bigint, timestamptz) is
+  'Takes tokens from the user''s grants in burn order; returns which grants paid and how much each.';
+revoke all on function private.take_from_grants(uuid, bigint, timestamptz) from public, anon, authenticated, service_role;

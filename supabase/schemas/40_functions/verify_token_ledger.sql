@@ -40,6 +40,14 @@ begin
        and (p_after is null or t.user_id > p_after)
        and (p_until is null or t.user_id <= p_until)
     window by_number as (partition by t.user_id order by t.id)
+  ), usages as (
+    select u.* from public.token_usage u
+     where u.transaction_id is not null
+       and (p_user_id is null or u.user_id = p_user_id)
+       and (p_after is null or u.user_id > p_after)
+       and (p_until is null or u.user_id <= p_until)
+  ), of_usage as (
+    select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
   ), allocated as (
     select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
            case when t.tokens < 0 then -part.tokens else part.tokens end as signed
@@ -51,6 +59,7 @@ begin
   ), of_ledger as (
     select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, max(t.id) as last_id,
            -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
+           coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
              - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
@@ -98,6 +107,26 @@ begin
   select 'I3 debt', a.user_id, null, null, coalesce(t.debt, 0)::text, a.tokens_owed::text
     from accounts a left join of_ledger t on t.user_id = a.user_id
    where a.tokens_owed <> coalesce(t.debt, 0)
+  union all
+  select 'I3 total cost', a.user_id, null, null,
+         (coalesce(t.opening_cost, 0) + coalesce(u.cost, 0))::text, a.total_cost::text
+    from accounts a
+    left join of_ledger t on t.user_id = a.user_id
+    left join of_usage u on u.user_id = a.user_id
+   where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
+  union all
+  -- usage and its transaction
+  select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
+         (case when u.success then u.tokens_used - u.tokens_uncovered else 0 end)::text,
+         coalesce(abs(t.tokens)::text, 'no transaction')
+    from usages u
+    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id and t.usage_id = u.id
+   where abs(t.tokens) is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
+  union all
+  select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
+    from ledger t
+    left join usages u on u.user_id = t.user_id and u.id = t.usage_id
+   where t.usage_id is not null and u.id is null
   union all
   -- allocations
   select 'I4 allocations = transaction', t.user_id, null, t.id, abs(t.tokens)::text,
