@@ -1214,7 +1214,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned into tokens_remaining
+    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
       from private.tokens_due(p_entry.user_id, v_now) as due;
   end if;
   if tokens_remaining < v_wanted
@@ -1402,9 +1402,10 @@ revoke all on function private.start_period(public.token_plans, timestamptz, tex
 
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
- * their grants have run out (lost), and tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited).
- * What can be spent is tokens_remaining - lost + returned.
+ * their grants have run out (lost), tokens of holds that have run out, by whether they come back
+ * to a grant that lives (returned) or to one that does not (forfeited), and what of that repays a
+ * debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned - repaid.
  * Caller: internal.   Keeps: I7.
  */
 create or replace function private.tokens_due(
@@ -1412,7 +1413,8 @@ create or replace function private.tokens_due(
   p_now timestamptz,
   out lost bigint,
   out returned bigint,
-  out forfeited bigint
+  out forfeited bigint,
+  out repaid bigint
 )
 returns record
 language plpgsql
@@ -1431,10 +1433,15 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  repaid := 0;
+  if returned > 0 then
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned) into repaid
+      from public.token_accounts a where a.user_id = p_user_id;
+  end if;
 end
 $$;
 comment on function private.tokens_due(uuid, timestamptz) is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
 revoke all on function private.tokens_due(uuid, timestamptz) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_functions/capture_tokens.sql
@@ -1756,10 +1763,10 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned, 0),
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
-      'total_owed', coalesce(a.tokens_owed, 0),
+      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
       'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
       'next_expiry', (
@@ -1771,7 +1778,7 @@ begin
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
          from private.tokens_due(p_user_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (

@@ -48,10 +48,10 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned, 0),
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
-      'total_owed', coalesce(a.tokens_owed, 0),
+      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
       'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
       'next_expiry', (
@@ -63,7 +63,7 @@ begin
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
          from private.tokens_due(p_user_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
