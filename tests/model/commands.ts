@@ -126,11 +126,15 @@ export class Run {
   private readonly keyed: Command[] = [];
   private readonly keys = new Map<string, { request: string; receipt: Record<string, unknown> }>();
 
-  constructor(
-    private readonly client: pg.ClientBase,
-    private readonly user: string,
-    private readonly mix: Mix,
-  ) {}
+  private readonly client: pg.ClientBase;
+  private readonly user: string;
+  private readonly mix: Mix;
+
+  constructor(client: pg.ClientBase, user: string, mix: Mix) {
+    this.client = client;
+    this.user = user;
+    this.mix = mix;
+  }
 
   /** @throws when the database answers anything but what the model says. */
   async execute(command: Command): Promise<void> {
