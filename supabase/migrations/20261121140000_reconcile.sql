@@ -239,7 +239,8 @@ revoke all on function private.grants_at_opening(uuid, public.token_transactions
  * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
  * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
  * grant when this one was spent. What they have too little of would have been lost with what was left.
- * p_by_grant: {grant id: tokens}, with '' for what no grant was there for.
+ * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
+ * first that has something; a grant that was never booked stays what it is.
  * Caller: internal.
  */
 create or replace function private.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
@@ -251,8 +252,8 @@ set search_path = ''
 as $$
 declare
   v_grant record;
-  v_carried bigint := coalesce((p_by_grant ->> '')::bigint, 0);
-  v_live bigint := 0;
+  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
+  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
   v_stays bigint;
 begin
   for v_grant in
@@ -559,12 +560,15 @@ as $$
            when g.opened_with > g.expected then 'use_before_the_books_not_deducted'
            else 'less_than_was_granted_when_the_books_opened'
          end,
-         'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected), g.grant_id, false,
+         'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected),
+         case when g.is_booked then g.grant_id end, false,
          null::uuid, p_opening.id,
          case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end
     from private.grants_at_opening(p_user_id, p_opening) g
    cross join (select min(u.created_at) as first_at from private.old_use(p_user_id, p_opening) u) used
    where p_base.entry_type = 'opening_balance' and g.opened_with <> g.expected
+     -- a grant that was never booked would have run out by itself
+     and (g.is_booked or (g.expires_at <= clock_timestamp()) is not true)
   union all
   -- an entry, and its usage row that says otherwise
   select case when e.tokens > u.tokens then 'balance_higher'
@@ -595,7 +599,7 @@ as $$
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), held.grant_id,
+         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u

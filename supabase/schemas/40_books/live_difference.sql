@@ -2,7 +2,8 @@
  * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
  * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
  * grant when this one was spent. What they have too little of would have been lost with what was left.
- * p_by_grant: {grant id: tokens}, with '' for what no grant was there for.
+ * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
+ * first that has something; a grant that was never booked stays what it is.
  * Caller: internal.
  */
 create or replace function private.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
@@ -14,8 +15,8 @@ set search_path = ''
 as $$
 declare
   v_grant record;
-  v_carried bigint := coalesce((p_by_grant ->> '')::bigint, 0);
-  v_live bigint := 0;
+  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
+  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
   v_stays bigint;
 begin
   for v_grant in

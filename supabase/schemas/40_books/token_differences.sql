@@ -39,12 +39,15 @@ as $$
            when g.opened_with > g.expected then 'use_before_the_books_not_deducted'
            else 'less_than_was_granted_when_the_books_opened'
          end,
-         'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected), g.grant_id, false,
+         'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected),
+         case when g.is_booked then g.grant_id end, false,
          null::uuid, p_opening.id,
          case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end
     from private.grants_at_opening(p_user_id, p_opening) g
    cross join (select min(u.created_at) as first_at from private.old_use(p_user_id, p_opening) u) used
    where p_base.entry_type = 'opening_balance' and g.opened_with <> g.expected
+     -- a grant that was never booked would have run out by itself
+     and (g.is_booked or (g.expires_at <= clock_timestamp()) is not true)
   union all
   -- an entry, and its usage row that says otherwise
   select case when e.tokens > u.tokens then 'balance_higher'
@@ -75,7 +78,7 @@ as $$
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), held.grant_id,
+         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u
