@@ -24,11 +24,13 @@ returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
   is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
@@ -40,11 +42,10 @@ as $$
     select l.*,
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
-           case when l.entry is null then
-             first_value(l.id) over (
-               partition by l.entry is null, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
-                            l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
-               order by l.created_at, l.id) end as first_of_equals,
+           first_value(l.id) over (
+             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
+             order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
                partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
@@ -74,10 +75,11 @@ as $$
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
-               when x.first_of_equals <> x.id then x.first_of_equals
+               when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
                when x.first_of_request <> x.id then x.first_of_request
              end as copied
-        from compared x) c
+        from compared x) c;
+end
 $$;
 comment on function private.audit_trail(uuid) is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
@@ -292,11 +294,13 @@ revoke all on function private.live_difference(uuid, jsonb, timestamptz) from pu
  */
 create or replace function private.old_use(p_user_id uuid, p_opening public.token_transactions)
 returns table (tokens bigint, cost numeric, is_operation boolean, created_at timestamptz)
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with trail as (
     select -u.tokens as tokens, u.cost, u.is_operation, u.success, u.created_at
       from private.audit_trail(p_user_id) u
@@ -311,7 +315,8 @@ as $$
      -- the name of a grant with a negative amount is a fault of its sign, not use
      and h.action_type not in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
                                'token_pack_purchase', 'pack_purchase')
-     and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute'
+     and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
+end
 $$;
 comment on function private.old_use(uuid, public.token_transactions) is
   'The use recorded before the books opened: the audit trail''s, and before its first row the old transactions''.';
@@ -537,11 +542,13 @@ returns table (
   scenario text, cause text, line text, tokens bigint, size bigint, grant_id uuid, is_settled boolean,
   usage_id uuid, transaction_id bigint, created_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with trail as materialized (
     select u.* from private.audit_trail(p_user_id) u
   ), entries as (
@@ -609,7 +616,8 @@ as $$
        where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
        order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
-     and u.created_at > coalesce(p_opening.created_at, '-infinity')
+     and u.created_at > coalesce(p_opening.created_at, '-infinity');
+end
 $$;
 comment on function private.token_differences(uuid, public.token_transactions, public.token_transactions) is
   'Where a user''s ledger and audit trail differ: by how many tokens, why, in which grant, and whether a repair has settled it.';

@@ -17,11 +17,13 @@ returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
   is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
@@ -33,11 +35,10 @@ as $$
     select l.*,
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
-           case when l.entry is null then
-             first_value(l.id) over (
-               partition by l.entry is null, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
-                            l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
-               order by l.created_at, l.id) end as first_of_equals,
+           first_value(l.id) over (
+             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
+             order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
                partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
@@ -67,10 +68,11 @@ as $$
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
-               when x.first_of_equals <> x.id then x.first_of_equals
+               when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
                when x.first_of_request <> x.id then x.first_of_request
              end as copied
-        from compared x) c
+        from compared x) c;
+end
 $$;
 comment on function private.audit_trail(uuid) is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';

@@ -5,11 +5,13 @@
  */
 create or replace function private.old_use(p_user_id uuid, p_opening public.token_transactions)
 returns table (tokens bigint, cost numeric, is_operation boolean, created_at timestamptz)
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with trail as (
     select -u.tokens as tokens, u.cost, u.is_operation, u.success, u.created_at
       from private.audit_trail(p_user_id) u
@@ -24,7 +26,8 @@ as $$
      -- the name of a grant with a negative amount is a fault of its sign, not use
      and h.action_type not in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
                                'token_pack_purchase', 'pack_purchase')
-     and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute'
+     and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
+end
 $$;
 comment on function private.old_use(uuid, public.token_transactions) is
   'The use recorded before the books opened: the audit trail''s, and before its first row the old transactions''.';

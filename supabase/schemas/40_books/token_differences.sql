@@ -16,11 +16,13 @@ returns table (
   scenario text, cause text, line text, tokens bigint, size bigint, grant_id uuid, is_settled boolean,
   usage_id uuid, transaction_id bigint, created_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
+  return query
   with trail as materialized (
     select u.* from private.audit_trail(p_user_id) u
   ), entries as (
@@ -88,7 +90,8 @@ as $$
        where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
        order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
-     and u.created_at > coalesce(p_opening.created_at, '-infinity')
+     and u.created_at > coalesce(p_opening.created_at, '-infinity');
+end
 $$;
 comment on function private.token_differences(uuid, public.token_transactions, public.token_transactions) is
   'Where a user''s ledger and audit trail differ: by how many tokens, why, in which grant, and whether a repair has settled it.';
