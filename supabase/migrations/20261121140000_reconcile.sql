@@ -28,6 +28,7 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
+set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
 as $$
 begin
   return query
@@ -546,6 +547,7 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
+set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
 as $$
 begin
   return query
@@ -554,9 +556,12 @@ begin
   ), entries as (
     select t.id, t.tokens, t.grant_ids[cardinality(t.grant_ids)] as grant_id, t.created_at,
            t.id <= coalesce(p_base.id, 0) as is_settled,
-           exists (select from public.token_transactions later
-                    where later.user_id = t.user_id and later.original_id = t.id) as is_undone
+           undone.id is not null as is_undone
       from public.token_transactions t
+      left join (
+        select distinct later.original_id as id
+          from public.token_transactions later
+         where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
      where t.user_id = p_user_id
   )
   -- the opening balance, and what the recorded use had left of it

@@ -21,6 +21,7 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
+set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
 as $$
 begin
   return query
