@@ -272,7 +272,9 @@ begin
     return query select v_user_id, format('dry run: would book %s tokens as "reconciliation: %s"', v_delta, v_scenarios),
       v.current_remaining, v.current_remaining + v_delta;
   else
-    v_receipt := public.adjust_tokens(v_user_id, v_delta, 'reconciliation: ' || v_scenarios, null,
+    v_receipt := public.adjust_tokens(v_user_id, v_delta, 'reconciliation: ' || v_scenarios,
+      -- the ledger as it was looked at: two who repair at once book it once
+      'reconciliation-' || (select a.last_transaction_id from public.token_accounts a where a.user_id = v_user_id),
       jsonb_build_object('reconciliation', jsonb_build_object('difference', v.remaining_discrepancy, 'expected', v.expected_remaining)));
     return query select v_user_id,
       case when (v_receipt ->> 'success')::boolean then format('booked %s tokens as transaction %s', v_delta, v_receipt ->> 'transaction_id')
