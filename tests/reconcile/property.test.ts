@@ -234,9 +234,9 @@ test("it raises no alarm while the books are being written", async () => {
   const RUNS = 30;
   let alarmed = 0;
   let entries = 0;
-  let done = false;
+  const writers = { goOn: true };
   const writing = users.map(async (user) => {
-    while (!done) {
+    while (writers.goOn) {
       await busy.admin.query("select public.grant_tokens($1, 40, 'purchase')", [user]);
       await busy.admin.query(
         "select public.track_token_usage($1, 'chat_conversation', p_tokens_used => 30)",
@@ -247,7 +247,7 @@ test("it raises no alarm while the books are being written", async () => {
     }
   });
   for (let run = 0; run < RUNS; run++) alarmed += (await alarms(busy)).length;
-  done = true;
+  writers.goOn = false;
   await Promise.all(writing);
   await busy.drop();
 
