@@ -44,7 +44,12 @@ export function asTable({ discrepancies }: Report): string {
 /** For people: one user, line by line. */
 export function asSum(found: Reconciliation, email: string | null): string {
   const { formula } = found;
-  const table = new Table({ style: { head: [], border: [] }, colAligns: ["left", "right"] });
+  const table = new Table({
+    style: { head: [], border: [] },
+    colAligns: ["left", "right"],
+    // no lines between lines: it is one sum
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
+  });
   const line = (label: string, value: unknown, sign = 1) => {
     if (Number(value ?? 0) !== 0) table.push([label, tokens(sign * Number(value))]);
   };
