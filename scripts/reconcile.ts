@@ -181,10 +181,10 @@ async function fix(
     return [];
   }
   const done: Repaired[] = [];
-  for (const { userId } of plans) {
+  for (const { userId, delta } of plans) {
     const repaired = await repair(client, userId);
     done.push(repaired);
-    say(`  ${nameOf(userId)}: ${repaired.outcome}`);
+    if (delta !== 0) say(`  ${nameOf(userId)}: ${repaired.outcome}`);
   }
   return done;
 }

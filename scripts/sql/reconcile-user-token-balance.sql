@@ -229,6 +229,10 @@ declare
   v_receipt jsonb;
 begin
   perform set_config('reconcile.repair', 'no', false); -- once is enough
+  if v_asked and not pg_temp.has_books() then
+    -- what the app spends meanwhile waits, and is not overwritten
+    perform from public.user_profiles p where p.user_id = v_user_id for update;
+  end if;
   select r.* into v from pg_temp.reconciled(v_user_id) r;
   if v.user_id is null then
     return query select v_user_id, 'no such user', null::bigint, null::bigint;

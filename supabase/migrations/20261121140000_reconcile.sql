@@ -264,7 +264,7 @@ begin
            case when b.expires_at <= p_now then 0 else b.tokens_remaining end as tokens_left,
            case when b.expires_at <= p_now then b.tokens_remaining else 0 end
              + coalesce((
-                 select sum(t.grant_tokens[1]) from public.token_transactions t
+                 select sum(abs(t.grant_tokens[1])) from public.token_transactions t
                   where t.user_id = b.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = b.id), 0) as tokens_lost
       from public.token_balances b
      where b.user_id = p_user_id
