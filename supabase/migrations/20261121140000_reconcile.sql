@@ -11,7 +11,7 @@
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
  * negative; a failed one 0; an admin's grant positive, his deduction negative.
- * `transaction_id` is its ledger entry: the entry that names the row, else the one that the row names; an
+ * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
  * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
  * equals it in everything but the id, within the same second; or, with an entry or without, when another
@@ -32,12 +32,19 @@ set enable_nestloop = off -- a user with a hundred thousand rows is joined with 
 as $$
 begin
   return query
-  with linked as (
+  with charges as (
+    -- a capture beyond its hold books two entries for one operation, a refund names it too
+    select t.usage_id, min(t.id) as id
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
+     group by t.usage_id
+  ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
-      left join public.token_transactions named on named.user_id = u.user_id and named.usage_id = u.id
+      left join charges named on named.usage_id = u.id
       left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+       and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
   ), compared as (
     select l.*,
@@ -241,7 +248,7 @@ revoke all on function private.grants_at_opening(uuid, public.token_transactions
 /*
  * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
  * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
- * grant when this one was spent. What they have too little of would have been lost with what was left.
+ * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
  * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
  * first that has something; a grant that was never booked stays what it is.
  * Caller: internal.
@@ -265,7 +272,7 @@ begin
            case when b.expires_at <= p_now then b.tokens_remaining else 0 end
              + coalesce((
                  select sum(abs(t.grant_tokens[1])) from public.token_transactions t
-                  where t.user_id = b.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = b.id), 0) as tokens_lost
+                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
       from public.token_balances b
      where b.user_id = p_user_id
      order by b.priority, b.granted_at, b.id
@@ -416,7 +423,7 @@ begin
 
   -- an account that its own ledger does not agree with
   select coalesce(sum(t.tokens), 0)::bigint as tokens,
-         coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0)::bigint as used
+         coalesce(-sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
     into v_ledger
     from public.token_transactions t
    where t.user_id = p_user_id;
@@ -479,20 +486,23 @@ begin
   select jsonb_build_object(
            'since', case when v_base.id is null then 'the beginning' when v_base.entry_type = 'opening_balance' then 'before the books'
                          else 'repair ' || v_base.id end,
-           'start', case when v_base.entry_type <> 'opening_balance' then v_base.balance_after else 0 end,
+           -- with what was set aside, which balance_after leaves out
+           'start', case when v_base.entry_type <> 'opening_balance' then (
+             select sum(b.tokens) from public.token_transactions b
+              where b.user_id = p_user_id and b.id <= v_base.id) else 0 end,
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
              + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
-             - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
              - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
-             where t.entry_type not in ('grant', 'deduction', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
+             where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
            'reserved', coalesce(v_account.tokens_reserved, 0))
     into v_formula
     from public.token_transactions t
@@ -554,15 +564,19 @@ begin
   with trail as materialized (
     select u.* from private.audit_trail(p_user_id) u
   ), entries as (
-    select t.id, t.tokens, t.grant_ids[cardinality(t.grant_ids)] as grant_id, t.created_at,
-           t.id <= coalesce(p_base.id, 0) as is_settled,
-           undone.id is not null as is_undone
+    -- the entries of one operation are one charge
+    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+           (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
+           min(t.created_at) as created_at,
+           min(t.id) <= coalesce(p_base.id, 0) as is_settled,
+           bool_or(undone.id is not null) as is_undone
       from public.token_transactions t
       left join (
         select distinct later.original_id as id
           from public.token_transactions later
          where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
-     where t.user_id = p_user_id
+     where t.user_id = p_user_id and t.entry_type in ('deduction', 'usage', 'grant')
+     group by coalesce(t.usage_id::text, t.id::text)
   )
   -- the opening balance, and what the recorded use had left of it
   select case when g.opened_with > g.expected then 'balance_higher' else 'balance_lower' end,

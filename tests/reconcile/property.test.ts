@@ -27,6 +27,11 @@ const KINDS = [
   "refund",
   "expire",
   "repair",
+  "hold",
+  "capture",
+  "release",
+  "undo",
+  "void",
 ] as const;
 const life = fc.array(
   fc.tuple(fc.constantFrom(...KINDS, "track" as const, "partial" as const), fc.integer({ min: 1, max: 900 })),
@@ -37,6 +42,7 @@ const life = fc.array(
 async function live(where: Database, user: string, steps: Step[]): Promise<void> {
   const call = (sql: string, ...values: unknown[]) => where.admin.query(`select ${sql}`, [user, ...values]);
   const paid: string[] = [];
+  const held: string[] = [];
   for (const [i, [kind, tokens]] of steps.entries()) {
     if (kind === "grant") await call("public.grant_tokens($1, $2, 'admin')", tokens);
     if (kind === "pack")
@@ -94,6 +100,25 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
           kind: "refunded",
           refunded_cents: 100 + tokens,
         },
+      );
+    if (kind === "hold") {
+      const { rows } = await call("public.reserve_tokens($1, $2) as r", tokens);
+      if (rows[0].r.success) held.push(rows[0].r.hold_id);
+    }
+    if (kind === "capture" && held.length > 0)
+      await call("public.capture_tokens($1, $2, $3)", held.pop(), tokens);
+    if (kind === "release" && held.length > 0) await call("public.release_tokens($1, $2)", held.pop());
+    if (kind === "undo")
+      await call(
+        `public.refund_tokens($1, t.id, greatest(-t.tokens / $2, 1)) from public.token_transactions t
+          where t.user_id = $1 and t.entry_type = 'deduction'
+            and not exists (select from public.token_transactions r where r.user_id = $1 and r.original_id = t.id)
+          order by t.id limit 1`,
+        1 + (tokens % 2),
+      );
+    if (kind === "void")
+      await call(
+        "public.void_grant($1, b.id, 'test') from public.token_balances b where b.user_id = $1 and b.is_open order by b.granted_at desc limit 1",
       );
     if (kind === "expire") {
       await new Promise((resolve) => setTimeout(resolve, 25));

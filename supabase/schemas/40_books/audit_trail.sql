@@ -4,7 +4,7 @@
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
  * negative; a failed one 0; an admin's grant positive, his deduction negative.
- * `transaction_id` is its ledger entry: the entry that names the row, else the one that the row names; an
+ * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
  * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
  * equals it in everything but the id, within the same second; or, with an entry or without, when another
@@ -25,12 +25,19 @@ set enable_nestloop = off -- a user with a hundred thousand rows is joined with 
 as $$
 begin
   return query
-  with linked as (
+  with charges as (
+    -- a capture beyond its hold books two entries for one operation, a refund names it too
+    select t.usage_id, min(t.id) as id
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
+     group by t.usage_id
+  ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
-      left join public.token_transactions named on named.user_id = u.user_id and named.usage_id = u.id
+      left join charges named on named.usage_id = u.id
       left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+       and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
   ), compared as (
     select l.*,

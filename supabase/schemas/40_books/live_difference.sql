@@ -1,7 +1,7 @@
 /*
  * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
  * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
- * grant when this one was spent. What they have too little of would have been lost with what was left.
+ * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
  * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
  * first that has something; a grant that was never booked stays what it is.
  * Caller: internal.
@@ -25,7 +25,7 @@ begin
            case when b.expires_at <= p_now then b.tokens_remaining else 0 end
              + coalesce((
                  select sum(abs(t.grant_tokens[1])) from public.token_transactions t
-                  where t.user_id = b.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = b.id), 0) as tokens_lost
+                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
       from public.token_balances b
      where b.user_id = p_user_id
      order by b.priority, b.granted_at, b.id

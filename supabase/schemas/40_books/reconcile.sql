@@ -89,7 +89,7 @@ begin
 
   -- an account that its own ledger does not agree with
   select coalesce(sum(t.tokens), 0)::bigint as tokens,
-         coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0)::bigint as used
+         coalesce(-sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
     into v_ledger
     from public.token_transactions t
    where t.user_id = p_user_id;
@@ -152,20 +152,23 @@ begin
   select jsonb_build_object(
            'since', case when v_base.id is null then 'the beginning' when v_base.entry_type = 'opening_balance' then 'before the books'
                          else 'repair ' || v_base.id end,
-           'start', case when v_base.entry_type <> 'opening_balance' then v_base.balance_after else 0 end,
+           -- with what was set aside, which balance_after leaves out
+           'start', case when v_base.entry_type <> 'opening_balance' then (
+             select sum(b.tokens) from public.token_transactions b
+              where b.user_id = p_user_id and b.id <= v_base.id) else 0 end,
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
              + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
-             - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
              - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
-             where t.entry_type not in ('grant', 'deduction', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
+             where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
            'reserved', coalesce(v_account.tokens_reserved, 0))
     into v_formula
     from public.token_transactions t

@@ -27,15 +27,19 @@ begin
   with trail as materialized (
     select u.* from private.audit_trail(p_user_id) u
   ), entries as (
-    select t.id, t.tokens, t.grant_ids[cardinality(t.grant_ids)] as grant_id, t.created_at,
-           t.id <= coalesce(p_base.id, 0) as is_settled,
-           undone.id is not null as is_undone
+    -- the entries of one operation are one charge
+    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+           (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
+           min(t.created_at) as created_at,
+           min(t.id) <= coalesce(p_base.id, 0) as is_settled,
+           bool_or(undone.id is not null) as is_undone
       from public.token_transactions t
       left join (
         select distinct later.original_id as id
           from public.token_transactions later
          where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
-     where t.user_id = p_user_id
+     where t.user_id = p_user_id and t.entry_type in ('deduction', 'usage', 'grant')
+     group by coalesce(t.usage_id::text, t.id::text)
   )
   -- the opening balance, and what the recorded use had left of it
   select case when g.opened_with > g.expected then 'balance_higher' else 'balance_lower' end,

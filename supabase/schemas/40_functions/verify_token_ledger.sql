@@ -33,7 +33,7 @@ begin
        and (p_until is null or b.user_id <= p_until)
   ), ledger as (
     select t.*,
-           sum(t.tokens) over by_number as running,
+           sum(t.tokens - t.reserved_change) over by_number as running,
            row_number() over by_number as nth
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
@@ -50,18 +50,33 @@ begin
     select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
   ), allocated as (
     select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
-           case when t.tokens < 0 then -part.tokens else part.tokens end as signed
+           part.tokens * sign(t.tokens - t.reserved_change) as signed
       from ledger t
      cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+  ), holds as (
+    select h.* from public.token_holds h
+     where (p_user_id is null or h.user_id = p_user_id)
+       and (p_after is null or h.user_id > p_after)
+       and (p_until is null or h.user_id <= p_until)
+  ), of_holds as (
+    select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
+      from holds h where h.status = 'open' group by h.user_id
+  ), of_hold_entries as (
+    select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
+           -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured
+      from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
+  ), charged as (
+    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+      from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
       from grants g group by g.user_id
   ), of_ledger as (
-    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, max(t.id) as last_id,
+    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
            -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0) as used
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   )
   -- each grant by itself
@@ -115,13 +130,37 @@ begin
     left join of_usage u on u.user_id = a.user_id
    where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
   union all
+  -- holds
+  select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
+         coalesce(h.tokens, 0)::text, coalesce(a.tokens_reserved::text, 'no account')
+    from accounts a full join of_holds h on h.user_id = a.user_id
+   where coalesce(h.tokens, 0) is distinct from a.tokens_reserved
+  union all
+  select 'I3 reserved = its ledger', a.user_id, null, null, coalesce(t.reserved, 0)::text, a.tokens_reserved::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_reserved <> coalesce(t.reserved, 0)
+  union all
+  select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
+         format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
+         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+    from holds h
+    left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
+   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+      or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
+      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+  union all
+  select 'I7 the account is due no later than its holds', a.user_id, null, null,
+         'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a join of_holds h on h.user_id = a.user_id
+   where h.due < coalesce(a.next_due_at, 'infinity')
+  union all
   -- usage and its transaction
   select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
          (case when u.success then u.tokens_used - u.tokens_uncovered else 0 end)::text,
-         coalesce(abs(t.tokens)::text, 'no transaction')
+         coalesce(t.tokens::text, 'no transaction')
     from usages u
-    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id and t.usage_id = u.id
-   where abs(t.tokens) is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
+    left join charged t on t.user_id = u.user_id and t.usage_id = u.id
+   where t.tokens is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
   union all
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
@@ -129,10 +168,11 @@ begin
    where t.usage_id is not null and u.id is null
   union all
   -- allocations
-  select 'I4 allocations = transaction', t.user_id, null, t.id, abs(t.tokens)::text,
+  select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
          (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)::text
     from ledger t
-   where abs(t.tokens) <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
+   where greatest(abs(t.tokens), abs(t.reserved_change))
+         <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
   union all
   select 'I4 a grant is what its history left', g.user_id, g.id, null,
          coalesce(h.tokens, 0)::text, g.tokens_remaining::text
@@ -152,7 +192,8 @@ begin
          'before ' || g.expires_at, a.created_at::text
     from allocated a
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
-   where a.entry_type = 'deduction' and a.created_at >= g.expires_at
+   where a.entry_type in ('deduction', 'hold') and a.signed < 0 -- what a hold set aside in time is paid later
+     and a.created_at >= g.expires_at
   union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text
