@@ -31,7 +31,7 @@ const key = fc.oneof(
 );
 const few = fc.integer({ min: 1, max: 150 });
 
-export const command: fc.Arbitrary<Command> = fc.oneof(
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
