@@ -34,7 +34,8 @@ begin
   ), ledger as (
     select t.*,
            sum(t.tokens) over by_number as running,
-           row_number() over by_number as nth
+           row_number() over by_number as nth,
+           lag(t.created_at) over by_number as at_before
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -172,6 +173,125 @@ begin
     from accounts a
     join public.user_subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
+  union all
+  -- a grant and the transaction that gave it; grants from before the books have none
+  select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'another'),
+         differs.field || ' ' || coalesce(differs.found, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+   cross join lateral (values
+     ('tokens_granted', t.tokens::text, g.tokens_granted::text),
+     ('created_at', t.created_at::text, g.created_at::text),
+     ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
+     ('grant_type', case t.action_type
+                      when 'trial_grant' then 'trial'
+                      when 'token_pack_purchase' then 'purchase'
+                      when 'admin_grant' then 'admin'
+                      else nullif(g.grant_type, 'trial')
+                    end, g.grant_type),
+     -- a payment that came after its period had been granted stands in the grant alone
+     ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
+         'one transaction that gives it, the first',
+         h.times || ' that give it, from ' || coalesce(h.given_id::text, 'none') || ' on'
+    from (
+      select a.user_id, a.grant_id, min(a.transaction_id) as first_id,
+             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement')) as given_id,
+             count(*) filter (where a.entry_type in ('grant', 'opening_balance')) as times
+        from allocated a group by a.user_id, a.grant_id) h
+   where h.given_id is distinct from h.first_id or h.times > 1
+  union all
+  select 'I9 a grant''s subscription is the user''s', g.user_id, g.id, t.id,
+         coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+    left join public.user_subscriptions s on s.user_id = g.user_id
+   where g.subscription_id is distinct from s.id
+     and (g.subscription_id is not null or g.period_start is not null)
+  union all
+  select 'I9 a payment is the user''s', n.user_id, n.grant_id, n.transaction_id, 'payment ' || n.payment_id, 'none'
+    from (
+      select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
+      union all
+      select t.user_id, null, t.id, t.payment_id from ledger t) n
+    left join public.payments p on p.user_id = n.user_id and p.id = n.payment_id
+   where n.payment_id is not null and p.id is null
+  union all
+  -- each transaction by itself: what the constraints say, asked again of what is there
+  select 'I4 an entry is of one kind', t.user_id, null, t.id,
+         'sign, debt and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.debt_change, 'debt', t.action_type)
+    from ledger t
+   where (case t.entry_type
+            when 'opening_balance' then t.id = 1 and t.tokens >= 0
+            when 'grant' then t.tokens > 0
+            when 'deduction' then t.tokens < 0
+            when 'expiry' then t.tokens < 0
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
+            when 'restoration' then t.tokens >= 0 and t.debt_change <= 0
+            when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
+            when 'usage' then t.tokens = 0
+            when 'restatement' then t.tokens <> 0
+          end
+          and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
+          and case
+                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement')
+                  then t.action_type = t.entry_type
+                when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
+                  then t.entry_type = 'grant'
+                else t.entry_type in ('deduction', 'usage')
+                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement')
+              end) is not true
+  union all
+  select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
+    from ledger t where t.original_id not between 1 and t.id - 1
+  union all
+  select 'I4 usage and transaction say the same', u.user_id, null, t.id,
+         differs.field || ' ' || differs.expected, differs.field || ' ' || differs.found
+    from usages u
+    join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
+   cross join lateral (values
+     ('action_type', t.action_type, u.action_type),
+     ('created_at', t.created_at::text, u.created_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  -- keys
+  select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
+    from ledger t where t.idempotency_key is not null
+   group by t.user_id, t.idempotency_key, (t.actor_role = 'user')
+  having count(*) > 1
+  union all
+  select 'I5 a key keeps its request', t.user_id, null, t.id,
+         case when t.idempotency_key is null then 'no request' else 'a request' end,
+         case when t.request is null then 'no request' else 'a request' end
+    from ledger t where (t.idempotency_key is null) <> (t.request is null)
+  union all
+  -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
+  select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
+         'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
+    from ledger t
+   where t.created_at < t.at_before - interval '1 minute'
+      or t.created_at > clock_timestamp() + interval '1 minute'
+  union all
+  -- who and why
+  select 'I10 a change has an actor', t.user_id, null, t.id,
+         'the user himself, an admin by his id, service or system without one',
+         concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
+    from ledger t
+   where (case t.actor_role
+            when 'user' then t.actor_id = t.user_id
+            when 'admin' then t.actor_id is not null
+            when 'service' then t.actor_id is null
+            when 'system' then t.actor_id is null
+          end) is not true
+  union all
+  select 'I10 a change has a reason', t.user_id, null, t.id, '1 to 500 characters', coalesce(length(t.reason), 0)::text
+    from ledger t where (length(t.reason) between 1 and 500) is not true
    order by 2, 1, 4, 3;
 end
 $$;
