@@ -56,14 +56,14 @@ export async function* verifyInPieces(
 ): AsyncGenerator<Piece, void, undefined> {
   let size = transactions;
   for (;;) {
-    const { users, until } = await nextPiece(client, after, size);
+    const { users, until, transactions: has } = await nextPiece(client, after, size);
     try {
       const breaches = await verifyPiece(client, after, until, users <= 1);
       yield { breaches, users, until };
     } catch (error) {
       const queryCanceled = "57014";
       if ((error as { code?: string }).code !== queryCanceled || users <= 1) throw error;
-      size = size / 2;
+      size = Math.min(size, has) / 2;
       continue;
     }
     if (until === null) return;
@@ -79,8 +79,8 @@ async function nextPiece(
   client: SqlClient,
   after: string | null,
   transactions: number,
-): Promise<{ users: number; until: string | null }> {
-  const [row] = await select<{ users: string; until: string; is_last: boolean }>(
+): Promise<{ users: number; until: string | null; transactions: number }> {
+  const [row] = await select<{ users: string; until: string; is_last: boolean; transactions: string }>(
     client,
     `with accounts as (
        select a.user_id, a.last_transaction_id
@@ -94,15 +94,19 @@ async function nextPiece(
          from accounts a
        window by_id as (order by a.user_id)
      )
-     select c.nth as users, c.user_id as until, c.nth = c.users as is_last
+     select c.nth as users, c.user_id as until, c.nth = c.users as is_last, c.transactions
        from counted c
       where c.nth = 1 or (c.nth <= $3 and c.transactions <= $2)
       order by c.user_id desc
       limit 1`,
     [after, Math.ceil(transactions), mostUsers],
   );
-  if (row === undefined) return { users: 0, until: null };
-  return { users: Number(row.users), until: row.is_last ? null : row.until };
+  if (row === undefined) return { users: 0, until: null, transactions: 0 };
+  return {
+    users: Number(row.users),
+    until: row.is_last ? null : row.until,
+    transactions: Number(row.transactions),
+  };
 }
 
 async function verifyPiece(
