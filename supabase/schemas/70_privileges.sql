@@ -16,13 +16,18 @@
  *   track_token_usage,              -      execute (himself)    execute
  *   estimate_tokens,
  *   explain_token_charge
+ *   reserve_, capture_,             -      execute (himself)    execute
+ *   release_tokens
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
+ *   refund_tokens, void_grant       -      execute (admins)     execute
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
- *   verify_token_ledger
+ *   verify_token_ledger,
+ *   reconcile_, find_discrepancies
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
+ *   set_burn_order                  -      -                    execute
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -42,6 +47,7 @@ revoke all on table
   public.token_transactions,
   public.legacy_token_transactions,
   public.token_usage,
+  public.token_holds,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -58,6 +64,7 @@ grant select on table
   public.token_transactions,
   public.legacy_token_transactions,
   public.token_usage,
+  public.token_holds,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -75,6 +82,11 @@ grant execute on function
   private.track_token_usage(public.token_usage, text, text),
   private.estimate_tokens(public.token_usage),
   private.explain_token_charge(uuid, uuid, bigint),
+  private.reserve_tokens(uuid, bigint, integer, text, text, jsonb),
+  private.capture_tokens(public.token_usage, uuid, bigint, text),
+  private.release_tokens(uuid, uuid),
+  private.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
+  private.void_grant(uuid, uuid, text, boolean, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_user_storage_quota(uuid),
@@ -90,12 +102,15 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.reconcile_user_token_balance(uuid),
+  private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
   private.get_recent_token_usage(integer, integer),
   private.get_users_with_low_balance(bigint, integer),
   private.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  private.set_burn_order(text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
 to service_role;
@@ -105,11 +120,17 @@ revoke all on function
   public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
   public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
   public.explain_token_charge(uuid, uuid, bigint),
+  public.reserve_tokens(uuid, bigint, integer, text, text, jsonb),
+  public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric),
+  public.release_tokens(uuid, uuid),
+  public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
+  public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
+  public.set_burn_order(text),
   public.expire_old_token_grants(integer),
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
@@ -121,6 +142,8 @@ revoke all on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
@@ -133,6 +156,11 @@ grant execute on function
   public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
   public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
   public.explain_token_charge(uuid, uuid, bigint),
+  public.reserve_tokens(uuid, bigint, integer, text, text, jsonb),
+  public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric),
+  public.release_tokens(uuid, uuid),
+  public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
+  public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
@@ -148,12 +176,15 @@ grant execute on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
   public.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  public.set_burn_order(text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)
 to service_role;

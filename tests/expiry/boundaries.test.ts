@@ -18,7 +18,7 @@ async function dueAt(database: Database, microseconds: number): Promise<number> 
   const user = await createUser(database);
   const grantId = await grant(database, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
   const { rows } = await database.admin.query(
-    `select private.tokens_due(user_id, expires_at + $2 * interval '1 microsecond')::int as due
+    `select (private.tokens_due(user_id, expires_at + $2 * interval '1 microsecond')).lost::int as due
        from public.token_balances where id = $1`,
     [grantId, microseconds],
   );

@@ -25,10 +25,14 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["get_token_history", () => ({ p_user_id: bob })],
   ["get_user_storage_quota", () => ({ p_user_id: bob })],
   ["deduct_tokens_with_fifo", () => ({ p_user_id: bob, p_tokens_to_deduct: 1 })],
+  ["track_token_usage", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
+  ["estimate_tokens", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
+  ["explain_token_charge", () => ({ p_user_id: bob, p_transaction_id: 1 })],
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
   ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -83,6 +87,8 @@ test.each([
   ["adjust_tokens", () => ({ p_user_id: alice, p_delta: 1 })],
   ["upgrade_plan", () => ({ p_user_id: alice, p_plan_type: "annual" })],
   ["renew_subscription", () => ({ p_user_id: alice })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: alice })],
+  ["find_token_discrepancies", () => ({})],
   ["approve_payment", () => ({ p_user_id: alice, p_payment_id: alice })],
   ["reject_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
   ["refund_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],

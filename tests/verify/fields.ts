@@ -40,6 +40,10 @@ const another = "gen_random_uuid()";
 
 const gave = /^I4 a grant is what its transaction gave$/;
 const kind = /^I4 an entry is of one kind$/;
+const hold = /^I4 a hold is what its entry says$/;
+const history = /^I4 a hold is what its history says$/;
+const ofHold = /^I4 an entry of a hold is like it$/;
+const ofCharge = /^I4 a refund is of its charge$/;
 const hasGiver = `exists (select from public.token_transactions t
   where t.user_id = x.user_id and t.entry_type = 'grant' and t.grant_ids[1] = x.id)`;
 const inLedger = (condition: string) => `exists (select from public.token_transactions t
@@ -48,6 +52,7 @@ const inLedger = (condition: string) => `exists (select from public.token_transa
 const entryTypes = [
   ...["opening_balance", "grant", "deduction", "expiry", "clawback"],
   ...["restoration", "debt_repayment", "usage", "restatement", "nonsense"],
+  ...["hold", "release", "refund", "void"],
 ];
 const grantActions = `('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
 
@@ -72,9 +77,10 @@ export const fields: Record<string, Record<string, Field>> = {
     next_due_at: field(
       ["null", "x.next_due_at + $2 * interval '1 second'"].map((to) => ({
         to,
-        where: `exists (select from public.token_balances b
-          where b.user_id = x.user_id and b.is_open and b.expires_at = x.next_due_at)`,
-        named: /^I7 the account is due no later than its grants$/,
+        where: `x.next_due_at = least(
+          (select min(b.expires_at) from public.token_balances b where b.user_id = x.user_id and b.is_open),
+          (select min(h.expires_at) from public.token_holds h where h.user_id = x.user_id and h.status = 'open'))`,
+        named: /^I7 the account is due no later than its (grants|holds)$/,
       })),
       "earlier than need be: allowed, the next look at the grants puts it right",
     ),
@@ -115,7 +121,7 @@ export const fields: Record<string, Record<string, Field>> = {
       [
         {
           to: "x.granted_at + $2 * interval '1 microsecond'",
-          where: inLedger("t.entry_type = 'deduction'"),
+          where: inLedger("t.entry_type = 'deduction' and t.reserved_change = 0"),
           named: /^I7 nothing is spent at or after its expiry$/,
         },
         ...["null", "x.expires_at + $2 * interval '1 day'"].map((to) => ({
@@ -156,6 +162,7 @@ export const fields: Record<string, Record<string, Field>> = {
     ),
     period_start: unseen("which period it was: a unique index keeps it once, and no second record has it"),
     legacy_transaction_id: unseen(provenance),
+    voided_at: unseen("when an admin ended it: the entry that did says so, and nothing is computed from it"),
     metadata: unseen(attached),
     created_at: field(
       hoursOff("created_at", gave, hasGiver),
@@ -179,12 +186,14 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "'chat_conversation'", where: "x.action_type = 'admin_deduct'", named: /^I3 tokens used$/ },
         {
           to: "'something_else'",
-          where: "x.usage_id is not null",
+          where: `exists (select from public.token_usage u where u.user_id = x.user_id and u.transaction_id = x.id)`,
           named: /^I4 usage and transaction say the same$/,
         },
+        { to: "'something_else'", where: "x.hold_id is not null", named: ofHold },
+        { to: "'something_else'", where: "x.entry_type = 'refund'", named: ofCharge },
         {
           to: "'something_else'",
-          where: "x.entry_type not in ('deduction', 'usage', 'grant')",
+          where: "x.action_type = x.entry_type and x.entry_type <> 'deduction'",
           named: kind,
         },
         {
@@ -211,7 +220,14 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       "one AI action for another, of a deduction without usage: no second record has it",
     ),
-    tokens: field(off("tokens", /^I4 allocations = transaction$/)),
+    tokens: field([
+      ...off("tokens", /^I3 balance after each transaction$/),
+      ...off("tokens", /^I4 allocations = transaction$/, "x.reserved_change = 0"),
+    ]),
+    reserved_change: field([
+      ...off("reserved_change", /^I3 reserved = its ledger$/),
+      ...off("reserved_change", kind, "x.entry_type not in ('hold', 'release')"),
+    ]),
     balance_after: field(off("balance_after", /^I3 balance after each transaction$/)),
     debt_change: field(off("debt_change", /^I3 debt$/)),
     grant_ids: field([
@@ -224,7 +240,7 @@ export const fields: Record<string, Record<string, Field>> = {
         to: `array[(select b.id from public.token_balances b where b.user_id = x.user_id and b.id <> all (x.grant_ids) limit 1)] || x.grant_ids[2:]`,
         where: `x.grant_ids <> '{}' and exists (select from public.token_balances b
           where b.user_id = x.user_id and b.id <> all (x.grant_ids))`,
-        named: /^I4 a grant is what its history left$/,
+        named: /^I4 a grant is what its history left$|^I4 a hold is what its entry says$/,
       },
       { to: "'{}'", where: "x.grant_ids <> '{}'", named: /^I4 an allocation names a grant$/ },
     ]),
@@ -281,16 +297,27 @@ export const fields: Record<string, Record<string, Field>> = {
     ),
     usage_id: field([
       { to: another, named: /^I4 a transaction for a usage has it$/ },
-      { to: "null", where: "x.usage_id is not null", named: /^I4 usage = its transaction$/ },
+      {
+        to: "null",
+        where: "x.usage_id is not null and x.entry_type <> 'refund'",
+        named: /^I4 usage = its transaction$/,
+      },
+      { to: "null", where: "x.usage_id is not null and x.entry_type = 'refund'", named: ofCharge },
     ]),
-    hold_id: unseen("nothing is held yet"),
+    hold_id: field([
+      { to: another, named: ofHold },
+      { to: "null", where: "x.hold_id is not null", named: /^I4 .*hold|^I4 a refund is of its charge$/ },
+    ]),
     payment_id: field(
       [{ to: another, named: /^I9 a payment is the user's$/ }],
       "none: a period may be granted before its payment is known",
     ),
     original_id: field(
-      ["x.id", "x.id + $2", "0"].map((to) => ({ to, named: /^I4 an entry undoes what came before$/ })),
-      "another transaction that came before, or none",
+      [
+        ...["x.id", "x.id + $2", "0"].map((to) => ({ to, named: /^I4 an entry undoes what came before$/ })),
+        { to: "null", where: "x.entry_type = 'refund'", named: ofCharge },
+      ],
+      "another transaction that came before, or none, where it is no refund",
     ),
     metadata: field(
       [
@@ -367,6 +394,64 @@ export const fields: Record<string, Record<string, Field>> = {
     seconds: unseen(measured),
     error_message: unseen("words"),
     metadata: unseen(attached),
+  },
+
+  token_holds: {
+    user_id: field([{ to: another, named: /^I3 reserved = open holds$|^I4 .*hold/ }]),
+    id: field([{ to: another, named: hold }]),
+    status: field(
+      ["open", "captured", "released", "expired"].map((status) => ({
+        to: `'${status}'`,
+        where: `(x.status = 'open') <> ('${status}' = 'open')`,
+        named: history,
+      })),
+      "captured, released and expired for one another, of a hold of which nothing was paid",
+    ),
+    tokens: field(off("tokens", hold)),
+    grant_ids: field([
+      { to: "array_append(x.grant_ids[2:], gen_random_uuid())", named: hold },
+      { to: "'{}'", named: hold },
+    ]),
+    grant_tokens: field([
+      { to: "array[x.grant_tokens[1] + $2] || x.grant_tokens[2:]", named: history },
+      { to: "'{}'", named: hold },
+    ]),
+    expires_at: field(
+      [
+        {
+          to: "x.expires_at - $2 * interval '1 second'",
+          where: `x.status = 'open' and x.expires_at = (select a.next_due_at from public.token_accounts a where a.user_id = x.user_id)`,
+          named: /^I7 the account is due no later than its holds$/,
+        },
+      ],
+      "later, or of a hold that is settled: no second record has it",
+    ),
+    action_type: field([{ to: "'something_else'", named: hold }]),
+    actor_role: field([{ to: "'nobody'", named: hold }]),
+    transaction_id: field([
+      { to: "x.transaction_id + 1000", named: hold },
+      { to: "null", named: hold },
+    ]),
+    tokens_captured: field([
+      ...off("tokens_captured", history, "x.tokens_captured is not null"),
+      { to: "$2", where: "x.status = 'open'", named: history },
+    ]),
+    tokens_uncovered: unseen("what was used and not paid; the usage that was recorded with it has it too"),
+    capture_id: field([{ to: "x.capture_id + 1000", where: "x.capture_id is not null", named: hold }]),
+    overage_id: field(
+      [{ to: "x.overage_id + 1000", where: "x.overage_id is not null", named: hold }],
+      "none: the entry names its hold",
+    ),
+    usage_id: field([
+      { to: another, named: hold },
+      { to: "null", where: "x.usage_id is not null", named: hold },
+    ]),
+    metadata: unseen(attached),
+    created_at: field(hoursOff("created_at", hold)),
+    settled_at: field(
+      [{ to: "x.settled_at + $2 * interval '1 hour'", where: "x.capture_id is not null", named: hold }],
+      "of a hold of which nothing was paid",
+    ),
   },
 
   user_subscriptions: {

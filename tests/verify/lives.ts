@@ -69,6 +69,33 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_success: false,
     p_error_message: "refused",
   });
+  const hold = async (tokens: number, ttl = 3_600) =>
+    (
+      await asHimself("reserve_tokens", {
+        p_tokens: tokens,
+        p_ttl_seconds: ttl,
+        p_action_type: "vision_generation",
+      })
+    ).hold_id as string;
+  await asHimself("capture_tokens", { p_hold_id: await hold(40), p_tokens: 25 + n });
+  await asHimself("capture_tokens", {
+    ...{ p_hold_id: await hold(30), p_tokens: 45, p_model_used: "small" },
+    ...{ p_input_tokens: 45, p_output_tokens: 0 },
+  });
+  await asHimself("release_tokens", { p_hold_id: await hold(35) });
+  await hold(15, 2); // runs out
+  const charge = await asHimself("track_token_usage", {
+    p_action_type: "assessment_scoring",
+    p_tokens_used: 33,
+  });
+  await asServer("refund_tokens", {
+    ...{ p_user_id: user, p_transaction_id: charge.transaction_id, p_tokens: 11, p_reason: "too slow" },
+  });
+  await asServer("void_grant", {
+    p_user_id: user,
+    p_grant_id: await grant(db, user, 25, { type: "admin" }),
+    p_reason: "by mistake",
+  });
   await pay({ kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900 });
   await new Promise((resolve) => setTimeout(resolve, 3_100));
   await asHimself("get_user_token_balance", {});
@@ -86,4 +113,6 @@ export async function live(db: Database, user: string, admin: string, n: number)
     await pay({ kind: "disputed" });
     await pay({ kind: "dispute_won" });
   }
+  await grant(db, user, 80);
+  if (n % 2 === 0) await hold(60);
 }

@@ -222,6 +222,7 @@ export type Database = {
           tokens_granted: number;
           tokens_remaining: number;
           user_id: string;
+          voided_at: string | null;
         };
         ComputedFields: never;
         Insert: {
@@ -240,6 +241,7 @@ export type Database = {
           tokens_granted: number;
           tokens_remaining: number;
           user_id: string;
+          voided_at?: string | null;
         };
         Update: {
           created_at?: string;
@@ -256,6 +258,71 @@ export type Database = {
           subscription_id?: string | null;
           tokens_granted?: number;
           tokens_remaining?: number;
+          user_id?: string;
+          voided_at?: string | null;
+        };
+        Relationships: [];
+      };
+      token_holds: {
+        Row: {
+          action_type: string;
+          actor_role: string;
+          capture_id: number | null;
+          created_at: string;
+          expires_at: string;
+          grant_ids: string[];
+          grant_tokens: number[];
+          id: string;
+          metadata: NonNullable<Json>;
+          overage_id: number | null;
+          settled_at: string | null;
+          status: string;
+          tokens: number;
+          tokens_captured: number | null;
+          tokens_uncovered: number;
+          transaction_id: number;
+          usage_id: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          actor_role: string;
+          capture_id?: number | null;
+          created_at: string;
+          expires_at: string;
+          grant_ids: string[];
+          grant_tokens: number[];
+          id?: string;
+          metadata?: NonNullable<Json>;
+          overage_id?: number | null;
+          settled_at?: string | null;
+          status?: string;
+          tokens: number;
+          tokens_captured?: number | null;
+          tokens_uncovered?: number;
+          transaction_id: number;
+          usage_id?: string | null;
+          user_id: string;
+        };
+        Update: {
+          action_type?: string;
+          actor_role?: string;
+          capture_id?: number | null;
+          created_at?: string;
+          expires_at?: string;
+          grant_ids?: string[];
+          grant_tokens?: number[];
+          id?: string;
+          metadata?: NonNullable<Json>;
+          overage_id?: number | null;
+          settled_at?: string | null;
+          status?: string;
+          tokens?: number;
+          tokens_captured?: number | null;
+          tokens_uncovered?: number;
+          transaction_id?: number;
+          usage_id?: string | null;
           user_id?: string;
         };
         Relationships: [];
@@ -346,6 +413,7 @@ export type Database = {
           payment_id: string | null;
           reason: string;
           request: Json | null;
+          reserved_change: number;
           tokens: number;
           usage_id: string | null;
           user_id: string;
@@ -369,6 +437,7 @@ export type Database = {
           payment_id?: string | null;
           reason: string;
           request?: Json | null;
+          reserved_change?: number;
           tokens: number;
           usage_id?: string | null;
           user_id: string;
@@ -391,6 +460,7 @@ export type Database = {
           payment_id?: string | null;
           reason?: string;
           request?: Json | null;
+          reserved_change?: number;
           tokens?: number;
           usage_id?: string | null;
           user_id?: string;
@@ -656,6 +726,25 @@ export type Database = {
         Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
         Returns: Json;
       };
+      capture_tokens: {
+        Args: {
+          p_cached_tokens?: number;
+          p_error_message?: string;
+          p_hold_id: string;
+          p_images?: number;
+          p_input_tokens?: number;
+          p_metadata?: Json;
+          p_model_used?: string;
+          p_output_tokens?: number;
+          p_over_capture?: string;
+          p_reasoning_tokens?: number;
+          p_seconds?: number;
+          p_success?: boolean;
+          p_tokens?: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       check_token_synchronization: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -701,6 +790,25 @@ export type Database = {
       explain_token_charge: {
         Args: { p_transaction_id?: number; p_usage_id?: string; p_user_id?: string };
         Returns: Json;
+      };
+      find_token_discrepancies: {
+        Args: { p_after?: string; p_threshold?: number; p_until?: string };
+        Returns: {
+          calculated_cost: number;
+          calculated_used: number;
+          cost_difference: number;
+          current_cost: number;
+          current_remaining: number;
+          current_used: number;
+          email: string;
+          expected_remaining: number;
+          findings: Json;
+          remaining_difference: number;
+          scenarios: string[];
+          since: string;
+          used_difference: number;
+          user_id: string;
+        }[];
       };
       get_recent_token_usage: {
         Args: { p_hours?: number; p_limit?: number };
@@ -771,6 +879,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_provider_event: {
         Args: {
           p_event_id: string;
@@ -785,8 +894,33 @@ export type Database = {
         Args: { p_payment_id: string; p_reason: string; p_refunded_cents?: number; p_user_id: string };
         Returns: Json;
       };
+      refund_tokens: {
+        Args: {
+          p_expired_policy?: string;
+          p_idempotency_key?: string;
+          p_lifetime_days?: number;
+          p_reason?: string;
+          p_tokens?: number;
+          p_transaction_id: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
+      release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      reserve_tokens: {
+        Args: {
+          p_action_type?: string;
+          p_idempotency_key?: string;
+          p_metadata?: Json;
+          p_tokens: number;
+          p_ttl_seconds?: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      set_burn_order: { Args: { p_burn_order: string }; Returns: string };
       track_token_usage: {
         Args: {
           p_action_type?: string;
@@ -827,6 +961,16 @@ export type Database = {
           transaction_id: number;
           user_id: string;
         }[];
+      };
+      void_grant: {
+        Args: {
+          p_grant_id: string;
+          p_idempotency_key?: string;
+          p_reason?: string;
+          p_take_back?: boolean;
+          p_user_id: string;
+        };
+        Returns: Json;
       };
     };
     Enums: {

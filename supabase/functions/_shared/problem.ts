@@ -16,6 +16,8 @@ export interface Facts {
   paymentStatus?: string;
   /** When the next period begins. */
   dueAt?: string;
+  /** What kind of ledger entry it is. */
+  entryType?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */
   differs?: string[];
 }

@@ -15,6 +15,8 @@ export interface Transaction {
   action_type: string;
   /** Signed. */
   tokens: number;
+  /** What holds had set aside more, or less, after it. */
+  reserved_change: number;
   balance_after: number;
   allocations: readonly { grant_id: string; tokens: number }[];
   reason: string;
@@ -38,7 +40,16 @@ export const pageSize = 200;
 
 /** The columns, in order; docs/guides/export.md says what is in them. */
 const columns = [
-  ...["number", "created_at", "entry_type", "action_type", "tokens", "balance_after", "reason"],
+  ...[
+    "number",
+    "created_at",
+    "entry_type",
+    "action_type",
+    "tokens",
+    "reserved_change",
+    "balance_after",
+    "reason",
+  ],
   ...["actor_role", "actor_id", "idempotency_key", "grants"],
 ];
 
@@ -82,6 +93,7 @@ function cells(transaction: Transaction): (string | number | null)[] {
     transaction.entry_type,
     transaction.action_type,
     transaction.tokens,
+    transaction.reserved_change,
     transaction.balance_after,
     transaction.reason,
     transaction.actor_role,
@@ -91,12 +103,17 @@ function cells(transaction: Transaction): (string | number | null)[] {
   ];
 }
 
-/** Which grants gave how much (`5 from …`) or received it (`5 to …`), in the order of the ledger. */
-function grants({ tokens, allocations }: Transaction): string {
+/**
+ * Which grants gave how much (`5 from …`) or received it (`5 to …`), in the order of the ledger. What a
+ * hold had set aside before is paid later: then they give nothing more (`5 held of …`).
+ */
+function grants({ tokens, reserved_change, allocations }: Transaction): string {
+  const direction = Math.sign(tokens - reserved_change);
   return allocations
     .map((part) => {
-      const signed = tokens < 0 ? -part.tokens : part.tokens; // an allocation's sign follows its transaction's
-      return `${Math.abs(signed)} ${signed < 0 ? "from" : "to"} ${part.grant_id}`;
+      const signed = part.tokens * direction;
+      const how = signed < 0 ? "from" : signed > 0 ? "to" : "held of";
+      return `${Math.abs(part.tokens)} ${how} ${part.grant_id}`;
     })
     .join("; ");
 }

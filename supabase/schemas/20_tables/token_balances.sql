@@ -15,6 +15,7 @@ create table public.token_balances (
   subscription_id uuid,
   period_start timestamptz,
   legacy_transaction_id text,
+  voided_at timestamptz,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -44,12 +45,15 @@ comment on column public.token_balances.payment_id is 'The payment it came from.
 comment on column public.token_balances.subscription_id is 'The subscription it came from.';
 comment on column public.token_balances.period_start is 'The period of that subscription; each period is granted once.';
 comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
+comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the order in which grants are spent
+-- the two orders in which grants can be spent
 create index token_balances_burn_order_idx
   on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 

@@ -7,6 +7,7 @@ create table public.token_transactions (
   tokens bigint not null,
   balance_after bigint not null,
   debt_change bigint not null default 0,
+  reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
   grant_tokens bigint[] not null,
   reason text not null,
@@ -33,6 +34,10 @@ create table public.token_transactions (
       when 'debt_repayment' then tokens < 0
       when 'usage' then tokens = 0
       when 'restatement' then tokens <> 0
+      when 'hold' then tokens = 0
+      when 'release' then tokens = 0
+      when 'refund' then tokens > 0
+      when 'void' then tokens <= 0
       else false
     end),
   constraint token_transactions_action_of_a_grant_is_positive check (
@@ -45,6 +50,13 @@ create table public.token_transactions (
       when 'restoration' then debt_change <= 0
       when 'debt_repayment' then debt_change = tokens
       else debt_change = 0
+    end),
+  constraint token_transactions_reserve_follows_entry_type check (
+    case entry_type
+      when 'hold' then reserved_change > 0
+      when 'release' then reserved_change < 0
+      when 'deduction' then reserved_change in (0, tokens)
+      else reserved_change = 0
     end),
   constraint token_transactions_undo_what_came_before check (original_id < id),
   constraint token_transactions_each_grant_has_its_tokens
@@ -65,11 +77,12 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
-comment on column public.token_transactions.balance_after is 'Tokens in the account after it, those set aside by holds included.';
+comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
 comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
 comment on column public.token_transactions.reason is 'Why, in words or as the action type.';

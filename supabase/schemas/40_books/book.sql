@@ -18,28 +18,30 @@ declare
 begin
   with account as (
     update public.token_accounts a
-       set tokens_remaining = a.tokens_remaining + p_entry.tokens,
+       set tokens_remaining = a.tokens_remaining + p_entry.tokens - coalesce(p_entry.reserved_change, 0),
+           tokens_reserved = a.tokens_reserved + coalesce(p_entry.reserved_change, 0),
            -- an admin's correction takes tokens away, but nobody used them
            tokens_used = a.tokens_used
-             - case when p_entry.entry_type = 'deduction' and p_entry.action_type <> 'admin_deduct'
+             - case when p_entry.entry_type in ('deduction', 'refund') and p_entry.action_type <> 'admin_deduct'
                  then p_entry.tokens else 0 end,
            tokens_owed = a.tokens_owed + coalesce(p_entry.debt_change, 0),
            total_cost = a.total_cost + p_cost,
            last_transaction_id = a.last_transaction_id + 1,
            updated_at = p_entry.created_at
      where a.user_id = p_entry.user_id
-    returning a.last_transaction_id, a.tokens_remaining + a.tokens_reserved as balance
+    returning a.last_transaction_id, a.tokens_remaining as balance
   )
   insert into public.token_transactions as t
-    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, grant_ids, grant_tokens,
-     reason, actor_role, actor_id, idempotency_key, request, usage_id, hold_id, payment_id,
-     original_id, metadata, created_at)
+    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
+     grant_ids, grant_tokens, reason, actor_role, actor_id, idempotency_key, request,
+     usage_id, hold_id, payment_id, original_id, metadata, created_at)
   select p_entry.user_id, account.last_transaction_id, p_entry.entry_type, p_entry.action_type,
-         p_entry.tokens, account.balance, coalesce(p_entry.debt_change, 0), p_entry.grant_ids, p_entry.grant_tokens,
+         p_entry.tokens, account.balance, coalesce(p_entry.debt_change, 0),
+         coalesce(p_entry.reserved_change, 0), p_entry.grant_ids, p_entry.grant_tokens,
          p_entry.reason, p_entry.actor_role, p_entry.actor_id, p_entry.idempotency_key,
          case when p_entry.idempotency_key is not null then p_entry.request end,
-         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id,
-         p_entry.original_id, p_entry.metadata, p_entry.created_at
+         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.original_id,
+         p_entry.metadata, p_entry.created_at
     from account
   returning t.* into v_transaction;
   return v_transaction;

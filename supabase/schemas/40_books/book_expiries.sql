@@ -1,7 +1,8 @@
 /*
- * Books what has run out: each due grant is closed, with one `expiry` transaction of its own, and
- * the account's totals and next_due_at follow. Set-based, for one user or a thousand; the same
- * code serves whoever touches an account and the sweeper, so the two cannot disagree.
+ * Books what has run out: each due hold is released; then each due grant is closed, with one
+ * `expiry` transaction of its own, and the account's totals and next_due_at follow. For one user
+ * or a thousand; the same code serves whoever touches an account and the sweeper, so the two
+ * cannot disagree.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many grants were booked.   Keeps: I2, I3, I4, I7.
@@ -15,7 +16,19 @@ set search_path = ''
 as $$
 declare
   v_booked bigint;
+  v_hold public.token_holds;
+  v_released uuid[] := '{}';
+  v_user_id uuid;
 begin
+  for v_hold in
+    select h.* from public.token_holds h
+     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now
+     order by h.user_id, h.expires_at, h.id
+  loop
+    perform private.release_hold(v_hold, 0, 'expired', p_now, 'system', null);
+    v_released := v_released || v_hold.user_id;
+  end loop;
+
   with due as (
     select b.user_id, b.id, b.tokens_remaining,
            row_number() over by_expiry as nth,
@@ -33,7 +46,7 @@ begin
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens,
        reason, actor_role, created_at)
     select due.user_id, a.last_transaction_id + due.nth, 'expiry', 'expiry', -due.tokens_remaining,
-           a.tokens_remaining + a.tokens_reserved - due.lost_so_far,
+           a.tokens_remaining - due.lost_so_far,
            array[due.id], array[due.tokens_remaining], 'expired', 'system', p_now
       from due
       join public.token_accounts a on a.user_id = due.user_id
@@ -45,18 +58,25 @@ begin
        set tokens_remaining = a.tokens_remaining - coalesce(lost.tokens, 0),
            tokens_expired = a.tokens_expired + coalesce(lost.tokens, 0),
            last_transaction_id = a.last_transaction_id + coalesce(lost.grants, 0),
-           next_due_at = (
-             select min(b.expires_at) from public.token_balances b
-              where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
+           next_due_at = least(
+             (select min(b.expires_at) from public.token_balances b
+               where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
+             (select min(h.expires_at) from public.token_holds h
+               where h.user_id = a.user_id and h.status = 'open')),
            updated_at = p_now
       from unnest(p_user_ids) as asked (user_id)
       left join lost on lost.user_id = asked.user_id
      where a.user_id = asked.user_id
   )
   select count(*) into v_booked from due;
+
+  for v_user_id in select distinct r.user_id from unnest(v_released) as r (user_id)
+  loop
+    perform private.settle_incoming(v_user_id, p_now);
+  end loop;
   return v_booked;
 end
 $$;
 comment on function private.book_expiries(uuid[], timestamptz) is
-  'Books every grant of these users that has run out by then, one expiry transaction each; the caller holds their accounts'' locks.';
+  'Releases every hold of these users that has run out by then, and books every such grant, one expiry transaction each; the caller holds their accounts'' locks.';
 revoke all on function private.book_expiries(uuid[], timestamptz) from public, anon, authenticated, service_role;

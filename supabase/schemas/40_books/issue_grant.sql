@@ -90,14 +90,7 @@ begin
   p_entry.created_at := v_now;
   transaction := private.book(p_entry);
 
-  -- what is owed is repaid first; then the plan's mark is no lower than the balance
-  if v_account.tokens_owed > 0 then
-    perform private.repay_debt(p_entry.user_id, p_grant.id, v_now);
-  end if;
-  update public.user_subscriptions s
-     set tokens_limit = a.tokens_remaining, updated_at = v_now
-    from public.token_accounts a
-   where s.user_id = p_entry.user_id and a.user_id = s.user_id and a.tokens_remaining > s.tokens_limit;
+  perform private.settle_incoming(p_entry.user_id, v_now);
 end
 $$;
 comment on function private.issue_grant(public.token_balances, public.token_transactions, interval) is

@@ -1,5 +1,5 @@
 /*
- * Moves the plan's mark by what a clawback took or gave back; never below the balance.
+ * Moves the plan's mark by what a clawback took or gave back, or by nothing; never below the balance.
  * Caller: internal, holding the account's lock.   Keeps: I9.
  */
 create or replace function private.move_mark(p_user_id uuid, p_by bigint)
@@ -13,7 +13,8 @@ begin
   update public.user_subscriptions s
      set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
     from public.token_accounts a
-   where s.user_id = p_user_id and a.user_id = s.user_id;
+   where s.user_id = p_user_id and a.user_id = s.user_id
+     and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
 end
 $$;
 comment on function private.move_mark(uuid, bigint) is 'Moves user_subscriptions.tokens_limit by that many tokens, never below the balance.';

@@ -21,18 +21,28 @@ as $$
 declare
   v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
   v_to_claw bigint;
+  v_entry public.token_transactions;
 begin
   v_to_claw := case
     when p_is_disputed or v_is_refunded then p_payment.tokens
     when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
     else 0
   end;
+  v_entry.user_id := p_payment.user_id;
+  v_entry.payment_id := p_payment.id;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := '{}';
   if v_to_claw > p_payment.tokens_clawed_back then
-    perform private.claw_back(p_payment, v_to_claw - p_payment.tokens_clawed_back,
-      case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason, p_actor_role, p_actor_id);
+    v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
+    perform private.claw_back(
+      v_entry,
+      (select b.id from public.token_balances b
+        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
+      v_to_claw - p_payment.tokens_clawed_back);
   elsif v_to_claw < p_payment.tokens_clawed_back then
-    perform private.restore_clawback(p_payment, p_payment.tokens_clawed_back - v_to_claw,
-      'dispute won ' || p_reason, p_actor_role, p_actor_id);
+    v_entry.reason := 'dispute won ' || p_reason;
+    perform private.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
   end if;
 
   update public.payments p

@@ -1,8 +1,9 @@
 /*
  * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction is made
  * of. The caller has checked who asks and what for.
- * p_entry is the transaction to be: user_id, tokens (negative, or 0 for use that costs nothing),
- * action_type, reason, actor, key, request, metadata, links. The rest is given here.
+ * p_entry is the transaction to be: user_id, tokens (negative, or 0 for use that costs nothing, or
+ * 0 with reserved_change for a hold), action_type, reason, actor, key, request, metadata, links. The
+ * rest is given here.
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
@@ -29,6 +30,7 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
+  v_wanted bigint;
   v_is_due boolean;
 begin
   replayed := false;
@@ -52,10 +54,14 @@ begin
   end if;
 
   -- act
+  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
-  tokens_remaining := coalesce(v_account.tokens_remaining, 0)
-    - case when v_is_due then private.tokens_due(p_entry.user_id, v_now) else 0 end;
-  if tokens_remaining < -p_entry.tokens
+  if v_is_due then
+    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
+      from private.tokens_due(p_entry.user_id, v_now) as due;
+  end if;
+  if tokens_remaining < v_wanted
     and not exists (select from public.token_balances b where b.user_id = p_entry.user_id)
   then
     perform private.initialise(p_entry.user_id); -- an account, and still never a grant
@@ -63,21 +69,26 @@ begin
     v_now := clock_timestamp(); -- what was just granted comes before what is now spent
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
-  if tokens_remaining < -p_entry.tokens then
-    shortfall := -p_entry.tokens - tokens_remaining;
+  if tokens_remaining < v_wanted then
+    shortfall := v_wanted - tokens_remaining;
     if not p_partial then
       return;
     end if;
+    v_wanted := tokens_remaining;
     p_entry.tokens := -tokens_remaining;
   end if;
   if v_is_due then
     perform private.book_expiries(array[p_entry.user_id], v_now);
   end if;
   select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
-    from private.take_from_grants(p_entry.user_id, -p_entry.tokens, v_now) as taken;
+    from private.take_from_grants(p_entry.user_id, v_wanted, v_now) as taken;
 
   -- record
-  p_entry.entry_type := case when p_entry.tokens = 0 then 'usage' else 'deduction' end;
+  p_entry.entry_type := case
+    when p_entry.reserved_change > 0 then 'hold'
+    when p_entry.tokens = 0 then 'usage'
+    else 'deduction'
+  end;
   p_entry.created_at := v_now;
   transaction := private.book(p_entry, p_cost);
   tokens_remaining := transaction.balance_after;

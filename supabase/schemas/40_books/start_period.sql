@@ -42,6 +42,10 @@ begin
     v_account := private.lock_account(p_entry.user_id, p_create => true);
   end if;
   v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    perform private.book_expiries(array[p_entry.user_id], v_now);
+    v_account := private.lock_account(p_entry.user_id);
+  end if;
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
@@ -92,8 +96,7 @@ begin
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.payment_id is null then
-    v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap
-      - (v_account.tokens_remaining - private.tokens_due(p_entry.user_id, v_now)));
+    v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;

@@ -2,7 +2,8 @@
  * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
  * from, and what was given back since. Asked by usage or by transaction.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
+ * user_not_found.
  */
 -- Security definer: an admin reads other users' rows.
 create or replace function private.explain_token_charge(p_user_id uuid, p_usage_id uuid, p_transaction_id bigint)
@@ -13,14 +14,16 @@ security definer
 set search_path = ''
 as $$
 declare
+  v_actor record;
   v_usage public.token_usage;
   v_transaction public.token_transactions;
 begin
-  perform private.authorize(p_user_id, p_self_may => true);
+  v_actor := private.authorize(p_user_id, p_self_may => true);
   if num_nonnulls(p_usage_id, p_transaction_id) <> 1 then
     perform private.refuse('invalid_usage',
       '{"field": "p_usage_id", "rule": "either a usage or a transaction, not both"}');
   end if;
+  perform private.require_user(p_user_id, v_actor.actor_role);
 
   if p_usage_id is not null then
     select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = p_usage_id;
@@ -88,6 +91,6 @@ begin
 end
 $$;
 comment on function public.explain_token_charge(uuid, uuid, bigint) is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 revoke all on function public.explain_token_charge(uuid, uuid, bigint) from public, anon, authenticated, service_role;
 grant execute on function public.explain_token_charge(uuid, uuid, bigint) to authenticated, service_role;

@@ -41,6 +41,7 @@ begin
     perform from public.token_accounts a where a.user_id = p_user_id for no key update skip locked;
     if found then
       perform private.book_expiries(array[p_user_id], v_now);
+      v_is_due := false;
     end if;
   end if;
 
@@ -48,10 +49,10 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
-      'total_active', coalesce(a.tokens_remaining, 0) - due.tokens,
-      'total_expired', coalesce(a.tokens_expired, 0) + due.tokens,
-      'total_reserved', coalesce(a.tokens_reserved, 0),
-      'total_owed', coalesce(a.tokens_owed, 0),
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
+      'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
+      'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
+      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
       'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
       'next_expiry', (
@@ -62,23 +63,24 @@ begin
       from (values (p_user_id)) as asked (user_id)
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
-       select case when a.next_due_at <= v_now then private.tokens_due(p_user_id, v_now) else 0 end as tokens) due
+       select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+         from private.tokens_due(p_user_id, v_now) as d
+        where a.next_due_at <= v_now) due
      cross join lateral (
        select jsonb_agg(
                 jsonb_build_object(
                   'id', g.id,
                   'grant_type', g.grant_type,
                   'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', g.tokens_remaining,
+                  'tokens_remaining', chosen.tokens,
                   'priority', g.priority,
                   'granted_at', g.granted_at,
                   'expires_at', g.expires_at)
-                order by g.priority, g.granted_at, g.id) as grants
-         from (
-           select b.* from public.token_balances b
-            where b.user_id = p_user_id and b.is_open and (b.expires_at > v_now or b.expires_at is null)
-            order by b.priority, b.granted_at, b.id
-            limit 101) g) listed);
+                order by chosen.nth) as grants
+         from private.choose_grants(p_user_id, null, v_now, 101, p_count_due => v_is_due) as next
+        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
+         join public.token_balances g on g.user_id = p_user_id and g.id = chosen.grant_id) listed);
 end
 $$;
 comment on function private.get_user_token_balance(uuid) is 'See public.get_user_token_balance.';

@@ -33,7 +33,7 @@ begin
        and (p_until is null or b.user_id <= p_until)
   ), ledger as (
     select t.*,
-           sum(t.tokens) over by_number as running,
+           sum(t.tokens - t.reserved_change) over by_number as running,
            row_number() over by_number as nth,
            lag(t.created_at) over by_number as at_before
       from public.token_transactions t
@@ -51,18 +51,33 @@ begin
     select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
   ), allocated as (
     select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
-           case when t.tokens < 0 then -part.tokens else part.tokens end as signed
+           part.tokens * sign(t.tokens - t.reserved_change) as signed
       from ledger t
      cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+  ), holds as (
+    select h.* from public.token_holds h
+     where (p_user_id is null or h.user_id = p_user_id)
+       and (p_after is null or h.user_id > p_after)
+       and (p_until is null or h.user_id <= p_until)
+  ), of_holds as (
+    select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
+      from holds h where h.status = 'open' group by h.user_id
+  ), of_hold_entries as (
+    select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
+           -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured
+      from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
+  ), charged as (
+    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+      from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
       from grants g group by g.user_id
   ), of_ledger as (
-    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, max(t.id) as last_id,
+    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
            -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type = 'deduction' and t.action_type <> 'admin_deduct'), 0) as used
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   )
   -- each grant by itself
@@ -116,13 +131,37 @@ begin
     left join of_usage u on u.user_id = a.user_id
    where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
   union all
+  -- holds
+  select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
+         coalesce(h.tokens, 0)::text, coalesce(a.tokens_reserved::text, 'no account')
+    from accounts a full join of_holds h on h.user_id = a.user_id
+   where coalesce(h.tokens, 0) is distinct from a.tokens_reserved
+  union all
+  select 'I3 reserved = its ledger', a.user_id, null, null, coalesce(t.reserved, 0)::text, a.tokens_reserved::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_reserved <> coalesce(t.reserved, 0)
+  union all
+  select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
+         format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
+         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+    from holds h
+    left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
+   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+      or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
+      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+  union all
+  select 'I7 the account is due no later than its holds', a.user_id, null, null,
+         'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a join of_holds h on h.user_id = a.user_id
+   where h.due < coalesce(a.next_due_at, 'infinity')
+  union all
   -- usage and its transaction
   select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
          (case when u.success then u.tokens_used - u.tokens_uncovered else 0 end)::text,
-         coalesce(abs(t.tokens)::text, 'no transaction')
+         coalesce(t.tokens::text, 'no transaction')
     from usages u
-    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id and t.usage_id = u.id
-   where abs(t.tokens) is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
+    left join charged t on t.user_id = u.user_id and t.usage_id = u.id
+   where t.tokens is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
   union all
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
@@ -130,10 +169,11 @@ begin
    where t.usage_id is not null and u.id is null
   union all
   -- allocations
-  select 'I4 allocations = transaction', t.user_id, null, t.id, abs(t.tokens)::text,
+  select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
          (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)::text
     from ledger t
-   where abs(t.tokens) <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
+   where greatest(abs(t.tokens), abs(t.reserved_change))
+         <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
   union all
   select 'I4 a grant is what its history left', g.user_id, g.id, null,
          coalesce(h.tokens, 0)::text, g.tokens_remaining::text
@@ -153,7 +193,8 @@ begin
          'before ' || g.expires_at, a.created_at::text
     from allocated a
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
-   where a.entry_type = 'deduction' and a.created_at >= g.expires_at
+   where a.entry_type in ('deduction', 'hold') and a.signed < 0 -- what a hold set aside in time is paid later
+     and a.created_at >= g.expires_at
   union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text
@@ -200,7 +241,7 @@ begin
          h.times || ' that give it, from ' || coalesce(h.given_id::text, 'none') || ' on'
     from (
       select a.user_id, a.grant_id, min(a.transaction_id) as first_id,
-             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement')) as given_id,
+             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement', 'refund', 'restoration', 'release')) as given_id,
              count(*) filter (where a.entry_type in ('grant', 'opening_balance')) as times
         from allocated a group by a.user_id, a.grant_id) h
    where h.given_id is distinct from h.first_id or h.times > 1
@@ -223,42 +264,90 @@ begin
   union all
   -- each transaction by itself: what the constraints say, asked again of what is there
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
-         'sign, debt and action of ' || t.entry_type,
-         concat_ws(' ', t.tokens, 'tokens', t.debt_change, 'debt', t.action_type)
+         'sign, reserve, debt and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
     from ledger t
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.tokens < 0
+            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
             when 'restoration' then t.tokens >= 0 and t.debt_change <= 0
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
             when 'restatement' then t.tokens <> 0
+            when 'hold' then t.tokens = 0 and t.reserved_change > 0
+            when 'release' then t.tokens = 0 and t.reserved_change < 0
+            when 'refund' then t.tokens > 0
+            when 'void' then t.tokens <= 0
           end
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
+          and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
-                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement')
+                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void')
                   then t.action_type = t.entry_type
                 when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
                   then t.entry_type = 'grant'
-                else t.entry_type in ('deduction', 'usage')
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement')
+                else t.entry_type <> 'grant'
+                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void')
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t where t.original_id not between 1 and t.id - 1
   union all
   select 'I4 usage and transaction say the same', u.user_id, null, t.id,
-         differs.field || ' ' || differs.expected, differs.field || ' ' || differs.found
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || differs.found
     from usages u
-    join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
+    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
+     ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
      ('action_type', t.action_type, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- a hold and its entries
+  select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from holds h
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger c on c.user_id = h.user_id and c.id = h.capture_id
+    left join ledger o on o.user_id = h.user_id and o.id = h.overage_id
+   cross join lateral (values
+     ('hold_id', t.hold_id::text, h.id::text),
+     ('tokens', t.reserved_change::text, h.tokens::text),
+     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
+     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
+     ('action_type', t.action_type, h.action_type),
+     ('actor_role', t.actor_role, h.actor_role),
+     ('created_at', t.created_at::text, h.created_at::text),
+     ('capture_id', case when h.capture_id is not null then coalesce(c.hold_id::text, 'another''s') end,
+                    case when h.capture_id is not null then h.id::text end),
+     ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
+     ('overage_id', case when h.overage_id is not null then coalesce(o.hold_id::text, 'another''s') end,
+                    case when h.overage_id is not null then h.id::text end),
+     ('usage_id', c.usage_id::text, h.usage_id::text),
+     ('settled_at', case when h.status = 'open' then null else coalesce(c.created_at, h.settled_at)::text end,
+                    h.settled_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 an entry of a hold is like it', t.user_id, null, t.id,
+         coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+   where case when t.hold_id is not null then h.action_type is distinct from t.action_type
+              else t.entry_type in ('hold', 'release') end
+  union all
+  select 'I4 a refund is of its charge', t.user_id, null, t.id,
+         concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
+         concat_ws(' ', coalesce(o.entry_type, 'none'), t.action_type, t.usage_id, t.hold_id)
+    from ledger t
+    left join ledger o on o.user_id = t.user_id and o.id = t.original_id
+   where t.entry_type = 'refund'
+     and (o.entry_type, o.action_type, o.usage_id, o.hold_id)
+         is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id)
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text

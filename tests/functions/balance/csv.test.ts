@@ -63,12 +63,12 @@ describe("the file", () => {
     );
     expect(answer.headers.get("cache-control")).toBe("no-store");
     expect(answer.text.split("\r\n")[0]).toBe(
-      "number,created_at,entry_type,action_type,tokens,balance_after,reason,actor_role,actor_id,idempotency_key,grants",
+      "number,created_at,entry_type,action_type,tokens,reserved_change,balance_after,reason,actor_role,actor_id,idempotency_key,grants",
     );
     const at = expect.stringMatching(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/);
     const line = (number: number, entry: string, action: string, tokens: number, after: number) => ({
       ...{ number: `${number}`, created_at: at, entry_type: entry, action_type: action },
-      ...{ tokens: `${tokens}`, balance_after: `${after}` },
+      ...{ tokens: `${tokens}`, reserved_change: "0", balance_after: `${after}` },
     });
     expect(linesOf(answer.text)).toEqual([
       {
@@ -92,6 +92,35 @@ describe("the file", () => {
         grants: `100 to ${user.trial}`,
       },
     ]);
+  });
+
+  test("says what holds set aside, and adds up with them", async () => {
+    const user = await stack.user();
+    const pack = await grant(stack.db, user.id, 100);
+    const asHimself = (name: string, args: object) =>
+      asUser(stack.db, user.id, (client) => rpc(client, name, { p_user_id: user.id, ...args }));
+    const { hold_id } = await asHimself("reserve_tokens", { p_tokens: 40 });
+    await asHimself("capture_tokens", { p_hold_id: hold_id, p_tokens: 30 });
+    await asHimself("reserve_tokens", { p_tokens: 5 });
+
+    const lines = linesOf((await csv(user)).text);
+
+    expect(
+      lines.map((it) => [
+        it["entry_type"],
+        it["tokens"],
+        it["reserved_change"],
+        it["balance_after"],
+        it["grants"],
+      ]),
+    ).toEqual([
+      ["hold", "0", "5", "65", `5 from ${pack}`],
+      ["release", "0", "-10", "70", `10 to ${pack}`],
+      ["deduction", "-30", "-30", "60", `30 held of ${pack}`],
+      ["hold", "0", "40", "60", `40 from ${pack}`],
+      ["grant", "100", "0", "100", `100 to ${pack}`],
+    ]);
+    expect(sum(lines)).toBe(70); // 65 to spend, 5 set aside
   });
 
   test("is only its header for a user who never had a token", async () => {

@@ -1,0 +1,60 @@
+-- One row a hold: tokens set aside for a call that is still running.
+create table public.token_holds (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'open',
+  tokens bigint not null,
+  grant_ids uuid[] not null,
+  grant_tokens bigint[] not null,
+  expires_at timestamptz not null,
+  action_type text not null,
+  actor_role text not null,
+  transaction_id bigint not null,
+  tokens_captured bigint,
+  tokens_uncovered bigint not null default 0,
+  capture_id bigint,
+  overage_id bigint,
+  usage_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null,
+  settled_at timestamptz,
+  constraint token_holds_pkey primary key (user_id, id),
+  constraint token_holds_tokens_are_within_limits check (tokens between 1 and 1000000000000),
+  constraint token_holds_live_at_most_a_day check (expires_at > created_at and expires_at <= created_at + interval '24 hours'),
+  constraint token_holds_are_settled_once check (
+    case status
+      when 'open' then settled_at is null and tokens_captured is null
+      when 'captured' then settled_at is not null and tokens_captured between 0 and tokens
+      when 'released' then settled_at is not null and tokens_captured = 0
+      when 'expired' then settled_at >= expires_at and tokens_captured = 0
+      else false
+    end)
+) with (fillfactor = 90);
+
+comment on table public.token_holds is
+  'Holds: tokens set aside for a call that is still running, and what came of them. Written by the functions only.';
+comment on column public.token_holds.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_holds.id is 'The hold; unique per user.';
+comment on column public.token_holds.status is 'open; then once and for ever captured, released, or expired (it ran out).';
+comment on column public.token_holds.tokens is 'Tokens set aside.';
+comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order.';
+comment on column public.token_holds.grant_tokens is 'How much from each.';
+comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
+comment on column public.token_holds.action_type is 'What they were set aside for.';
+comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
+comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
+comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
+comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped.';
+comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
+comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
+comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
+comment on column public.token_holds.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_holds.created_at is 'Since when.';
+comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
+
+create index token_holds_due_idx on public.token_holds (user_id, expires_at) where status = 'open';
+
+alter table public.token_holds enable row level security;
+create policy "Users read their own holds" on public.token_holds
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,42 @@
+/*
+ * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
+ * hold as it then is. A user settles no hold that an admin or the server made for him: he could
+ * take back what a running call is about to cost.
+ * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
+ */
+create or replace function private.lock_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_actor_role text,
+  out locked_at timestamptz,
+  out hold public.token_holds
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, p_actor_role);
+  end if;
+  locked_at := clock_timestamp();
+  if v_account.next_due_at <= locked_at then
+    perform private.book_expiries(array[p_user_id], locked_at);
+  end if;
+  select h.* into hold from public.token_holds h where h.user_id = p_user_id and h.id = p_hold_id;
+  if hold.id is null then
+    perform private.refuse('hold_not_found', '{}');
+  end if;
+  if p_actor_role = 'user' and hold.actor_role <> 'user' then
+    perform private.refuse('forbidden');
+  end if;
+end
+$$;
+comment on function private.lock_hold(uuid, uuid, text) is
+  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that he did not make.';
+revoke all on function private.lock_hold(uuid, uuid, text) from public, anon, authenticated, service_role;

@@ -1,0 +1,177 @@
+/*
+ * Pays for what was really used out of a hold, and gives the rest back, last taken first. Once: a
+ * second capture, or one of a hold that was released or ran out, changes nothing and answers what
+ * happened (success false unless it was captured).
+ *
+ * How much: p_tokens; else what the usage fields count for, as in track_token_usage; else all of it.
+ * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
+ * With usage fields the token_usage row is written in the same transaction.
+ * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
+ * of tokens: success false, the hold stays open); cap takes no more than was held and records the
+ * rest as uncovered; reject refuses.
+ * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
+ * invalid_metadata, user_not_found, hold_not_found, capture_exceeds_hold, busy.
+ * Keeps: I1 to I4, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.capture_tokens(
+  p_usage public.token_usage,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_over_capture text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_usage public.token_usage := p_usage;
+  v_has_usage boolean := not coalesce(p_usage.success, true) or num_nonnulls(p_usage.model_used, p_usage.input_tokens,
+    p_usage.output_tokens, p_usage.images, p_usage.seconds, p_usage.error_message) > 0;
+  v_entry public.token_transactions;
+  v_locked record;
+  v_hold public.token_holds;
+  v_tokens bigint;
+  v_over bigint;
+  v_captured bigint;
+  v_available bigint;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_usage.user_id, p_self_may => true);
+  if p_tokens not between 0 and 1000000000000 then
+    perform private.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
+  end if;
+  if p_over_capture is null or p_over_capture not in ('deduct', 'cap', 'reject') then
+    perform private.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, cap or reject"}');
+  end if;
+  perform private.check_usage(p_usage);
+  perform private.check_request(null, null, p_usage.metadata);
+
+  -- lock, replay
+  v_locked := private.lock_hold(p_usage.user_id, p_hold_id, v_entry.actor_role);
+  v_hold := v_locked.hold;
+  if v_hold.status <> 'open' then
+    return private.hold_receipt(v_hold, p_replayed => true);
+  end if;
+
+  -- act: how much
+  v_usage.success := coalesce(p_usage.success, true);
+  v_usage.action_type := v_hold.action_type;
+  v_usage.created_at := v_locked.locked_at;
+  v_usage.tokens_used := p_tokens;
+  if v_has_usage then
+    v_usage := private.measure_usage(v_usage);
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
+  v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
+  v_captured := least(v_tokens, v_hold.tokens);
+  v_over := v_tokens - v_captured;
+  if v_over > 0 and p_over_capture = 'reject' then
+    perform private.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));
+  elsif v_over > 0 and p_over_capture = 'cap' then
+    v_hold.tokens_uncovered := v_over;
+    v_over := 0;
+  elsif v_over > 0 then
+    select a.tokens_remaining into v_available
+      from public.token_accounts a where a.user_id = v_hold.user_id;
+    if v_available < v_over then
+      return private.hold_receipt(v_hold, p_replayed => false)
+          || jsonb_build_object('tokens_remaining_to_deduct', v_over - v_available);
+    end if;
+  end if;
+
+  -- act and record: the capture, what goes beyond it, the usage, the rest
+  v_entry.user_id := v_hold.user_id;
+  v_entry.action_type := v_hold.action_type;
+  v_entry.reason := v_hold.action_type;
+  v_entry.hold_id := v_hold.id;
+  v_entry.metadata := coalesce(p_usage.metadata, '{}');
+  v_entry.created_at := v_locked.locked_at;
+  if v_has_usage then
+    v_hold.usage_id := gen_random_uuid();
+    v_entry.usage_id := v_hold.usage_id;
+  end if;
+  if v_captured > 0 or v_has_usage then
+    select part.grant_ids, part.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from private.parts_between(v_hold.grant_ids, v_hold.grant_tokens, 0, v_captured) as part;
+    v_entry.entry_type := case when v_captured > 0 then 'deduction' else 'usage' end;
+    v_entry.tokens := -v_captured;
+    v_entry.reserved_change := -v_captured;
+    v_hold.capture_id := (private.book(
+      v_entry, case when v_has_usage and v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end)).id;
+  end if;
+  if v_over > 0 then
+    select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from private.take_from_grants(v_hold.user_id, v_over, v_locked.locked_at) as taken;
+    v_entry.tokens := -v_over;
+    v_entry.reserved_change := 0;
+    v_hold.overage_id := (private.book(v_entry)).id;
+  end if;
+  if v_has_usage then
+    insert into public.token_usage
+      (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate,
+       success, error_message, metadata, created_at, cached_tokens, reasoning_tokens, images, seconds,
+       tokens_uncovered, transaction_id)
+    values
+      (v_hold.user_id, v_hold.usage_id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
+       v_usage.input_tokens, v_usage.output_tokens, v_usage.cost_estimate,
+       v_usage.success, v_usage.error_message, v_entry.metadata, v_locked.locked_at,
+       v_usage.cached_tokens, v_usage.reasoning_tokens, v_usage.images, v_usage.seconds,
+       v_hold.tokens_uncovered, v_hold.capture_id);
+  end if;
+  v_hold := private.release_hold(
+    v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);
+  return private.hold_receipt(v_hold, p_replayed => false);
+end
+$$;
+comment on function private.capture_tokens(public.token_usage, uuid, bigint, text) is 'See public.capture_tokens.';
+revoke all on function private.capture_tokens(public.token_usage, uuid, bigint, text) from public, anon, authenticated, service_role;
+grant execute on function private.capture_tokens(public.token_usage, uuid, bigint, text) to authenticated, service_role;
+
+create or replace function public.capture_tokens(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint default null,
+  p_over_capture text default 'deduct',
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_usage public.token_usage;
+begin
+  v_usage.user_id := p_user_id;
+  v_usage.model_used := p_model_used;
+  v_usage.input_tokens := p_input_tokens;
+  v_usage.output_tokens := p_output_tokens;
+  v_usage.success := p_success;
+  v_usage.error_message := p_error_message;
+  v_usage.metadata := p_metadata;
+  v_usage.cached_tokens := p_cached_tokens;
+  v_usage.reasoning_tokens := p_reasoning_tokens;
+  v_usage.images := p_images;
+  v_usage.seconds := p_seconds;
+  return private.capture_tokens(v_usage, p_hold_id, p_tokens, p_over_capture);
+end
+$$;
+comment on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) is
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+revoke all on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
+grant execute on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) to authenticated, service_role;

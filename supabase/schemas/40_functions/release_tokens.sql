@@ -1,0 +1,51 @@
+/*
+ * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
+ * run out stays as it is, and the answer says how.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Returns what private.hold_receipt says; success when the hold is now released, by whatever call.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_locked record;
+  v_hold public.token_holds;
+  v_is_open boolean;
+begin
+  v_actor := private.authorize(p_user_id, p_self_may => true);
+  v_locked := private.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  v_hold := v_locked.hold;
+  v_is_open := v_hold.status = 'open';
+  if v_is_open then
+    v_hold := private.release_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return private.hold_receipt(v_hold, p_replayed => not v_is_open)
+      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+end
+$$;
+comment on function private.release_tokens(uuid, uuid) is 'See public.release_tokens.';
+revoke all on function private.release_tokens(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.release_tokens(uuid, uuid) to authenticated, service_role;
+
+create or replace function public.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.release_tokens(p_user_id, p_hold_id);
+end
+$$;
+comment on function public.release_tokens(uuid, uuid) is
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
+revoke all on function public.release_tokens(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.release_tokens(uuid, uuid) to authenticated, service_role;

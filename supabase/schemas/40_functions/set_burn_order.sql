@@ -1,0 +1,41 @@
+/*
+ * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
+ * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
+ * each deduction reads it once, under the account's lock.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_burn_order.   Keeps: I8.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.set_burn_order(p_burn_order text)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
+    perform private.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
+  end if;
+  insert into private.burn_orders (burn_order) values (p_burn_order);
+  return p_burn_order;
+end
+$$;
+comment on function private.set_burn_order(text) is 'See public.set_burn_order.';
+revoke all on function private.set_burn_order(text) from public, anon, authenticated, service_role;
+grant execute on function private.set_burn_order(text) to service_role;
+
+create or replace function public.set_burn_order(p_burn_order text)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.set_burn_order(p_burn_order);
+end
+$$;
+comment on function public.set_burn_order(text) is
+  'Chooses the order in which grants are spent from now on: fifo (the default) or expiring_first. For the server. Returns it. Errors: invalid_burn_order.';
+revoke all on function public.set_burn_order(text) from public, anon, authenticated, service_role;
+grant execute on function public.set_burn_order(text) to service_role;
