@@ -43,10 +43,12 @@ test("breaches are listed, for people and for machines, and it ends with 1", asy
     ...{ expected: "0", found: "5" },
   });
 
-  const piped = await run("verify", ["--piece", "20"], env);
-  const json = await run("verify", ["--json"], env);
-  const one = await run("verify", ["--json", "--user", users[17]!], env);
-  const other = await run("verify", ["--user", `${users[18]!}@example.com`], env);
+  const [piped, json, one, other] = await Promise.all([
+    run("verify", ["--piece", "20"], env),
+    run("verify", ["--json"], env),
+    run("verify", ["--json", "--user", users[17]!], env),
+    run("verify", ["--user", `${users[18]!}@example.com`], env),
+  ]);
 
   expect(piped.status).toBe(1);
   expect(piped.stdout).toBe(
