@@ -350,7 +350,7 @@ async function ending<Value>(
   let grace: ReturnType<typeof setTimeout> | undefined;
   const stopped = new Promise<undefined>((resolve) => {
     stopping.signal.addEventListener("abort", () => {
-      grace = setTimeout(resolve, graceMs);
+      grace = setTimeout(() => resolve(undefined), graceMs);
     });
   });
   try {
