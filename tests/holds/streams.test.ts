@@ -67,10 +67,10 @@ const mutants: { name: string; file: string; right: string; wrong: string; sees:
       sees: "leaks",
     },
     {
-      name: "does not know its own run again",
+      name: "reserves without a key",
       file: "hold-books.ts",
-      right: "p_metadata: { ...terms.metadata, run }",
-      wrong: "p_metadata: { ...terms.metadata, run: crypto.randomUUID() }",
+      right: "p_idempotency_key: key,",
+      wrong: "",
       sees: "leaks",
     },
     {
