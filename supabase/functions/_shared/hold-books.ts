@@ -144,7 +144,8 @@ const runsOfOneKey = 5;
  */
 export async function reserve(client: HoldClient, terms: Terms): Promise<Held> {
   const run = crypto.randomUUID();
-  const asked = terms.idempotencyKey ?? run;
+  // A name of its own, so that nobody can use up a key that the server needs for something else.
+  const asked = `call:${terms.idempotencyKey ?? run}`;
   for (let nth = 1; ; nth++) {
     const key = nth === 1 ? asked : `${asked}:${nth}`;
     try {

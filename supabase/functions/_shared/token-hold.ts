@@ -47,7 +47,10 @@ export interface HoldOptions {
    * that the hold is there to pay for it. Default: nine tenths of that.
    */
   timeoutMs?: number;
-  /** The key of the caller's request: a call that was paid for is not made twice under it. */
+  /**
+   * The key of the caller's request, at most 200 characters of A-Z a-z 0-9 . _ : -. A call that was
+   * paid for is not made twice under it.
+   */
   idempotencyKey?: string | undefined;
   /** Whoever waits for the call; when it aborts, he has gone. */
   signal?: AbortSignal;

@@ -25,7 +25,7 @@ const settlingSeconds = 60;
 /** Answers with a stream of server-sent events, or refuses before it begins. */
 export async function chat(request: Request, context: Context): Promise<Response> {
   const body = check(Body, await readJson(request));
-  const key = idempotencyKey(request.headers.get("idempotency-key"), undefined);
+  const key = keyOf(request);
   const provider = providerSettings();
   const call = callOf(body, provider);
   const userId = context.userClaims!.id;
@@ -60,6 +60,16 @@ export async function chat(request: Request, context: Context): Promise<Response
     if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody is there to read it
     throw refusalOf(error);
   }
+}
+
+/** Checked here, because the books know it under a longer name. */
+function keyOf(request: Request): string | undefined {
+  const key = idempotencyKey(request.headers.get("idempotency-key"), undefined);
+  if (key !== undefined && !/^[\w.:-]{1,200}$/.test(key)) {
+    const rule = "1 to 200 characters of A-Z a-z 0-9 . _ : -";
+    throw new Refusal("invalid_idempotency_key", { field: "idempotencyKey", rule });
+  }
+  return key;
 }
 
 const encoder = new TextEncoder();

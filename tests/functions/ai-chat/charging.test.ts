@@ -14,7 +14,7 @@ let user: Caller & { id: string };
 
 beforeAll(async () => {
   provider = await startProvider();
-  stack = await startStack({ AI_BASE_URL: provider.url, AI_API_KEY: apiKey, AI_TIMEOUT_SECONDS: "2" });
+  stack = await startStack({ AI_BASE_URL: provider.url, AI_API_KEY: apiKey, AI_TIMEOUT_SECONDS: "4" });
 });
 beforeEach(async () => {
   user = await stack.user();
@@ -200,7 +200,7 @@ describe("a provider that", () => {
 describe("a client that goes away", () => {
   test("in the middle of an answer pays for what had come, at once, and the provider is told", async () => {
     await leave(stack, user, bodyFor("stalls-midway"), 1);
-    await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 1_500 }).toBe("captured");
+    await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 2_000 }).toBe("captured");
     const { usage, deducted, reserved } = await books();
     expect(usage).toMatchObject([{ success: true, output: 1, metadata: { outcome: "aborted" } }]);
     expect([deducted, reserved]).toEqual([usage[0]!.tokens, 0]);
@@ -208,8 +208,9 @@ describe("a client that goes away", () => {
   });
 
   test("before the answer begins pays nothing", async () => {
-    await leave(stack, user, bodyFor("stalls-at-once"), 0);
-    await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 1_000 }).toBe("captured");
+    const before = provider.asked.length;
+    await leave(stack, user, bodyFor("stalls-at-once"), () => provider.asked.length > before);
+    await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 2_000 }).toBe("captured");
     expect(await books()).toMatchObject({
       deducted: 0,
       usage: [{ success: false, metadata: { outcome: "aborted" } }],
@@ -228,7 +229,7 @@ describe("a client that goes away", () => {
     const open = async () =>
       (await stack.db.admin.query("select count(*)::int as n from public.token_holds where status = 'open'"))
         .rows[0].n;
-    await expect.poll(open, { timeout: 1_500 }).toBe(0);
+    await expect.poll(open, { timeout: 2_000 }).toBe(0);
   });
 });
 
@@ -271,6 +272,19 @@ describe("a request that is sent again", () => {
     console.log(`ten at once with one key: ${JSON.stringify(mix)}`);
     expect(mix).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
     expect(await books()).toMatchObject({ deducted: 30 });
+  });
+
+  test("has a key that stands in nobody else's way", async () => {
+    const key = headers();
+    await askWith("streams", key);
+    await grant(stack.db, user.id, 5, { key: key["idempotency-key"]! });
+    expect((await stack.ask("balance", { caller: user })).body.balance.total_active).toBe(975);
+  });
+
+  test.each(["", "x".repeat(201), "two words", "é"])("with the key %j is refused", async (key) => {
+    const asked = await askWith("streams", { "idempotency-key": `"${key}"` });
+    expectProblem(asked, "invalid_idempotency_key", { field: "idempotencyKey" });
+    expect((await books()).holds).toEqual([]);
   });
 
   test("with another limit under the same key is another request", async () => {

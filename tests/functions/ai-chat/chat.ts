@@ -51,8 +51,13 @@ export async function chat(
   };
 }
 
-/** Asks, and goes away after that many pieces of the answer; before it, with none. */
-export async function leave(stack: Stack, caller: Caller, body: object, pieces: number): Promise<void> {
+/** Asks, and goes away after that many pieces of the answer, or as soon as something is so. */
+export async function leave(
+  stack: Stack,
+  caller: Caller,
+  body: object,
+  after: number | (() => boolean),
+): Promise<void> {
   const gone = new AbortController();
   const asking = fetch(`${stack.url}/functions/v1/ai-chat`, {
     method: "POST",
@@ -60,14 +65,15 @@ export async function leave(stack: Stack, caller: Caller, body: object, pieces: 
     body: JSON.stringify(body),
     signal: gone.signal,
   });
-  if (pieces === 0) {
-    await new Promise((go) => setTimeout(go, 600));
+  if (typeof after === "function") {
+    const leaving = expect(asking).rejects.toThrow(/abort/);
+    await expect.poll(after, { timeout: 5_000 }).toBe(true);
     gone.abort();
-    await expect(asking).rejects.toThrow(/abort/);
+    await leaving;
     return;
   }
   const reader = (await asking).body!.getReader();
-  for (let read = 0; read < pieces; read++) await reader.read();
+  for (let read = 0; read < after; read++) await reader.read();
   gone.abort();
 }
 

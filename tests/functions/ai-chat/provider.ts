@@ -51,7 +51,7 @@ const models: Record<string, Model> = {
   },
   async slow(write) {
     for (let nth = 0; nth < words.length; nth++) {
-      await pause(150);
+      await pause(250);
       write.word(nth);
     }
     write.ending(usage);
