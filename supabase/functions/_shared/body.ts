@@ -25,7 +25,6 @@ export async function withBoundedBody(request: Request, limit: number): Promise<
     method: request.method,
     headers: request.headers,
     body: new Blob(chunks),
-    signal: request.signal, // aborts when the sender goes away
   });
 }
 

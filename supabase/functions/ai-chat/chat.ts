@@ -22,7 +22,12 @@ const actionType = "chat_conversation";
 /** How much longer than the call its hold lives: time to settle it. */
 const settlingSeconds = 60;
 
-/** Answers with a stream of server-sent events, or refuses before it begins. */
+/**
+ * Answers with a stream of server-sent events, or refuses before it begins.
+ *
+ * A client that goes away cancels the stream. `request.signal` is not asked: Deno aborts it after every
+ * answer, other runtimes never.
+ */
 export async function chat(request: Request, context: Context): Promise<Response> {
   const body = check(Body, await readJson(request));
   const key = keyOf(request);
@@ -48,7 +53,6 @@ export async function chat(request: Request, context: Context): Promise<Response
         ttlSeconds: provider.timeoutSeconds + settlingSeconds,
         timeoutMs: provider.timeoutSeconds * 1_000,
         idempotencyKey: key,
-        signal: request.signal,
         metadata: { model: body.model },
         describe: reasonOf,
       },
@@ -57,7 +61,6 @@ export async function chat(request: Request, context: Context): Promise<Response
     );
     return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
   } catch (error) {
-    if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody is there to read it
     throw refusalOf(error);
   }
 }

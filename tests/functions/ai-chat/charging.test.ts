@@ -207,9 +207,9 @@ describe("a client that goes away", () => {
     await expect.poll(() => provider.asked.at(-1)!.wasLeft).toBe(true);
   });
 
-  test("before the answer begins pays nothing", async () => {
+  test("before the answer begins pays nothing, and the provider is told", async () => {
     const before = provider.asked.length;
-    await leave(stack, user, bodyFor("stalls-at-once"), () => provider.asked.length > before);
+    await leave(stack, user, bodyFor("begins-late"), () => provider.asked.length > before);
     await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 2_000 }).toBe("captured");
     expect(await books()).toMatchObject({
       deducted: 0,

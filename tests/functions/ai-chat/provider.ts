@@ -80,6 +80,11 @@ const models: Record<string, Model> = {
     write.words();
     write.ending({ prompt_tokens: 20, completion_tokens: 480, total_tokens: 500 });
   },
+  async "begins-late"(_, outgoing) {
+    await pause(1_000);
+    outgoing.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+    await forEver();
+  },
   async "stalls-at-once"() {
     await forEver();
   },
