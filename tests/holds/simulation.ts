@@ -48,6 +48,8 @@ interface Plan {
   /** The chunk at which it happens. */
   at: number;
   fate: "runs" | "throws" | "is cancelled" | "is aborted" | "stalls" | "crashes" | "is released";
+  /** Only what crashes may run out: everything else has to be settled by itself. */
+  ttlSeconds: number;
   /** Of a crash: before or after the books have done what they were asked. */
   crashAfter: boolean;
   rng: () => number;
@@ -103,7 +105,7 @@ export async function simulate(db: Database, helper: Helper, simulation: Simulat
         return plan.crashAfter ? "dies after" : "dead";
       }
       const [p, q] = [rng(), rng()];
-      if (p > 0.1 || faultsLeft === 0 || name === "get_token_history") return undefined;
+      if (p > 0.1 || faultsLeft === 0 || name.startsWith("get_")) return undefined;
       faultsLeft--;
       const fault: Fault = q < 0.45 ? "lost" : q < 0.9 ? "answer lost" : q < 0.97 ? "busy" : "hangs";
       findings.faults[fault] = (findings.faults[fault] ?? 0) + 1;
@@ -115,8 +117,7 @@ export async function simulate(db: Database, helper: Helper, simulation: Simulat
       userId: plan.userId,
       tokens: plan.tokens,
       actionType: "chat_conversation",
-      // only what crashes may run out: everything else has to be settled by itself
-      ttlSeconds: plan.fate === "crashes" ? 2 : 600,
+      ttlSeconds: plan.ttlSeconds,
       ...(plan.fate === "stalls" && { timeoutMs: 100 }),
       graceMs: 200,
       idempotencyKey: key,
@@ -342,6 +343,7 @@ function planOf(n: number, seed: number, users: string[]): Plan {
     inputTokens: Math.floor(rng() * 100),
     at: Math.floor(rng() * (chunks.length + 1)),
     fate,
+    ttlSeconds: fate === "crashes" ? 2 : 600,
     crashAfter: rng() < 0.5,
     rng,
   };
@@ -350,7 +352,7 @@ function planOf(n: number, seed: number, users: string[]): Plan {
 /** The same request, sent again; it has a fate of its own. */
 function again(plan: Plan, which: string): Plan {
   const rng = random(hash(`${plan.id}${which}`));
-  const fate = plan.fate === "crashes" ? "crashes" : rng() < 0.7 ? "runs" : "throws";
+  const fate = rng() < 0.7 ? "runs" : "throws";
   return { ...plan, id: `${plan.id}-${which}`, rng, fate };
 }
 

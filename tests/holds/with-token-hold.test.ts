@@ -189,6 +189,35 @@ describe("the settlement", () => {
   });
 });
 
+describe("a key", () => {
+  test("is good for five calls, until one of them is paid for", async () => {
+    const made: string[] = [];
+    const calling = (key: string, outcome: "fails" | "works") =>
+      withTokenHold(client, { ...options, idempotencyKey: key }, async ({ report }) => {
+        made.push(`${key} ${outcome}`);
+        if (outcome === "fails") throw new Error("down");
+        report({ tokens: 10 });
+      }).catch((error) => error.message);
+
+    expect(await calling("a", "fails")).toBe("down");
+    await calling("a", "works");
+    expect(await calling("a", "works")).toBe("a call with that key has been paid for");
+    for (let nth = 0; nth < 5; nth++) expect(await calling("b", "fails")).toBe("down");
+    expect(await calling("b", "works")).toBe("a call with that key has been paid for");
+    expect(made).toEqual(["a fails", "a works", ...Array.from({ length: 5 }, () => "b fails")]);
+  });
+
+  test("of a process that died is good again when its hold has run out", async () => {
+    const dying = books.unreliable((name) => (name === "capture_tokens" ? "dead" : undefined));
+    const mine = { ...options, ttlSeconds: 2, timeoutMs: 500, idempotencyKey: "a" };
+    await expect(withTokenHold(dying, mine, async () => {})).rejects.toThrow(NotSettledError);
+    await expect(withTokenHold(client, mine, async () => {})).rejects.toThrow("is running");
+    await new Promise((go) => setTimeout(go, 2_050));
+    const { receipt } = await withTokenHold(client, mine, async ({ report }) => report({ tokens: 4 }));
+    expect(receipt.tokensRemaining).toBe(996);
+  });
+});
+
 describe("a stream", () => {
   const words = (...all: string[]) =>
     new ReadableStream<string>({
@@ -231,6 +260,19 @@ describe("a stream", () => {
     });
     await expect(opening).rejects.toThrow("no model");
     expect(await hold()).toMatchObject({ status: "captured", tokens_captured: "0" });
+  });
+
+  test("fails with what went wrong in making its last word", async () => {
+    const { stream, ended } = await streamWithTokenHold(
+      client,
+      options,
+      async () => words("a"),
+      () => {
+        throw new Error("no words");
+      },
+    );
+    await expect(readAll(stream)).rejects.toThrow("no words");
+    expect(await ended).toMatchObject({ outcome: "completed" });
   });
 
   test("cancelled stops its source, and no last word is made for nobody", async () => {

@@ -54,7 +54,13 @@ export interface HoldReceipt {
 /** What supabase-js calls a client, as far as it is needed here. */
 export interface HoldClient {
   rpc(
-    name: "reserve_tokens" | "capture_tokens" | "release_tokens" | "track_token_usage" | "get_token_history",
+    name:
+      | "reserve_tokens"
+      | "capture_tokens"
+      | "release_tokens"
+      | "track_token_usage"
+      | "get_user_token_balance"
+      | "get_token_history",
     args: Record<string, unknown>,
   ): PromiseLike<HoldAnswer>;
 }
@@ -345,6 +351,8 @@ const pagesLookedThrough = 5;
  * or `settled`. The ledger says it: a hold's end is newer than the hold.
  */
 async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"open" | "free" | "settled"> {
+  // Whoever asks for the balance books what has run out; a reservation that is refused has not.
+  await call(client, "get_user_token_balance", { p_user_id: terms.userId }, terms.patience);
   const deducted = new Map<string, number>();
   let before: number | null | undefined;
   for (let page = 0; page < pagesLookedThrough && before !== null; page++) {

@@ -2,8 +2,8 @@
  * Charging for a call whose price is known only when it is over: tokens are held before it, what it
  * used is paid out of them after it, and the rest goes back; whatever becomes of the call.
  *
- * docs/guides/charging-for-a-streaming-call.md shows it at work. It runs in Deno and in Node from
- * 20.3 on; to use it elsewhere, copy this file and hold-books.ts.
+ * docs/guides/charging-for-a-streaming-call.md shows it at work. It runs in Deno and in Node from 20
+ * on; to use it elsewhere, copy this file and hold-books.ts.
  */
 import {
   type Held,
@@ -69,8 +69,8 @@ export interface HoldOptions {
   onOverrun?: "deduct" | "cap";
   /** Milliseconds that stopped work gets to report its last. Default 1000. */
   graceMs?: number;
-  /** What the usage row says of an error. Default: its message. */
-  describe?: (error: unknown) => string;
+  /** What the usage row says of a call that is not paid for. Default: the error's message. */
+  describe?: (error: unknown, outcome: Outcome) => string;
   patience?: Patience;
 }
 
@@ -175,51 +175,52 @@ export async function streamWithTokenHold<Chunk>(
   lastChunk: (end: StreamEnd) => Chunk | undefined = () => undefined,
 ): Promise<HeldStream<Chunk>> {
   const gone = new AbortController();
-  const signal = options.signal === undefined ? gone.signal : AbortSignal.any([options.signal, gone.signal]);
+  const onAbort = () => gone.abort(options.signal?.reason);
+  if (options.signal?.aborted) onAbort();
+  options.signal?.addEventListener("abort", onAbort, { once: true });
   let isOpen: (stream: ReadableStream<Chunk>) => void;
   const opened = new Promise<ReadableStream<Chunk>>((resolve) => (isOpen = resolve));
 
   const running = finish(
-    holdAndWork(client, { ...options, signal }, async (hold) => {
+    holdAndWork(client, { ...options, signal: gone.signal }, async (hold) => {
       const source = await open(hold);
       await new Promise<void>((done, fail) => {
-        isOpen(passedOn(source, hold.signal, { done, fail, cancel: (reason) => gone.abort(reason), end }));
+        const cancel = (reason: unknown) => gone.abort(reason);
+        isOpen(passedOn(source, hold.signal, { done, fail, cancel, ended, lastChunk }));
       });
     }),
   );
-  const end = running.then(
-    ({ outcome, receipt, error, notSettled }): { end: StreamEnd; last: Chunk | undefined } => {
-      const it: StreamEnd = {
-        outcome,
-        ...(receipt !== undefined && { receipt }),
-        ...(outcome !== "completed" && { error }),
-        ...(notSettled !== undefined && { notSettled }),
-      };
-      return { end: it, last: lastChunk(it) };
-    },
-  );
-  end.catch(() => {}); // what goes wrong before the stream is open is thrown below
+  const ended = running.then(({ outcome, receipt, error, notSettled }): StreamEnd => ({
+    outcome,
+    ...(receipt !== undefined && { receipt }),
+    ...(outcome !== "completed" && { error }),
+    ...(notSettled !== undefined && { notSettled }),
+  }));
+  ended
+    .catch(() => {}) // what goes wrong before the stream is open is thrown below
+    .finally(() => options.signal?.removeEventListener("abort", onAbort));
   const stream = await Promise.race([
     opened,
     running.then(({ error, notSettled }): never => {
       throw notSettled ?? error;
     }),
   ]);
-  return { stream, ended: end.then((it) => it.end) };
+  return { stream, ended };
 }
 
 interface Passing<Chunk> {
   done(): void;
   fail(error: unknown): void;
   cancel(reason: unknown): void;
-  end: Promise<{ end: StreamEnd; last: Chunk | undefined }>;
+  ended: Promise<StreamEnd>;
+  lastChunk(end: StreamEnd): Chunk | undefined;
 }
 
 /** The source, but its end waits for the settlement. Nothing is read ahead of the reader. */
 function passedOn<Chunk>(
   source: ReadableStream<Chunk>,
   stop: AbortSignal,
-  { done, fail, cancel, end }: Passing<Chunk>,
+  { done, fail, cancel, ended, lastChunk }: Passing<Chunk>,
 ): ReadableStream<Chunk> {
   const reader = source.getReader();
   let isOver = false;
@@ -233,7 +234,7 @@ function passedOn<Chunk>(
         const onStop = () => {
           fail(stop.reason);
           letGo(stop.reason);
-          void close(controller);
+          close(controller).catch((error) => controller.error(error));
         };
         if (stop.aborted) onStop();
         else stop.addEventListener("abort", onStop, { once: true });
@@ -261,8 +262,9 @@ function passedOn<Chunk>(
   async function close(controller: ReadableStreamDefaultController<Chunk>): Promise<void> {
     if (isOver) return;
     isOver = true;
-    const { end: how, last } = await end;
+    const how = await ended;
     if (wasCancelled) return;
+    const last = lastChunk(how);
     if (last !== undefined) controller.enqueue(last);
     if (last !== undefined || how.outcome === "completed") controller.close();
     else controller.error(how.error);
@@ -304,8 +306,8 @@ async function holdAndWork<Value>(
   const ended = await ending(held, options, deadline, graceMs, work);
   const isPaid = ended.outcome === "completed" || policyOf(options, ended.outcome) === "reported";
   const usage = isPaid ? (ended.usage ?? (ended.outcome === "completed" ? {} : undefined)) : undefined;
-  const error =
-    ended.error === undefined ? undefined : storable((options.describe ?? messageOf)(ended.error));
+  const { describe = messageOf } = options;
+  const error = ended.error === undefined ? undefined : storable(describe(ended.error, ended.outcome));
   return await orNotSettled(
     settle(client, terms, held, ended.outcome, usage, { usage: ended.usage, error }).then((receipt) => ({
       ...ended,

@@ -9,6 +9,7 @@ import {
   CallAlreadyMadeError,
   CallTimedOutError,
   NotSettledError,
+  type Outcome,
   type StreamEnd,
   streamWithTokenHold,
   TokensShortError,
@@ -44,7 +45,7 @@ export async function chat(request: Request, context: Context): Promise<Response
     p_output_tokens: call.maxTokens,
   });
   try {
-    const { stream } = await streamWithTokenHold(
+    const { stream, ended } = await streamWithTokenHold(
       books,
       {
         userId,
@@ -59,6 +60,7 @@ export async function chat(request: Request, context: Context): Promise<Response
       (hold) => openCompletion(provider, call, hold),
       lastEvent,
     );
+    void ended.then(({ notSettled }) => notSettled && logUnsettled(notSettled));
     return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
   } catch (error) {
     throw refusalOf(error);
@@ -78,8 +80,7 @@ function keyOf(request: Request): string | undefined {
 const encoder = new TextEncoder();
 
 /** What the client reads when its call has been paid for: what it cost, or why it broke off. */
-function lastEvent({ outcome, receipt, error, notSettled }: StreamEnd): Uint8Array<ArrayBuffer> | undefined {
-  if (notSettled !== undefined) logUnsettled(notSettled);
+function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuffer> | undefined {
   if (outcome === "aborted") return undefined;
   if (outcome === "completed") {
     const cost = receipt && {
@@ -117,7 +118,8 @@ function refusalOf(error: unknown): unknown {
 }
 
 /** What the usage row says. Never the provider's words: they may repeat what the user wrote. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, outcome: Outcome): string {
+  if (outcome === "aborted") return "the client has gone";
   if (error instanceof CallTimedOutError) return "provider_timeout";
   if (!(error instanceof Refusal)) return "the answer broke off";
   const status = error.facts.providerStatus;

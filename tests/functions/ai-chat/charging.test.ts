@@ -213,7 +213,7 @@ describe("a client that goes away", () => {
     await expect.poll(async () => (await books()).holds[0]!.status, { timeout: 2_000 }).toBe("captured");
     expect(await books()).toMatchObject({
       deducted: 0,
-      usage: [{ success: false, metadata: { outcome: "aborted" } }],
+      usage: [{ success: false, error: "the client has gone", metadata: { outcome: "aborted" } }],
     });
     await expect.poll(() => provider.asked.at(-1)!.wasLeft).toBe(true);
   });
