@@ -18,6 +18,7 @@ const functions: Record<string, string[]> = {
   balance: ["GET"],
   plans: ["GET"],
   payments: ["GET", "POST"],
+  "ai-chat": ["POST"],
   "stripe-webhook": ["POST"],
   "paypal-webhook": ["POST"],
 };
