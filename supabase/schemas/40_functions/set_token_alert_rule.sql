@@ -30,7 +30,7 @@ begin
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
     when num_nonnulls(p_rule.threshold_tokens, p_rule.threshold_percent) <> (p_rule.kind = 'dropped')::integer
       then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent with dropped, neither otherwise"}'
-    when (p_rule.kind = 'expiring_soon') is distinct from (p_rule.hours between 1 and 8760)
+    when (p_rule.kind = 'expiring_soon') <> coalesce(p_rule.hours between 1 and 8760, p_rule.hours is not null)
       then '{"field": "p_hours", "rule": "1 to 8760 with expiring_soon, left out otherwise"}'
     when p_rule.notify_recovered is null or (p_rule.notify_recovered and p_rule.kind = 'expiring_soon')
       then '{"field": "p_notify_recovered", "rule": "true or false, and false with expiring_soon"}'
