@@ -31,7 +31,10 @@ export async function call(db: Database, name: string, args: Record<string, unkn
 
 /** Spends that many tokens as the server. */
 export async function deduct(db: Database, userId: string, tokens: number): Promise<void> {
-  const receipt = await call(db, "deduct_tokens_with_fifo", { p_user_id: userId, p_tokens_to_deduct: tokens });
+  const receipt = await call(db, "deduct_tokens_with_fifo", {
+    p_user_id: userId,
+    p_tokens_to_deduct: tokens,
+  });
   expect(receipt.success).toBe(true);
 }
 

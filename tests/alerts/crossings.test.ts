@@ -49,10 +49,14 @@ test("a recovery is told where it is asked for, and the next drop is told again"
 });
 
 test("the account row names the newest alert in the commit that raises it, and the user reads it", async () => {
-  const before = await asUser(db, user, (client) => client.query("select last_alert_id from public.token_accounts"));
+  const before = await asUser(db, user, (client) =>
+    client.query("select last_alert_id from public.token_accounts"),
+  );
   const seen = await asUser(db, user, async (client) => {
     await rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 60 });
-    const account = await client.query("select last_alert_id, last_transaction_id from public.token_accounts");
+    const account = await client.query(
+      "select last_alert_id, last_transaction_id from public.token_accounts",
+    );
     const alerts = await client.query("select id, kind, payload from public.token_alerts");
     return { account: account.rows, alerts: alerts.rows };
   });
@@ -149,7 +153,11 @@ test("a hold takes a balance below, its release brings it back", async () => {
 
 test("a refund and an adjustment are changes like any other", async () => {
   const receipt = await call(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 60 });
-  await call(db, "refund_tokens", { p_user_id: user, p_transaction_id: receipt.transaction_id, p_reason: "x" });
+  await call(db, "refund_tokens", {
+    p_user_id: user,
+    p_transaction_id: receipt.transaction_id,
+    p_reason: "x",
+  });
   await call(db, "adjust_tokens", { p_user_id: user, p_delta: -81 });
   expect(await told(db, user)).toEqual([
     "dropped low 40",

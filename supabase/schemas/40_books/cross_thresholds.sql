@@ -1,7 +1,8 @@
 /*
  * Finds which thresholds a user's balance has crossed, and writes an alert for each: dropped or
  * depleted when fewer tokens than the threshold remain and there were not fewer before; recovered,
- * where the rule asks for it, when that ends. p_before is the balance before the entry that called.
+ * where the rule asks for it, when that ends. p_before is the balance before the entry that called;
+ * p_rules_changed: the rules are others than when this account was last looked at.
  *
  * What counts is where the balance was at the last commit. A crossing that the same transaction takes
  * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
@@ -14,6 +15,7 @@ create or replace function private.cross_thresholds(
   p_account public.token_accounts,
   p_before bigint,
   p_at timestamptz,
+  p_rules_changed boolean,
   out alert_below bigint,
   out alert_above bigint
 )
@@ -69,8 +71,8 @@ begin
         v_alert.kind := 'recovered';
       end if;
     elsif v_state.is_below and v_stood.is_below is distinct from true then
-      v_state.is_raised := false; -- it was not the balance that moved
-      v_state.changed_in := pg_current_xact_id();
+      v_state.is_raised := false; -- it was not the balance that moved, but the threshold: now, or at some time before
+      v_state.changed_in := case when not p_rules_changed then pg_current_xact_id() end;
     end if;
 
     if v_alert.kind is not null then
@@ -110,6 +112,6 @@ begin
      and s.threshold is not null;
 end
 $$;
-comment on function private.cross_thresholds(public.token_accounts, bigint, timestamptz) is
+comment on function private.cross_thresholds(public.token_accounts, bigint, timestamptz, boolean) is
   'Writes an alert for each threshold that the balance has crossed since the last commit, once; returns the next thresholds below and above.';
-revoke all on function private.cross_thresholds(public.token_accounts, bigint, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function private.cross_thresholds(public.token_accounts, bigint, timestamptz, boolean) from public, anon, authenticated, service_role;

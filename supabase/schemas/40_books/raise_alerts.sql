@@ -22,7 +22,7 @@ declare
   v_next_at timestamptz;
 begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  v_marks := private.cross_thresholds(v_account, p_before, p_at);
+  v_marks := private.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version <> v_version);
   v_warnings := private.warn_of_expiry(v_account, p_at);
   v_top_up := private.request_top_up(v_account, p_at);
   v_next_at := least(v_warnings.next_at, v_top_up.next_at);

@@ -36,7 +36,7 @@ begin
   if v_request.id is null then
     perform private.refuse('top_up_request_not_found', '{}');
   elsif v_request.status not in ('pending', p_outcome) then
-    perform private.refuse('top_up_already_settled', jsonb_build_object('status', v_request.status));
+    perform private.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
 
