@@ -138,7 +138,8 @@ test.each([
   receiver.behave = () => answer;
   expect((await run()).body).toEqual({ delivered: 0, failed: 1, given_up: 0 });
   expect(await outbox()).toMatchObject([{ delivery: "pending", attempts: 1, error }]);
-  expect(receiver.deliveries).toHaveLength(1);
+  // Deno itself tries a broken connection twice
+  expect(new Set(receiver.deliveries.map(({ id }) => id)).size).toBe(1);
 });
 
 test("a receiver that stalls for one holds up no other", async () => {
