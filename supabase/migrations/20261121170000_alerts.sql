@@ -623,7 +623,9 @@ begin
       v_alert.kind := v_rule.kind;
     elsif v_was_below and not v_state.is_below then
       v_state.changed_in := pg_current_xact_id();
-      if v_rule.notify_recovered and v_stood.is_below and v_stood.is_raised then
+      -- below by a rule that is new: nobody was told, whatever he was told of the one before
+      v_state.is_raised := v_stood.is_below and v_stood.is_raised;
+      if v_rule.notify_recovered and v_state.is_raised then
         v_alert.kind := 'recovered';
       end if;
     elsif v_state.is_below and v_stood.is_below is distinct from true then

@@ -145,10 +145,10 @@ async function changeUnderTraffic(database: Database) {
   const users = await Promise.all(Array.from({ length: 20 }, () => createUser(database)));
   await setRule(database, { rule: "middle", kind: "dropped", threshold_tokens: 200 });
   for (const one of users) await grant(database, one, 300);
-  let running = true;
+  const traffic = { runs: true };
   const editing = (async () => {
     let edits = 0;
-    for (; running; edits++) {
+    for (; traffic.runs; edits++) {
       await setRule(database, {
         rule: `other_${edits % 3}`,
         kind: "dropped",
@@ -174,7 +174,7 @@ async function changeUnderTraffic(database: Database) {
       return rows[0].receipt.success ? "spent" : "short";
     },
   });
-  running = false;
+  traffic.runs = false;
   const edits = await editing;
   const { rows } = await database.admin.query(
     `select count(*)::int as alerts, count(distinct user_id)::int as users, count(*) filter (where payload ->> 'tokens_remaining' <> '199')::int as wrong

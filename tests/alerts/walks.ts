@@ -16,7 +16,9 @@ interface Threshold {
   recovered: boolean;
 }
 
-type Op = { op: "deduct" | "grant" | "perishable" | "hold"; tokens: number } | { op: "release" | "expire" };
+type Op =
+  | { op: "deduct" | "grant" | "perishable" | "hold"; tokens: number }
+  | { op: "release" | "expire" | "drain" };
 
 type Step =
   /** One transaction; `end` says how it ends, or that its last half is undone by itself. */
@@ -52,12 +54,13 @@ const threshold: fc.Arbitrary<Threshold> = fc.oneof(
 );
 
 const op: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ op: fc.constant("deduct" as const), tokens: tokens(60) }) },
-  { weight: 4, arbitrary: fc.record({ op: fc.constant("grant" as const), tokens: tokens(120) }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constant("deduct" as const), tokens: tokens(40) }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant("grant" as const), tokens: tokens(80) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("perishable" as const), tokens: tokens(80) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("hold" as const), tokens: tokens(60) }) },
   { weight: 2, arbitrary: fc.constant({ op: "release" as const }) },
   { weight: 1, arbitrary: fc.constant({ op: "expire" as const }) },
+  { weight: 2, arbitrary: fc.constant({ op: "drain" as const }) },
 );
 
 const setting = fc.record({ rule: fc.constantFrom(...names), set: fc.option(threshold, { freq: 8 }) });
@@ -67,6 +70,7 @@ const walk: fc.Arbitrary<Walk> = fc.record({
   steps: fc
     .tuple(
       fc.array(setting, { minLength: 2, maxLength: 4, size: "max" }),
+      tokens(150),
       fc.array(
         fc.oneof(
           {
@@ -88,7 +92,11 @@ const walk: fc.Arbitrary<Walk> = fc.record({
         { minLength: 6, maxLength: 14, size: "max" },
       ),
     )
-    .map(([first, then]) => [...first, ...then]),
+    .map(([rules, start, then]): Step[] => [
+      ...rules,
+      { ops: [{ op: "grant", tokens: start }], end: "commit" },
+      ...then,
+    ]),
 });
 
 /** What was seen after a step. */
@@ -104,10 +112,14 @@ class Teller {
   /** `dropped 1`, `recovered 1`, … for each rule. */
   readonly told: Record<string, string[]> = {};
   count = 0;
+  private readonly subscribed: boolean;
   private rules = new Map<string, Threshold>();
   private sides = new Map<string, { below: boolean; raised: boolean; epoch: number }>();
   private before: Seen = { balance: 0, mark: 0, last: 0, alerts: 0 };
-  constructor(private readonly subscribed: boolean) {}
+
+  constructor(subscribed: boolean) {
+    this.subscribed = subscribed;
+  }
 
   set(rule: string, to: Threshold | null) {
     if (to === null) this.rules.delete(rule);
@@ -269,6 +281,8 @@ function sqlOf(user: string, it: Op): string {
       return `select public.reserve_tokens('${user}', ${it.tokens})`;
     case "release":
       return `select walks.release('${user}')`;
+    case "drain":
+      return `select walks.drain('${user}')`;
     case "expire":
       return `select private.book_expiries(array['${user}'::uuid], '2091-01-01T00:00:00Z')`;
   }
@@ -288,6 +302,15 @@ create function walks.seen(p_user_id uuid) returns json language sql as $$
     from (values (p_user_id)) u (id)
     left join public.token_accounts a on a.user_id = u.id
     left join public.user_subscriptions s on s.user_id = u.id
+$$;
+create function walks.drain(p_user_id uuid) returns void language plpgsql as $$
+declare
+  v_tokens bigint := (select a.tokens_remaining from public.token_accounts a where a.user_id = p_user_id);
+begin
+  if v_tokens > 0 then
+    perform public.deduct_tokens_with_fifo(p_user_id, v_tokens);
+  end if;
+end
 $$;
 create function walks.release(p_user_id uuid) returns void language plpgsql as $$
 declare
