@@ -16,6 +16,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   receiver.deliveries.length = 0;
   receiver.behave = () => 200;
+  receiver.delayMs = 0;
 });
 afterEach(async () => {
   await stack.db.admin.query("delete from public.token_alerts");
@@ -184,6 +185,7 @@ test("killed between sending and saying so, it is sent again when the lease ends
 
 test("five runs at once send each of 100 alerts once", async () => {
   await dropped(stack, 100);
+  receiver.delayMs = 200;
   const answers = await Promise.all(Array.from({ length: 5 }, () => run()));
   const sent = answers.map(({ body }) => body.delivered as number);
   console.log(`delivered by five runs: ${sent.join(" + ")}; deliveries=${receiver.deliveries.length}`);
@@ -200,6 +202,7 @@ test("the test sees it: claims that do not say so are sent by several", async ()
        'next_attempt_at = v_now + p_lease_seconds * interval ''1 second''', 'next_attempt_at = v_now'); end $$`,
   );
   await dropped(broken, 20);
+  receiver.delayMs = 500;
   await Promise.all(Array.from({ length: 5 }, () => run(broken)));
   await broken.close();
   expect(receiver.deliveries.length).toBeGreaterThan(20);

@@ -22,6 +22,8 @@ export interface Receiver {
   deliveries: Delivery[];
   /** What it answers next; a function of the delivery and how many there were of that id. `stall`: nothing. */
   behave: (delivery: Delivery, nth: number) => number | "stall" | "hang up";
+  /** How long it thinks about each. */
+  delayMs: number;
   close(): Promise<void>;
 }
 
@@ -35,6 +37,7 @@ export async function startReceiver(): Promise<Receiver> {
     const delivery = { id, headers: incoming.headers, body, event: JSON.parse(body) };
     receiver.deliveries.push(delivery);
     const answer = receiver.behave(delivery, receiver.deliveries.filter((it) => it.id === id).length);
+    if (receiver.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, receiver.delayMs));
     if (answer === "stall") return;
     if (answer === "hang up") return void incoming.socket.destroy();
     outgoing.writeHead(answer, answer >= 300 && answer < 400 ? { location: "/elsewhere" } : {});
@@ -48,6 +51,7 @@ export async function startReceiver(): Promise<Receiver> {
     },
     deliveries: [],
     behave: () => 200,
+    delayMs: 0,
     async close() {
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
