@@ -89,6 +89,13 @@ test("the stripe that signs the tests' events is the stripe that verifies them",
   expect(readConfigs()["stripe-webhook"]!.imports["stripe"]).toBe(`npm:stripe@${devDependencies["stripe"]}`);
 });
 
+test("the standardwebhooks that verifies in the tests is the one that signs", () => {
+  const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
+  expect(readConfigs()["deliver-alerts"]!.imports["standardwebhooks"]).toBe(
+    `npm:standardwebhooks@${devDependencies["standardwebhooks"]}`,
+  );
+});
+
 /** The deno.json of each function, by its name. */
 function readConfigs(): Record<string, { imports: Record<string, string>; lock: boolean }> {
   const folders = readdirSync(join(projectRoot, "supabase/functions"), { withFileTypes: true });
