@@ -7,6 +7,7 @@
  *   token_plans                     select select               select
  *   ai_model_prices,                -      select               select
  *   ai_action_costs
+ *   token_alert_rules               -      select (his, common) select
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
@@ -20,6 +21,10 @@
  *   release_tokens
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   refund_tokens, void_grant       -      execute (admins)     execute
+ *   set_auto_top_up                 -      execute (himself)    execute
+ *   settle_top_up                   -      execute (admins)     execute
+ *   set_, remove_token_alert_rule,  -      execute (admins)     execute
+ *   retry_token_alerts
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
@@ -28,6 +33,8 @@
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
+ *   arm_, claim_token_alerts,       -      -                    execute
+ *   settle_token_alert
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -48,6 +55,10 @@ revoke all on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -65,6 +76,10 @@ grant select on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -87,6 +102,11 @@ grant execute on function
   private.release_tokens(uuid, uuid),
   private.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   private.void_grant(uuid, uuid, text, boolean, text),
+  private.set_token_alert_rule(public.token_alert_rules),
+  private.remove_token_alert_rule(text, text, uuid),
+  private.retry_token_alerts(uuid),
+  private.set_auto_top_up(public.token_top_ups),
+  private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_user_storage_quota(uuid),
@@ -111,6 +131,9 @@ grant execute on function
 to authenticated, service_role;
 grant execute on function
   private.set_burn_order(text),
+  private.arm_token_alerts(integer),
+  private.claim_token_alerts(integer, integer),
+  private.settle_token_alert(uuid, bigint, uuid, text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
 to service_role;
@@ -125,12 +148,20 @@ revoke all on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
@@ -161,6 +192,11 @@ grant execute on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_user_storage_quota(uuid),
@@ -185,6 +221,9 @@ grant execute on function
 to authenticated, service_role;
 grant execute on function
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)
 to service_role;

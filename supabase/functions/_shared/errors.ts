@@ -164,6 +164,20 @@ export const errors = {
     retryable: false,
     hint: "Use fifo or expiring_first.",
   },
+  invalid_alert_rule: {
+    status: 400,
+    title: "Invalid alert rule",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say what the rule's kind needs, and nothing else.",
+  },
+  invalid_top_up: {
+    status: 400,
+    title: "Invalid top-up",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say below how many tokens to ask, and for how many tokens or which plan.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -226,6 +240,20 @@ export const errors = {
     sqlstate: "PT404",
     retryable: false,
     hint: "There is no such grant of that user.",
+  },
+  top_up_request_not_found: {
+    status: 404,
+    title: "Top-up request not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "There is no such top-up request of that user.",
+  },
+  top_up_already_settled: {
+    status: 409,
+    title: "Top-up already settled",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The request has been settled otherwise. Nothing was changed.",
   },
   grant_already_voided: {
     status: 409,

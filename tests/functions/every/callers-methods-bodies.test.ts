@@ -21,6 +21,7 @@ const functions: Record<string, string[]> = {
   "ai-chat": ["POST"],
   "stripe-webhook": ["POST"],
   "paypal-webhook": ["POST"],
+  "deliver-alerts": ["POST"],
 };
 
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");

@@ -89,6 +89,13 @@ test("the stripe that signs the tests' events is the stripe that verifies them",
   expect(readConfigs()["stripe-webhook"]!.imports["stripe"]).toBe(`npm:stripe@${devDependencies["stripe"]}`);
 });
 
+test("the standardwebhooks that verifies in the tests is the one that signs", () => {
+  const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
+  expect(readConfigs()["deliver-alerts"]!.imports["standardwebhooks"]).toBe(
+    `npm:standardwebhooks@${devDependencies["standardwebhooks"]}`,
+  );
+});
+
 test("the csv-stringify of npm run export is that of the balance function", () => {
   const { dependencies } = JSON.parse(read("package.json")) as { dependencies: Record<string, string> };
   expect(readConfigs()["balance"]!.imports["csv-stringify"]).toBe(
