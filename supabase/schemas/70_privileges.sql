@@ -10,7 +10,8 @@
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
- *   get_token_history               -      execute (himself)    execute
+ *   get_token_history,              -      execute (himself)    execute
+ *   get_token_balance_as_of
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   track_token_usage,              -      execute (himself)    execute
@@ -23,7 +24,10 @@
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
- *   verify_token_ledger
+ *   verify_token_ledger,
+ *   replay_token_balances
+ *   restate_token_balances,         -      execute (admins)     execute
+ *   reverse_restatement
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
@@ -88,6 +92,7 @@ grant execute on function
   private.void_grant(uuid, uuid, text, boolean, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
+  private.get_token_balance_as_of(uuid, timestamptz),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -101,6 +106,9 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.replay_token_balances(uuid, uuid, uuid),
+  private.restate_token_balances(uuid, text, text),
+  private.reverse_restatement(uuid, bigint, text, text),
   private.get_users_without_balance(),
   private.get_recent_token_usage(integer, integer),
   private.get_users_with_low_balance(bigint, integer),
@@ -124,6 +132,7 @@ revoke all on function
   public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -139,6 +148,9 @@ revoke all on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
@@ -158,6 +170,7 @@ grant execute on function
   public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -171,6 +184,9 @@ grant execute on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
