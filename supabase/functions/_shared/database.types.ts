@@ -802,6 +802,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
@@ -889,6 +890,21 @@ export type Database = {
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      replay_token_balances: {
+        Args: { p_after?: string; p_until?: string; p_user_id?: string };
+        Returns: {
+          difference: number;
+          exact: number;
+          expires_at: string;
+          grant_id: string;
+          grant_type: string;
+          granted_at: string;
+          stored: number;
+          tokens_granted: number;
+          uncovered: number;
+          user_id: string;
+        }[];
+      };
       reserve_tokens: {
         Args: {
           p_action_type?: string;
@@ -898,6 +914,14 @@ export type Database = {
           p_ttl_seconds?: number;
           p_user_id: string;
         };
+        Returns: Json;
+      };
+      restate_token_balances: {
+        Args: { p_idempotency_key?: string; p_reason: string; p_user_id: string };
+        Returns: Json;
+      };
+      reverse_restatement: {
+        Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
         Returns: Json;
       };
       set_burn_order: { Args: { p_burn_order: string }; Returns: string };
