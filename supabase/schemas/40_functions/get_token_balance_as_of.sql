@@ -47,6 +47,7 @@ begin
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
         from ledger t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.tokens <> t.reserved_change -- a capture spends what the hold had taken
        group by part.grant_id
     ), came_back as ( -- from holds that had run out, and nobody had booked it
       select part.grant_id, sum(part.tokens)::bigint as tokens
