@@ -176,7 +176,7 @@ export class Stored {
       case "refund": {
         const charge = this.charges[event.charge];
         if (charge === undefined || charge.tokens.length < event.tokens) return;
-        const back = charge.tokens.splice(charge.tokens.length - event.tokens).reverse() as Grant[];
+        const back = charge.tokens.splice(charge.tokens.length - event.tokens).toReversed() as Grant[];
         const late = back.filter((grant) => grant.expiresAt <= at);
         const reissued: Grant | null =
           event.reissue === null || late.length === 0
@@ -294,7 +294,7 @@ export function exactly(history: History, stored: Stored): Pile {
       case "refund": {
         const charge = charges[event.charge]!;
         const reissued = [...stored.pile.left.keys()].find((grant) => grant.id === event.reissue);
-        giveBack(charge.splice(charge.length - event.tokens).reverse(), reissued);
+        giveBack(charge.splice(charge.length - event.tokens).toReversed(), reissued);
         break;
       }
       case "repay": {
