@@ -115,9 +115,6 @@ async function replayEveryone(client: SqlClient): Promise<Found> {
 
 async function agrees(differing: Replayed[], options: Options): Promise<boolean> {
   if (options.yes) return true;
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
-  }
   // on stderr: stdout may be a file
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
@@ -160,10 +157,12 @@ function summary({ users, replayed }: Found, where: string): string {
     `${count(users, "user")} of ${where} replayed, ${differing.length || "none"} with a difference.`,
   ];
   if (differing.length > 0) {
-    lines.push(
-      `  over-granted:   ${tokens(sum(replayed, "overGranted"))} of ${count(replayed.filter((user) => user.overGranted > 0).length, "user")}`,
-      `  under-granted:  ${tokens(sum(replayed, "underGranted"))} of ${count(replayed.filter((user) => user.underGranted > 0).length, "user")}`,
-    );
+    const kinds = { overGranted: "over-granted: ", underGranted: "under-granted:" } as const;
+    for (const kind of ["overGranted", "underGranted"] as const) {
+      const those = replayed.filter((user) => user[kind] > 0);
+      if (those.length > 0)
+        lines.push(`  ${kinds[kind]}  ${tokens(sum(those, kind))} of ${count(those.length, "user")}`);
+    }
   }
   if (uncovered.length > 0) {
     lines.push(
@@ -186,7 +185,7 @@ function userTable(differing: Replayed[], worst: number): string {
     ]);
   }
   const more = differing.length - worst;
-  return table.toString() + (more > 0 ? `\nand ${count(more, "user")} more (--worst <number>)` : "");
+  return table.toString() + (more > 0 ? `\nand ${number(more)} more (--worst <number>)` : "");
 }
 
 async function grantTable(client: SqlClient, userId: string): Promise<string> {
@@ -277,6 +276,8 @@ function plainTable(head: string[], right: number[]): Table.Table {
     head,
     colAligns: head.map((_, column) => (right.includes(column) ? "right" : "left")),
     style: { head: [], border: [] },
+    // no line between two rows
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
   });
 }
 
@@ -322,6 +323,9 @@ function readOptions() {
   }
   if (!values.book && (values.yes || reason !== "")) {
     throw new Failure("--yes and --reason go with --book.");
+  }
+  if (values.book && !values.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+    throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
   }
   return { ...rest, reason, worst };
 }
