@@ -72,6 +72,14 @@ const cases: [function_: string, argument: string, value: unknown, answer: strin
   ["get_token_history", "p_limit", 201, "PT400 invalid_page"],
   ["get_token_history", "p_limit", null, "PT400 invalid_page"],
   ["expire_old_token_grants", "p_max_accounts", 0, "PT400 invalid_page"],
+  ["get_token_balance_as_of", "p_at", null, "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "2999-01-01T00:00:00Z", "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "infinity", "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "soon", "22007"],
+  ["restate_token_balances", "p_reason", null, "PT400 invalid_reason"],
+  ["restate_token_balances", "p_reason", " \n", "PT400 invalid_reason"],
+  ["restate_token_balances", "p_idempotency_key", "two words", "PT400 invalid_idempotency_key"],
+  ["replay_token_balances", "p_user_id", "not-a-uuid", "22P02"],
 ];
 const GOOD: Record<string, () => Record<string, unknown>> = {
   deduct_tokens_with_fifo: () => ({ p_user_id: user, p_tokens_to_deduct: 1 }),
@@ -79,6 +87,9 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   adjust_tokens: () => ({ p_user_id: user, p_delta: 1 }),
   get_token_history: () => ({ p_user_id: user }),
   expire_old_token_grants: () => ({}),
+  get_token_balance_as_of: () => ({ p_user_id: user, p_at: new Date().toISOString() }),
+  restate_token_balances: () => ({ p_user_id: user, p_reason: "x" }),
+  replay_token_balances: () => ({ p_user_id: user }),
 };
 
 /** A digest of everything the books hold. */
