@@ -2,17 +2,15 @@
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
+import { UserNotFound } from "./data/admins.ts";
 import type { SqlClient } from "./data/client.ts";
-import {
-  countAccounts,
-  lastOfPiece,
-  replayGrants,
-  replayUsers,
-  restate,
-  usersNamed,
-} from "./data/replays.ts";
+import { countAccounts, userAfter } from "./data/discrepancies.ts";
+import { replayGrants, replayUsers, restate } from "./data/replays.ts";
 import type { Replayed, Restated } from "./data/replays.ts";
+import { findUserId } from "./data/users.ts";
+import { asDatabaseFailure } from "./database-failure.ts";
 import { Failure, reportFailure } from "./local/failure.ts";
+import { createProgress, readable } from "./progress.ts";
 import { chooseTarget, withTarget } from "./target.ts";
 
 const usage = `Replays past grants and past use exactly, and shows where the balances differ from it.
@@ -31,6 +29,7 @@ The database is the local one, unless SUPABASE_DB_URL or --remote <connection st
 
 /** How many users are replayed in one query: each piece is one snapshot, a second or so. */
 const pieceSize = 5000;
+const progress = createProgress(process.stderr, { inLogs: true });
 
 try {
   const options = readOptions();
@@ -39,7 +38,10 @@ try {
     try {
       await run(client, options, target.name);
     } catch (error) {
-      throw asFailure(error, target.name);
+      if (error instanceof UserNotFound) throw new Failure(`${error.message} (${target.name})`);
+      throw asDatabaseFailure(error, target.name);
+    } finally {
+      progress.clear();
     }
   });
 } catch (error) {
@@ -56,7 +58,7 @@ interface Found {
 }
 
 async function run(client: SqlClient, options: Options, where: string): Promise<void> {
-  const one = options.user === undefined ? undefined : await findOne(client, options.user);
+  const one = options.user === undefined ? undefined : await findUserId(client, options.user);
   const found = one
     ? { users: 1, replayed: await replayUsers(client, { userId: one }) }
     : await replayEveryone(client);
@@ -89,27 +91,18 @@ async function run(client: SqlClient, options: Options, where: string): Promise<
   process.exitCode = remaining > 0 ? 1 : 0;
 }
 
-async function findOne(client: SqlClient, idOrEmail: string): Promise<string> {
-  const [user, ...others] = await usersNamed(client, idOrEmail);
-  if (user === undefined) throw new Failure(`There is no user ${idOrEmail} with books.`);
-  if (others.length > 0) {
-    throw new Failure(`Several users have the address ${idOrEmail}: ${[user, ...others].join(", ")}.`);
-  }
-  return user;
-}
-
 async function replayEveryone(client: SqlClient): Promise<Found> {
   const users = await countAccounts(client);
   const replayed: Replayed[] = [];
-  let after: string | undefined;
+  let after: string | null = null;
   for (let done = pieceSize; ; done += pieceSize) {
-    const until = await lastOfPiece(client, after, pieceSize);
+    const until = await userAfter(client, after, pieceSize);
     replayed.push(...(await replayUsers(client, { after, until })));
-    progress(`replayed ${Math.min(done, users).toLocaleString("en")} of ${users.toLocaleString("en")} users`);
-    if (until === undefined) break;
+    if (until === null) break;
+    progress.show(`replayed ${readable(done)} of ${readable(users)} users`);
     after = until;
   }
-  progress("");
+  progress.clear();
   return { users, replayed };
 }
 
@@ -144,9 +137,9 @@ async function bookAll(
       if ((error as { message?: string }).message !== "busy") throw error;
       refused.push(userId);
     }
-    progress(`restated ${(n + 1).toLocaleString("en")} of ${differing.length.toLocaleString("en")} users`);
+    progress.show(`restated ${readable(n + 1)} of ${readable(differing.length)} users`);
   }
-  progress("");
+  progress.clear();
   return booked;
 }
 
@@ -177,15 +170,15 @@ function userTable(differing: Replayed[], worst: number): string {
   for (const user of differing.slice(0, worst)) {
     table.push([
       user.userId,
-      number(user.exact),
-      number(user.stored),
-      number(user.overGranted),
-      number(user.underGranted),
-      number(user.uncovered),
+      readable(user.exact),
+      readable(user.stored),
+      readable(user.overGranted),
+      readable(user.underGranted),
+      readable(user.uncovered),
     ]);
   }
   const more = differing.length - worst;
-  return table.toString() + (more > 0 ? `\nand ${number(more)} more (--worst <number>)` : "");
+  return table.toString() + (more > 0 ? `\nand ${readable(more)} more (--worst <number>)` : "");
 }
 
 async function grantTable(client: SqlClient, userId: string): Promise<string> {
@@ -201,10 +194,10 @@ async function grantTable(client: SqlClient, userId: string): Promise<string> {
       day(grant.grantedAt),
       day(grant.expiresAt),
       grant.grantType,
-      number(grant.granted),
-      number(grant.exact),
-      number(grant.stored),
-      number(grant.difference),
+      readable(grant.granted),
+      readable(grant.exact),
+      readable(grant.stored),
+      readable(grant.difference),
     ]);
   }
   return table.toString();
@@ -281,21 +274,12 @@ function plainTable(head: string[], right: number[]): Table.Table {
   });
 }
 
-function number(value: number): string {
-  return value.toLocaleString("en");
-}
-
 function tokens(value: number): string {
-  return `${number(value)} token${value === 1 ? "" : "s"}`;
+  return `${readable(value)} token${value === 1 ? "" : "s"}`;
 }
 
 function count(value: number, noun: string): string {
-  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
-}
-
-/** One line that is written over, and only where somebody watches. */
-function progress(line: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${line}`);
+  return `${readable(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
 function readOptions() {
@@ -328,12 +312,4 @@ function readOptions() {
     throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
   }
   return { ...rest, reason, worst };
-}
-
-function asFailure(error: unknown, where: string): unknown {
-  // undefined_table, undefined_function, invalid_schema_name
-  if (["42P01", "42883", "3F000"].includes((error as { code?: string }).code ?? "")) {
-    return new Failure(`This needs Tokenbook's newest migrations in ${where}: npm run migrate`);
-  }
-  return error;
 }

@@ -38,7 +38,7 @@ export interface Restated {
 /** Users for whom exact and stored differ, or whose past use was not covered, in one snapshot: of `range`'s users. */
 export async function replayUsers(
   client: SqlClient,
-  range: { userId?: string | undefined; after?: string | undefined; until?: string | undefined },
+  range: { userId?: string; after?: string | null; until?: string | null },
 ): Promise<Replayed[]> {
   const rows = await select<Record<string, string>>(
     client,
@@ -80,42 +80,6 @@ export async function replayGrants(client: SqlClient, userId: string): Promise<R
     stored: Number(row["stored"]),
     difference: Number(row["difference"]),
   }));
-}
-
-/** How many users have books. */
-export async function countAccounts(client: SqlClient): Promise<number> {
-  const [row] = await select<{ count: string }>(
-    client,
-    "select count(*) as count from public.token_accounts",
-  );
-  return Number(row?.count ?? 0);
-}
-
-/** The last of the next `size` users after that one; undefined when there are no more than that. */
-export async function lastOfPiece(
-  client: SqlClient,
-  after: string | undefined,
-  size: number,
-): Promise<string | undefined> {
-  const [row] = await select<{ user_id: string }>(
-    client,
-    `select user_id from public.token_accounts where $1::uuid is null or user_id > $1::uuid
-      order by user_id offset $2 limit 1`,
-    [after ?? null, size - 1],
-  );
-  return row?.user_id;
-}
-
-/** The ids of the users who are meant: by id, or by address without regard to case. */
-export async function usersNamed(client: SqlClient, idOrEmail: string): Promise<string[]> {
-  const rows = await select<{ user_id: string }>(
-    client,
-    `select a.user_id from public.token_accounts a
-      where a.user_id::text = lower($1)
-         or a.user_id in (select u.id from auth.users u where lower(u.email) = lower($1))`,
-    [idOrEmail],
-  );
-  return rows.map((row) => row.user_id);
 }
 
 /** Books a user's differences as restatements, under the lock of his account. */

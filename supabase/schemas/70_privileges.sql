@@ -25,6 +25,7 @@
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
  *   verify_token_ledger,
+ *   reconcile_, find_discrepancies,
  *   replay_token_balances
  *   restate_token_balances,         -      execute (admins)     execute
  *   reverse_restatement
@@ -109,6 +110,8 @@ grant execute on function
   private.replay_token_balances(uuid, uuid, uuid),
   private.restate_token_balances(uuid, text, text),
   private.reverse_restatement(uuid, bigint, text, text),
+  private.reconcile_user_token_balance(uuid),
+  private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
   private.get_recent_token_usage(integer, integer),
   private.get_users_with_low_balance(bigint, integer),
@@ -151,6 +154,8 @@ revoke all on function
   public.replay_token_balances(uuid, uuid, uuid),
   public.restate_token_balances(uuid, text, text),
   public.reverse_restatement(uuid, bigint, text, text),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
@@ -187,6 +192,8 @@ grant execute on function
   public.replay_token_balances(uuid, uuid, uuid),
   public.restate_token_balances(uuid, text, text),
   public.reverse_restatement(uuid, bigint, text, text),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),

@@ -31,7 +31,7 @@ const key = fc.oneof(
 );
 const few = fc.integer({ min: 1, max: 150 });
 
-export const command: fc.Arbitrary<Command> = fc.oneof(
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
@@ -126,11 +126,15 @@ export class Run {
   private readonly keyed: Command[] = [];
   private readonly keys = new Map<string, { request: string; receipt: Record<string, unknown> }>();
 
-  constructor(
-    private readonly client: pg.ClientBase,
-    private readonly user: string,
-    private readonly mix: Mix,
-  ) {}
+  private readonly client: pg.ClientBase;
+  private readonly user: string;
+  private readonly mix: Mix;
+
+  constructor(client: pg.ClientBase, user: string, mix: Mix) {
+    this.client = client;
+    this.user = user;
+    this.mix = mix;
+  }
 
   /** @throws when the database answers anything but what the model says. */
   async execute(command: Command): Promise<void> {

@@ -140,7 +140,7 @@ export class Books {
   refund(charge: Charge, tokens: number, reissueFor: number | null): { restored: Parts; forfeited: Parts } {
     const left = charge.tokens - charge.refunded;
     if (tokens > left || left === 0) throw new Refused("refund_exceeds_charge");
-    const back = slice(charge.parts, left - tokens, left).reverse();
+    const back = slice(charge.parts, left - tokens, left).toReversed();
     charge.refunded += tokens;
     if (charge.isUse) this.used -= tokens;
     const isOver = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import type pg from "pg";
 import { expect, test } from "vitest";
-import { booksWithAClock } from "../model/clock.ts";
-import { command, type Mix, Run } from "../model/commands.ts";
+import { booksWithAClock } from "../model/check.ts";
+import { anyCommand, type Mix, Run } from "../model/commands.ts";
 import type { Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { createUser } from "../support/roles.ts";
@@ -55,7 +55,7 @@ async function live(books: Database, lives: number, seedOf: number): Promise<Out
     Array.from({ length: LANES }, async (_, lane) => {
       const [client, other] = [await books.admin.connect(), await books.admin.connect()];
       const all = fc.sample(
-        fc.array(fc.tuple(command, fc.constantFrom("no", "no", "free", "locked")), {
+        fc.array(fc.tuple(anyCommand, fc.constantFrom("no", "no", "free", "locked")), {
           minLength: 10,
           maxLength: 40,
           size: "max",

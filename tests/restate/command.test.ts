@@ -93,7 +93,7 @@ test("it books nothing without a reason, nor unasked, nor for who is not there",
     [["--book"], /Say why/],
     [["--book", "--reason", "why"], /no terminal to ask on/],
     [["--yes"], /go with --book/],
-    [["--user", "nobody@example.com"], /There is no user nobody@example.com/],
+    [["--user", "nobody@example.com"], /Nobody has signed up with the address nobody@example.com/],
     [["--worst", "many"], /whole number/],
     [["--what"], /Unknown option/],
   ] as [string[], RegExp][]) {

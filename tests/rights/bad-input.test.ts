@@ -80,6 +80,8 @@ const cases: [function_: string, argument: string, value: unknown, answer: strin
   ["restate_token_balances", "p_reason", " \n", "PT400 invalid_reason"],
   ["restate_token_balances", "p_idempotency_key", "two words", "PT400 invalid_idempotency_key"],
   ["replay_token_balances", "p_user_id", "not-a-uuid", "22P02"],
+  ["reconcile_user_token_balance", "p_user_id", null, "PT400 invalid_user_id"],
+  ["reconcile_user_token_balance", "p_user_id", "not-a-uuid", "22P02"],
 ];
 const GOOD: Record<string, () => Record<string, unknown>> = {
   deduct_tokens_with_fifo: () => ({ p_user_id: user, p_tokens_to_deduct: 1 }),
@@ -90,6 +92,7 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   get_token_balance_as_of: () => ({ p_user_id: user, p_at: new Date().toISOString() }),
   restate_token_balances: () => ({ p_user_id: user, p_reason: "x" }),
   replay_token_balances: () => ({ p_user_id: user }),
+  reconcile_user_token_balance: () => ({ p_user_id: user }),
 };
 
 /** A digest of everything the books hold. */

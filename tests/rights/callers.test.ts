@@ -34,6 +34,7 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
   ["restate_token_balances", () => ({ p_user_id: bob, p_reason: "x" })],
   ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -91,6 +92,8 @@ test.each([
   ["replay_token_balances", () => ({ p_user_id: alice })],
   ["upgrade_plan", () => ({ p_user_id: alice, p_plan_type: "annual" })],
   ["renew_subscription", () => ({ p_user_id: alice })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: alice })],
+  ["find_token_discrepancies", () => ({})],
   ["approve_payment", () => ({ p_user_id: alice, p_payment_id: alice })],
   ["reject_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
   ["refund_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
