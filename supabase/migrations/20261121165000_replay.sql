@@ -92,7 +92,8 @@ revoke all on function private.refuse(text, jsonb) from public, anon, authentica
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
  * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
  * order. A restatement changes what is stored, never what is exact: so nothing is left to restate
- * after one, and all of it is there again after its reversal.
+ * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
+ * decision and settles what was before it: from there on, what was stored then is exact.
  *
  * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
  * uncovered: one row more for that user, without a grant.
@@ -130,6 +131,8 @@ declare
   v_expires_at timestamptz[]; -- 'infinity': never
   v_stored bigint[];
   v_opening bigint[];
+  v_settled bigint[]; -- what was stored after the last repair, which is this transaction
+  v_settled_id bigint;
   v_left bigint[]; -- NULL: not granted yet
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
@@ -158,9 +161,8 @@ begin
        where (p_user_id is null or a.user_id = p_user_id)
          and (p_after is null or a.user_id > p_after)
          and (p_until is null or a.user_id <= p_until)
-    ), ledger as (
-      select t.user_id, t.id, t.entry_type, t.tokens, t.reserved_change, t.grant_ids, t.grant_tokens,
-             t.hold_id, t.original_id, t.created_at
+    ), ledger as not materialized (
+      select t.*
         from public.token_transactions t
        where (p_user_id is null or t.user_id = p_user_id)
          and (p_after is null or t.user_id > p_after)
@@ -172,12 +174,25 @@ begin
       select o.user_id, part.grant_id, part.tokens
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
+    ), repairs as (
+      select t.user_id, max(t.id) as id
+        from ledger t
+       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+       group by t.user_id
+    ), settled as (
+      select t.user_id, part.grant_id,
+             sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from repairs r
+        join ledger t on t.user_id = r.user_id and t.id <= r.id and t.tokens <> t.reserved_change
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       group by t.user_id, part.grant_id
     ), grants as (
-      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened,
+      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
+        left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -194,6 +209,7 @@ begin
                             else g.tokens_granted end order by g.nth) as at_first,
              array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
+             array_agg(g.tokens_settled order by g.nth) as settled,
              array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
                filter (where v_order_since is not null) as by_expiry
         from grants g
@@ -219,14 +235,15 @@ begin
         from ledger t where t.original_id is not null and t.entry_type = 'refund'
     )
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
-           null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, null::bigint as original_id,
+           null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.by_expiry
+           q.stored, q.opening, q.settled, q.by_expiry
       from accounts a
       left join queues q on q.user_id = a.user_id
+      left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
@@ -235,20 +252,26 @@ begin
            -- most are deductions, and what they took is only asked for when some of it comes back
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
-           null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
      where t.entry_type not in ('restatement', 'expiry', 'void', 'usage')
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
     v_needed := 0;
     v_key := null;
 
-    if v_event.kind = 'deduction' then
+    if v_event.id = v_settled_id then
+      v_left := v_settled;
+      v_head := 1;
+      v_uncovered := 0;
+      v_moved := null;
+
+    elsif v_event.kind = 'deduction' then
       v_needed := v_event.tokens;
       if v_event.is_refunded then
         v_key := v_event.id;
@@ -270,6 +293,8 @@ begin
       v_expires_at := v_event.expires_at;
       v_stored := v_event.stored;
       v_opening := v_event.opening;
+      v_settled := v_event.settled;
+      v_settled_id := v_event.original_id;
       v_left := v_event.grant_tokens;
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;

@@ -34,6 +34,8 @@ export type Event = { at: number } & (
   | { do: "settle"; hold: number; captured: number }
   | { do: "refund"; charge: number; tokens: number; reissue: string | null }
   | { do: "clawback"; grant: number; tokens: number }
+  /** A repair by reconciliation: an admin's deduction, or his grant. */
+  | { do: "repair"; tokens: number; grant: Grant | null }
 );
 
 export interface History {
@@ -103,6 +105,7 @@ export interface Entry {
   parts: [Grant, number][];
   hold: number | null;
   original: number | null;
+  isRepair: boolean;
 }
 
 /** The books as the functions keep them: starts with what was stored, writes the ledger. */
@@ -113,7 +116,11 @@ export class Stored {
   readonly charges: { entry: number; tokens: Token[] }[] = [];
   owed = 0;
   /** The events that had an effect, as the exact replay will see them. */
-  readonly happened: (Event | { at: number; do: "repay"; parts: [Grant, number][] })[] = [];
+  readonly happened: (
+    | Event
+    | { at: number; do: "repay"; parts: [Grant, number][] }
+    | { at: number; do: "settled"; left: Map<Grant, number>; holds: Token[][]; charges: Token[][] }
+  )[] = [];
 
   constructor(history: History) {
     for (const grant of history.grants) this.pile.put(grant, grant.opening);
@@ -199,6 +206,24 @@ export class Stored {
         this.happened.push({ ...event, reissue: reissued === null ? null : reissued.id });
         return this.repay(at);
       }
+      case "repair": {
+        if (event.grant !== null) {
+          this.pile.put(event.grant, event.grant.tokens);
+          this.write(at, "grant", 1, Array<Token>(event.grant.tokens).fill(event.grant), { isRepair: true });
+        } else {
+          if (this.pile.at(at) < event.tokens) return;
+          const tokens = take(event.tokens);
+          this.charges.push({ entry: this.write(at, "deduction", -1, tokens, { isRepair: true }), tokens });
+        }
+        this.happened.push({
+          at,
+          do: "settled",
+          left: new Map(this.pile.left),
+          holds: this.holds.map((hold) => [...hold.tokens]),
+          charges: this.charges.map((charge) => [...charge.tokens]),
+        });
+        return this.repay(at);
+      }
       case "clawback": {
         const own = [...this.pile.left.keys()][event.grant];
         if (own === undefined) return;
@@ -231,7 +256,13 @@ export class Stored {
     entryType: string,
     sign: -1 | 0 | 1,
     tokens: Token[],
-    { reserved = 0, debt = 0, hold = null as number | null, original = null as number | null } = {},
+    {
+      reserved = 0,
+      debt = 0,
+      hold = null as number | null,
+      original = null as number | null,
+      isRepair = false,
+    } = {},
   ): number {
     this.ledger.push({
       at,
@@ -242,6 +273,7 @@ export class Stored {
       parts: partsOf(tokens),
       hold,
       original,
+      isRepair,
     });
     return this.ledger.length;
   }
@@ -262,8 +294,8 @@ export function exactly(history: History, stored: Stored): Pile {
     take(at, tokens, { before: true });
   for (const grant of history.grants) if (grant.origin === "app") pile.left.set(grant, grant.opening);
 
-  const holds: Token[][] = [];
-  const charges: Token[][] = [];
+  let holds: Token[][] = [];
+  let charges: Token[][] = [];
   for (const event of stored.happened) {
     const { at } = event;
     const giveBack = (tokens: Token[], reissued: Grant | undefined) => {
@@ -297,6 +329,13 @@ export function exactly(history: History, stored: Stored): Pile {
         giveBack(charge.splice(charge.length - event.tokens).toReversed(), reissued);
         break;
       }
+      case "settled":
+        pile.left.clear();
+        for (const [grant, left] of event.left) pile.put(grant, left);
+        pile.uncovered = 0;
+        holds = event.holds;
+        charges = event.charges;
+        break;
       case "repay": {
         let missing = 0;
         for (const [grant, tokens] of event.parts)

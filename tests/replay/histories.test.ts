@@ -115,6 +115,28 @@ test("a grant that the old app made has paid what it says, and is believed", asy
   );
 });
 
+test.each(["-500", "+500"])("a repair by reconciliation (%s) settles what was before it", async (delta) => {
+  const { user } = await oldUser(db, {
+    grants: [{ tokens: 1_000, granted: "10 days" }],
+    deductions: [[800, "5 days"]],
+  });
+  await asService(db, (client) =>
+    rpc(client, "adjust_tokens", {
+      p_user_id: user,
+      p_delta: Number(delta),
+      p_reason: "reconciliation: by hand",
+    }),
+  );
+  await asService(db, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 100 }),
+  );
+
+  const { grants, uncovered } = await replay(user);
+
+  expect([...grants.values()].every(([exact, stored]) => exact === stored && stored! > 0)).toBe(true);
+  expect(uncovered).toEqual([]);
+});
+
 test("of a grant that has run out nothing is missing, booked or not", async () => {
   const { user } = await oldUser(db, {
     grants: [{ tokens: 100, granted: "10 days", expires: "-1 minute" }],

@@ -63,6 +63,14 @@ const event = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("clawback" as const), grant: fc.nat(4), tokens }) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .record({ tokens, id, gives: fc.boolean(), isRare: fc.constantFrom(true, false, false) })
+      .map(({ isRare, ...rest }) =>
+        isRare ? { do: "repair" as const, ...rest } : { do: "hold" as const, tokens: rest.tokens },
+      ),
+  },
 );
 
 /** Half of the users are old; of the others nothing is older than the books. Faults are rare, or none. */
@@ -90,6 +98,21 @@ export const history: fc.Arbitrary<History> = fc
       events: events.map((one, n): Event => {
         at += hours[n]!;
         if (one.do === "deduct") return { ...one, at, newestFirst: isFaulty && one.newestFirst };
+        if (one.do === "repair") {
+          const { id: repairId, gives, tokens: amount } = one;
+          const given: Grant | null = gives
+            ? {
+                id: repairId,
+                origin: "ledger",
+                tokens: amount,
+                priority: 50,
+                grantedAt: at,
+                expiresAt: Infinity,
+                opening: 0,
+              }
+            : null;
+          return { do: "repair", at, tokens: amount, grant: given };
+        }
         if (one.do !== "grant") return { ...one, at };
         const { backdated, lifetime, ...made } = one;
         return {
@@ -162,6 +185,14 @@ export async function write(db: Database, histories: { history: History; stored:
         user_id,
         id: at + (isOld(one) ? 1 : 0),
         entry_type: entry.entryType,
+        action_type: entry.isRepair
+          ? entry.tokens > 0
+            ? "admin_grant"
+            : "admin_deduct"
+          : entry.entryType === "grant"
+            ? "token_pack_purchase"
+            : "chat_conversation",
+        reason: entry.isRepair ? "Reconciliation: balance_higher" : "no reconciliation",
         tokens: entry.tokens,
         balance_after: balance,
         debt_change: entry.debt,
@@ -210,9 +241,9 @@ export async function write(db: Database, histories: { history: History; stored:
   );
   await insert(
     rows.ledger,
-    "user_id uuid, id bigint, entry_type text, tokens bigint, balance_after bigint, debt_change bigint, reserved_change bigint, grant_ids uuid[], grant_tokens bigint[], hold_id uuid, original_id bigint, at float",
+    "user_id uuid, id bigint, entry_type text, action_type text, reason text, tokens bigint, balance_after bigint, debt_change bigint, reserved_change bigint, grant_ids uuid[], grant_tokens bigint[], hold_id uuid, original_id bigint, at float",
     `insert into public.token_transactions (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, hold_id, original_id, reason, actor_role, created_at)
-     select user_id, id, entry_type, case entry_type when 'grant' then 'token_pack_purchase' else 'chat_conversation' end, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, hold_id, original_id, 'x', 'service', ${hour("at")} $rows`,
+     select user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, hold_id, original_id, reason, 'service', ${hour("at")} $rows`,
   );
   await insert(
     rows.accounts,

@@ -75,6 +75,7 @@ test("ten thousand random histories come out as the reference model has them, gr
     ranOut: count((one) => one.stored.ledger.some((entry) => entry.entryType === "expiry")),
     holds: count((one) => one.stored.holds.length > 0),
     refunds: count((one) => one.stored.ledger.some((entry) => entry.entryType === "refund")),
+    repairs: count((one) => one.stored.ledger.some((entry) => entry.isRepair)),
     debts: count((one) => one.stored.ledger.some((entry) => entry.entryType === "debt_repayment")),
   };
   console.log(
@@ -91,6 +92,7 @@ test.each([
   ["replay-expiry-inclusive", "a grant pays at the moment at which it runs out"],
   ["replay-pays-before-it-was-granted", "an old deduction is paid by a later grant"],
   ["replay-trusts-the-ledger", "what is given back goes where the ledger says"],
+  ["replay-forgets-repairs", "what reconciliation has settled is asked for again"],
   ["replay-trusts-the-opening", "old grants begin with what the opening balance says"],
 ])(
   "the test sees it: %s (%s)",
