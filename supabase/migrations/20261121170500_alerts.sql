@@ -310,6 +310,7 @@ begin
       ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
@@ -327,6 +328,10 @@ begin
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
+      ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
+      ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
+      ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
@@ -1887,7 +1892,8 @@ grant execute on function public.settle_top_up(uuid, uuid, text, text) to authen
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
- *   get_token_history               -      execute (himself)    execute
+ *   get_token_history,              -      execute (himself)    execute
+ *   get_token_balance_as_of
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   track_token_usage,              -      execute (himself)    execute
@@ -1905,7 +1911,10 @@ grant execute on function public.settle_top_up(uuid, uuid, text, text) to authen
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
  *   verify_token_ledger,
- *   reconcile_, find_discrepancies
+ *   reconcile_, find_discrepancies,
+ *   replay_token_balances
+ *   restate_token_balances,         -      execute (admins)     execute
+ *   reverse_restatement
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
@@ -1985,6 +1994,7 @@ grant execute on function
   private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
+  private.get_token_balance_as_of(uuid, timestamptz),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -1998,6 +2008,9 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.replay_token_balances(uuid, uuid, uuid),
+  private.restate_token_balances(uuid, text, text),
+  private.reverse_restatement(uuid, bigint, text, text),
   private.reconcile_user_token_balance(uuid),
   private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
@@ -2012,6 +2025,104 @@ grant execute on function
   private.settle_token_alert(uuid, bigint, uuid, text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
+to service_role;
+
+revoke all on function
+  public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
+  public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
+  public.explain_token_charge(uuid, uuid, bigint),
+  public.reserve_tokens(uuid, bigint, integer, text, text, jsonb),
+  public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric),
+  public.release_tokens(uuid, uuid),
+  public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
+  public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
+  public.get_user_token_balance(uuid),
+  public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
+  public.get_user_storage_quota(uuid),
+  public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
+  public.adjust_tokens(uuid, bigint, text, text, jsonb),
+  public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
+  public.expire_old_token_grants(integer),
+  public.create_payment(uuid, text, text),
+  public.approve_payment(uuid, uuid, text),
+  public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
+  public.upgrade_plan(uuid, text, text, text, text),
+  public.renew_subscription(uuid, timestamptz),
+  public.assign_parked_payment(text, text, uuid, text),
+  public.list_parked_payments(),
+  public.check_token_synchronization(),
+  public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
+  public.get_users_without_balance(),
+  public.get_recent_token_usage(integer, integer),
+  public.get_users_with_low_balance(bigint, integer),
+  public.get_users_with_high_usage(integer),
+  public.record_provider_event(text, text, text, text, jsonb)
+from public, anon, authenticated, service_role;
+
+grant execute on function
+  public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
+  public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
+  public.explain_token_charge(uuid, uuid, bigint),
+  public.reserve_tokens(uuid, bigint, integer, text, text, jsonb),
+  public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric),
+  public.release_tokens(uuid, uuid),
+  public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
+  public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
+  public.get_user_token_balance(uuid),
+  public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
+  public.get_user_storage_quota(uuid),
+  public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
+  public.adjust_tokens(uuid, bigint, text, text, jsonb),
+  public.create_payment(uuid, text, text),
+  public.approve_payment(uuid, uuid, text),
+  public.reject_payment(uuid, uuid, text),
+  public.refund_payment(uuid, uuid, text, bigint),
+  public.upgrade_plan(uuid, text, text, text, text),
+  public.renew_subscription(uuid, timestamptz),
+  public.assign_parked_payment(text, text, uuid, text),
+  public.list_parked_payments(),
+  public.check_token_synchronization(),
+  public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
+  public.get_users_without_balance(),
+  public.get_recent_token_usage(integer, integer),
+  public.get_users_with_low_balance(bigint, integer),
+  public.get_users_with_high_usage(integer)
+to authenticated, service_role;
+grant execute on function
+  public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
+  public.expire_old_token_grants(integer),
+  public.record_provider_event(text, text, text, text, jsonb)
 to service_role;
 
 revoke all on function

@@ -11,7 +11,8 @@
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
- *   get_token_history               -      execute (himself)    execute
+ *   get_token_history,              -      execute (himself)    execute
+ *   get_token_balance_as_of
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   track_token_usage,              -      execute (himself)    execute
@@ -29,7 +30,10 @@
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
  *   verify_token_ledger,
- *   reconcile_, find_discrepancies
+ *   reconcile_, find_discrepancies,
+ *   replay_token_balances
+ *   restate_token_balances,         -      execute (admins)     execute
+ *   reverse_restatement
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
@@ -109,6 +113,7 @@ grant execute on function
   private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
+  private.get_token_balance_as_of(uuid, timestamptz),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -122,6 +127,9 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.replay_token_balances(uuid, uuid, uuid),
+  private.restate_token_balances(uuid, text, text),
+  private.reverse_restatement(uuid, bigint, text, text),
   private.reconcile_user_token_balance(uuid),
   private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
@@ -155,6 +163,7 @@ revoke all on function
   public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -173,6 +182,9 @@ revoke all on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.reconcile_user_token_balance(uuid),
   public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
@@ -199,6 +211,7 @@ grant execute on function
   public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -212,6 +225,9 @@ grant execute on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.reconcile_user_token_balance(uuid),
   public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),

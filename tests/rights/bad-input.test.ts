@@ -75,6 +75,14 @@ const cases: [function_: string, argument: string, value: unknown, answer: strin
   ["arm_token_alerts", "p_max_accounts", 10_001, "PT400 invalid_page"],
   ["set_auto_top_up", "p_below_tokens", -1, "PT400 invalid_top_up"],
   ["set_auto_top_up", "p_tokens", null, "PT400 invalid_top_up"],
+  ["get_token_balance_as_of", "p_at", null, "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "2999-01-01T00:00:00Z", "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "infinity", "PT400 invalid_moment"],
+  ["get_token_balance_as_of", "p_at", "soon", "22007"],
+  ["restate_token_balances", "p_reason", null, "PT400 invalid_reason"],
+  ["restate_token_balances", "p_reason", " \n", "PT400 invalid_reason"],
+  ["restate_token_balances", "p_idempotency_key", "two words", "PT400 invalid_idempotency_key"],
+  ["replay_token_balances", "p_user_id", "not-a-uuid", "22P02"],
   ["reconcile_user_token_balance", "p_user_id", null, "PT400 invalid_user_id"],
   ["reconcile_user_token_balance", "p_user_id", "not-a-uuid", "22P02"],
 ];
@@ -86,6 +94,9 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   expire_old_token_grants: () => ({}),
   arm_token_alerts: () => ({}),
   set_auto_top_up: () => ({ p_user_id: user, p_below_tokens: 1, p_tokens: 1 }),
+  get_token_balance_as_of: () => ({ p_user_id: user, p_at: new Date().toISOString() }),
+  restate_token_balances: () => ({ p_user_id: user, p_reason: "x" }),
+  replay_token_balances: () => ({ p_user_id: user }),
   reconcile_user_token_balance: () => ({ p_user_id: user }),
 };
 

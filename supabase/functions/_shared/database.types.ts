@@ -1049,6 +1049,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
@@ -1141,6 +1142,21 @@ export type Database = {
         Returns: Json;
       };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      replay_token_balances: {
+        Args: { p_after?: string; p_until?: string; p_user_id?: string };
+        Returns: {
+          difference: number;
+          exact: number;
+          expires_at: string;
+          grant_id: string;
+          grant_type: string;
+          granted_at: string;
+          stored: number;
+          tokens_granted: number;
+          uncovered: number;
+          user_id: string;
+        }[];
+      };
       reserve_tokens: {
         Args: {
           p_action_type?: string;
@@ -1152,7 +1168,15 @@ export type Database = {
         };
         Returns: Json;
       };
+      restate_token_balances: {
+        Args: { p_idempotency_key?: string; p_reason: string; p_user_id: string };
+        Returns: Json;
+      };
       retry_token_alerts: { Args: { p_user_id?: string }; Returns: number };
+      reverse_restatement: {
+        Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
+        Returns: Json;
+      };
       set_auto_top_up: {
         Args: {
           p_below_tokens?: number;

@@ -178,6 +178,13 @@ export const errors = {
     retryable: false,
     hint: "Say below how many tokens to ask, and for how many tokens or which plan.",
   },
+  invalid_moment: {
+    status: 400,
+    title: "Invalid moment",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a moment that has passed.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -282,6 +289,34 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "No more can be refunded than is left of the charge.",
+  },
+  before_the_books: {
+    status: 404,
+    title: "Before the books",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "The books of that user were not open yet.",
+  },
+  restatement_not_found: {
+    status: 404,
+    title: "Restatement not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "There is no such restatement of that user.",
+  },
+  restatement_already_reversed: {
+    status: 409,
+    title: "Restatement already reversed",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The restatement has been reversed before. Nothing was changed.",
+  },
+  restatement_spent: {
+    status: 409,
+    title: "Restatement spent",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "What it gave has been spent or has run out. Nothing was changed.",
   },
   payment_already_decided: {
     status: 409,

@@ -20,6 +20,10 @@ export interface Facts {
   providerStatus?: number;
   /** When the next period begins. */
   dueAt?: string;
+  /** When the user's books opened. */
+  openedAt?: string;
+  /** The ledger entry that stands in the way. */
+  transactionId?: number;
   /** What kind of ledger entry it is. */
   entryType?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */

@@ -75,15 +75,23 @@ export function refusalFrom(error: ApiError, status: number): Error {
 
 /** The facts in an exception's DETAIL, fields under the names that they have in requests. */
 function factsFrom(details: string | null): Facts {
-  const facts: Facts & { status?: string; due_at?: string; entry_type?: string } = JSON.parse(
-    details || "{}",
-  );
+  const facts: Facts & {
+    status?: string;
+    due_at?: string;
+    entry_type?: string;
+    opened_at?: string;
+    transaction_id?: number;
+  } = JSON.parse(details || "{}");
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
     ...(facts.rule !== undefined && { rule: facts.rule }),
     ...(facts.limit !== undefined && { limit: facts.limit }),
+    ...(facts.required !== undefined && { required: facts.required }),
+    ...(facts.available !== undefined && { available: facts.available }),
     ...(facts.status !== undefined && { paymentStatus: facts.status }),
     ...(facts.due_at !== undefined && { dueAt: facts.due_at }),
+    ...(facts.opened_at !== undefined && { openedAt: facts.opened_at }),
+    ...(facts.transaction_id !== undefined && { transactionId: facts.transaction_id }),
     ...(facts.entry_type !== undefined && { entryType: facts.entry_type }),
     ...(facts.differs !== undefined && { differs: facts.differs.map(wireName) }),
   };
