@@ -84,6 +84,12 @@ export const fields: Record<string, Record<string, Field>> = {
       })),
       "earlier than need be: allowed, the next look at the grants puts it right",
     ),
+    alert_below: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    alert_above: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    next_alert_at: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    warns_of_expiry: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    alerts_version: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    last_alert_id: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
   },
 
