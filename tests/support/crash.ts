@@ -42,7 +42,7 @@ export interface Crashes {
 }
 
 /** How an attempt ended, as far as its client knows. */
-type Fate = { receipt: Receipt } | { refused: string } | "unknown";
+export type Fate = { receipt: Receipt } | { refused: string } | "unknown";
 
 /** Lets writers work and kills the server under them, again and again; examines what is left each time. */
 export async function crash(server: DurableServer, crashes: Crashes): Promise<Aftermath> {
@@ -172,7 +172,11 @@ interface Entry {
 }
 
 /** Compares what was acknowledged and what was attempted with the tables. */
-async function compare(db: Database, fates: ReadonlyMap<Attempt, Fate>, found: Aftermath): Promise<void> {
+export async function compare(
+  db: Database,
+  fates: ReadonlyMap<Attempt, Fate>,
+  found: Pick<Aftermath, "lost" | "unasked">,
+): Promise<void> {
   const { rows: entries } = await db.admin.query<Entry>(
     `select user_id, id::int, tokens::int, idempotency_key, hold_id from public.token_transactions order by user_id, id`,
   );

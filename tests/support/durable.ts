@@ -23,6 +23,8 @@ export interface DurableServer {
   db: Database;
   /** Its data folder. */
   dataDir: string;
+  /** Process number of the server. */
+  readonly pid: number;
   /** Returns when no process of it is left, or, after `backend`, when it answers again. */
   kill(how: Killing): Promise<void>;
   /** Starts it on the same port, after {@link DurableServer.kill} or {@link DurableServer.stop}. */
@@ -63,6 +65,9 @@ export async function startDurableServer(
   return {
     db,
     dataDir,
+    get pid() {
+      return server.pid;
+    },
     async kill(how) {
       const children = childrenOf(server.pid);
       if (how === "backend") {
