@@ -7,10 +7,12 @@
  *   token_plans                     select select               select
  *   ai_model_prices,                -      select               select
  *   ai_action_costs
+ *   token_alert_rules               -      select (his, common) select
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
- *   get_token_history               -      execute (himself)    execute
+ *   get_token_history,              -      execute (himself)    execute
+ *   get_token_balance_as_of
  *   get_user_storage_quota          -      execute (himself)    execute
  *   create_payment                  -      execute (himself)    execute
  *   track_token_usage,              -      execute (himself)    execute
@@ -20,14 +22,23 @@
  *   release_tokens
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   refund_tokens, void_grant       -      execute (admins)     execute
+ *   set_auto_top_up                 -      execute (himself)    execute
+ *   settle_top_up                   -      execute (admins)     execute
+ *   set_, remove_token_alert_rule,  -      execute (admins)     execute
+ *   retry_token_alerts
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
  *   verify_token_ledger,
- *   reconcile_, find_discrepancies
+ *   reconcile_, find_discrepancies,
+ *   replay_token_balances
+ *   restate_token_balances,         -      execute (admins)     execute
+ *   reverse_restatement
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
+ *   arm_, claim_token_alerts,       -      -                    execute
+ *   settle_token_alert
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -48,6 +59,10 @@ revoke all on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -65,6 +80,10 @@ grant select on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -87,8 +106,14 @@ grant execute on function
   private.release_tokens(uuid, uuid),
   private.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   private.void_grant(uuid, uuid, text, boolean, text),
+  private.set_token_alert_rule(public.token_alert_rules),
+  private.remove_token_alert_rule(text, text, uuid),
+  private.retry_token_alerts(uuid),
+  private.set_auto_top_up(public.token_top_ups),
+  private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
+  private.get_token_balance_as_of(uuid, timestamptz),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -102,6 +127,9 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.replay_token_balances(uuid, uuid, uuid),
+  private.restate_token_balances(uuid, text, text),
+  private.reverse_restatement(uuid, bigint, text, text),
   private.reconcile_user_token_balance(uuid),
   private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
@@ -111,6 +139,9 @@ grant execute on function
 to authenticated, service_role;
 grant execute on function
   private.set_burn_order(text),
+  private.arm_token_alerts(integer),
+  private.claim_token_alerts(integer, integer),
+  private.settle_token_alert(uuid, bigint, uuid, text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
 to service_role;
@@ -125,12 +156,21 @@ revoke all on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
@@ -142,6 +182,9 @@ revoke all on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.reconcile_user_token_balance(uuid),
   public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
@@ -161,8 +204,14 @@ grant execute on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_token_balance_as_of(uuid, timestamptz),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -176,6 +225,9 @@ grant execute on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.replay_token_balances(uuid, uuid, uuid),
+  public.restate_token_balances(uuid, text, text),
+  public.reverse_restatement(uuid, bigint, text, text),
   public.reconcile_user_token_balance(uuid),
   public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
@@ -185,6 +237,9 @@ grant execute on function
 to authenticated, service_role;
 grant execute on function
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)
 to service_role;

@@ -23,6 +23,7 @@ afterAll(() => db.drop());
 const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["get_user_token_balance", () => ({ p_user_id: bob })],
   ["get_token_history", () => ({ p_user_id: bob })],
+  ["get_token_balance_as_of", () => ({ p_user_id: bob, p_at: new Date().toISOString() })],
   ["get_user_storage_quota", () => ({ p_user_id: bob })],
   ["deduct_tokens_with_fifo", () => ({ p_user_id: bob, p_tokens_to_deduct: 1 })],
   ["track_token_usage", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
@@ -31,8 +32,10 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
+  ["restate_token_balances", () => ({ p_user_id: bob, p_reason: "x" })],
   ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
   ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
+  ["set_auto_top_up", () => ({ p_user_id: bob, p_below_tokens: 1, p_tokens: 1 })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -85,6 +88,9 @@ test.each(ABOUT_BOB)(
 test.each([
   ["grant_tokens", () => ({ p_user_id: alice, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: alice, p_delta: 1 })],
+  ["restate_token_balances", () => ({ p_user_id: alice, p_reason: "x" })],
+  ["reverse_restatement", () => ({ p_user_id: alice, p_transaction_id: 1, p_reason: "x" })],
+  ["replay_token_balances", () => ({ p_user_id: alice })],
   ["upgrade_plan", () => ({ p_user_id: alice, p_plan_type: "annual" })],
   ["renew_subscription", () => ({ p_user_id: alice })],
   ["reconcile_user_token_balance", () => ({ p_user_id: alice })],
@@ -104,6 +110,13 @@ test.each([
     }),
   ],
   ["expire_old_token_grants", () => ({})],
+  ["set_token_alert_rule", () => ({ p_rule: "low", p_kind: "depleted", p_user_id: alice })],
+  ["remove_token_alert_rule", () => ({ p_rule: "low", p_user_id: alice })],
+  ["retry_token_alerts", () => ({ p_user_id: alice })],
+  ["arm_token_alerts", () => ({})],
+  ["claim_token_alerts", () => ({})],
+  ["settle_token_alert", () => ({ p_user_id: alice, p_alert_id: 1, p_claim_id: alice })],
+  ["settle_top_up", () => ({ p_user_id: alice, p_request_id: alice, p_outcome: "done" })],
 ] as [string, () => Record<string, unknown>][])("a user may not call %s for himself", async (name, args) => {
   await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject(REFUSED);
 });
@@ -183,6 +196,10 @@ test("no client role and not even the server writes a table", async () => {
     "user_storage",
     "user_subscriptions",
     "payments",
+    "token_alerts",
+    "token_alert_rules",
+    "token_top_ups",
+    "token_top_up_requests",
   ];
   let refused = 0;
   for (const table of tables) {

@@ -48,7 +48,7 @@ export function rowsOf<Row>(answer: { data: Row[] | null; error: ApiError | null
 }
 
 /** What the data API says about an error. */
-interface ApiError {
+export interface ApiError {
   /** SQLSTATE, or a PGRST code of the API itself. */
   code: string;
   /** For our refusals the slug. */
@@ -60,7 +60,8 @@ interface ApiError {
 /** SQLSTATEs of values that do not fit their type: a caller's fault that no field check has caught. */
 const unfitValues = ["22P02", "22003", "22P05", "22007", "22008"];
 
-function refusalFrom(error: ApiError, status: number): Error {
+/** The error as it is answered: a {@link Refusal}, or an Error for whatever should not have happened. */
+export function refusalFrom(error: ApiError, status: number): Error {
   if (isSlug(error.message) && errors[error.message].sqlstate === error.code) {
     return new Refusal(error.message, factsFrom(error.details));
   }
@@ -74,15 +75,23 @@ function refusalFrom(error: ApiError, status: number): Error {
 
 /** The facts in an exception's DETAIL, fields under the names that they have in requests. */
 function factsFrom(details: string | null): Facts {
-  const facts: Facts & { status?: string; due_at?: string; entry_type?: string } = JSON.parse(
-    details || "{}",
-  );
+  const facts: Facts & {
+    status?: string;
+    due_at?: string;
+    entry_type?: string;
+    opened_at?: string;
+    transaction_id?: number;
+  } = JSON.parse(details || "{}");
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
     ...(facts.rule !== undefined && { rule: facts.rule }),
     ...(facts.limit !== undefined && { limit: facts.limit }),
+    ...(facts.required !== undefined && { required: facts.required }),
+    ...(facts.available !== undefined && { available: facts.available }),
     ...(facts.status !== undefined && { paymentStatus: facts.status }),
     ...(facts.due_at !== undefined && { dueAt: facts.due_at }),
+    ...(facts.opened_at !== undefined && { openedAt: facts.opened_at }),
+    ...(facts.transaction_id !== undefined && { transactionId: facts.transaction_id }),
     ...(facts.entry_type !== undefined && { entryType: facts.entry_type }),
     ...(facts.differs !== undefined && { differs: facts.differs.map(wireName) }),
   };
