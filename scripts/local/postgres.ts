@@ -193,10 +193,9 @@ function createCluster(
       `--pwfile=${passwordFile}`,
       "--auth=scram-sha-256",
       "--encoding=UTF8",
-      // Postgres' own locale: sorts the same on every system.
       "--locale=C",
-      "--locale-provider=builtin",
-      "--builtin-locale=C.UTF-8",
+      // Postgres' own locale: sorts the same on every system. Before 17 there was none, and C does too.
+      ...(Number(native.major) < 17 ? [] : ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]),
       ...(durable ? [] : ["--no-sync"]),
     ],
     { cwd: dirname(dataDir), env: postgresEnvironment(), encoding: "utf8", ...user },

@@ -27,9 +27,12 @@ objects (classid, objid, objsubid) as (
     from members m
    where not exists ( -- an extension answers for its own objects
            select from pg_depend d where d.classid = m.classid and d.objid = m.objid and d.deptype = 'e')
-     -- a default is a fact of its column; and what Postgres names by number, or makes for each
+     -- a default and "not null" (a constraint since Postgres 18) are facts of their column; and what Postgres names by number, or makes for each
      -- table (toast, row and array types, internal triggers, a view's own rule), is no one's choice
      and m.classid <> 'pg_attrdef'::regclass
+     and not exists (
+           select from pg_constraint c
+            where m.classid = 'pg_constraint'::regclass and c.oid = m.objid and c.contype = 'n' and c.conrelid <> 0)
      and not exists (
            select from pg_class c where m.classid = 'pg_class'::regclass and c.oid = m.objid and c.relkind in ('t', 'i')
              and c.relnamespace = 'pg_toast'::regnamespace)

@@ -86,10 +86,10 @@ test("hold, capture, usage row and ledger entry are one transaction", async () =
 
 test("a source grant that runs out during the hold is honoured, and what is released into it expires at once", async () => {
   const user = await createUser(db);
-  await grant(db, user, 100, { type: "trial", expires_in: "150 milliseconds" });
+  await grant(db, user, 100, { type: "trial", expires_in: "1 second" });
   await grant(db, user, 1_000);
   const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 100 });
-  await sleep(200);
+  await sleep(1_050);
   expect(await balanceOf(user)).toMatchObject({ total_active: 1_000, total_reserved: 100, total_expired: 0 });
 
   const receipt = await call("capture_tokens", { p_user_id: user, p_hold_id: hold_id, p_tokens: 60 });

@@ -32,7 +32,24 @@ export type DatabaseOptions =
 export async function createDatabase(options: DatabaseOptions = {}): Promise<Database> {
   const name = `test_${randomBytes(6).toString("hex")}`;
   await asSuperuser(`create database ${name} template ${templateOf(options)} owner postgres`);
-  const url = (role = "postgres") => urlOf(name, role);
+  return openDatabase(
+    name,
+    (role) => urlOf(name, role),
+    () => asSuperuser(`drop database ${name} with (force)`),
+  );
+}
+
+/**
+ * A database that is there, on whatever server.
+ *
+ * @param remove what {@link Database.drop} does once the pools are closed
+ */
+export function openDatabase(
+  name: string,
+  urlFor: (role: string) => string,
+  remove: () => Promise<void>,
+): Database {
+  const url = (role = "postgres") => urlFor(role);
   const [admin, api] = [pool(url(), 10), pool(url("authenticator"), 60)];
   return {
     name,
@@ -41,7 +58,7 @@ export async function createDatabase(options: DatabaseOptions = {}): Promise<Dat
     api,
     drop: async () => {
       await Promise.all([admin.end(), api.end()]);
-      await asSuperuser(`drop database ${name} with (force)`);
+      await remove();
     },
   };
 }

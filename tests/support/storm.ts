@@ -9,6 +9,8 @@ export interface Storm {
   attempts: number;
   /** One attempt, on a connection as the server (`service_role`). Returns the name of its outcome. */
   run: (client: pg.Client, attempt: number) => Promise<string>;
+  /** Ends the storm early: no attempt begins once it is aborted. */
+  until?: AbortSignal;
 }
 
 /**
@@ -19,14 +21,14 @@ export interface Storm {
  */
 export async function storm(
   db: Database,
-  { connections, attempts, run }: Storm,
+  { connections, attempts, run, until }: Storm,
 ): Promise<{ mix: Record<string, number> }> {
   const mix: Record<string, number> = {};
   let next = 0;
   // all connected before the first attempt, or the early ones would have the field to themselves
-  const clients = await Promise.all(Array.from({ length: connections }, () => connect(db)));
+  const clients = await Promise.all(Array.from({ length: connections }, () => connectAsServer(db)));
   const work = async (client: pg.Client) => {
-    for (let attempt = next++; attempt < attempts; attempt = next++) {
+    for (let attempt = next++; attempt < attempts && !until?.aborted; attempt = next++) {
       const outcome = await run(client, attempt).catch((error: { code?: string; message: string }) => {
         if (error.code === undefined) throw error;
         return `error ${error.code} ${error.message}`;
@@ -42,9 +44,18 @@ export async function storm(
   return { mix };
 }
 
-async function connect(db: Database): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: db.url("authenticator") });
-  await client.connect();
+/** A connection as the API makes one for the server: `authenticator` that has become `service_role`. */
+export async function connectAsServer(db: Database): Promise<pg.Client> {
+  const client = await connectAsOwner(db, "authenticator");
   await client.query("set role service_role");
+  return client;
+}
+
+/** A connection as `postgres`, who may call what no client may. */
+export async function connectAsOwner(db: Database, role = "postgres"): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: db.url(role) });
+  // A server that is killed ends the connection; whoever was asking hears of it from his question.
+  client.on("error", () => {});
+  await client.connect();
   return client;
 }

@@ -1,6 +1,6 @@
 /*
  * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
- * it is made first). Taken before the account's lock, always; waits at most five seconds, then
+ * it is made first). Taken before the account's lock, always; waits at most three seconds, then
  * says busy.
  * Caller: internal.   Errors: busy.
  */
@@ -14,7 +14,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set lock_timeout = '5s'
+set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
 as $$
 declare
   v_facts private.provider_payments;
@@ -35,5 +35,5 @@ exception
 end
 $$;
 comment on function private.lock_provider_payment(text, text, boolean) is
-  'Locks the facts of a provider''s payment (at most five seconds, then busy) and returns them.';
+  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
 revoke all on function private.lock_provider_payment(text, text, boolean) from public, anon, authenticated, service_role;

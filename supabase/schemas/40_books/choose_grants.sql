@@ -19,7 +19,7 @@ create or replace function private.choose_grants(
 )
 returns record
 language plpgsql
-volatile
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
 security invoker
 set search_path = ''
 as $$

@@ -37,12 +37,13 @@ begin
   v_now := clock_timestamp();
 
   v_quote.user_id := v_usage.user_id;
-  select chosen.grant_ids, chosen.grant_tokens into v_quote.grant_ids, v_quote.grant_tokens
-    from private.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen;
-  select coalesce(sum(a.tokens_remaining - due.lost + due.returned - due.repaid), 0) into v_remaining
-    from public.token_accounts a
-   cross join lateral private.tokens_due(a.user_id, v_now) as due
-   where a.user_id = v_usage.user_id;
+  -- one statement: what there is and who would pay are of one moment
+  select chosen.grant_ids, chosen.grant_tokens,
+         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
+    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+    from private.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
+    left join public.token_accounts a on a.user_id = v_usage.user_id
+   cross join lateral private.tokens_due(v_usage.user_id, v_now) as due;
   return jsonb_build_object(
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
