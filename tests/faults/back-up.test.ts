@@ -34,11 +34,12 @@ type Known = Map<Attempt, Fate>;
 
 /** Lets 8 writers work until told to stop. */
 function writeOn(work: Workload, fates: Known) {
-  let isOver = false;
+  const over = new AbortController();
+  const isOver = () => over.signal.aborted;
   const writing = Promise.all(
     Array.from({ length: 8 }, async () => {
       const client = await connectAsServer(server.db);
-      while (!isOver) {
+      while (!isOver()) {
         const attempt = work.next();
         fates.set(attempt, "unknown");
         try {
@@ -54,7 +55,7 @@ function writeOn(work: Workload, fates: Known) {
     }),
   );
   return async () => {
-    isOver = true;
+    over.abort();
     await writing;
   };
 }

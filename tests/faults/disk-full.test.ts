@@ -31,18 +31,18 @@ interface SmallDisk {
 async function moveToSmallDisk(): Promise<SmallDisk | undefined> {
   const place = mkdtempSync(join(tmpdir(), "tokenbook-disk-"));
   chmodSync(place, 0o755);
-  const disk = join(place, "small");
-  mkdirSync(disk);
-  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=24m", "tokenbook", disk]).status === 0;
+  const path = join(place, "small");
+  mkdirSync(path);
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=24m", "tokenbook", path]).status === 0;
   if (!mounted) {
     rmSync(place, { recursive: true });
     return undefined;
   }
   const { uid, gid } = lstatSync(server.dataDir);
-  chownSync(disk, uid, gid);
+  chownSync(path, uid, gid);
   const admin = new pg.Client({ connectionString: server.db.url(superuser) });
   await admin.connect();
-  await admin.query(`create tablespace small location '${disk}'`);
+  await admin.query(`create tablespace small location '${path}'`);
   const { rows } = await admin.query(
     `select format('alter table %s set tablespace small', c.oid::regclass) as move from pg_class c
       where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
@@ -57,7 +57,7 @@ async function moveToSmallDisk(): Promise<SmallDisk | undefined> {
   await admin.end();
   return {
     remove() {
-      spawnSync("umount", [disk]);
+      spawnSync("umount", [path]);
       rmSync(place, { recursive: true, force: true });
     },
   };

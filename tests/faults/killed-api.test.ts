@@ -61,9 +61,10 @@ async function crashApi(withKeys: boolean) {
   for (let round = 0; round < 3; round++) {
     const api = await startApiProcess();
     const unanswered: { user: string; tokens: number; key: string | null }[] = [];
-    let isDown = false;
+    const killed = new AbortController();
+    const isDown = () => killed.signal.aborted;
     const clients = Array.from({ length: 12 }, async (_, nth) => {
-      for (let call = 0; !isDown; call++) {
+      for (let call = 0; !isDown(); call++) {
         const request = {
           user: users[(nth + call) % users.length]!,
           tokens: 1 + (call % 9),
@@ -79,7 +80,7 @@ async function crashApi(withKeys: boolean) {
     });
     await sleep(400 + 200 * round);
     api.child.kill("SIGKILL");
-    isDown = true;
+    killed.abort();
     await Promise.all(clients);
 
     const next = await startApiProcess();

@@ -46,15 +46,14 @@ async function tryIt({ clients, heldFor, mutant }: Load): Promise<Tried> {
     await holder.query("begin");
     await holder.query("select 1 from public.token_accounts where user_id = $1 for update", [hot]);
     const released = sleep(heldFor).then(() => holder.query("commit"));
-    let isReleased = false;
-    void released.then(() => (isReleased = true));
+    const isReleased = whetherOver(released);
     const waits = new Latencies();
     const crowding = Promise.all(
       crowd.map(async (client) => {
         do {
           const outcome = await waits.of(() => spend(client, hot));
           mix[outcome] = (mix[outcome] ?? 0) + 1;
-        } while (!isReleased);
+        } while (!isReleased());
       }),
     );
     const during = await measure(others, released);
@@ -114,14 +113,20 @@ async function someoneElse(db: Database): Promise<Someone> {
   return { user, client };
 }
 
+/** Asks whether something has come to its end by now. */
+function whetherOver(something: Promise<unknown>): () => boolean {
+  let isOver = false;
+  void something.then(() => (isOver = true));
+  return () => isOver;
+}
+
 /** Lets them spend, a pause after each call, until it is over. */
 async function measure(people: readonly Someone[], over: Promise<unknown>): Promise<Latencies> {
   const times = new Latencies();
-  let isOver = false;
-  void over.then(() => (isOver = true));
+  const isOver = whetherOver(over);
   await Promise.all(
     people.map(async ({ client, user }) => {
-      while (!isOver) {
+      while (!isOver()) {
         await times.of(() => client.query("select public.deduct_tokens_with_fifo($1, 1)", [user]));
         await sleep(5);
       }

@@ -86,14 +86,16 @@ export async function crash(server: DurableServer, crashes: Crashes): Promise<Af
   for (let round = 0; round < rounds; round++) {
     const clients = await Promise.all(Array.from({ length: writers }, () => connect(db)));
     let left = Math.ceil(answers * (0.5 + Math.random() / 2));
-    let isDown = false;
+    const killed = new AbortController();
+    const isDown = () => killed.signal.aborted;
+    const isEnough = () => left <= 0;
     const writing = clients.map(async (client) => {
-      while (!isDown && (await attemptOne(client, attempts(work)))) left--;
+      while (!isDown() && (await attemptOne(client, attempts(work)))) left--;
     });
-    while (left > 0) await sleep(5);
+    while (!isEnough()) await sleep(5);
     const how = killings[round % killings.length]!;
     await server.kill(how);
-    isDown = true;
+    killed.abort();
     await Promise.all(writing);
     // neither an answer nor a crash: the trial is wrong, or a call was that nobody may ever see fail
     if (broken.length > 0) throw broken[0];

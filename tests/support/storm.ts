@@ -27,8 +27,9 @@ export async function storm(
   let next = 0;
   // all connected before the first attempt, or the early ones would have the field to themselves
   const clients = await Promise.all(Array.from({ length: connections }, () => connectAsServer(db)));
+  const isOver = () => until?.aborted ?? false;
   const work = async (client: pg.Client) => {
-    for (let attempt = next++; attempt < attempts && !until?.aborted; attempt = next++) {
+    for (let attempt = next++; attempt < attempts && !isOver(); attempt = next++) {
       const outcome = await run(client, attempt).catch((error: { code?: string; message: string }) => {
         if (error.code === undefined) throw error;
         return `error ${error.code} ${error.message}`;
