@@ -27,6 +27,7 @@
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
+ *   deduct_tokens_batch             -      -                    execute
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -107,6 +108,7 @@ grant execute on function
   private.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  private.deduct_tokens_batch(jsonb, boolean),
   private.set_burn_order(text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
@@ -114,6 +116,7 @@ to service_role;
 
 revoke all on function
   public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.deduct_tokens_batch(jsonb, boolean),
   public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
   public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
   public.explain_token_charge(uuid, uuid, bigint),
@@ -177,6 +180,7 @@ grant execute on function
   public.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  public.deduct_tokens_batch(jsonb, boolean),
   public.set_burn_order(text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)

@@ -761,6 +761,7 @@ export type Database = {
         Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
         Returns: Json;
       };
+      deduct_tokens_batch: { Args: { p_all_or_nothing?: boolean; p_items: Json }; Returns: Json };
       deduct_tokens_with_fifo: {
         Args: {
           p_action_type?: string;

@@ -164,6 +164,13 @@ export const errors = {
     retryable: false,
     hint: "Use fifo or expiring_first.",
   },
+  invalid_batch: {
+    status: 400,
+    title: "Invalid batch",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send an array of 1 to 1000 items, at most 1 MiB in all.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -268,6 +275,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The next period has not begun.",
+  },
+  not_applied: {
+    status: 424,
+    title: "Not applied",
+    sqlstate: "PT424",
+    retryable: false,
+    hint: "Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.",
   },
   invalid_provider_event: {
     status: 400,

@@ -31,6 +31,7 @@ begin
       ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
       ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
+      ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
@@ -49,6 +50,7 @@ begin
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
+      ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')

@@ -41,14 +41,9 @@ begin
   v_entry.metadata := coalesce(p_metadata, '{}');
   v_spent := private.spend(v_entry);
 
-  return jsonb_build_object(
-    'success', v_spent.shortfall = 0,
-    'tokens_deducted', case when v_spent.shortfall = 0 then p_tokens_to_deduct else 0 end,
-    'tokens_remaining_to_deduct', v_spent.shortfall,
-    'deducted_from', private.allocations(v_spent.transaction),
-    'transaction_id', (v_spent.transaction).id,
-    'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed);
+  return private.deduction_receipt(
+    p_tokens_to_deduct, (v_spent.transaction).id, private.allocations(v_spent.transaction),
+    v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
 end
 $$;
 comment on function private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) is 'See public.deduct_tokens_with_fifo.';
