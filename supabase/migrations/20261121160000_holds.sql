@@ -377,6 +377,8 @@ revoke all on function private.book_expiries(uuid[], timestamptz) from public, a
  * The one place that knows the order: a deduction takes what this says, a quote and the balance
  * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
  * granted_at, id.
+ * With p_count_due what holds that have run out will give back counts as if it were back, for who
+ * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
  */
 create or replace function private.choose_grants(
@@ -384,6 +386,7 @@ create or replace function private.choose_grants(
   p_tokens bigint,
   p_now timestamptz,
   p_limit integer default null,
+  p_count_due boolean default false,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -403,7 +406,19 @@ declare
 begin
   grant_ids := '{}';
   grant_tokens := '{}';
-  if v_expiring_first then
+  if p_count_due then
+    open v_grants for
+      select b.id, b.tokens_remaining + coalesce(back.tokens, 0)
+        from public.token_balances b
+        left join (
+          select part.grant_id, sum(part.tokens)::bigint as tokens
+            from public.token_holds h
+           cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+           where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           group by part.grant_id) back on back.grant_id = b.id
+       where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
+       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
+  elsif v_expiring_first then
     open v_grants for
       select b.id, b.tokens_remaining
         from public.token_balances b
@@ -427,9 +442,9 @@ begin
   close v_grants;
 end
 $$;
-comment on function private.choose_grants(uuid, bigint, timestamptz, integer) is
-  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants.';
-revoke all on function private.choose_grants(uuid, bigint, timestamptz, integer) from public, anon, authenticated, service_role;
+comment on function private.choose_grants(uuid, bigint, timestamptz, integer, boolean) is
+  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+revoke all on function private.choose_grants(uuid, bigint, timestamptz, integer, boolean) from public, anon, authenticated, service_role;
 
 -- from supabase/schemas/40_books/claw_back.sql
 
@@ -1624,6 +1639,105 @@ comment on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint
 revoke all on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
 grant execute on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) to authenticated, service_role;
 
+-- from supabase/schemas/40_functions/estimate_tokens.sql
+
+/*
+ * A quote: what an operation would deduct and cost, and which grants would pay, by the same code
+ * that tracking runs. Promises nothing: who asks next may be faster.
+ * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * [{grant_id, grant_type, granted_at, deducted}]}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create or replace function private.estimate_tokens(p_usage public.token_usage)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_usage public.token_usage;
+  v_quote public.token_transactions;
+  v_remaining bigint;
+  v_now timestamptz;
+begin
+  v_actor := private.authorize(p_usage.user_id, p_self_may => true);
+  perform private.check_action_type(p_usage.action_type);
+  perform private.check_usage(p_usage);
+  perform private.require_user(p_usage.user_id, v_actor.actor_role);
+  v_usage := p_usage;
+  v_usage.created_at := clock_timestamp();
+  v_usage := private.measure_usage(v_usage);
+  if v_usage.tokens_used is null then
+    perform private.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  perform private.initialise(v_usage.user_id); -- whom registration missed
+  v_now := clock_timestamp();
+
+  v_quote.user_id := v_usage.user_id;
+  select chosen.grant_ids, chosen.grant_tokens into v_quote.grant_ids, v_quote.grant_tokens
+    from private.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen;
+  select coalesce(sum(a.tokens_remaining - due.lost + due.returned - due.repaid), 0) into v_remaining
+    from public.token_accounts a
+   cross join lateral private.tokens_due(a.user_id, v_now) as due
+   where a.user_id = v_usage.user_id;
+  return jsonb_build_object(
+    'tokens', v_usage.tokens_used,
+    'cost_estimate', v_usage.cost_estimate,
+    'sufficient', v_remaining >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - v_remaining, 0),
+    'tokens_remaining', v_remaining,
+    'would_be_deducted_from', private.allocations(v_quote));
+end
+$$;
+comment on function private.estimate_tokens(public.token_usage) is 'See public.estimate_tokens.';
+revoke all on function private.estimate_tokens(public.token_usage) from public, anon, authenticated, service_role;
+grant execute on function private.estimate_tokens(public.token_usage) to authenticated, service_role;
+
+create or replace function public.estimate_tokens(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_usage public.token_usage;
+begin
+  v_usage.user_id := p_user_id;
+  v_usage.action_type := p_action_type;
+  v_usage.model_used := p_model_used;
+  v_usage.input_tokens := p_input_tokens;
+  v_usage.output_tokens := p_output_tokens;
+  v_usage.tokens_used := p_tokens_used;
+  v_usage.cached_tokens := p_cached_tokens;
+  v_usage.reasoning_tokens := p_reasoning_tokens;
+  v_usage.images := p_images;
+  v_usage.seconds := p_seconds;
+  return private.estimate_tokens(v_usage);
+end
+$$;
+comment on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) is
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+revoke all on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
+grant execute on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) to authenticated, service_role;
+
 -- from supabase/schemas/40_functions/get_token_history.sql
 
 /*
@@ -1756,6 +1870,7 @@ begin
     perform from public.token_accounts a where a.user_id = p_user_id for no key update skip locked;
     if found then
       perform private.book_expiries(array[p_user_id], v_now);
+      v_is_due := false;
     end if;
   end if;
 
@@ -1787,13 +1902,13 @@ begin
                   'id', g.id,
                   'grant_type', g.grant_type,
                   'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', g.tokens_remaining,
+                  'tokens_remaining', chosen.tokens,
                   'priority', g.priority,
                   'granted_at', g.granted_at,
                   'expires_at', g.expires_at)
                 order by chosen.nth) as grants
-         from private.choose_grants(p_user_id, null, v_now, 101) as next
-        cross join lateral unnest(next.grant_ids) with ordinality as chosen (grant_id, nth)
+         from private.choose_grants(p_user_id, null, v_now, 101, p_count_due => v_is_due) as next
+        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = p_user_id and g.id = chosen.grant_id) listed);
 end
 $$;
@@ -1867,7 +1982,9 @@ begin
   end if;
   if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
     perform private.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
-  elsif (p_expired_policy = 'reissue') is distinct from (p_lifetime_days between 1 and 36500) then
+  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
+    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
+  then
     perform private.refuse('invalid_refund',
       '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
   end if;

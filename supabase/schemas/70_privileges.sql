@@ -23,7 +23,8 @@
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
- *   verify_token_ledger
+ *   verify_token_ledger,
+ *   reconcile_, find_discrepancies
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
@@ -102,6 +103,8 @@ grant execute on function
   private.list_parked_payments(),
   private.check_token_synchronization(),
   private.verify_token_ledger(uuid, uuid, uuid),
+  private.reconcile_user_token_balance(uuid),
+  private.find_token_discrepancies(bigint, uuid, uuid),
   private.get_users_without_balance(),
   private.get_recent_token_usage(integer, integer),
   private.get_users_with_low_balance(bigint, integer),
@@ -142,6 +145,8 @@ revoke all on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),
@@ -174,6 +179,8 @@ grant execute on function
   public.list_parked_payments(),
   public.check_token_synchronization(),
   public.verify_token_ledger(uuid, uuid, uuid),
+  public.reconcile_user_token_balance(uuid),
+  public.find_token_discrepancies(bigint, uuid, uuid),
   public.get_users_without_balance(),
   public.get_recent_token_usage(integer, integer),
   public.get_users_with_low_balance(bigint, integer),

@@ -72,6 +72,8 @@ const cases: [function_: string, argument: string, value: unknown, answer: strin
   ["get_token_history", "p_limit", 201, "PT400 invalid_page"],
   ["get_token_history", "p_limit", null, "PT400 invalid_page"],
   ["expire_old_token_grants", "p_max_accounts", 0, "PT400 invalid_page"],
+  ["reconcile_user_token_balance", "p_user_id", null, "PT400 invalid_user_id"],
+  ["reconcile_user_token_balance", "p_user_id", "not-a-uuid", "22P02"],
 ];
 const GOOD: Record<string, () => Record<string, unknown>> = {
   deduct_tokens_with_fifo: () => ({ p_user_id: user, p_tokens_to_deduct: 1 }),
@@ -79,6 +81,7 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   adjust_tokens: () => ({ p_user_id: user, p_delta: 1 }),
   get_token_history: () => ({ p_user_id: user }),
   expire_old_token_grants: () => ({}),
+  reconcile_user_token_balance: () => ({ p_user_id: user }),
 };
 
 /** A digest of everything the books hold. */

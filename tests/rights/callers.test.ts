@@ -32,6 +32,7 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
   ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -86,6 +87,8 @@ test.each([
   ["adjust_tokens", () => ({ p_user_id: alice, p_delta: 1 })],
   ["upgrade_plan", () => ({ p_user_id: alice, p_plan_type: "annual" })],
   ["renew_subscription", () => ({ p_user_id: alice })],
+  ["reconcile_user_token_balance", () => ({ p_user_id: alice })],
+  ["find_token_discrepancies", () => ({})],
   ["approve_payment", () => ({ p_user_id: alice, p_payment_id: alice })],
   ["reject_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],
   ["refund_payment", () => ({ p_user_id: alice, p_payment_id: alice, p_reason: "x" })],

@@ -65,7 +65,7 @@ export async function breaches(db: Database): Promise<string[]> {
      where coalesce(a.tokens_remaining + a.tokens_reserved, 0) <> coalesce(t.total, 0)
     union all
     select 'I3 balance_after of ' || user_id || ' #' || id
-      from (select *, sum(tokens) over (partition by user_id order by id) running from public.token_transactions) t
+      from (select *, sum(tokens - reserved_change) over (partition by user_id order by id) running from public.token_transactions) t
      where balance_after <> running
     union all
     select 'debt of account ' || a.user_id || ' is ' || a.tokens_owed || ', its ledger says ' || coalesce(t.debt, 0)
@@ -84,16 +84,22 @@ export async function breaches(db: Database): Promise<string[]> {
     union all
     select 'I4 allocations of ' || t.user_id || ' #' || t.id
       from public.token_transactions t
-     where abs(t.tokens) <> (select coalesce(sum(x), 0) from unnest(t.grant_tokens) x)
+     where greatest(abs(t.tokens), abs(t.reserved_change)) <> (select coalesce(sum(x), 0) from unnest(t.grant_tokens) x)
     union all
     select 'I4 grant ' || b.id || ' has ' || b.tokens_remaining || ', its history ' || coalesce(h.total, 0)
       from public.token_balances b
       left join (
-        select t.user_id, a.grant_id, sum(sign(t.tokens) * a.tokens) total
+        select t.user_id, a.grant_id, sum(sign(t.tokens - t.reserved_change) * a.tokens) total
           from public.token_transactions t
          cross join lateral unnest(t.grant_ids, t.grant_tokens) a (grant_id, tokens)
          group by t.user_id, a.grant_id) h on h.user_id = b.user_id and h.grant_id = b.id
      where b.tokens_remaining <> coalesce(h.total, 0)
+    union all
+    select 'I3 account ' || coalesce(a.user_id, h.user_id) || ' has ' || coalesce(a.tokens_reserved, 0) || ' reserved, its open holds ' || coalesce(h.total, 0)
+      from public.token_accounts a
+      full join (select user_id, sum(tokens) total from public.token_holds where status = 'open' group by user_id) h
+        on h.user_id = a.user_id
+     where coalesce(a.tokens_reserved, 0) <> coalesce(h.total, 0)
     union all
     select 'I5 key ' || idempotency_key || ' of ' || user_id || ' has ' || count(*) || ' effects'
       from public.token_transactions where idempotency_key is not null

@@ -792,6 +792,25 @@ export type Database = {
         Args: { p_transaction_id?: number; p_usage_id?: string; p_user_id?: string };
         Returns: Json;
       };
+      find_token_discrepancies: {
+        Args: { p_after?: string; p_threshold?: number; p_until?: string };
+        Returns: {
+          calculated_cost: number;
+          calculated_used: number;
+          cost_difference: number;
+          current_cost: number;
+          current_remaining: number;
+          current_used: number;
+          email: string;
+          expected_remaining: number;
+          findings: Json;
+          remaining_difference: number;
+          scenarios: string[];
+          since: string;
+          used_difference: number;
+          user_id: string;
+        }[];
+      };
       get_recent_token_usage: {
         Args: { p_hours?: number; p_limit?: number };
         Returns: {
@@ -861,6 +880,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_provider_event: {
         Args: {
           p_event_id: string;

@@ -74,7 +74,9 @@ function refusalFrom(error: ApiError, status: number): Error {
 
 /** The facts in an exception's DETAIL, fields under the names that they have in requests. */
 function factsFrom(details: string | null): Facts {
-  const facts: Facts & { status?: string; due_at?: string; entry_type?: string } = JSON.parse(details || "{}");
+  const facts: Facts & { status?: string; due_at?: string; entry_type?: string } = JSON.parse(
+    details || "{}",
+  );
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
     ...(facts.rule !== undefined && { rule: facts.rule }),

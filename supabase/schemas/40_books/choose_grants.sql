@@ -4,6 +4,8 @@
  * The one place that knows the order: a deduction takes what this says, a quote and the balance
  * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
  * granted_at, id.
+ * With p_count_due what holds that have run out will give back counts as if it were back, for who
+ * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
  */
 create or replace function private.choose_grants(
@@ -11,6 +13,7 @@ create or replace function private.choose_grants(
   p_tokens bigint,
   p_now timestamptz,
   p_limit integer default null,
+  p_count_due boolean default false,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -30,7 +33,19 @@ declare
 begin
   grant_ids := '{}';
   grant_tokens := '{}';
-  if v_expiring_first then
+  if p_count_due then
+    open v_grants for
+      select b.id, b.tokens_remaining + coalesce(back.tokens, 0)
+        from public.token_balances b
+        left join (
+          select part.grant_id, sum(part.tokens)::bigint as tokens
+            from public.token_holds h
+           cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+           where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           group by part.grant_id) back on back.grant_id = b.id
+       where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
+       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
+  elsif v_expiring_first then
     open v_grants for
       select b.id, b.tokens_remaining
         from public.token_balances b
@@ -54,6 +69,6 @@ begin
   close v_grants;
 end
 $$;
-comment on function private.choose_grants(uuid, bigint, timestamptz, integer) is
-  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants.';
-revoke all on function private.choose_grants(uuid, bigint, timestamptz, integer) from public, anon, authenticated, service_role;
+comment on function private.choose_grants(uuid, bigint, timestamptz, integer, boolean) is
+  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+revoke all on function private.choose_grants(uuid, bigint, timestamptz, integer, boolean) from public, anon, authenticated, service_role;

@@ -20,6 +20,7 @@ declare
   v_usage public.token_usage;
   v_quote public.token_transactions;
   v_remaining bigint;
+  v_now timestamptz;
 begin
   v_actor := private.authorize(p_usage.user_id, p_self_may => true);
   perform private.check_action_type(p_usage.action_type);
@@ -33,13 +34,15 @@ begin
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
   end if;
   perform private.initialise(v_usage.user_id); -- whom registration missed
+  v_now := clock_timestamp();
 
   v_quote.user_id := v_usage.user_id;
   select chosen.grant_ids, chosen.grant_tokens into v_quote.grant_ids, v_quote.grant_tokens
-    from private.choose_grants(v_usage.user_id, v_usage.tokens_used, clock_timestamp()) as chosen;
-  select coalesce(sum(b.tokens_remaining), 0) into v_remaining
-    from public.token_balances b
-   where b.user_id = v_usage.user_id and b.is_open and (b.expires_at > v_usage.created_at or b.expires_at is null);
+    from private.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen;
+  select coalesce(sum(a.tokens_remaining - due.lost + due.returned - due.repaid), 0) into v_remaining
+    from public.token_accounts a
+   cross join lateral private.tokens_due(a.user_id, v_now) as due
+   where a.user_id = v_usage.user_id;
   return jsonb_build_object(
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,

@@ -41,6 +41,7 @@ begin
     perform from public.token_accounts a where a.user_id = p_user_id for no key update skip locked;
     if found then
       perform private.book_expiries(array[p_user_id], v_now);
+      v_is_due := false;
     end if;
   end if;
 
@@ -72,13 +73,13 @@ begin
                   'id', g.id,
                   'grant_type', g.grant_type,
                   'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', g.tokens_remaining,
+                  'tokens_remaining', chosen.tokens,
                   'priority', g.priority,
                   'granted_at', g.granted_at,
                   'expires_at', g.expires_at)
                 order by chosen.nth) as grants
-         from private.choose_grants(p_user_id, null, v_now, 101) as next
-        cross join lateral unnest(next.grant_ids) with ordinality as chosen (grant_id, nth)
+         from private.choose_grants(p_user_id, null, v_now, 101, p_count_due => v_is_due) as next
+        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = p_user_id and g.id = chosen.grant_id) listed);
 end
 $$;

@@ -46,7 +46,9 @@ begin
   end if;
   if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
     perform private.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
-  elsif (p_expired_policy = 'reissue') is distinct from (p_lifetime_days between 1 and 36500) then
+  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
+    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
+  then
     perform private.refuse('invalid_refund',
       '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
   end if;

@@ -1,0 +1,149 @@
+import { select } from "./client.ts";
+import type { SqlClient } from "./client.ts";
+
+/** The scenarios that a discrepancy can be; see docs/guides/reconciliation.md. */
+export const scenarios = [
+  "balance_higher",
+  "balance_lower",
+  "cost_mismatch",
+  "no_usage_records",
+  "negative_balance",
+  "failed_operations_counted",
+  "duplicate_usage",
+] as const;
+export type Scenario = (typeof scenarios)[number];
+
+/** One thing that is wrong with a user's balance, use or cost. */
+export interface Finding {
+  scenario: Scenario;
+  /** What makes it so, in words joined by underscores. */
+  cause: string;
+  /** How many tokens it is about; 0 for a cost. */
+  tokens: number;
+  /** By how many tokens the balance is too high because of it; negative: too low. */
+  off: number;
+  /** Whether an adjustment of the balance puts it right. */
+  is_repairable: boolean;
+  /** ISO timestamp; null where it can't be told. */
+  since: string | null;
+  advice: string;
+  evidence: Record<string, unknown>;
+  /** Of a cost: by how many cents the books have too much. */
+  cents?: number;
+}
+
+/** A user whose books and records differ. Costs in cents; differences positive where the books have more. */
+export interface Discrepancy {
+  user_id: string;
+  email: string | null;
+  current_remaining: number;
+  expected_remaining: number;
+  remaining_difference: number;
+  current_used: number;
+  calculated_used: number;
+  used_difference: number;
+  current_cost: number;
+  calculated_cost: number;
+  cost_difference: number;
+  since: string | null;
+  findings: Finding[];
+}
+
+/** What `reconcile_user_token_balance` answers. */
+export interface Reconciliation extends Omit<Discrepancy, "email"> {
+  /** The lines of `expected_remaining`. */
+  formula: Record<string, number | string>;
+  /** The counters of before the clean-up, where there were any; cost in cents. */
+  counters_before_the_books: { tokens_remaining: number; tokens_used: number; total_cost: number } | null;
+  /** The newest ledger entry that was looked at. */
+  last_transaction_id: number;
+}
+
+/** How many accounts there are. */
+export async function countAccounts(client: SqlClient): Promise<number> {
+  const [row] = await select<{ count: string }>(client, "select count(*) from public.token_accounts");
+  return Number(row!.count);
+}
+
+/** The user `size` accounts after that one; null when there are fewer. */
+export async function userAfter(
+  client: SqlClient,
+  after: string | null,
+  size: number,
+): Promise<string | null> {
+  const [row] = await select<{ user_id: string }>(
+    client,
+    `select user_id from public.token_accounts
+      where $1::uuid is null or user_id > $1
+      order by user_id limit 1 offset $2`,
+    [after, size - 1],
+  );
+  return row?.user_id ?? null;
+}
+
+/** The discrepancies of the users after one up to another; null stands for no bound. */
+export async function findDiscrepancies(
+  client: SqlClient,
+  { threshold, after, until }: { threshold: number; after: string | null; until: string | null },
+): Promise<Discrepancy[]> {
+  // As JSON: tokens are numbers, moments are ISO timestamps, and both are exact.
+  const rows = await select<{ row: Discrepancy }>(
+    client,
+    "select to_jsonb(d) - 'scenarios' as row from public.find_token_discrepancies($1, $2, $3) d",
+    [threshold, after, until],
+  );
+  return rows.map(({ row }) => row);
+}
+
+/** One user's books against his records, whatever the size of the difference. */
+export async function reconcileUser(client: SqlClient, userId: string): Promise<Reconciliation> {
+  const [row] = await select<{ answer: Reconciliation }>(
+    client,
+    "select public.reconcile_user_token_balance($1) as answer",
+    [userId],
+  );
+  return row!.answer;
+}
+
+/** The users with that id or address, by id. */
+export async function findUsers(
+  client: SqlClient,
+  idOrEmail: string,
+): Promise<{ id: string; email: string | null }[]> {
+  return await select(
+    client,
+    `select u.id, u.email from auth.users u where u.id::text = lower($1) or lower(u.email) = lower($1)
+     union
+     select a.user_id, u.email from public.token_accounts a left join auth.users u on u.id = a.user_id
+      where a.user_id::text = lower($1)
+     order by 1`,
+    [idOrEmail],
+  );
+}
+
+/** What an adjustment answers. */
+export interface Adjustment {
+  success: boolean;
+  transaction_id: number | null;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+/** Books a signed correction of a user's balance. */
+export async function adjust(
+  client: SqlClient,
+  correction: { userId: string; delta: number; reason: string; key: string; metadata: object },
+): Promise<Adjustment> {
+  const [row] = await select<{ receipt: Adjustment }>(
+    client,
+    "select public.adjust_tokens($1, $2, $3, $4, $5) as receipt",
+    [
+      correction.userId,
+      correction.delta,
+      correction.reason,
+      correction.key,
+      JSON.stringify(correction.metadata),
+    ],
+  );
+  return row!.receipt;
+}

@@ -1,0 +1,255 @@
+/* npm run reconcile [-- --user <id or email>] [--fix] …: whether balances are what was recorded. */
+import { createInterface } from "node:readline/promises";
+import { parseArgs } from "node:util";
+import type { SqlClient } from "./data/client.ts";
+import {
+  countAccounts,
+  findDiscrepancies,
+  findUsers,
+  reconcileUser,
+  scenarios,
+  userAfter,
+} from "./data/discrepancies.ts";
+import type { Discrepancy, Finding, Reconciliation } from "./data/discrepancies.ts";
+import { asCsv, asJson, asSum, asTable } from "./discrepancy-report.ts";
+import type { Report } from "./discrepancy-report.ts";
+import { Failure, reportFailure } from "./local/failure.ts";
+import { planRepair, repair } from "./repair.ts";
+import type { Repaired } from "./repair.ts";
+import { chooseTarget, withTarget } from "./target.ts";
+
+const usage = `Compares balances with what was recorded, and says what is wrong where they differ.
+
+  npm run reconcile                            everyone, the worst first
+  npm run reconcile -- --user <id or email>    one user, line by line
+  npm run reconcile -- --fix                   asks, then books an adjustment for each difference
+
+  --threshold <tokens>    leaves out findings of so many tokens or fewer (100)
+  --ignore <scenario>     leaves a scenario out; may be repeated: ${scenarios.join(", ")}
+  --json, --csv           for machines (with npm: npm run --silent reconcile -- --json)
+  --yes                   with --fix: does not ask
+
+Ends with status 0 when there is no discrepancy, 1 when some remain, 2 when it could not be told.
+The database is the local one, unless SUPABASE_DB_URL or --remote <connection string> names another.`;
+
+/** How many accounts are gone through in one query. */
+const pieceSize = 1000;
+
+try {
+  const options = readOptions();
+  const target = chooseTarget(options.remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
+  await withTarget(target, async (client) => {
+    try {
+      await run(client, options);
+    } catch (error) {
+      throw asFailure(error, target.name);
+    }
+  });
+} catch (error) {
+  reportFailure(error);
+  process.exitCode = 2;
+}
+
+type Options = ReturnType<typeof readOptions>;
+
+async function run(client: SqlClient, options: Options): Promise<void> {
+  const counts = (finding: Finding) =>
+    (finding.tokens > options.threshold || finding.cents !== undefined) &&
+    !options.ignore.includes(finding.scenario);
+  const one = options.user === undefined ? undefined : await findOne(client, options.user);
+  const all = one
+    ? { users: 1, found: [{ ...one.found, email: one.email }] }
+    : await goThroughEveryone(client, options.threshold);
+  const discrepancies = all.found
+    .map((row) => ({ ...row, findings: row.findings.filter(counts) }))
+    .filter((row) => row.findings.length > 0)
+    .toSorted(worstFirst);
+  const report: Report = {
+    users: all.users,
+    threshold: options.threshold,
+    discrepancies,
+    remaining: discrepancies.length,
+  };
+
+  const isForPeople = !options.json && !options.csv;
+  if (isForPeople) {
+    console.log(one ? asSum(one.found, one.email) : summary(report));
+  }
+  if (options.fix && discrepancies.length > 0) {
+    report.repairs = await fix(client, discrepancies, options);
+    report.remaining = 0;
+    for (const { user_id } of discrepancies) {
+      if ((await reconcileUser(client, user_id)).findings.some(counts)) report.remaining++;
+    }
+    if (isForPeople && report.repairs.length > 0) {
+      const booked = report.repairs.filter(({ delta }) => delta !== 0);
+      const sum = booked.reduce((total, { delta }) => total + delta, 0);
+      console.log(
+        `\n${count(booked.length, "adjustment")} booked, ${sum.toLocaleString("en")} tokens in all; ` +
+          `${count(report.remaining, "user")} with a discrepancy ${report.remaining === 1 ? "remains" : "remain"}.`,
+      );
+    }
+  }
+  if (options.json) console.log(asJson(report));
+  if (options.csv) console.log(asCsv(report));
+  process.exitCode = report.remaining > 0 ? 1 : 0;
+}
+
+function summary(report: Report): string {
+  const { discrepancies, users, threshold } = report;
+  const checked = `${count(users, "user")} checked, `;
+  if (discrepancies.length === 0) return `${checked}no discrepancy above ${threshold} tokens.`;
+  return `${asTable(report)}\n\n${checked}${discrepancies.length} with a discrepancy above ${threshold} tokens.`;
+}
+
+async function findOne(
+  client: SqlClient,
+  idOrEmail: string,
+): Promise<{ email: string | null; found: Reconciliation }> {
+  const [user, ...others] = await findUsers(client, idOrEmail);
+  if (user === undefined) throw new Failure(`There is no user ${idOrEmail}.`);
+  if (others.length > 0) {
+    throw new Failure(
+      `Several users have the address ${idOrEmail}: ${[user, ...others].map(({ id }) => id).join(", ")}.`,
+    );
+  }
+  return { email: user.email, found: await reconcileUser(client, user.id) };
+}
+
+/** Piece by piece: each is one snapshot, and none keeps the database busy for long. */
+async function goThroughEveryone(
+  client: SqlClient,
+  threshold: number,
+): Promise<{ users: number; found: Discrepancy[] }> {
+  const users = await countAccounts(client);
+  const found: Discrepancy[] = [];
+  const progress = createProgress(users);
+  let after: string | null = null;
+  for (let checked = 0; ; checked += pieceSize) {
+    progress.show(checked);
+    const until = await userAfter(client, after, pieceSize);
+    found.push(...(await findDiscrepancies(client, { threshold, after, until })));
+    if (until === null) break;
+    after = until;
+  }
+  progress.clear();
+  return { users, found };
+}
+
+/** How far a long run is, on standard error: what it says on standard output may go into a file. */
+function createProgress(users: number): { show(checked: number): void; clear(): void } {
+  const begin = performance.now();
+  const isTerminal = process.stderr.isTTY;
+  let saidAt = begin;
+  return {
+    show: (checked) => {
+      const now = performance.now();
+      if (checked === 0 || now - saidAt < (isTerminal ? 200 : 10_000)) return;
+      saidAt = now;
+      const left = (((now - begin) / checked) * Math.max(users - checked, 0)) / 1000;
+      const text = `${checked.toLocaleString("en")} of ${count(users, "user")} checked, about ${Math.ceil(left)} s left`;
+      process.stderr.write(isTerminal ? `\r\x1b[K${text}` : `${text}\n`);
+    },
+    clear: () => {
+      if (isTerminal && saidAt !== begin) process.stderr.write("\r\x1b[K");
+    },
+  };
+}
+
+async function fix(
+  client: SqlClient,
+  discrepancies: Discrepancy[],
+  { yes, json, csv }: Options,
+): Promise<Repaired[]> {
+  const say = (text: string) => (json || csv ? console.error(text) : console.log(text));
+  const nameOf = (id: string) => discrepancies.find((row) => row.user_id === id)?.email ?? id;
+  const plans = [];
+  for (const { user_id } of discrepancies) plans.push(planRepair(await reconcileUser(client, user_id)));
+
+  say("\nTo repair this:");
+  for (const plan of plans) {
+    say(
+      "key" in plan
+        ? `  ${nameOf(plan.userId)}: book ${plan.delta.toLocaleString("en")}, "${plan.reason}"`
+        : `  ${nameOf(plan.userId)}: nothing (${plan.why})`,
+    );
+  }
+  const wanted = plans.filter(({ delta }) => delta !== 0);
+  if (wanted.length === 0) return [];
+  if (!yes && !(await isAgreed(`Book ${count(wanted.length, "adjustment")}? [y/N] `))) {
+    say("Nothing was booked.");
+    return [];
+  }
+  const done: Repaired[] = [];
+  for (const { userId, delta } of plans) {
+    const repaired = await repair(client, userId);
+    done.push(repaired);
+    if (delta !== 0) say(`  ${nameOf(userId)}: ${repaired.outcome}`);
+  }
+  return done;
+}
+
+async function isAgreed(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  // Ctrl-D is no answer, and no answer is no.
+  const noAnswer = new Promise<string>((resolve) => terminal.once("close", () => resolve("")));
+  try {
+    return /^y(es)?$/i.test((await Promise.race([terminal.question(question), noAnswer])).trim());
+  } finally {
+    terminal.close();
+  }
+}
+
+function worstFirst(a: Discrepancy, b: Discrepancy): number {
+  return (
+    Math.abs(b.remaining_difference) - Math.abs(a.remaining_difference) ||
+    Math.abs(b.used_difference) - Math.abs(a.used_difference) ||
+    a.user_id.localeCompare(b.user_id)
+  );
+}
+
+function count(number: number, noun: string): string {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function readOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        user: { type: "string" },
+        threshold: { type: "string", default: "100" },
+        ignore: { type: "string", multiple: true, default: [] },
+        json: { type: "boolean", default: false },
+        csv: { type: "boolean", default: false },
+        fix: { type: "boolean", default: false },
+        yes: { type: "boolean", default: false },
+        remote: { type: "string" },
+      },
+    });
+    const threshold = Number(values.threshold);
+    if (!/^\d+$/.test(values.threshold) || !Number.isSafeInteger(threshold)) {
+      throw new Error("--threshold takes a whole number of tokens, 0 or more.");
+    }
+    const unknown = values.ignore.filter((name) => !(scenarios as readonly string[]).includes(name));
+    if (unknown.length > 0) throw new Error(`There is no scenario ${unknown.join(", ")}.`);
+    if (values.json && values.csv) throw new Error("Either --json or --csv.");
+    if (values.yes && !values.fix) throw new Error("--yes answers what only --fix asks.");
+    if (values.fix && !values.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+      throw new Error("--fix asks before it writes, and here is nobody to ask: add --yes.");
+    }
+    return { ...values, threshold };
+  } catch (error) {
+    throw new Failure(`${(error as Error).message}\n\n${usage}`);
+  }
+}
+
+function asFailure(error: unknown, where: string): unknown {
+  // undefined_function, undefined_table, invalid_schema_name
+  if (["42883", "42P01", "3F000"].includes((error as { code?: string }).code ?? "")) {
+    return new Failure(
+      `Tokenbook's reconciliation is not installed in ${where}: apply the migrations, npm run migrate.\n` +
+        "On a project from before the clean-up: scripts/sql/reconcile-user-token-balance.sql",
+    );
+  }
+  return error;
+}

@@ -1,0 +1,290 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { expectCleanBooks, grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
+import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { storm } from "../support/storm.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+});
+afterAll(() => db.drop());
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const call = (name: string, args: Record<string, unknown>, database = db) =>
+  asService(database, (client) => rpc(client, name, args));
+const balanceOf = (user: string, database = db) =>
+  call("get_user_token_balance", { p_user_id: user }, database);
+const verify = async () => (await db.admin.query("select * from public.verify_token_ledger()")).rows;
+
+test("a hold takes from the grants in burn order at once and remembers which", async () => {
+  const user = await createUser(db);
+  const [first, second] = [await grant(db, user, 50), await grant(db, user, 100)];
+
+  const receipt = await call("reserve_tokens", { p_user_id: user, p_tokens: 70, p_ttl_seconds: 60 });
+
+  expect(receipt).toMatchObject({
+    success: true,
+    status: "open",
+    tokens_reserved: 70,
+    tokens_remaining: 80,
+    reserved_from: [
+      { grant_id: first, deducted: 50 },
+      { grant_id: second, deducted: 20 },
+    ],
+  });
+  expect(Date.parse(receipt.expires_at) - Date.now()).toBeGreaterThan(58_000);
+  expect(await balanceOf(user)).toMatchObject({ total_active: 80, total_reserved: 70 });
+});
+
+test("what is left of a capture goes back last taken first", async () => {
+  const user = await createUser(db);
+  const [first, second] = [await grant(db, user, 50), await grant(db, user, 100)];
+  const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 70 });
+
+  const receipt = await call("capture_tokens", { p_user_id: user, p_hold_id: hold_id, p_tokens: 40 });
+
+  expect(receipt).toMatchObject({
+    success: true,
+    tokens_captured: 40,
+    tokens_released: 30,
+    deducted_from: [{ grant_id: first, deducted: 40 }],
+  });
+  expect((await balanceOf(user)).grants).toMatchObject([
+    { id: first, tokens_remaining: 10 },
+    { id: second, tokens_remaining: 100 },
+  ]);
+});
+
+test("hold, capture, usage row and ledger entry are one transaction", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 1_000);
+  const { hold_id } = await call("reserve_tokens", {
+    p_user_id: user,
+    p_tokens: 500,
+    p_action_type: "vision_generation",
+  });
+
+  const receipt = await call("capture_tokens", {
+    p_user_id: user,
+    p_hold_id: hold_id,
+    p_model_used: "gpt-4",
+    p_input_tokens: 100,
+    p_output_tokens: 220,
+    p_metadata: { request_id: "r" },
+  });
+
+  expect(receipt).toMatchObject({ success: true, tokens_captured: 320, tokens_remaining: 680 });
+  const explained = await call("explain_token_charge", { p_user_id: user, p_usage_id: receipt.usage_id });
+  expect(explained).toMatchObject({
+    usage: { action_type: "vision_generation", tokens_used: 320, success: true },
+    transaction: { id: receipt.transaction_id, tokens: -320, hold_id },
+    paid_by: [{ tokens: 320 }],
+  });
+});
+
+test("a source grant that runs out during the hold is honoured, and what is released into it expires at once", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 100, { type: "trial", expires_in: "150 milliseconds" });
+  await grant(db, user, 1_000);
+  const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 100 });
+  await sleep(200);
+  expect(await balanceOf(user)).toMatchObject({ total_active: 1_000, total_reserved: 100, total_expired: 0 });
+
+  const receipt = await call("capture_tokens", { p_user_id: user, p_hold_id: hold_id, p_tokens: 60 });
+
+  expect(receipt).toMatchObject({ tokens_captured: 60, tokens_released: 40, tokens_remaining: 1_000 });
+  expect(await balanceOf(user)).toMatchObject({ total_active: 1_000, total_reserved: 0, total_expired: 40 });
+  const history = await call("get_token_history", { p_user_id: user, p_limit: 3 });
+  expect(history.transactions.map((t: { entry_type: string }) => t.entry_type)).toEqual([
+    "expiry",
+    "release",
+    "deduction",
+  ]);
+  expect(await verify()).toEqual([]);
+});
+
+test("a hold that ran out is spendable again for whoever comes next, without any job", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 100);
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 100, p_ttl_seconds: 1 });
+  expect((await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 })).success).toBe(
+    false,
+  );
+  await sleep(1_050);
+
+  const receipt = await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 100 });
+
+  expect(receipt).toMatchObject({ success: true, tokens_remaining: 0 });
+  await expectCleanBooks(db);
+});
+
+test("a balance that is read while another works on the account counts what has run out", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 100);
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 60, p_ttl_seconds: 1 });
+  await sleep(1_050);
+  const locker = await db.admin.connect();
+  await locker.query("begin");
+  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
+
+  const balance = await balanceOf(user);
+  await locker.query("rollback");
+  locker.release();
+
+  expect(balance).toMatchObject({ total_active: 100, total_reserved: 0, total_expired: 0 });
+});
+
+test("what a hold gives back when it runs out repays a debt first", async () => {
+  const user = await createUser(db);
+  const mistake = await grant(db, user, 100);
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 80, p_ttl_seconds: 1 });
+  const voided = await call("void_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
+  expect(voided).toMatchObject({ tokens_voided: 20, tokens_owed: 80 });
+  await grant(db, user, 500);
+  expect(await balanceOf(user)).toMatchObject({ total_active: 420, total_owed: 0, total_reserved: 80 });
+  await sleep(1_050);
+
+  // the hold goes back into a grant that has ended: it is gone, and the debt was paid from what came later
+  expect(await balanceOf(user)).toMatchObject({ total_active: 420, total_reserved: 0, total_expired: 80 });
+  expect(await verify()).toEqual([]);
+});
+
+test.each([0, -1, 86_401, null])("a time to live of %s seconds is refused", async (ttl) => {
+  const user = await createUser(db);
+  await grant(db, user, 10);
+  await expect(
+    call("reserve_tokens", { p_user_id: user, p_tokens: 1, p_ttl_seconds: ttl }),
+  ).rejects.toMatchObject({ code: "PT400", message: "invalid_ttl" });
+});
+
+test("short of tokens a hold changes nothing and says the shortfall", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 10);
+
+  expect(await call("reserve_tokens", { p_user_id: user, p_tokens: 25 })).toMatchObject({
+    success: false,
+    hold_id: null,
+    tokens_reserved: 0,
+    tokens_remaining_to_deduct: 15,
+    tokens_remaining: 10,
+  });
+  expect((await db.admin.query("select from public.token_holds where user_id = $1", [user])).rowCount).toBe(
+    0,
+  );
+});
+
+test("a user settles his own holds and not those that the server made for him", async () => {
+  const user = await createUser(db);
+  const admin = await createUser(db, { admin: true });
+  await grant(db, user, 100);
+  const own = await asUser(db, user, (c) => rpc(c, "reserve_tokens", { p_user_id: user, p_tokens: 10 }));
+  const servers = await call("reserve_tokens", { p_user_id: user, p_tokens: 10 });
+
+  for (const name of ["release_tokens", "capture_tokens"])
+    await expect(
+      asUser(db, user, (c) => rpc(c, name, { p_user_id: user, p_hold_id: servers.hold_id })),
+    ).rejects.toMatchObject({ code: "42501", message: "forbidden" });
+  expect(
+    await asUser(db, user, (c) => rpc(c, "release_tokens", { p_user_id: user, p_hold_id: own.hold_id })),
+  ).toMatchObject({ success: true, status: "released" });
+  expect(
+    await asAdmin(db, admin, (c) =>
+      rpc(c, "release_tokens", { p_user_id: user, p_hold_id: servers.hold_id }),
+    ),
+  ).toMatchObject({ success: true, status: "released" });
+});
+
+test("another user's hold is not found, whoever asks under his own name", async () => {
+  const [user, other] = [await createUser(db), await createUser(db)];
+  await grant(db, user, 10);
+  await grant(db, other, 10);
+  const { hold_id } = await call("reserve_tokens", { p_user_id: other, p_tokens: 5 });
+
+  await expect(call("capture_tokens", { p_user_id: user, p_hold_id: hold_id })).rejects.toMatchObject({
+    code: "PT404",
+    message: "hold_not_found",
+  });
+});
+
+test("1,000 holds, two captures of each at once: one effect each", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 100_000);
+  const holds: string[] = [];
+  for (let i = 0; i < 1_000; i++) {
+    const { rows } = await db.admin.query("select public.reserve_tokens($1, 10) as r", [user]);
+    holds.push(rows[0].r.hold_id);
+  }
+
+  const { mix } = await storm(db, {
+    connections: 20,
+    attempts: 2_000,
+    run: async (client, attempt) => {
+      const { rows } = await client.query("select public.capture_tokens($1, $2, $3) as r", [
+        user,
+        holds[attempt >> 1],
+        attempt % 2 === 0 ? 4 : 7,
+      ]);
+      return rows[0].r.replayed ? "replayed" : `captured ${rows[0].r.tokens_captured}`;
+    },
+  });
+
+  const captured = (mix["captured 4"] ?? 0) + (mix["captured 7"] ?? 0);
+  console.log(`double captures: holds=1000 effects=${captured} mix=${JSON.stringify(mix)}`);
+  expect([captured, mix["replayed"]]).toEqual([1_000, 1_000]);
+  expect((await balanceOf(user)).total_active).toBe(
+    100_000 - 4 * (mix["captured 4"] ?? 0) - 7 * (mix["captured 7"] ?? 0),
+  );
+  expect(await verify()).toEqual([]);
+}, 60_000);
+
+test("capture against release, at once: one of them wins and both say which", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 100_000);
+  const holds: string[] = [];
+  for (let i = 0; i < 200; i++)
+    holds.push((await db.admin.query("select public.reserve_tokens($1, 10) as r", [user])).rows[0].r.hold_id);
+
+  const { mix } = await storm(db, {
+    connections: 20,
+    attempts: 400,
+    run: async (client, attempt) => {
+      const name = attempt % 2 === 0 ? "capture_tokens" : "release_tokens";
+      const { rows } = await client.query(`select public.${name}($1, $2) as r`, [user, holds[attempt >> 1]]);
+      return `${rows[0].r.replayed ? "saw" : "made"} ${rows[0].r.status}`;
+    },
+  });
+
+  expect((mix["made captured"] ?? 0) + (mix["made released"] ?? 0)).toBe(200);
+  expect(mix["saw captured"] ?? 0).toBe(mix["made captured"] ?? 0);
+  expect(await verify()).toEqual([]);
+});
+
+test("the test sees it: captures that look before they lock have two effects", async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "holds-looked-at-before-the-lock");
+  const user = await createUser(broken);
+  await grant(broken, user, 10_000);
+  const holds: string[] = [];
+  for (let i = 0; i < 100; i++)
+    holds.push(
+      (await broken.admin.query("select public.reserve_tokens($1, 10) as r", [user])).rows[0].r.hold_id,
+    );
+
+  const { mix } = await storm(broken, {
+    connections: 20,
+    attempts: 200,
+    run: async (client, attempt) => {
+      const { rows } = await client.query("select public.capture_tokens($1, $2, 4) as r", [
+        user,
+        holds[attempt >> 1],
+      ]);
+      return rows[0].r.replayed ? "replayed" : "effect";
+    },
+  });
+  await broken.drop();
+
+  console.log(`mutant holds-looked-at-before-the-lock: holds=100 mix=${JSON.stringify(mix)}`);
+  expect(mix).not.toEqual({ effect: 100, replayed: 100 });
+});
