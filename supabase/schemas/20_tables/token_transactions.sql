@@ -38,6 +38,7 @@ create table public.token_transactions (
       when 'release' then tokens = 0
       when 'refund' then tokens > 0
       when 'void' then tokens <= 0
+      when 'rollover' then tokens <> 0
       else false
     end),
   constraint token_transactions_action_of_a_grant_is_positive check (
@@ -77,7 +78,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -93,7 +94,7 @@ comment on column public.token_transactions.request is 'What was asked under tha
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
 comment on column public.token_transactions.hold_id is 'The hold that was captured.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
-comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 

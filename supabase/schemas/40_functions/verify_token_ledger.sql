@@ -73,7 +73,8 @@ begin
       from grants g group by g.user_id
   ), of_ledger as (
     select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
-           -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
+           -- a rollover into a grant without one out of a grant is what was lost and came back
+           -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
@@ -129,6 +130,16 @@ begin
     left join of_ledger t on t.user_id = a.user_id
     left join of_usage u on u.user_id = a.user_id
    where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
+  union all
+  select 'I3 a rollover makes no tokens', t.user_id, t.grant_ids[1], t.id,
+         case when t.tokens < 0 then 'carried on as ' || -t.tokens
+              else 'out of ' || coalesce(o.entry_type || ' ' || o.tokens, 'nothing') end,
+         coalesce(o.tokens, 0)::text
+    from ledger t
+    left join ledger o on o.user_id = t.user_id
+     and case when t.tokens < 0 then o.original_id = t.id and o.entry_type = 'rollover' else o.id = t.original_id end
+   where t.entry_type = 'rollover'
+     and case o.entry_type when 'rollover' then o.tokens <> -t.tokens when 'expiry' then o.tokens > -t.tokens else true end
   union all
   -- holds
   select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
