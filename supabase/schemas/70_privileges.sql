@@ -16,10 +16,14 @@
  *   track_token_usage,              -      execute (himself)    execute
  *   estimate_tokens,
  *   explain_token_charge
+ *   get_spend_caps,                 -      execute (himself)    execute
+ *   list_team_members
  *   reserve_, capture_,             -      execute (himself)    execute
  *   release_tokens
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   refund_tokens, void_grant       -      execute (admins)     execute
+ *   set_spend_cap                   -      execute (admins)     execute
+ *   add_, remove_team_member        -      execute (admins)     execute
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
@@ -49,6 +53,9 @@ revoke all on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_spend_caps,
+  public.default_spend_caps,
+  public.team_members,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -66,6 +73,9 @@ grant select on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_spend_caps,
+  public.default_spend_caps,
+  public.team_members,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -90,6 +100,11 @@ grant execute on function
   private.void_grant(uuid, uuid, text, boolean, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
+  private.get_spend_caps(uuid),
+  private.set_spend_cap(text, bigint, uuid, text, text),
+  private.list_team_members(uuid),
+  private.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  private.remove_team_member(uuid, uuid),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -130,6 +145,11 @@ revoke all on function
   public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_spend_caps(uuid),
+  public.set_spend_cap(text, bigint, uuid, text, text),
+  public.list_team_members(uuid),
+  public.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  public.remove_team_member(uuid, uuid),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -166,6 +186,11 @@ grant execute on function
   public.void_grant(uuid, uuid, text, boolean, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
+  public.get_spend_caps(uuid),
+  public.set_spend_cap(text, bigint, uuid, text, text),
+  public.list_team_members(uuid),
+  public.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  public.remove_team_member(uuid, uuid),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),

@@ -19,6 +19,8 @@ export async function letTimePass(db: Database, userId: string, days: number): P
         await client.query(`update public.${table} set ${sets} where user_id = $1`, [userId, by]);
       }
     }
+    // what was spent in this week may be of last week now
+    await client.query("select private.count_spending(array[$1::uuid], clock_timestamp())", [userId]);
     await client.query("alter table public.token_transactions enable trigger user");
     await client.query("commit");
   } catch (error) {

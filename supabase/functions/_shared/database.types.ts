@@ -55,6 +55,45 @@ export type Database = {
         };
         Relationships: [];
       };
+      default_spend_caps: {
+        Row: {
+          actor_id: string | null;
+          actor_role: string;
+          plan_type: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          actor_id?: string | null;
+          actor_role: string;
+          plan_type?: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          actor_id?: string | null;
+          actor_role?: string;
+          plan_type?: string | null;
+          reason?: string;
+          spend_window?: string;
+          tokens?: number;
+          updated_at?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "default_spend_caps_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
       legacy_token_transactions: {
         Row: {
           action_type: string;
@@ -165,10 +204,61 @@ export type Database = {
           },
         ];
       };
+      team_members: {
+        Row: {
+          cap_day: number | null;
+          cap_month: number | null;
+          cap_week: number | null;
+          member_id: string;
+          since: string;
+          spent_at: string | null;
+          spent_day: number;
+          spent_month: number;
+          spent_week: number;
+          tokens_used: number;
+          until: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
+          user_id: string;
+        };
+        Update: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id?: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
       token_accounts: {
         Row: {
           last_transaction_id: number;
           next_due_at: string | null;
+          payer_id: string | null;
+          spent_at: string | null;
+          spent_day: number;
+          spent_month: number;
+          spent_week: number;
           tokens_expired: number;
           tokens_owed: number;
           tokens_remaining: number;
@@ -182,6 +272,11 @@ export type Database = {
         Insert: {
           last_transaction_id?: number;
           next_due_at?: string | null;
+          payer_id?: string | null;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -194,6 +289,11 @@ export type Database = {
         Update: {
           last_transaction_id?: number;
           next_due_at?: string | null;
+          payer_id?: string | null;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -218,6 +318,7 @@ export type Database = {
           payment_id: string | null;
           period_start: string | null;
           priority: number;
+          rolled_over_from: string | null;
           subscription_id: string | null;
           tokens_granted: number;
           tokens_remaining: number;
@@ -237,6 +338,7 @@ export type Database = {
           payment_id?: string | null;
           period_start?: string | null;
           priority?: number;
+          rolled_over_from?: string | null;
           subscription_id?: string | null;
           tokens_granted: number;
           tokens_remaining: number;
@@ -255,6 +357,7 @@ export type Database = {
           payment_id?: string | null;
           period_start?: string | null;
           priority?: number;
+          rolled_over_from?: string | null;
           subscription_id?: string | null;
           tokens_granted?: number;
           tokens_remaining?: number;
@@ -273,6 +376,7 @@ export type Database = {
           grant_ids: string[];
           grant_tokens: number[];
           id: string;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           overage_id: number | null;
           settled_at: string | null;
@@ -294,6 +398,7 @@ export type Database = {
           grant_ids: string[];
           grant_tokens: number[];
           id?: string;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
           settled_at?: string | null;
@@ -314,6 +419,7 @@ export type Database = {
           grant_ids?: string[];
           grant_tokens?: number[];
           id?: string;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
           settled_at?: string | null;
@@ -344,6 +450,9 @@ export type Database = {
           plan_type: string;
           price_cents: number;
           rank: number;
+          rollover_lifetime_days: number | null;
+          rollover_percent: number | null;
+          rollover_tokens: number | null;
           storage_gb: number;
           stripe_price_id: string | null;
           tokens: number;
@@ -366,6 +475,9 @@ export type Database = {
           plan_type: string;
           price_cents?: number;
           rank?: number;
+          rollover_lifetime_days?: number | null;
+          rollover_percent?: number | null;
+          rollover_tokens?: number | null;
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens: number;
@@ -387,10 +499,44 @@ export type Database = {
           plan_type?: string;
           price_cents?: number;
           rank?: number;
+          rollover_lifetime_days?: number | null;
+          rollover_percent?: number | null;
+          rollover_tokens?: number | null;
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens?: number;
           updated_at?: string;
+        };
+        Relationships: [];
+      };
+      token_spend_caps: {
+        Row: {
+          actor_id: string | null;
+          actor_role: string;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          actor_id?: string | null;
+          actor_role: string;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          actor_id?: string | null;
+          actor_role?: string;
+          reason?: string;
+          spend_window?: string;
+          tokens?: number;
+          updated_at?: string;
+          user_id?: string;
         };
         Relationships: [];
       };
@@ -408,6 +554,7 @@ export type Database = {
           hold_id: string | null;
           id: number;
           idempotency_key: string | null;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           original_id: number | null;
           payment_id: string | null;
@@ -432,6 +579,7 @@ export type Database = {
           hold_id?: string | null;
           id: number;
           idempotency_key?: string | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
@@ -455,6 +603,7 @@ export type Database = {
           hold_id?: string | null;
           id?: number;
           idempotency_key?: string | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
@@ -477,6 +626,7 @@ export type Database = {
           id: string;
           images: number | null;
           input_tokens: number | null;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           model_used: string | null;
           output_tokens: number | null;
@@ -498,6 +648,7 @@ export type Database = {
           id?: string;
           images?: number | null;
           input_tokens?: number | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
@@ -518,6 +669,7 @@ export type Database = {
           id?: string;
           images?: number | null;
           input_tokens?: number | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
@@ -708,6 +860,16 @@ export type Database = {
       };
     };
     Functions: {
+      add_team_member: {
+        Args: {
+          p_cap_day?: number;
+          p_cap_month?: number;
+          p_cap_week?: number;
+          p_member_id: string;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       adjust_tokens: {
         Args: {
           p_delta: number;
@@ -822,6 +984,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      get_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
@@ -880,6 +1043,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      list_team_members: { Args: { p_user_id?: string }; Returns: Json };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_provider_event: {
         Args: {
@@ -909,6 +1073,7 @@ export type Database = {
       };
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
+      remove_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
       reserve_tokens: {
         Args: {
@@ -922,6 +1087,16 @@ export type Database = {
         Returns: Json;
       };
       set_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_spend_cap: {
+        Args: {
+          p_plan_type?: string;
+          p_reason?: string;
+          p_tokens: number;
+          p_user_id?: string;
+          p_window: string;
+        };
+        Returns: Json;
+      };
       track_token_usage: {
         Args: {
           p_action_type?: string;

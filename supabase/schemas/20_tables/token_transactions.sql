@@ -19,6 +19,7 @@ create table public.token_transactions (
   hold_id uuid,
   payment_id uuid,
   original_id bigint,
+  member_id uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_transactions_pkey primary key (user_id, id),
@@ -95,14 +96,22 @@ comment on column public.token_transactions.usage_id is 'The usage that was paid
 comment on column public.token_transactions.hold_id is 'The hold that was captured.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
--- that the server will need.
+-- that the server will need. Nor do the keys of two members of a team.
 create unique index token_transactions_idempotency_key
   on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
-  where idempotency_key is not null;
+  where idempotency_key is not null and member_id is null;
+create unique index token_transactions_member_key
+  on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is not null;
+
+-- what a member spent, whoever paid
+create index token_transactions_member_idx
+  on public.token_transactions (member_id, idempotency_key) where member_id is not null;
 
 create index token_transactions_original_idx
   on public.token_transactions (user_id, original_id) where original_id is not null;
@@ -110,4 +119,4 @@ create index token_transactions_original_idx
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select auth.uid()) in (user_id, member_id));

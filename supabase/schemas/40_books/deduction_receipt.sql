@@ -9,7 +9,8 @@ create or replace function private.deduction_receipt(
   p_deducted_from jsonb,
   p_shortfall bigint,
   p_tokens_remaining bigint,
-  p_replayed boolean
+  p_replayed boolean,
+  p_capped_by jsonb default null
 )
 returns jsonb
 language plpgsql
@@ -25,9 +26,9 @@ begin
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed);
+    'replayed', p_replayed) || private.capped(p_capped_by);
 end
 $$;
-comment on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean) is
-  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}.';
-revoke all on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean) from public, anon, authenticated, service_role;
+comment on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean, jsonb) is
+  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}, and capped_by where a cap allowed less.';
+revoke all on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean, jsonb) from public, anon, authenticated, service_role;

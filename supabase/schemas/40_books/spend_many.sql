@@ -1,8 +1,8 @@
 /*
- * The usual deduction, for many accounts in one statement: nothing is due, there is enough, and the
- * key is new. What is not so is left alone, and goes through private.spend; both come to the same
+ * The usual deduction, for many accounts in one statement: nothing is due, there is enough, no cap
+ * applies, and the key is new. What is not so is left alone, and goes through private.spend; both come to the same
  * grants, totals and ledger rows.
- * p_entries are transactions to be, as of private.spend, no two of one account; their id is the
+ * p_entries are transactions to be, as of private.spend, no two of one account and none of a member; their id is the
  * caller's own number, handed back. The caller has locked the accounts and read the clock.
  * Caller: internal.   Returns of each deduction that was made what its receipt says, deducted_from as
  * private.allocations gives it.   Keeps: I1 to I5, I7, I8, I10.
@@ -14,6 +14,10 @@ volatile
 security invoker
 set search_path = ''
 as $$
+declare
+  v_day timestamptz := date_trunc('day', p_now, 'UTC');
+  v_week timestamptz := date_trunc('week', p_now, 'UTC');
+  v_month timestamptz := date_trunc('month', p_now, 'UTC');
 begin
   -- Each step hands on all that the next one needs: joining steps to each other would be quadratic
   -- under a plan that does not know how many items there are.
@@ -35,8 +39,14 @@ begin
        and (a.next_due_at > p_now or a.next_due_at is null)
        and not exists (
          select from public.token_transactions t
-          where t.user_id = e.user_id and t.idempotency_key = e.idempotency_key
+          where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
+       and not exists (
+         select from public.token_transactions t -- of the time when he was in a team
+          where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
+            and (t.actor_role = 'user') = (e.actor_role = 'user'))
+       and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
+       and not exists (select from public.default_spend_caps d)
   ), taken as (
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - part.tokens,
@@ -49,6 +59,10 @@ begin
     update public.token_accounts a
        set tokens_remaining = a.tokens_remaining + p.tokens,
            tokens_used = a.tokens_used - p.tokens,
+           spent_at = greatest(a.spent_at, p_now),
+           spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end - p.tokens,
+           spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end - p.tokens,
+           spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end - p.tokens,
            last_transaction_id = a.last_transaction_id + 1,
            updated_at = p_now
       from payable p

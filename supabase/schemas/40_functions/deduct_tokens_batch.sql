@@ -7,6 +7,7 @@
  * The accounts are locked in one order before anything is done, so batches that overlap never wait
  * for each other in a circle. The usual items go through private.spend_many, the rest one by one
  * through private.spend: the same receipts either way.
+ * A member of a team spends from his payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
  * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
@@ -24,6 +25,7 @@ as $$
 declare
   v_entries public.token_transactions[] := '{}';
   v_user_ids uuid[] := '{}'; -- of the entries; NULL where the item was refused
+  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
   v_results jsonb[] := '{}';
   v_locked uuid[];
   v_entry public.token_transactions;
@@ -71,7 +73,11 @@ begin
     loop
       perform private.initialise(v_user_id);
     end loop;
-    v_locked := array(select a.user_id from private.lock_accounts(v_user_ids) as a);
+    v_account_ids := private.paying_accounts(v_user_ids);
+    v_locked := array(select a.user_id from private.lock_accounts(v_account_ids) as a);
+    if private.paying_accounts(v_user_ids) is distinct from v_account_ids then
+      perform private.refuse('busy', '{}'); -- somebody joined or left a team meanwhile
+    end if;
 
     -- replay, act, record: what is alone on its account and needs nothing but tokens
     for v_made in
@@ -79,8 +85,11 @@ begin
         from private.spend_many(
                array(
                  select alone.entry
-                   from (select e as entry, count(*) over (partition by e.user_id) as items from unnest(v_entries) as e) alone
-                  where alone.items = 1 and (alone.entry).user_id is not null),
+                   from (
+                     select e as entry, a.account_id, count(*) over (partition by a.account_id) as items
+                       from unnest(v_entries) as e
+                       join unnest(v_account_ids) with ordinality as a (account_id, nth) on a.nth = e.id) alone
+                  where alone.items = 1 and (alone.entry).user_id = alone.account_id),
                clock_timestamp()) as m
     loop
       v_results[v_made.nth] := private.deduction_receipt(
@@ -92,11 +101,11 @@ begin
     loop
       continue when v_results[i] is not null;
       begin
-        if v_user_ids[i] = any (v_locked) then
+        if v_account_ids[i] = any (v_locked) then
           v_spent := private.spend(v_entries[i]);
           v_results[i] := private.deduction_receipt(
             -(v_entries[i]).tokens, (v_spent.transaction).id, private.allocations(v_spent.transaction),
-            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
           perform private.require_user(v_user_ids[i], 'service');

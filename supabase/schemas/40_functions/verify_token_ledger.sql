@@ -79,6 +79,40 @@ begin
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
+  ), spending as (
+    -- what was spent or came back, and the moment it was taken: a cap's window is that one's
+    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
+           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+      from ledger t
+      left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
+      left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+     where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
+  ), members as (
+    select m.* from public.team_members m
+     where (p_user_id is null or m.user_id = p_user_id)
+       and (p_after is null or m.user_id > p_after)
+       and (p_until is null or m.user_id <= p_until)
+  ), counters as (
+    select a.user_id, null::uuid as member_id, a.spent_at, null::bigint as tokens_used, a.spent_day, a.spent_week, a.spent_month
+      from accounts a
+    union all
+    select m.user_id, m.member_id, m.spent_at, m.tokens_used, m.spent_day, m.spent_week, m.spent_month from members m
+  ), spent as (
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id
+     where c.member_id is null
+    union all
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id and s.member_id = c.member_id
+     where c.member_id is not null
+  ), counted as (
+    select s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month,
+           coalesce(sum(s.used), 0) as used,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', s.spent_at, 'UTC')), 0) as in_day,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', s.spent_at, 'UTC')), 0) as in_week,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', s.spent_at, 'UTC')), 0) as in_month
+      from spent s
+     group by s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month
   )
   -- each grant by itself
   select 'I1 no overspend', g.user_id, g.id, null::bigint,
@@ -140,6 +174,21 @@ begin
      and case when t.tokens < 0 then o.original_id = t.id and o.entry_type = 'rollover' else o.id = t.original_id end
    where t.entry_type = 'rollover'
      and case o.entry_type when 'rollover' then o.tokens <> -t.tokens when 'expiry' then o.tokens > -t.tokens else true end
+  union all
+  select 'I3 spent in this day, week and month', c.user_id, null, null,
+         concat_ws(', ', 'member ' || c.member_id, c.in_day, c.in_week, c.in_month),
+         concat_ws(', ', 'member ' || c.member_id, c.spent_day, c.spent_week, c.spent_month)
+    from counted c
+   where (c.spent_day, c.spent_week, c.spent_month) is distinct from (c.in_day, c.in_week, c.in_month)
+  union all
+  select 'I3 what a member used', c.user_id, null, null, 'member ' || c.member_id || ', ' || c.used, c.tokens_used::text
+    from counted c
+   where c.tokens_used <> c.used
+  union all
+  select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
+    from members m
+    left join public.token_accounts a on a.user_id = m.member_id
+   where (m.until is null) <> coalesce(a.payer_id = m.user_id, false)
   union all
   -- holds
   select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
