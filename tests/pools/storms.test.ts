@@ -1,0 +1,111 @@
+import { expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { expectCleanBooks, grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
+import { createUser } from "../support/roles.ts";
+import { storm } from "../support/storm.ts";
+
+async function expectRightBooks(db: Database) {
+  await expectCleanBooks(db);
+  const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
+  expect(rows).toEqual([]);
+}
+
+test("five members at once: none beyond his cap, the pool never overspent", async () => {
+  const db = await createDatabase();
+  const payer = await createUser(db);
+  await grant(db, payer, 400);
+  const members = await Promise.all(Array.from({ length: 5 }, () => createUser(db)));
+  for (const member of members)
+    await db.admin.query("select public.add_team_member($1, $2, 100)", [payer, member]);
+
+  const { mix } = await storm(db, {
+    connections: 40,
+    attempts: 1_000,
+    run: async (client, attempt) => {
+      const { rows } = await client.query("select public.deduct_tokens_with_fifo($1, 1) as r", [
+        members[attempt % 5],
+      ]);
+      return rows[0].r.success ? "spent" : rows[0].r.capped_by ? "capped" : "short";
+    },
+  });
+
+  const { rows } = await db.admin.query(
+    "select max(tokens_used)::int as most, sum(tokens_used)::int as all from public.team_members",
+  );
+  console.log(`pool=400 spent=${rows[0].all} most of one=${rows[0].most} of 100 mix=${JSON.stringify(mix)}`);
+  expect(mix["spent"]).toBe(400);
+  expect(rows[0].all).toBe(400);
+  expect(rows[0].most).toBeLessThanOrEqual(100);
+  await expectRightBooks(db);
+  await db.drop();
+});
+
+/** Members join and leave while each of their requests comes five times; how many have two effects? */
+async function comeAndGo(db: Database) {
+  const payer = await createUser(db);
+  await grant(db, payer, 100_000);
+  const members = await Promise.all(Array.from({ length: 3 }, () => createUser(db)));
+  for (const member of members) await grant(db, member, 100_000);
+  const { mix } = await storm(db, {
+    connections: 40,
+    attempts: 1_500,
+    run: async (client, attempt) => {
+      const member = members[attempt % 3];
+      if (Math.random() < 0.2) {
+        const change = Math.random() < 0.5 ? "add_team_member" : "remove_team_member";
+        return client
+          .query(`select public.${change}($1, $2)`, [payer, member])
+          .then(() => change)
+          .catch((error: { message: string }) => {
+            if (error.message !== "member_not_found") throw error;
+            return "was not in it";
+          });
+      }
+      const key = `k${Math.floor(attempt / 15)}`;
+      const sql =
+        attempt % 4 === 0
+          ? "select public.deduct_tokens_batch(jsonb_build_array(jsonb_build_object('user_id', $1::uuid, 'tokens', 1, 'idempotency_key', $2::text))) -> 'results' -> 0 as r"
+          : "select public.deduct_tokens_with_fifo($1, 1, 'deduction', $2) as r";
+      const { rows } = await client.query(sql, [member, key]);
+      return rows[0].r.replayed ? "replayed" : rows[0].r.success ? "spent" : "short";
+    },
+  });
+  const { rows } = await db.admin.query(
+    `select count(*)::int as doubled from (
+       select 1 from public.token_transactions where idempotency_key is not null
+        group by coalesce(member_id, user_id), idempotency_key having count(*) > 1) d`,
+  );
+  return { mix, doubled: rows[0].doubled as number };
+}
+
+test("who joins and leaves under traffic has each key's effect once, and nobody waits in a circle", async () => {
+  const db = await createDatabase();
+
+  const { mix, doubled } = await comeAndGo(db);
+
+  console.log(`keys with two effects=${doubled} mix=${JSON.stringify(mix)}`);
+  expect(doubled).toBe(0);
+  const { spent, replayed, add_team_member: joined, remove_team_member: left, ...rest } = mix;
+  expect(Math.min(spent!, replayed!, joined!, left!)).toBeGreaterThan(0);
+  expect(Object.keys(rest).filter((it) => !["was not in it", "error PT503 busy"].includes(it))).toEqual([]);
+  const { rows } = await db.admin.query(
+    "select sum(tokens_remaining)::int as left, -sum(t.spent)::int as spent from public.token_accounts a left join (select user_id, sum(tokens)::int as spent from public.token_transactions where entry_type = 'deduction' group by user_id) t using (user_id)",
+  );
+  expect(rows[0].left + rows[0].spent).toBe(400_000);
+  await expectRightBooks(db);
+  await db.drop();
+});
+
+test("the test sees it: asking once who pays gives a key two effects", async () => {
+  const db = await createDatabase();
+  await applyMutant(db, "membership-looked-at-once");
+
+  const { mix, doubled } = await comeAndGo(db);
+  await db.drop();
+
+  console.log(
+    `mutant membership-looked-at-once: keys with two effects=${doubled} mix=${JSON.stringify(mix)}`,
+  );
+  expect(doubled).toBeGreaterThan(0);
+});
