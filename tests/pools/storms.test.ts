@@ -14,10 +14,10 @@ async function expectRightBooks(db: Database) {
 test("five members at once: none beyond his cap, the pool never overspent", async () => {
   const db = await createDatabase();
   const payer = await createUser(db);
-  await grant(db, payer, 400);
+  await grant(db, payer, 330);
   const members = await Promise.all(Array.from({ length: 5 }, () => createUser(db)));
-  for (const member of members)
-    await db.admin.query("select public.add_team_member($1, $2, 100)", [payer, member]);
+  for (const [nth, member] of members.entries())
+    await db.admin.query("select public.add_team_member($1, $2, $3)", [payer, member, nth === 0 ? 20 : 100]);
 
   const { mix } = await storm(db, {
     connections: 40,
@@ -31,11 +31,14 @@ test("five members at once: none beyond his cap, the pool never overspent", asyn
   });
 
   const { rows } = await db.admin.query(
-    "select max(tokens_used)::int as most, sum(tokens_used)::int as all from public.team_members",
+    "select min(tokens_used)::int as least, max(tokens_used)::int as most, sum(tokens_used)::int as all from public.team_members",
   );
-  console.log(`pool=400 spent=${rows[0].all} most of one=${rows[0].most} of 100 mix=${JSON.stringify(mix)}`);
-  expect(mix["spent"]).toBe(400);
-  expect(rows[0].all).toBe(400);
+  console.log(
+    `pool=330 spent=${rows[0].all} of one=${rows[0].least} of 20 of another=${rows[0].most} of 100 mix=${JSON.stringify(mix)}`,
+  );
+  expect(mix["spent"]).toBe(330);
+  expect(rows[0].all).toBe(330);
+  expect(rows[0].least).toBe(20);
   expect(rows[0].most).toBeLessThanOrEqual(100);
   await expectRightBooks(db);
   await db.drop();

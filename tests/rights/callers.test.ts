@@ -28,6 +28,8 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["track_token_usage", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
   ["estimate_tokens", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
   ["explain_token_charge", () => ({ p_user_id: bob, p_transaction_id: 1 })],
+  ["get_spend_caps", () => ({ p_user_id: bob })],
+  ["list_team_members", () => ({ p_user_id: bob })],
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
@@ -103,6 +105,10 @@ test.each([
       p_facts: { kind: "paid" },
     }),
   ],
+  ["set_spend_cap", () => ({ p_user_id: alice, p_window: "day", p_tokens: 1 })],
+  ["add_team_member", () => ({ p_user_id: alice, p_member_id: bob })],
+  ["remove_team_member", () => ({ p_user_id: alice, p_member_id: bob })],
+  ["deduct_tokens_batch", () => ({ p_items: [{ user_id: alice, tokens: 1 }] })],
   ["expire_old_token_grants", () => ({})],
 ] as [string, () => Record<string, unknown>][])("a user may not call %s for himself", async (name, args) => {
   await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject(REFUSED);
@@ -180,6 +186,8 @@ test("no client role and not even the server writes a table", async () => {
     "token_transactions",
     "legacy_token_transactions",
     "token_usage",
+    "token_spend_caps",
+    "team_members",
     "user_storage",
     "user_subscriptions",
     "payments",

@@ -75,6 +75,11 @@ const CORRUPTIONS: [what: string, sql: string, named: RegExp][] = [
     /^I3 tokens expired/,
   ],
   [
+    "what an account spent this month",
+    "update public.token_accounts set spent_month = spent_month + $2 where user_id = $1",
+    /^I3 spent in this day, week and month/,
+  ],
+  [
     "an account's debt",
     "update public.token_accounts set tokens_owed = tokens_owed + $2 where user_id = $1",
     /^I3 debt/,
