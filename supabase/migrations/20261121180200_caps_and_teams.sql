@@ -693,16 +693,16 @@ begin
 
   -- lock
   v_account := private.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_entry.user_id, p_entry.actor_role);
+    perform private.initialise(p_entry.user_id); -- whom registration missed
+    v_account := private.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
+  end if;
   if p_entry.action_type <> 'admin_deduct'
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
       or p_entry.member_id is not null and private.paying_account(p_entry.member_id) <> p_entry.user_id)
   then
     perform private.refuse('busy', '{}');
-  end if;
-  if v_account.user_id is null then
-    perform private.require_user(p_entry.user_id, p_entry.actor_role);
-    perform private.initialise(p_entry.user_id); -- whom registration missed
-    v_account := private.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
   end if;
   v_now := clock_timestamp();
 

@@ -12,17 +12,17 @@ import { applyMutant } from "../support/mutants.ts";
 const USERS = 5;
 
 /** Small numbers on purpose: users who come twice, keys used again and shortages must come up often. */
-const who = fc.integer({ min: 0, max: USERS }); // the last one is nobody
+const anyone = fc.integer({ min: 0, max: USERS }); // the last one is nobody
 const item = fc.oneof(
   fc.record({
-    who,
+    who: anyone,
     tokens: fc.integer({ min: 0, max: 40 }),
     key: fc.option(fc.integer({ min: 0, max: 4 }), { freq: 3 }),
     action: fc.constantFrom("chat_conversation", "audio_generation"),
   }),
   // the same request again
   fc.record({
-    who,
+    who: anyone,
     tokens: fc.constant(3),
     key: fc.integer({ min: 5, max: 6 }),
     action: fc.constant("chat_conversation"),
