@@ -373,7 +373,9 @@ begin
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
     v_used := -p_entry.tokens;
     v_spent := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
-    v_taken_at := private.taken_at(p_entry);
+    if p_entry.entry_type in ('release', 'refund') then
+      v_taken_at := private.taken_at(p_entry);
+    end if;
   end if;
   with account as (
     update public.token_accounts a
@@ -522,7 +524,8 @@ begin
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed) || private.capped(p_capped_by);
+    'replayed', p_replayed)
+    || case when p_capped_by is null then '{}' else private.capped(p_capped_by) end;
 end
 $$;
 comment on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean, jsonb) is
@@ -680,15 +683,18 @@ declare
   v_wanted bigint;
   v_allowed bigint;
   v_is_due boolean;
+  v_payer_id uuid;
   v_cap record;
 begin
   replayed := false;
   shortfall := 0;
 
   if p_entry.action_type <> 'admin_deduct' then
-    p_entry.member_id := p_entry.user_id;
-    p_entry.user_id := private.paying_account(p_entry.member_id);
-    p_entry.member_id := nullif(p_entry.member_id, p_entry.user_id);
+    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_entry.user_id;
+    if v_payer_id is not null then
+      p_entry.member_id := p_entry.user_id;
+      p_entry.user_id := v_payer_id;
+    end if;
   end if;
 
   -- lock

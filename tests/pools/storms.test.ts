@@ -1,3 +1,4 @@
+import pg from "pg";
 import { expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
@@ -100,15 +101,53 @@ test("who joins and leaves under traffic has each key's effect once, and nobody 
   await db.drop();
 });
 
-test("the test sees it: asking once who pays gives a key two effects", async () => {
-  const db = await createDatabase();
-  await applyMutant(db, "membership-looked-at-once");
-
-  const { mix, doubled } = await comeAndGo(db);
-  await db.drop();
-
-  console.log(
-    `mutant membership-looked-at-once: keys with two effects=${doubled} mix=${JSON.stringify(mix)}`,
+/** A deduction begins, waits for the account, and goes on when its user has joined or left. */
+async function spendAcross(db: Database, change: "add_team_member" | "remove_team_member") {
+  const [payer, member] = [await createUser(db), await createUser(db)];
+  await grant(db, payer, 100);
+  await grant(db, member, 100);
+  if (change === "remove_team_member")
+    await db.admin.query("select public.add_team_member($1, $2)", [payer, member]);
+  const changer = new pg.Client({ connectionString: db.url() });
+  await changer.connect();
+  await changer.query("begin");
+  await changer.query(`select public.${change}($1, $2)`, [payer, member]);
+  const spending = db.admin.query("select public.deduct_tokens_with_fifo($1, 10)", [member]).then(
+    () => "spent",
+    (error: { message: string }) => error.message,
   );
-  expect(doubled).toBeGreaterThan(0);
-});
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await changer.query("commit");
+  await changer.end();
+  const outcome = await spending;
+  const { rows } = await db.admin.query(
+    "select tokens_remaining::int as left from public.token_accounts order by user_id = $1",
+    [payer],
+  );
+  return { outcome, left: rows.map((row) => row.left as number) };
+}
+
+test.each(["add_team_member", "remove_team_member"] as const)(
+  "a deduction that waited across %s is asked to come again, and spends from neither account",
+  async (change) => {
+    const db = await createDatabase();
+
+    expect(await spendAcross(db, change)).toEqual({ outcome: "busy", left: [100, 100] });
+    await expectRightBooks(db);
+    await db.drop();
+  },
+);
+
+test.each([
+  ["add_team_member", [90, 100]],
+  ["remove_team_member", [100, 90]],
+] as const)(
+  "the test sees it: asking once who pays spends across %s from the wrong account",
+  async (change, left) => {
+    const db = await createDatabase();
+    await applyMutant(db, "membership-looked-at-once");
+
+    expect(await spendAcross(db, change)).toEqual({ outcome: "spent", left });
+    await db.drop();
+  },
+);

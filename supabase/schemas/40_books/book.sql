@@ -27,7 +27,9 @@ begin
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
     v_used := -p_entry.tokens;
     v_spent := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
-    v_taken_at := private.taken_at(p_entry);
+    if p_entry.entry_type in ('release', 'refund') then
+      v_taken_at := private.taken_at(p_entry);
+    end if;
   end if;
   with account as (
     update public.token_accounts a

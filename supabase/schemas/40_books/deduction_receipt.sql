@@ -26,7 +26,8 @@ begin
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed) || private.capped(p_capped_by);
+    'replayed', p_replayed)
+    || case when p_capped_by is null then '{}' else private.capped(p_capped_by) end;
 end
 $$;
 comment on function private.deduction_receipt(bigint, bigint, jsonb, bigint, bigint, boolean, jsonb) is

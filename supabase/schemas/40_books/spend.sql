@@ -37,15 +37,18 @@ declare
   v_wanted bigint;
   v_allowed bigint;
   v_is_due boolean;
+  v_payer_id uuid;
   v_cap record;
 begin
   replayed := false;
   shortfall := 0;
 
   if p_entry.action_type <> 'admin_deduct' then
-    p_entry.member_id := p_entry.user_id;
-    p_entry.user_id := private.paying_account(p_entry.member_id);
-    p_entry.member_id := nullif(p_entry.member_id, p_entry.user_id);
+    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_entry.user_id;
+    if v_payer_id is not null then
+      p_entry.member_id := p_entry.user_id;
+      p_entry.user_id := v_payer_id;
+    end if;
   end if;
 
   -- lock
