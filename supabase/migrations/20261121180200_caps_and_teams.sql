@@ -305,6 +305,8 @@ begin
       ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
+      ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
@@ -317,6 +319,8 @@ begin
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
       ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
+      ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
+      ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
@@ -351,6 +355,8 @@ revoke all on function private.refuse(text, jsonb) from public, anon, authentica
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
  * what the operation behind it cost, in cents. What was spent is counted into its day, week and
  * month, the account's and the member's.
+ * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
 create or replace function private.book(p_entry public.token_transactions, p_cost numeric default 0)
@@ -361,7 +367,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_transaction public.token_transactions;
+  v_change bigint := p_entry.tokens - coalesce(p_entry.reserved_change, 0);
+  v_booked record;
   v_used bigint := 0;
   v_spent bigint := 0;
   v_taken_at timestamptz := p_entry.created_at;
@@ -379,7 +386,7 @@ begin
   end if;
   with account as (
     update public.token_accounts a
-       set tokens_remaining = a.tokens_remaining + p_entry.tokens - coalesce(p_entry.reserved_change, 0),
+       set tokens_remaining = a.tokens_remaining + v_change,
            tokens_reserved = a.tokens_reserved + coalesce(p_entry.reserved_change, 0),
            tokens_used = a.tokens_used + v_used,
            spent_at = greatest(a.spent_at, p_entry.created_at),
@@ -394,7 +401,10 @@ begin
            last_transaction_id = a.last_transaction_id + 1,
            updated_at = p_entry.created_at
      where a.user_id = p_entry.user_id
-    returning a.last_transaction_id, a.tokens_remaining as balance
+    returning a.last_transaction_id, a.tokens_remaining as balance,
+              a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+                or (a.warns_of_expiry and v_change > 0)
+                or a.alerts_version <> (select v.version from private.alert_rule_versions v) as has_passed
   )
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
@@ -408,7 +418,7 @@ begin
          p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.original_id,
          p_entry.member_id, p_entry.metadata, p_entry.created_at
     from account
-  returning t.* into v_transaction;
+  returning t as transaction, (select account.has_passed from account) into v_booked;
 
   if p_entry.member_id is not null then
     update public.team_members m
@@ -422,7 +432,11 @@ begin
              + case when v_taken_at >= v_month then v_spent else 0 end
      where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
   end if;
-  return v_transaction;
+  if v_booked.has_passed then
+    perform private.raise_alerts(
+      p_entry.user_id, (v_booked.transaction).balance_after - v_change, p_entry.created_at);
+  end if;
+  return v_booked.transaction;
 end
 $$;
 comment on function private.book(public.token_transactions, numeric) is
@@ -879,7 +893,7 @@ revoke all on function private.spend_headroom(public.token_accounts, uuid, times
 
 /*
  * The usual deduction, for many accounts in one statement: nothing is due, there is enough, no cap
- * applies, and the key is new. What is not so is left alone, and goes through private.spend; both come to the same
+ * applies, nobody wants to be told (private.book asks the same of the marks), and the key is new. What is not so is left alone, and goes through private.spend; both come to the same
  * grants, totals and ledger rows.
  * p_entries are transactions to be, as of private.spend, no two of one account and none of a member; their id is the
  * caller's own number, handed back. The caller has locked the accounts and read the clock.
@@ -926,6 +940,8 @@ begin
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
        and not exists (select from public.default_spend_caps d)
+       and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above
+         or a.alerts_version <> (select v.version from private.alert_rule_versions v)) is not true
   ), taken as (
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - part.tokens,
@@ -2618,7 +2634,8 @@ begin
   ), ledger as (
     select t.*,
            sum(t.tokens - t.reserved_change) over by_number as running,
-           row_number() over by_number as nth
+           row_number() over by_number as nth,
+           lag(t.created_at) over by_number as at_before
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -2774,6 +2791,18 @@ begin
     left join public.token_accounts a on a.user_id = m.member_id
    where (m.until is null) <> coalesce(a.payer_id = m.user_id, false)
   union all
+  select 'I3 a member has one payer', a.user_id, null, null, 'in the team of ' || a.payer_id, 'none'
+    from accounts a
+   where a.payer_id is not null
+     and not exists (
+       select from public.team_members m
+        where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
+  union all
+  select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
+    from ledger t
+    left join members m on m.user_id = t.user_id and m.member_id = t.member_id
+   where t.member_id is not null and m.member_id is null
+  union all
   -- holds
   select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
          coalesce(h.tokens, 0)::text, coalesce(a.tokens_reserved::text, 'no account')
@@ -2857,6 +2886,176 @@ begin
     from accounts a
     join public.user_subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
+  union all
+  -- a grant and the transaction that gave it; grants from before the books have none
+  select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'another'),
+         differs.field || ' ' || coalesce(differs.found, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+   cross join lateral (values
+     ('tokens_granted', t.tokens::text, g.tokens_granted::text),
+     ('created_at', t.created_at::text, g.created_at::text),
+     ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
+     ('grant_type', case t.action_type
+                      when 'trial_grant' then 'trial'
+                      when 'token_pack_purchase' then 'purchase'
+                      when 'admin_grant' then 'admin'
+                      else nullif(g.grant_type, 'trial')
+                    end, g.grant_type),
+     -- a payment that came after its period had been granted stands in the grant alone
+     ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
+         'one transaction that gives it, the first',
+         h.times || ' that give it, from ' || coalesce(h.given_id::text, 'none') || ' on'
+    from (
+      select a.user_id, a.grant_id, min(a.transaction_id) as first_id,
+             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement', 'refund', 'restoration', 'release', 'rollover')) as given_id,
+             count(*) filter (where a.entry_type in ('grant', 'opening_balance')) as times
+        from allocated a group by a.user_id, a.grant_id) h
+   where h.given_id is distinct from h.first_id or h.times > 1
+  union all
+  select 'I9 a grant''s subscription is the user''s', g.user_id, g.id, t.id,
+         coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+    left join public.user_subscriptions s on s.user_id = g.user_id
+   where g.subscription_id is distinct from s.id
+     and (g.subscription_id is not null or g.period_start is not null)
+  union all
+  select 'I9 a payment is the user''s', n.user_id, n.grant_id, n.transaction_id, 'payment ' || n.payment_id, 'none'
+    from (
+      select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
+      union all
+      select t.user_id, null, t.id, t.payment_id from ledger t) n
+    left join public.payments p on p.user_id = n.user_id and p.id = n.payment_id
+   where n.payment_id is not null and p.id is null
+  union all
+  -- each transaction by itself: what the constraints say, asked again of what is there
+  select 'I4 an entry is of one kind', t.user_id, null, t.id,
+         'sign, reserve, debt and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
+    from ledger t
+   where (case t.entry_type
+            when 'opening_balance' then t.id = 1 and t.tokens >= 0
+            when 'grant' then t.tokens > 0
+            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'expiry' then t.tokens < 0
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
+            when 'restoration' then t.tokens >= 0 and t.debt_change <= 0
+            when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
+            when 'usage' then t.tokens = 0
+            when 'restatement' then t.tokens <> 0
+            when 'hold' then t.tokens = 0 and t.reserved_change > 0
+            when 'release' then t.tokens = 0 and t.reserved_change < 0
+            when 'refund' then t.tokens > 0
+            when 'void' then t.tokens <= 0
+            when 'rollover' then t.tokens <> 0
+          end
+          and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
+          and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
+          and case
+                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  then t.action_type = t.entry_type
+                when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
+                  then t.entry_type = 'grant'
+                else t.entry_type <> 'grant'
+                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+              end) is not true
+  union all
+  select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
+    from ledger t where t.original_id not between 1 and t.id - 1
+  union all
+  select 'I4 usage and transaction say the same', u.user_id, null, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from usages u
+    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
+   cross join lateral (values
+     ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
+     ('action_type', t.action_type, u.action_type),
+     ('created_at', t.created_at::text, u.created_at::text),
+     ('member_id', t.member_id::text, u.member_id::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  -- a hold and its entries
+  select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from holds h
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger c on c.user_id = h.user_id and c.id = h.capture_id
+    left join ledger o on o.user_id = h.user_id and o.id = h.overage_id
+   cross join lateral (values
+     ('hold_id', t.hold_id::text, h.id::text),
+     ('tokens', t.reserved_change::text, h.tokens::text),
+     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
+     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
+     ('action_type', t.action_type, h.action_type),
+     ('actor_role', t.actor_role, h.actor_role),
+     ('created_at', t.created_at::text, h.created_at::text),
+     ('member_id', t.member_id::text, h.member_id::text),
+     ('capture_id', case when h.capture_id is not null then coalesce(c.hold_id::text, 'another''s') end,
+                    case when h.capture_id is not null then h.id::text end),
+     ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
+     ('overage_id', case when h.overage_id is not null then coalesce(o.hold_id::text, 'another''s') end,
+                    case when h.overage_id is not null then h.id::text end),
+     ('usage_id', c.usage_id::text, h.usage_id::text),
+     ('settled_at', case when h.status = 'open' then null else coalesce(c.created_at, h.settled_at)::text end,
+                    h.settled_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 an entry of a hold is like it', t.user_id, null, t.id,
+         coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
+              else t.entry_type in ('hold', 'release') end
+  union all
+  select 'I4 a refund is of its charge', t.user_id, null, t.id,
+         concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
+         concat_ws(' ', coalesce(o.entry_type, 'none'), t.action_type, t.usage_id, t.hold_id)
+    from ledger t
+    left join ledger o on o.user_id = t.user_id and o.id = t.original_id
+   where t.entry_type = 'refund'
+     and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
+         is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  -- keys
+  select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
+    from ledger t where t.idempotency_key is not null
+   group by t.user_id, t.member_id, t.idempotency_key, (t.actor_role = 'user')
+  having count(*) > 1
+  union all
+  select 'I5 a key keeps its request', t.user_id, null, t.id,
+         case when t.idempotency_key is null then 'no request' else 'a request' end,
+         case when t.request is null then 'no request' else 'a request' end
+    from ledger t where (t.idempotency_key is null) <> (t.request is null)
+  union all
+  -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
+  select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
+         'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
+    from ledger t
+   where t.created_at < t.at_before - interval '1 minute'
+      or t.created_at > clock_timestamp() + interval '1 minute'
+  union all
+  -- who and why
+  select 'I10 a change has an actor', t.user_id, null, t.id,
+         'the user himself, an admin by his id, service or system without one',
+         concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
+    from ledger t
+   where (case t.actor_role
+            when 'user' then t.actor_id = coalesce(t.member_id, t.user_id)
+            when 'admin' then t.actor_id is not null
+            when 'service' then t.actor_id is null
+            when 'system' then t.actor_id is null
+          end) is not true
+  union all
+  select 'I10 a change has a reason', t.user_id, null, t.id, '1 to 500 characters', coalesce(length(t.reason), 0)::text
+    from ledger t where (length(t.reason) between 1 and 500) is not true
    order by 2, 1, 4, 3;
 end
 $$;
@@ -2895,6 +3094,7 @@ grant execute on function public.verify_token_ledger(uuid, uuid, uuid) to authen
  *   token_plans                     select select               select
  *   ai_model_prices,                -      select               select
  *   ai_action_costs
+ *   token_alert_rules               -      select (his, common) select
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
@@ -2912,6 +3112,10 @@ grant execute on function public.verify_token_ledger(uuid, uuid, uuid) to authen
  *   refund_tokens, void_grant       -      execute (admins)     execute
  *   set_spend_cap                   -      execute (admins)     execute
  *   add_, remove_team_member        -      execute (admins)     execute
+ *   set_auto_top_up                 -      execute (himself)    execute
+ *   settle_top_up                   -      execute (admins)     execute
+ *   set_, remove_token_alert_rule,  -      execute (admins)     execute
+ *   retry_token_alerts
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
@@ -2921,6 +3125,8 @@ grant execute on function public.verify_token_ledger(uuid, uuid, uuid) to authen
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
  *   deduct_tokens_batch             -      -                    execute
+ *   arm_, claim_token_alerts,       -      -                    execute
+ *   settle_token_alert
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -2944,6 +3150,10 @@ revoke all on table
   public.token_spend_caps,
   public.default_spend_caps,
   public.team_members,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -2964,6 +3174,10 @@ grant select on table
   public.token_spend_caps,
   public.default_spend_caps,
   public.team_members,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -2986,6 +3200,11 @@ grant execute on function
   private.release_tokens(uuid, uuid),
   private.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   private.void_grant(uuid, uuid, text, boolean, text),
+  private.set_token_alert_rule(public.token_alert_rules),
+  private.remove_token_alert_rule(text, text, uuid),
+  private.retry_token_alerts(uuid),
+  private.set_auto_top_up(public.token_top_ups),
+  private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_spend_caps(uuid),
@@ -3016,6 +3235,9 @@ to authenticated, service_role;
 grant execute on function
   private.deduct_tokens_batch(jsonb, boolean),
   private.set_burn_order(text),
+  private.arm_token_alerts(integer),
+  private.claim_token_alerts(integer, integer),
+  private.settle_token_alert(uuid, bigint, uuid, text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
 to service_role;
@@ -3031,6 +3253,11 @@ revoke all on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_spend_caps(uuid),
@@ -3042,6 +3269,9 @@ revoke all on function
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
@@ -3072,6 +3302,11 @@ grant execute on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_spend_caps(uuid),
@@ -3102,6 +3337,9 @@ to authenticated, service_role;
 grant execute on function
   public.deduct_tokens_batch(jsonb, boolean),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)
 to service_role;

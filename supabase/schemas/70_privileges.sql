@@ -7,6 +7,7 @@
  *   token_plans                     select select               select
  *   ai_model_prices,                -      select               select
  *   ai_action_costs
+ *   token_alert_rules               -      select (his, common) select
  *   tables (private)                -      -                    -
  *   deduct_tokens_with_fifo         -      execute (himself)    execute
  *   get_user_token_balance          -      execute (himself)    execute
@@ -24,6 +25,10 @@
  *   refund_tokens, void_grant       -      execute (admins)     execute
  *   set_spend_cap                   -      execute (admins)     execute
  *   add_, remove_team_member        -      execute (admins)     execute
+ *   set_auto_top_up                 -      execute (himself)    execute
+ *   settle_top_up                   -      execute (admins)     execute
+ *   set_, remove_token_alert_rule,  -      execute (admins)     execute
+ *   retry_token_alerts
  *   approve_, reject_, refund_pay.  -      execute (admins)     execute
  *   upgrade_plan, renew_subscr.     -      execute (admins)     execute
  *   parked payments, reports,       -      execute (admins)     execute
@@ -33,6 +38,8 @@
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
  *   deduct_tokens_batch             -      -                    execute
+ *   arm_, claim_token_alerts,       -      -                    execute
+ *   settle_token_alert
  *   all other functions (private)   -      -                    -
  *
  * "Himself" and "admins" are checked in private.authorize; an admin may do for anyone what a user
@@ -56,6 +63,10 @@ revoke all on table
   public.token_spend_caps,
   public.default_spend_caps,
   public.team_members,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -76,6 +87,10 @@ grant select on table
   public.token_spend_caps,
   public.default_spend_caps,
   public.team_members,
+  public.token_alerts,
+  public.token_alert_rules,
+  public.token_top_ups,
+  public.token_top_up_requests,
   public.user_storage,
   public.token_plans,
   public.ai_model_prices,
@@ -98,6 +113,11 @@ grant execute on function
   private.release_tokens(uuid, uuid),
   private.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   private.void_grant(uuid, uuid, text, boolean, text),
+  private.set_token_alert_rule(public.token_alert_rules),
+  private.remove_token_alert_rule(text, text, uuid),
+  private.retry_token_alerts(uuid),
+  private.set_auto_top_up(public.token_top_ups),
+  private.settle_top_up(uuid, uuid, text, text),
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_spend_caps(uuid),
@@ -128,6 +148,9 @@ to authenticated, service_role;
 grant execute on function
   private.deduct_tokens_batch(jsonb, boolean),
   private.set_burn_order(text),
+  private.arm_token_alerts(integer),
+  private.claim_token_alerts(integer, integer),
+  private.settle_token_alert(uuid, bigint, uuid, text),
   private.expire_old_token_grants(integer),
   private.record_provider_event(text, text, text, text, jsonb)
 to service_role;
@@ -143,6 +166,11 @@ revoke all on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_spend_caps(uuid),
@@ -154,6 +182,9 @@ revoke all on function
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.create_payment(uuid, text, text),
   public.approve_payment(uuid, uuid, text),
@@ -184,6 +215,11 @@ grant execute on function
   public.release_tokens(uuid, uuid),
   public.refund_tokens(uuid, bigint, bigint, text, text, text, integer),
   public.void_grant(uuid, uuid, text, boolean, text),
+  public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean),
+  public.remove_token_alert_rule(text, text, uuid),
+  public.retry_token_alerts(uuid),
+  public.set_auto_top_up(uuid, boolean, bigint, bigint, text, integer, integer, integer),
+  public.settle_top_up(uuid, uuid, text, text),
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_spend_caps(uuid),
@@ -214,6 +250,9 @@ to authenticated, service_role;
 grant execute on function
   public.deduct_tokens_batch(jsonb, boolean),
   public.set_burn_order(text),
+  public.arm_token_alerts(integer),
+  public.claim_token_alerts(integer, integer),
+  public.settle_token_alert(uuid, bigint, uuid, text),
   public.expire_old_token_grants(integer),
   public.record_provider_event(text, text, text, text, jsonb)
 to service_role;

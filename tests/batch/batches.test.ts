@@ -189,6 +189,25 @@ test("what is due is booked first, and what has run out is not spent", async () 
   await expectCleanBooks(db);
 });
 
+test("an alert that a batch calls for is raised in it", async () => {
+  const [told, quiet] = [await userWith(100), await userWith(100)];
+  await asService(db, (client) =>
+    rpc(client, "set_token_alert_rule", {
+      p_user_id: told,
+      p_rule: "low",
+      p_kind: "dropped",
+      p_threshold_tokens: 50,
+    }),
+  );
+
+  await send([told, quiet].map((user_id) => ({ user_id, tokens: 40 })));
+  await send([told, quiet].map((user_id) => ({ user_id, tokens: 20 })));
+
+  const { rows } = await db.admin.query("select user_id from public.token_alerts");
+  expect(rows).toEqual([{ user_id: told }]);
+  await expectCleanBooks(db);
+});
+
 test("a user whom registration missed is given his plan first", async () => {
   const own = await createDatabase();
   const user = await createUser(own);

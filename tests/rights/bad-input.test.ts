@@ -72,6 +72,9 @@ const cases: [function_: string, argument: string, value: unknown, answer: strin
   ["get_token_history", "p_limit", 201, "PT400 invalid_page"],
   ["get_token_history", "p_limit", null, "PT400 invalid_page"],
   ["expire_old_token_grants", "p_max_accounts", 0, "PT400 invalid_page"],
+  ["arm_token_alerts", "p_max_accounts", 10_001, "PT400 invalid_page"],
+  ["set_auto_top_up", "p_below_tokens", -1, "PT400 invalid_top_up"],
+  ["set_auto_top_up", "p_tokens", null, "PT400 invalid_top_up"],
   ["reconcile_user_token_balance", "p_user_id", null, "PT400 invalid_user_id"],
   ["reconcile_user_token_balance", "p_user_id", "not-a-uuid", "22P02"],
 ];
@@ -81,6 +84,8 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   adjust_tokens: () => ({ p_user_id: user, p_delta: 1 }),
   get_token_history: () => ({ p_user_id: user }),
   expire_old_token_grants: () => ({}),
+  arm_token_alerts: () => ({}),
+  set_auto_top_up: () => ({ p_user_id: user, p_below_tokens: 1, p_tokens: 1 }),
   reconcile_user_token_balance: () => ({ p_user_id: user }),
 };
 

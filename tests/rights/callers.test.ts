@@ -35,6 +35,7 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
   ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
   ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
+  ["set_auto_top_up", () => ({ p_user_id: bob, p_below_tokens: 1, p_tokens: 1 })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -110,6 +111,13 @@ test.each([
   ["remove_team_member", () => ({ p_user_id: alice, p_member_id: bob })],
   ["deduct_tokens_batch", () => ({ p_items: [{ user_id: alice, tokens: 1 }] })],
   ["expire_old_token_grants", () => ({})],
+  ["set_token_alert_rule", () => ({ p_rule: "low", p_kind: "depleted", p_user_id: alice })],
+  ["remove_token_alert_rule", () => ({ p_rule: "low", p_user_id: alice })],
+  ["retry_token_alerts", () => ({ p_user_id: alice })],
+  ["arm_token_alerts", () => ({})],
+  ["claim_token_alerts", () => ({})],
+  ["settle_token_alert", () => ({ p_user_id: alice, p_alert_id: 1, p_claim_id: alice })],
+  ["settle_top_up", () => ({ p_user_id: alice, p_request_id: alice, p_outcome: "done" })],
 ] as [string, () => Record<string, unknown>][])("a user may not call %s for himself", async (name, args) => {
   await expect(asUser(db, alice, (client) => rpc(client, name, args()))).rejects.toMatchObject(REFUSED);
 });
@@ -191,6 +199,10 @@ test("no client role and not even the server writes a table", async () => {
     "user_storage",
     "user_subscriptions",
     "payments",
+    "token_alerts",
+    "token_alert_rules",
+    "token_top_ups",
+    "token_top_up_requests",
   ];
   let refused = 0;
   for (const table of tables) {

@@ -252,7 +252,12 @@ export type Database = {
       };
       token_accounts: {
         Row: {
+          alert_above: number | null;
+          alert_below: number | null;
+          alerts_version: number;
+          last_alert_id: number;
           last_transaction_id: number;
+          next_alert_at: string | null;
           next_due_at: string | null;
           payer_id: string | null;
           spent_at: string | null;
@@ -267,10 +272,16 @@ export type Database = {
           total_cost: number;
           updated_at: string;
           user_id: string;
+          warns_of_expiry: boolean;
         };
         ComputedFields: never;
         Insert: {
+          alert_above?: number | null;
+          alert_below?: number | null;
+          alerts_version?: number;
+          last_alert_id?: number;
           last_transaction_id?: number;
+          next_alert_at?: string | null;
           next_due_at?: string | null;
           payer_id?: string | null;
           spent_at?: string | null;
@@ -285,9 +296,15 @@ export type Database = {
           total_cost?: number;
           updated_at?: string;
           user_id: string;
+          warns_of_expiry?: boolean;
         };
         Update: {
+          alert_above?: number | null;
+          alert_below?: number | null;
+          alerts_version?: number;
+          last_alert_id?: number;
           last_transaction_id?: number;
+          next_alert_at?: string | null;
           next_due_at?: string | null;
           payer_id?: string | null;
           spent_at?: string | null;
@@ -301,6 +318,113 @@ export type Database = {
           tokens_used?: number;
           total_cost?: number;
           updated_at?: string;
+          user_id?: string;
+          warns_of_expiry?: boolean;
+        };
+        Relationships: [];
+      };
+      token_alert_rules: {
+        Row: {
+          hours: number | null;
+          id: string;
+          is_enabled: boolean;
+          kind: string;
+          notify_recovered: boolean;
+          plan_type: string | null;
+          rule: string;
+          threshold_percent: number | null;
+          threshold_tokens: number | null;
+          updated_at: string;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          hours?: number | null;
+          id?: string;
+          is_enabled?: boolean;
+          kind: string;
+          notify_recovered?: boolean;
+          plan_type?: string | null;
+          rule: string;
+          threshold_percent?: number | null;
+          threshold_tokens?: number | null;
+          updated_at?: string;
+          user_id?: string | null;
+        };
+        Update: {
+          hours?: number | null;
+          id?: string;
+          is_enabled?: boolean;
+          kind?: string;
+          notify_recovered?: boolean;
+          plan_type?: string | null;
+          rule?: string;
+          threshold_percent?: number | null;
+          threshold_tokens?: number | null;
+          updated_at?: string;
+          user_id?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_alert_rules_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
+      token_alerts: {
+        Row: {
+          attempts: number;
+          claim_id: string | null;
+          created_at: string;
+          delivery: string;
+          epoch: number | null;
+          grant_id: string | null;
+          id: number;
+          kind: string;
+          last_error: string | null;
+          next_attempt_at: string | null;
+          payload: NonNullable<Json>;
+          request_id: string | null;
+          rule: string;
+          settled_at: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          attempts?: number;
+          claim_id?: string | null;
+          created_at: string;
+          delivery?: string;
+          epoch?: number | null;
+          grant_id?: string | null;
+          id: number;
+          kind: string;
+          last_error?: string | null;
+          next_attempt_at?: string | null;
+          payload: NonNullable<Json>;
+          request_id?: string | null;
+          rule: string;
+          settled_at?: string | null;
+          user_id: string;
+        };
+        Update: {
+          attempts?: number;
+          claim_id?: string | null;
+          created_at?: string;
+          delivery?: string;
+          epoch?: number | null;
+          grant_id?: string | null;
+          id?: number;
+          kind?: string;
+          last_error?: string | null;
+          next_attempt_at?: string | null;
+          payload?: NonNullable<Json>;
+          request_id?: string | null;
+          rule?: string;
+          settled_at?: string | null;
           user_id?: string;
         };
         Relationships: [];
@@ -539,6 +663,96 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [];
+      };
+      token_top_up_requests: {
+        Row: {
+          created_at: string;
+          id: string;
+          plan_type: string | null;
+          reason: string | null;
+          settled_at: string | null;
+          status: string;
+          tokens: number | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at: string;
+          id?: string;
+          plan_type?: string | null;
+          reason?: string | null;
+          settled_at?: string | null;
+          status?: string;
+          tokens?: number | null;
+          user_id: string;
+        };
+        Update: {
+          created_at?: string;
+          id?: string;
+          plan_type?: string | null;
+          reason?: string | null;
+          settled_at?: string | null;
+          status?: string;
+          tokens?: number | null;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_top_up_requests_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
+      token_top_ups: {
+        Row: {
+          below_tokens: number;
+          cooldown_seconds: number;
+          is_enabled: boolean;
+          max_requests: number;
+          paused_at: string | null;
+          plan_type: string | null;
+          tokens: number | null;
+          updated_at: string;
+          user_id: string;
+          window_seconds: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          below_tokens: number;
+          cooldown_seconds: number;
+          is_enabled: boolean;
+          max_requests: number;
+          paused_at?: string | null;
+          plan_type?: string | null;
+          tokens?: number | null;
+          updated_at?: string;
+          user_id: string;
+          window_seconds: number;
+        };
+        Update: {
+          below_tokens?: number;
+          cooldown_seconds?: number;
+          is_enabled?: boolean;
+          max_requests?: number;
+          paused_at?: string | null;
+          plan_type?: string | null;
+          tokens?: number | null;
+          updated_at?: string;
+          user_id?: string;
+          window_seconds?: number;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_top_ups_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
       };
       token_transactions: {
         Row: {
@@ -884,6 +1098,7 @@ export type Database = {
         Args: { p_payment_id: string; p_reason?: string; p_user_id: string };
         Returns: Json;
       };
+      arm_token_alerts: { Args: { p_max_accounts?: number }; Returns: number };
       assign_parked_payment: {
         Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
         Returns: Json;
@@ -916,6 +1131,19 @@ export type Database = {
           status: string;
           tokens_limit: number;
           tokens_remaining: number;
+          user_id: string;
+        }[];
+      };
+      claim_token_alerts: {
+        Args: { p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          alert_id: number;
+          attempt: number;
+          claim_id: string;
+          created_at: string;
+          kind: string;
+          payload: Json;
+          rule: string;
           user_id: string;
         }[];
       };
@@ -1074,6 +1302,10 @@ export type Database = {
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
       remove_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
+      remove_token_alert_rule: {
+        Args: { p_plan_type?: string; p_rule: string; p_user_id?: string };
+        Returns: Json;
+      };
       renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
       reserve_tokens: {
         Args: {
@@ -1086,6 +1318,20 @@ export type Database = {
         };
         Returns: Json;
       };
+      retry_token_alerts: { Args: { p_user_id?: string }; Returns: number };
+      set_auto_top_up: {
+        Args: {
+          p_below_tokens?: number;
+          p_cooldown_seconds?: number;
+          p_is_enabled?: boolean;
+          p_max_requests?: number;
+          p_plan_type?: string;
+          p_tokens?: number;
+          p_user_id: string;
+          p_window_seconds?: number;
+        };
+        Returns: Json;
+      };
       set_burn_order: { Args: { p_burn_order: string }; Returns: string };
       set_spend_cap: {
         Args: {
@@ -1095,6 +1341,28 @@ export type Database = {
           p_user_id?: string;
           p_window: string;
         };
+        Returns: Json;
+      };
+      set_token_alert_rule: {
+        Args: {
+          p_hours?: number;
+          p_is_enabled?: boolean;
+          p_kind: string;
+          p_notify_recovered?: boolean;
+          p_plan_type?: string;
+          p_rule: string;
+          p_threshold_percent?: number;
+          p_threshold_tokens?: number;
+          p_user_id?: string;
+        };
+        Returns: Json;
+      };
+      settle_token_alert: {
+        Args: { p_alert_id: number; p_claim_id: string; p_error?: string; p_user_id: string };
+        Returns: Json;
+      };
+      settle_top_up: {
+        Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
       };
       track_token_usage: {

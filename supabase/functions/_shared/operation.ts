@@ -44,8 +44,8 @@ export interface Operation<Input> {
  * A handler for `withSupabase`, in the order that docs/errors.md promises: the caller, the
  * arguments, the key; then `act`, which leaves the rest to SQL.
  *
- * @param act returns the body of the answer. `replayed` in it becomes a header: a replay's body is
- *   the one that the first request got.
+ * @param act returns the body of the answer, or the answer itself when it is no JSON. `replayed` in the
+ *   body becomes a header: a replay's body is the one that the first request got.
  */
 export function operation<Input extends object>(
   { input: schema, admin }: Operation<Input>,
@@ -55,6 +55,7 @@ export function operation<Input extends object>(
     if (admin && !mayBeAdmin(context)) throw new Refusal("forbidden");
     const input = await read(request, schema);
     const result = await act(input, (name, args) => callSql(clientOf(context), name, args), context);
+    if (result instanceof Response) return result;
     const { replayed, ...body } = result as { replayed?: boolean };
     return Response.json(body, { headers: replayed ? { "idempotency-replayed": "true" } : {} });
   };

@@ -14,6 +14,10 @@ export interface Facts {
   available?: number;
   /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
   paymentStatus?: string;
+  /** How the call that was made under the key stands. */
+  holdStatus?: "open" | "settled";
+  /** The HTTP status that the AI provider answered with. */
+  providerStatus?: number;
   /** When the next period begins. */
   dueAt?: string;
   /** What kind of ledger entry it is. */
@@ -27,8 +31,8 @@ export class Refusal extends Error {
   readonly slug: Slug;
   readonly facts: Facts;
 
-  constructor(slug: Slug, facts: Facts = {}) {
-    super(slug);
+  constructor(slug: Slug, facts: Facts = {}, options?: ErrorOptions) {
+    super(slug, options);
     this.slug = slug;
     this.facts = facts;
   }
@@ -46,9 +50,19 @@ const retryAfterSeconds = 1;
  * @param requestId a uuid, also in the log; the only thing that an `internal_error` gives away.
  */
 export function problem(refusal: Refusal, requestId: string, headers: Record<string, string> = {}): Response {
-  const { slug, facts } = refusal;
+  const kind: ErrorKind = errors[refusal.slug];
+  const body = JSON.stringify(problemBody(refusal, requestId));
+  const response = new Response(body, { status: kind.status, headers });
+  response.headers.set("content-type", "application/problem+json");
+  if (kind.status === 401) response.headers.set("www-authenticate", "Bearer");
+  if (kind.retryable) response.headers.set("retry-after", String(retryAfterSeconds));
+  return response;
+}
+
+/** What an error says, also where it is part of another answer. */
+export function problemBody({ slug, facts }: Refusal, requestId: string): Record<string, unknown> {
   const kind: ErrorKind = errors[slug];
-  const body = {
+  return {
     type: `${documentation}#${slug}`,
     title: kind.title,
     status: kind.status,
@@ -58,11 +72,6 @@ export function problem(refusal: Refusal, requestId: string, headers: Record<str
     retryable: kind.retryable,
     ...facts,
   };
-  const response = new Response(JSON.stringify(body), { status: kind.status, headers });
-  response.headers.set("content-type", "application/problem+json");
-  if (kind.status === 401) response.headers.set("www-authenticate", "Bearer");
-  if (kind.retryable) response.headers.set("retry-after", String(retryAfterSeconds));
-  return response;
 }
 
 /** One sentence on this occurrence: from its facts where they say more than the hint. */

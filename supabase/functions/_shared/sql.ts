@@ -48,7 +48,7 @@ export function rowsOf<Row>(answer: { data: Row[] | null; error: ApiError | null
 }
 
 /** What the data API says about an error. */
-interface ApiError {
+export interface ApiError {
   /** SQLSTATE, or a PGRST code of the API itself. */
   code: string;
   /** For our refusals the slug. */
@@ -60,7 +60,8 @@ interface ApiError {
 /** SQLSTATEs of values that do not fit their type: a caller's fault that no field check has caught. */
 const unfitValues = ["22P02", "22003", "22P05", "22007", "22008"];
 
-function refusalFrom(error: ApiError, status: number): Error {
+/** The error as it is answered: a {@link Refusal}, or an Error for whatever should not have happened. */
+export function refusalFrom(error: ApiError, status: number): Error {
   if (isSlug(error.message) && errors[error.message].sqlstate === error.code) {
     return new Refusal(error.message, factsFrom(error.details));
   }

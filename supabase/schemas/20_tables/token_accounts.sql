@@ -15,6 +15,12 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  alert_below bigint,
+  alert_above bigint,
+  next_alert_at timestamptz,
+  warns_of_expiry boolean not null default false,
+  alerts_version bigint not null default 0,
+  last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
   constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0),
   constraint token_accounts_reserved_is_never_negative check (tokens_reserved >= 0),
@@ -37,15 +43,22 @@ comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry
 comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
-comment on column public.token_accounts.next_due_at is 'No grant of his runs out before this moment; NULL when none will. May be early, never late.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
 comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
+comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
+comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
+comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind private.alert_rule_versions: unknown, and set anew by whoever touches the account next.';
+comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
 create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
 
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts

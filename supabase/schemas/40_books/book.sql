@@ -5,6 +5,8 @@
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
  * what the operation behind it cost, in cents. What was spent is counted into its day, week and
  * month, the account's and the member's.
+ * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
 create or replace function private.book(p_entry public.token_transactions, p_cost numeric default 0)
@@ -15,7 +17,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_transaction public.token_transactions;
+  v_change bigint := p_entry.tokens - coalesce(p_entry.reserved_change, 0);
+  v_booked record;
   v_used bigint := 0;
   v_spent bigint := 0;
   v_taken_at timestamptz := p_entry.created_at;
@@ -33,7 +36,7 @@ begin
   end if;
   with account as (
     update public.token_accounts a
-       set tokens_remaining = a.tokens_remaining + p_entry.tokens - coalesce(p_entry.reserved_change, 0),
+       set tokens_remaining = a.tokens_remaining + v_change,
            tokens_reserved = a.tokens_reserved + coalesce(p_entry.reserved_change, 0),
            tokens_used = a.tokens_used + v_used,
            spent_at = greatest(a.spent_at, p_entry.created_at),
@@ -48,7 +51,10 @@ begin
            last_transaction_id = a.last_transaction_id + 1,
            updated_at = p_entry.created_at
      where a.user_id = p_entry.user_id
-    returning a.last_transaction_id, a.tokens_remaining as balance
+    returning a.last_transaction_id, a.tokens_remaining as balance,
+              a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+                or (a.warns_of_expiry and v_change > 0)
+                or a.alerts_version <> (select v.version from private.alert_rule_versions v) as has_passed
   )
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
@@ -62,7 +68,7 @@ begin
          p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.original_id,
          p_entry.member_id, p_entry.metadata, p_entry.created_at
     from account
-  returning t.* into v_transaction;
+  returning t as transaction, (select account.has_passed from account) into v_booked;
 
   if p_entry.member_id is not null then
     update public.team_members m
@@ -76,7 +82,11 @@ begin
              + case when v_taken_at >= v_month then v_spent else 0 end
      where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
   end if;
-  return v_transaction;
+  if v_booked.has_passed then
+    perform private.raise_alerts(
+      p_entry.user_id, (v_booked.transaction).balance_after - v_change, p_entry.created_at);
+  end if;
+  return v_booked.transaction;
 end
 $$;
 comment on function private.book(public.token_transactions, numeric) is

@@ -2,7 +2,7 @@
  * Books what has run out: each due hold is released; then each due grant is closed, with one
  * `expiry` transaction of its own, and the account's totals and next_due_at follow. For one user
  * or a thousand; the same code serves whoever touches an account and the sweeper, so the two
- * cannot disagree.
+ * cannot disagree. Alerts that fall due by time alone are raised here too.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many grants were booked.   Keeps: I2, I3, I4, I7.
@@ -19,6 +19,8 @@ declare
   v_hold public.token_holds;
   v_released uuid[] := '{}';
   v_user_id uuid;
+  v_passed uuid[];
+  v_before bigint[];
 begin
   for v_hold in
     select h.* from public.token_holds h
@@ -62,13 +64,24 @@ begin
              (select min(b.expires_at) from public.token_balances b
                where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
              (select min(h.expires_at) from public.token_holds h
-               where h.user_id = a.user_id and h.status = 'open')),
+               where h.user_id = a.user_id and h.status = 'open'),
+             case when a.next_alert_at > p_now then a.next_alert_at end),
            updated_at = p_now
       from unnest(p_user_ids) as asked (user_id)
       left join lost on lost.user_id = asked.user_id
      where a.user_id = asked.user_id
+    returning a.user_id, a.tokens_remaining + coalesce(lost.tokens, 0) as before,
+              a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
+                or a.alerts_version <> (select v.version from private.alert_rule_versions v) as has_passed
   )
-  select count(*) into v_booked from due;
+  select (select count(*) from due),
+         array_agg(settled.user_id order by settled.user_id), array_agg(settled.before order by settled.user_id)
+    into v_booked, v_passed, v_before
+    from settled where settled.has_passed;
+  for v_nth in 1 .. coalesce(cardinality(v_passed), 0)
+  loop
+    perform private.raise_alerts(v_passed[v_nth], v_before[v_nth], p_now);
+  end loop;
 
   for v_user_id in select distinct r.user_id from unnest(v_released) as r (user_id)
   loop

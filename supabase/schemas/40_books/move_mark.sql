@@ -15,6 +15,9 @@ begin
     from public.token_accounts a
    where s.user_id = p_user_id and a.user_id = s.user_id
      and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
+  if found then
+    perform private.renew_alert_marks(p_user_id);
+  end if;
 end
 $$;
 comment on function private.move_mark(uuid, bigint) is 'Moves user_subscriptions.tokens_limit by that many tokens, never below the balance.';

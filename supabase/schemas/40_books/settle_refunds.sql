@@ -68,6 +68,9 @@ begin
      and plan.plan_type = case when v_to_claw = p_payment.tokens
                                then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
      and s.plan_type <> plan.plan_type;
+  if found then
+    perform private.renew_alert_marks(p_payment.user_id);
+  end if;
   return p_payment;
 end
 $$;

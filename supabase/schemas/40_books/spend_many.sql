@@ -1,6 +1,6 @@
 /*
  * The usual deduction, for many accounts in one statement: nothing is due, there is enough, no cap
- * applies, and the key is new. What is not so is left alone, and goes through private.spend; both come to the same
+ * applies, nobody wants to be told (private.book asks the same of the marks), and the key is new. What is not so is left alone, and goes through private.spend; both come to the same
  * grants, totals and ledger rows.
  * p_entries are transactions to be, as of private.spend, no two of one account and none of a member; their id is the
  * caller's own number, handed back. The caller has locked the accounts and read the clock.
@@ -47,6 +47,8 @@ begin
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
        and not exists (select from public.default_spend_caps d)
+       and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above
+         or a.alerts_version <> (select v.version from private.alert_rule_versions v)) is not true
   ), taken as (
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - part.tokens,

@@ -134,6 +134,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
+  perform private.renew_alert_marks(p_entry.user_id);
   if p_plan.storage_gb > 0 then
     insert into public.user_storage (user_id, quota_gb, subscription_id, metadata)
     select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)

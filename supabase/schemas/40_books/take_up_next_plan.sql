@@ -30,6 +30,9 @@ begin
      and p.plan_type = s.next_plan_type
      and p.price_cents = 0
      and s.expires_at <= clock_timestamp();
+  if found then
+    perform private.renew_alert_marks(p_user_id);
+  end if;
 end
 $$;
 comment on function private.take_up_next_plan(uuid) is

@@ -18,8 +18,10 @@ const functions: Record<string, string[]> = {
   balance: ["GET"],
   plans: ["GET"],
   payments: ["GET", "POST"],
+  "ai-chat": ["POST"],
   "stripe-webhook": ["POST"],
   "paypal-webhook": ["POST"],
+  "deliver-alerts": ["POST"],
 };
 
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");

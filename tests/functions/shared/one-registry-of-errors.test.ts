@@ -75,7 +75,7 @@ describe("the registry in errors.ts", () => {
 
 test("all functions resolve _shared by the same import map, with exact versions and no lock file", () => {
   const configs = Object.entries(readConfigs());
-  const shared = readConfigs()["balance"]!.imports;
+  const shared = readConfigs()["plans"]!.imports;
   expect(configs.length).toBeGreaterThan(6);
   for (const [name, { imports, lock }] of configs) {
     expect([name, imports]).toEqual([name, { ...imports, ...shared }]);
@@ -87,6 +87,20 @@ test("all functions resolve _shared by the same import map, with exact versions 
 test("the stripe that signs the tests' events is the stripe that verifies them", () => {
   const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
   expect(readConfigs()["stripe-webhook"]!.imports["stripe"]).toBe(`npm:stripe@${devDependencies["stripe"]}`);
+});
+
+test("the standardwebhooks that verifies in the tests is the one that signs", () => {
+  const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
+  expect(readConfigs()["deliver-alerts"]!.imports["standardwebhooks"]).toBe(
+    `npm:standardwebhooks@${devDependencies["standardwebhooks"]}`,
+  );
+});
+
+test("the csv-stringify of npm run export is that of the balance function", () => {
+  const { dependencies } = JSON.parse(read("package.json")) as { dependencies: Record<string, string> };
+  expect(readConfigs()["balance"]!.imports["csv-stringify"]).toBe(
+    `npm:csv-stringify@${dependencies["csv-stringify"]}`,
+  );
 });
 
 /** The deno.json of each function, by its name. */

@@ -1,0 +1,431 @@
+/**
+ * What a call that is paid by a hold says to the books: it reserves, it settles, and it says either
+ * again until it is heard. Every question may be repeated: a reservation by its key, a settlement
+ * because a hold is settled once.
+ *
+ * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
+ */
+
+/** What a call was, in the end. */
+export type Outcome = "completed" | "failed" | "aborted" | "timed_out";
+
+/** What a call used. Counts are whole numbers; what is cached or reasoned is part of the whole. */
+export interface Usage {
+  /** The model, as `ai_model_prices` names it. */
+  model?: string;
+  /** Tokens of the prompt, cached ones included. */
+  inputTokens?: number;
+  /** Tokens of the answer, reasoning included. */
+  outputTokens?: number;
+  /** Of the input. */
+  cachedTokens?: number;
+  /** Of the output. */
+  reasoningTokens?: number;
+  /** Images made. */
+  images?: number;
+  /** Seconds of audio. */
+  seconds?: number;
+  /** What to pay, whatever was counted; left out, what the counts come to. */
+  tokens?: number;
+  /** Goes into the usage row. */
+  metadata?: Record<string, unknown>;
+}
+
+/** What came of a hold. */
+export interface HoldReceipt {
+  outcome: Outcome;
+  holdId: string;
+  /** `expired` and `released`: the hold had ended before the call, and the use was charged without it. */
+  status: "captured" | "released" | "expired";
+  tokensHeld: number;
+  tokensDeducted: number;
+  /** Used and not paid: there were no more tokens. */
+  tokensUncovered: number;
+  /** What the user has left to spend. */
+  tokensRemaining: number;
+  /** The row in `token_usage`, if one was written. */
+  usageId: string | null;
+  /** The deduction in the ledger, if there was one. */
+  transactionId: number | null;
+  /** What the call cost the project; null when no price is known. */
+  costCents: number | null;
+}
+
+/** What supabase-js calls a client, as far as it is needed here. */
+export interface HoldClient {
+  rpc(
+    name:
+      | "reserve_tokens"
+      | "capture_tokens"
+      | "release_tokens"
+      | "track_token_usage"
+      | "get_user_token_balance"
+      | "get_token_history",
+    args: Record<string, unknown>,
+  ): PromiseLike<HoldAnswer>;
+}
+
+/** What the data API answers. `status` is 0 when it has not answered. */
+export interface HoldAnswer {
+  data: unknown;
+  error: { code: string; message: string; details: string | null } | null;
+  status: number;
+}
+
+/** How often and how patiently a question is repeated. */
+export interface Patience {
+  /** How often a settlement is tried; a reservation, for which somebody waits, at most four times. Default 8. */
+  attempts?: number;
+  /** The first pause is up to that long, each further one up to twice as long, none over 5 s. Default 100. */
+  pauseMs?: number;
+  /** After that long a question counts as not answered. Default 10 000. */
+  attemptMs?: number;
+}
+
+/** What a reservation and a settlement are about. */
+export interface Terms {
+  userId: string;
+  tokens: number;
+  actionType: string;
+  ttlSeconds: number;
+  /** Of the caller's request. */
+  idempotencyKey: string | undefined;
+  metadata: Record<string, unknown>;
+  onOverrun: "deduct" | "cap";
+  patience: Required<Patience>;
+}
+
+/** An open hold. */
+export interface Held {
+  holdId: string;
+  tokens: number;
+}
+
+/** The user has not as many tokens. Nothing was changed, and the key is not used up. */
+export class TokensShortError extends Error {
+  override readonly name = "TokensShortError";
+  readonly required: number;
+  readonly available: number;
+
+  constructor(required: number, available: number) {
+    super(`${required} tokens are needed, ${available} are available`);
+    this.required = required;
+    this.available = available;
+  }
+}
+
+/** A call with that key is running, or has been paid for. This one was not made. */
+export class CallAlreadyMadeError extends Error {
+  override readonly name = "CallAlreadyMadeError";
+  /** `open`: it is running, or its process died and the hold has yet to run out. */
+  readonly holdStatus: "open" | "settled";
+
+  constructor(holdStatus: "open" | "settled") {
+    super(`a call with that key ${holdStatus === "open" ? "is running" : "has been paid for"}`);
+    this.holdStatus = holdStatus;
+  }
+}
+
+/** The books said no, or nothing at all as often as they were asked. */
+export class BooksRefusedError extends Error {
+  override readonly name = "BooksRefusedError";
+  readonly answer: HoldAnswer;
+
+  constructor(asked: string, answer: HoldAnswer) {
+    super(`${asked}: ${answer.error?.message ?? "no answer"} (HTTP ${answer.status})`);
+    this.answer = answer;
+  }
+}
+
+/** How many calls may be made under one key before one of them is paid for. */
+const runsOfOneKey = 5;
+
+/**
+ * Sets the tokens aside.
+ *
+ * The books must know this run again, because an answer can be lost on its way: so each run writes a
+ * name of its own into the hold's metadata, and another run with the same key is refused for it.
+ * Whoever meets such another run asks how it ended. One that cost nothing (the provider was down,
+ * the process died) does not stand in the way: the call is made under the key's next number.
+ */
+export async function reserve(client: HoldClient, terms: Terms): Promise<Held> {
+  const run = crypto.randomUUID();
+  // A name of its own, so that nobody can use up a key that the server needs for something else.
+  const asked = `call:${terms.idempotencyKey ?? run}`;
+  for (let nth = 1; ; nth++) {
+    const key = nth === 1 ? asked : `${asked}:${nth}`;
+    try {
+      const receipt = await call<ReserveReceipt>(client, "reserve_tokens", reserveArgs(terms, key, run), {
+        ...terms.patience,
+        attempts: Math.min(terms.patience.attempts, 4),
+      });
+      if (!receipt.success) {
+        throw new TokensShortError(
+          terms.tokens,
+          Math.max(0, terms.tokens - receipt.tokens_remaining_to_deduct),
+        );
+      }
+      return { holdId: receipt.hold_id, tokens: receipt.tokens_reserved };
+    } catch (error) {
+      if (!isAnotherRun(error)) throw error;
+      const fate = await fateOf(client, terms, key);
+      if (fate !== "free" || nth === runsOfOneKey) {
+        throw new CallAlreadyMadeError(fate === "open" ? "open" : "settled");
+      }
+    }
+  }
+}
+
+/**
+ * Settles the hold: pays for `usage`, or without it records a call that is not charged for.
+ *
+ * @param usage what to pay for; undefined when nothing is to be paid
+ * @param noted what was used all the same, and why it is not paid for
+ */
+export async function settle(
+  client: HoldClient,
+  terms: Terms,
+  held: Held,
+  outcome: Outcome,
+  usage: Usage | undefined,
+  noted: { usage?: Usage | undefined; error?: string | undefined } = {},
+): Promise<HoldReceipt> {
+  const seen = usage ?? noted.usage;
+  const metadata = { ...terms.metadata, ...seen?.metadata, outcome };
+  const pays = usage !== undefined;
+  const counts = {
+    p_model_used: seen?.model,
+    p_input_tokens: seen?.inputTokens,
+    p_output_tokens: seen?.outputTokens,
+    p_cached_tokens: seen?.cachedTokens,
+    p_reasoning_tokens: seen?.reasoningTokens,
+    p_images: seen?.images,
+    p_seconds: seen?.seconds,
+    p_success: pays ? undefined : false,
+    p_error_message: pays ? undefined : (noted.error ?? outcome),
+  };
+  const captured = await capture(client, terms, {
+    p_user_id: terms.userId,
+    p_hold_id: held.holdId,
+    p_tokens: pays ? usage.tokens : undefined,
+    ...counts,
+    p_metadata: metadata,
+  });
+  if (captured.success) return receiptOf(outcome, held, captured, captured.tokens_remaining_to_deduct);
+
+  // Released by somebody, or it ran out. What was used is charged all the same, or part of it: no
+  // use goes without a trace.
+  const isCounted = (seen?.inputTokens ?? seen?.outputTokens) !== undefined;
+  const tracked = await callOrBare<TrackReceipt>(
+    client,
+    "track_token_usage",
+    {
+      p_user_id: terms.userId,
+      p_action_type: terms.actionType,
+      ...counts,
+      p_tokens_used: pays ? (usage.tokens ?? (isCounted ? undefined : held.tokens)) : undefined,
+      p_on_shortage: "partial",
+      p_idempotency_key: lateKey(held.holdId),
+      p_metadata: metadata,
+    },
+    terms.patience,
+  );
+  return receiptOf(
+    outcome,
+    held,
+    { ...tracked, status: captured.status },
+    tracked.tokens_remaining_to_deduct,
+  );
+}
+
+/** Gives everything back, for a call that was never made. */
+export async function release(client: HoldClient, terms: Terms, held: Held): Promise<void> {
+  const args = { p_user_id: terms.userId, p_hold_id: held.holdId };
+  await call(client, "release_tokens", args, terms.patience);
+}
+
+/** Under which key a use is recorded whose hold had ended. */
+const lateKey = (holdId: string) => `hold:${holdId}`;
+
+interface ReserveReceipt {
+  success: boolean;
+  hold_id: string;
+  tokens_reserved: number;
+  tokens_remaining_to_deduct: number;
+}
+
+interface TrackReceipt {
+  tokens_deducted: number;
+  tokens_remaining_to_deduct: number;
+  tokens_remaining: number;
+  usage_id: string | null;
+  transaction_id: number | null;
+  cost_estimate: number | null;
+}
+
+interface CaptureReceipt extends TrackReceipt {
+  success: boolean;
+  status: "open" | "captured" | "released" | "expired";
+}
+
+function reserveArgs(terms: Terms, key: string, run: string): Record<string, unknown> {
+  return {
+    p_user_id: terms.userId,
+    p_tokens: terms.tokens,
+    p_ttl_seconds: terms.ttlSeconds,
+    p_action_type: terms.actionType,
+    p_idempotency_key: key,
+    p_metadata: { ...terms.metadata, run },
+  };
+}
+
+/** Captures; with a cap when there is not enough for what goes beyond the hold. */
+async function capture(
+  client: HoldClient,
+  terms: Terms,
+  args: Record<string, unknown>,
+): Promise<CaptureReceipt> {
+  const withPolicy = (policy: string) =>
+    callOrBare<CaptureReceipt>(client, "capture_tokens", { ...args, p_over_capture: policy }, terms.patience);
+  const receipt = await withPolicy(terms.onOverrun);
+  return receipt.success || receipt.status !== "open" ? receipt : await withPolicy("cap");
+}
+
+/** Metadata that is too long, or a text that cannot be stored, must not cost the trace of the use. */
+async function callOrBare<Result>(
+  client: HoldClient,
+  name: "capture_tokens" | "track_token_usage",
+  args: Record<string, unknown>,
+  patience: Required<Patience>,
+): Promise<Result> {
+  try {
+    return await call(client, name, args, patience);
+  } catch (error) {
+    if (!(error instanceof BooksRefusedError) || isTransient(error.answer)) throw error;
+    const { p_metadata: _, p_error_message: __, ...bare } = args;
+    return await call(client, name, bare, patience);
+  }
+}
+
+function receiptOf(
+  outcome: Outcome,
+  held: Held,
+  charge: TrackReceipt & { status: CaptureReceipt["status"] },
+  uncovered: number,
+): HoldReceipt {
+  return {
+    outcome,
+    holdId: held.holdId,
+    status: charge.status as HoldReceipt["status"],
+    tokensHeld: held.tokens,
+    tokensDeducted: charge.tokens_deducted,
+    tokensUncovered: uncovered,
+    tokensRemaining: charge.tokens_remaining,
+    usageId: charge.usage_id,
+    transactionId: charge.transaction_id,
+    costCents: charge.cost_estimate,
+  };
+}
+
+/** Whether the books know the key from a request that differs in nothing but the run's name. */
+function isAnotherRun(error: unknown): boolean {
+  if (!(error instanceof BooksRefusedError)) return false;
+  const refusal = error.answer.error;
+  if (refusal?.message !== "idempotency_key_reused") return false;
+  const { differs = [] } = JSON.parse(refusal.details || "{}") as { differs?: string[] };
+  return differs.length === 1 && differs[0] === "metadata";
+}
+
+interface HistoryEntry {
+  entry_type: string;
+  tokens: number;
+  hold_id: string | null;
+  idempotency_key: string | null;
+}
+
+/** How many of the newest transactions are looked through, 200 a page. */
+const pagesLookedThrough = 5;
+
+/**
+ * What came of the run that has the key: `open`, `free` (it ended and nothing was deducted for it)
+ * or `settled`. The ledger says it: a hold's end is newer than the hold.
+ */
+async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"open" | "free" | "settled"> {
+  // Whoever asks for the balance books what has run out; a reservation that is refused has not.
+  await call(client, "get_user_token_balance", { p_user_id: terms.userId }, terms.patience);
+  const deducted = new Map<string, number>();
+  let before: number | null | undefined;
+  for (let page = 0; page < pagesLookedThrough && before !== null; page++) {
+    const history: { transactions: HistoryEntry[]; next_before: number | null } = await call(
+      client,
+      "get_token_history",
+      { p_user_id: terms.userId, p_limit: 200, p_before: before },
+      terms.patience,
+    );
+    for (const entry of history.transactions) {
+      if (entry.entry_type === "hold") {
+        if (entry.idempotency_key !== key) continue;
+        const tokens = deducted.get(entry.hold_id!);
+        if (tokens === undefined) return "open";
+        return tokens === 0 ? "free" : "settled";
+      }
+      const late = entry.idempotency_key?.startsWith(lateKey("")) && entry.idempotency_key.slice(5);
+      const holdId = entry.hold_id ?? late;
+      if (holdId) deducted.set(holdId, (deducted.get(holdId) ?? 0) - entry.tokens);
+    }
+    before = history.next_before;
+  }
+  return "settled"; // too far back to say, and so not made again
+}
+
+/** Asks, and again with growing pauses while it may be a matter of time. */
+async function call<Result>(
+  client: HoldClient,
+  name: Parameters<HoldClient["rpc"]>[0],
+  args: Record<string, unknown>,
+  { attempts, pauseMs, attemptMs }: Required<Patience>,
+): Promise<Result> {
+  const given = Object.fromEntries(Object.entries(args).filter(([, value]) => value !== undefined));
+  for (let attempt = 1; ; attempt++) {
+    const answer = await ask(client, name, given, attemptMs);
+    if (answer.error === null) return answer.data as Result;
+    if (!isTransient(answer) || attempt >= attempts) throw new BooksRefusedError(name, answer);
+    const longest = Math.min(pauseMs * 2 ** (attempt - 1), 5_000);
+    await new Promise((go) => setTimeout(go, Math.random() * longest)); // those that met do not meet again
+  }
+}
+
+async function ask(
+  client: HoldClient,
+  name: Parameters<HoldClient["rpc"]>[0],
+  args: Record<string, unknown>,
+  attemptMs: number,
+): Promise<HoldAnswer> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooLate = new Promise<HoldAnswer>((resolve) => {
+    timer = setTimeout(() => resolve(unanswered(`no answer in ${attemptMs} ms`)), attemptMs);
+  });
+  try {
+    return await Promise.race([client.rpc(name, args), tooLate]);
+  } catch (error) {
+    return unanswered(String(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const unanswered = (message: string): HoldAnswer => ({
+  data: null,
+  error: { code: "", message, details: null },
+  status: 0,
+});
+
+/** Whether the same question may be answered another time: no answer, too much work, a lost race. */
+function isTransient({ status, error }: HoldAnswer): boolean {
+  const lostRaces = ["40001", "40P01"];
+  return (
+    !(status >= 400 && status < 500) ||
+    [408, 425, 429].includes(status) ||
+    lostRaces.includes(error?.code ?? "")
+  );
+}

@@ -1,0 +1,133 @@
+import { readJson } from "../_shared/body.ts";
+import type { Context } from "../_shared/database.ts";
+import { check } from "../_shared/fields.ts";
+import { idempotencyKey } from "../_shared/idempotency-key.ts";
+import { problemBody, Refusal } from "../_shared/problem.ts";
+import { callSql, refusalFrom } from "../_shared/sql.ts";
+import {
+  BooksRefusedError,
+  CallAlreadyMadeError,
+  CallTimedOutError,
+  NotSettledError,
+  type Outcome,
+  type StreamEnd,
+  streamWithTokenHold,
+  TokensShortError,
+} from "../_shared/token-hold.ts";
+import { openCompletion } from "./completion.ts";
+import { providerSettings } from "./provider.ts";
+import { Body, callOf } from "./request.ts";
+
+const actionType = "chat_conversation";
+
+/** How much longer than the call its hold lives: time to settle it. */
+const settlingSeconds = 60;
+
+/**
+ * Answers with a stream of server-sent events, or refuses before it begins.
+ *
+ * A client that goes away cancels the stream. `request.signal` is not asked: Deno aborts it after every
+ * answer, other runtimes never.
+ */
+export async function chat(request: Request, context: Context): Promise<Response> {
+  const body = check(Body, await readJson(request));
+  const key = keyOf(request);
+  const provider = providerSettings();
+  const call = callOf(body, provider);
+  const userId = context.userClaims!.id;
+  // As the server: a user could give back himself what a running call is about to cost.
+  const books = context.supabaseAdmin;
+
+  const { tokens } = await callSql<{ tokens: number }>(books, "estimate_tokens", {
+    p_user_id: userId,
+    p_action_type: actionType,
+    p_input_tokens: call.inputTokens,
+    p_output_tokens: call.maxTokens,
+  });
+  try {
+    const { stream, ended } = await streamWithTokenHold(
+      books,
+      {
+        userId,
+        tokens: Math.max(tokens, 1), // an action that is free is recorded all the same
+        actionType,
+        ttlSeconds: provider.timeoutSeconds + settlingSeconds,
+        timeoutMs: provider.timeoutSeconds * 1_000,
+        idempotencyKey: key,
+        metadata: { model: body.model },
+        describe: reasonOf,
+      },
+      (hold) => openCompletion(provider, call, hold),
+      lastEvent,
+    );
+    void ended.then(({ notSettled }) => notSettled && logUnsettled(notSettled));
+    return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+  } catch (error) {
+    throw refusalOf(error);
+  }
+}
+
+/** Checked here, because the books know it under a longer name. */
+function keyOf(request: Request): string | undefined {
+  const key = idempotencyKey(request.headers.get("idempotency-key"), undefined);
+  if (key !== undefined && !/^[\w.:-]{1,200}$/.test(key)) {
+    const rule = "1 to 200 characters of A-Z a-z 0-9 . _ : -";
+    throw new Refusal("invalid_idempotency_key", { field: "idempotencyKey", rule });
+  }
+  return key;
+}
+
+const encoder = new TextEncoder();
+
+/** What the client reads when its call has been paid for: what it cost, or why it broke off. */
+function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuffer> | undefined {
+  if (outcome === "aborted") return undefined;
+  if (outcome === "completed") {
+    const cost = receipt && {
+      hold_id: receipt.holdId,
+      usage_id: receipt.usageId,
+      tokens_deducted: receipt.tokensDeducted,
+      tokens_remaining: receipt.tokensRemaining,
+    };
+    // a comment: every client of OpenAI's ignores it
+    return encoder.encode(`${cost ? `: tokenbook ${JSON.stringify(cost)}\n\n` : ""}data: [DONE]\n\n`);
+  }
+  const refusal = refusalOf(error);
+  const requestId = crypto.randomUUID();
+  const slug = refusal instanceof Refusal ? refusal : new Refusal("provider_failed");
+  console.error(`${requestId} ${slug.slug} in the middle of an answer`);
+  const retryable = receipt?.tokensDeducted === 0; // a call that was paid for is not made again
+  return encoder.encode(
+    `data: ${JSON.stringify({ error: { ...problemBody(slug, requestId), retryable } })}\n\n`,
+  );
+}
+
+function refusalOf(error: unknown): unknown {
+  if (error instanceof TokensShortError) {
+    return new Refusal("insufficient_balance", { required: error.required, available: error.available });
+  }
+  if (error instanceof CallAlreadyMadeError) {
+    return new Refusal("call_already_made", { holdStatus: error.holdStatus });
+  }
+  if (error instanceof CallTimedOutError) return new Refusal("provider_timeout");
+  if (error instanceof BooksRefusedError && error.answer.error !== null) {
+    return refusalFrom(error.answer.error, error.answer.status);
+  }
+  if (error instanceof NotSettledError) logUnsettled(error);
+  return error;
+}
+
+/** What the usage row says. Never the provider's words: they may repeat what the user wrote. */
+function reasonOf(error: unknown, outcome: Outcome): string {
+  if (outcome === "aborted") return "the client has gone";
+  if (error instanceof CallTimedOutError) return "provider_timeout";
+  if (!(error instanceof Refusal)) return "the answer broke off";
+  const status = error.facts.providerStatus;
+  return status === undefined ? error.slug : `${error.slug} (HTTP ${status})`;
+}
+
+function logUnsettled({ userId, holdId, outcome, usage, cause }: NotSettledError): void {
+  console.error(
+    `hold ${holdId} of ${userId} is not settled: ${outcome}, ${JSON.stringify(usage ?? {})}, ${String(cause)}`,
+  );
+}

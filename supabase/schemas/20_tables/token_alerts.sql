@@ -1,0 +1,66 @@
+-- Alerts, and the outbox that they are delivered from: one row for each crossing, written in the
+-- transaction that crosses.
+create table public.token_alerts (
+  user_id uuid not null,
+  id bigint not null,
+  kind text not null,
+  rule text not null,
+  epoch bigint,
+  grant_id uuid,
+  request_id uuid,
+  payload jsonb not null,
+  created_at timestamptz not null,
+  delivery text not null default 'pending',
+  attempts integer not null default 0,
+  next_attempt_at timestamptz,
+  claim_id uuid,
+  last_error text,
+  settled_at timestamptz,
+  constraint token_alerts_pkey primary key (user_id, id),
+  constraint token_alerts_are_numbered_from_one check (id >= 1),
+  constraint token_alerts_say_what_about check (
+    case kind
+      when 'dropped' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'depleted' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'recovered' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'expiring_soon' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'top_up_requested' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
+      else false
+    end),
+  constraint token_alerts_delivery_is_known check (
+    case delivery
+      when 'pending' then next_attempt_at is not null and settled_at is null
+      when 'delivered' then next_attempt_at is null and settled_at is not null
+      when 'given_up' then next_attempt_at is null and settled_at is not null
+      else false
+    end)
+) with (fillfactor = 90);
+comment on table public.token_alerts is
+  'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
+comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
+comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
+comment on column public.token_alerts.kind is 'dropped, depleted, recovered, expiring_soon, or top_up_requested.';
+comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
+comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
+comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.created_at is 'When it was raised.';
+comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
+comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
+comment on column public.token_alerts.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
+comment on column public.token_alerts.claim_id is 'Who is sending it, or sent it last.';
+comment on column public.token_alerts.last_error is 'Why the last attempt failed.';
+comment on column public.token_alerts.settled_at is 'When it was delivered or given up.';
+
+-- a crossing is written once, and so is a warning about a grant
+create unique index token_alerts_crossing_key
+  on public.token_alerts (user_id, rule, epoch, (kind = 'recovered')) where epoch is not null;
+create unique index token_alerts_grant_key
+  on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
+create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
+
+alter table public.token_alerts enable row level security;
+create policy "Users read their own alerts" on public.token_alerts
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

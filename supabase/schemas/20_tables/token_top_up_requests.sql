@@ -1,0 +1,44 @@
+-- One row a request for more tokens. The charge is the server's business; here is what was asked for
+-- and what came of it.
+create table public.token_top_up_requests (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'pending',
+  tokens bigint,
+  plan_type text references public.token_plans (plan_type),
+  reason text,
+  created_at timestamptz not null,
+  settled_at timestamptz,
+  constraint token_top_up_requests_pkey primary key (user_id, id),
+  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
+  constraint token_top_up_requests_are_settled_once check (
+    case status
+      when 'pending' then settled_at is null
+      when 'done' then settled_at is not null
+      when 'failed' then settled_at is not null
+      else false
+    end)
+);
+comment on table public.token_top_up_requests is
+  'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
+comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
+comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
+comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
+comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
+
+-- whatever else goes wrong, nobody is charged twice at a time
+create unique index token_top_up_requests_one_pending_key
+  on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
+create index token_top_up_requests_plan_idx
+  on public.token_top_up_requests (plan_type) where plan_type is not null;
+
+alter table public.token_top_up_requests enable row level security;
+create policy "Users read their own top-up requests" on public.token_top_up_requests
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { createDatabase } from "../support/database.ts";
+import { expectCleanBooks } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
+import { alertBreaches } from "./alerts.ts";
+import { takeWalks } from "./walks.ts";
+
+/** `npm run promises` goes the whole way. */
+const count = process.env["PROMISES"] === "long" ? 10_000 : 1_000;
+
+test("random walks across thresholds: each crossing is told exactly once", async () => {
+  const db = await createDatabase();
+  const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
+
+  const { walks, mix, violations, examples } = await takeWalks(db, count, seed);
+
+  console.log(`walks=${walks} seed=${seed} violations=${violations} mix=${JSON.stringify(mix)}`);
+  expect(examples).toEqual([]);
+  expect(violations).toBe(0);
+  for (const outcome of ["dropped", "depleted", "recovered", "undone", "rule changes"]) {
+    expect(mix[outcome] ?? 0, outcome).toBeGreaterThan(walks / 50);
+  }
+  expect(await alertBreaches(db)).toEqual([]);
+  await expectCleanBooks(db);
+  await db.drop();
+}, 600_000);
+
+test.each([
+  ["alerts-on-every-deduction-below", "raised on every deduction below the threshold"],
+  ["alerts-never-armed-again", "not armed again when the balance comes back"],
+  ["alerts-of-what-was-taken-back", "told of what the same transaction took back"],
+  ["alerts-of-changed-rules", "a change of rule is told as a crossing"],
+])(
+  "the walks see it: %s (%s)",
+  async (mutant) => {
+    const broken = await createDatabase();
+    await applyMutant(broken, mutant);
+
+    const { violations, examples } = await takeWalks(broken, 300, 7);
+    await broken.drop();
+
+    console.log(`mutant ${mutant}: violations=${violations} of 300 walks, ${examples[0]?.split("\n")[0]}`);
+    expect(violations).toBeGreaterThan(0);
+  },
+  120_000,
+);

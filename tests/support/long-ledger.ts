@@ -1,0 +1,26 @@
+/** Ledgers longer than calls could make them in a test's time. */
+import type { Database } from "./database.ts";
+import { grant } from "./books.ts";
+
+/**
+ * Gives a user who has no account yet one grant and this many deductions of 1, written at once, as the
+ * functions would have one by one.
+ */
+export async function writeLongLedger(db: Database, userId: string, deductions: number): Promise<void> {
+  const grantId = await grant(db, userId, deductions + 1_000);
+  await db.admin.query(
+    `with entries as (
+       insert into public.token_transactions
+         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, actor_id)
+       select $1, 1 + n, 'deduction', 'chat_conversation', -1, $3::bigint + 1000 - n, array[$2::uuid], array[1],
+              'chat_conversation', 'user', $1
+         from generate_series(1, $3::bigint) n
+     ), account as (
+       update public.token_accounts
+          set tokens_remaining = 1000, tokens_used = $3::bigint, last_transaction_id = 1 + $3::bigint
+        where user_id = $1
+     )
+     update public.token_balances set tokens_remaining = 1000 where user_id = $1 and id = $2`,
+    [userId, grantId, deductions],
+  );
+}
