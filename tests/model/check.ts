@@ -29,6 +29,8 @@ export async function booksWithAClock(): Promise<Database> {
        where user_id = p_user_id;
       update public.token_transactions set created_at = created_at - v_by where user_id = p_user_id;
       update public.token_usage set created_at = created_at - v_by where user_id = p_user_id;
+      -- what was spent may be of another day now
+      perform private.count_spending(array[p_user_id], clock_timestamp());
     end
     $$`);
   return books;

@@ -289,10 +289,11 @@ begin
             v_homeless := v_homeless + v_part_tokens[v_place];
           end if;
         end loop;
-        -- what was reissued instead of forfeited, as far as the replay has it to give back
+        -- what a refund reissued instead of forfeiting, as far as the replay has it to give back; a release
+        -- that names such a grant gives nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
           v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
-          if v_left[v_nth] is null and v_homeless > 0 then
+          if v_event.kind = 'refund' and v_left[v_nth] is null and v_homeless > 0 then
             v_part_ids := v_part_ids || v_ids[v_nth];
             v_part_tokens := v_part_tokens || least(v_homeless, v_event.grant_tokens[v_place]);
             v_homeless := v_homeless - least(v_homeless, v_event.grant_tokens[v_place]);
