@@ -169,7 +169,7 @@ function userTable(differing: Replayed[], worst: number): string {
   const table = plainTable(["user", "exact", "stored", "over", "under", "uncovered"], [1, 2, 3, 4, 5]);
   for (const user of differing.slice(0, worst)) {
     table.push([
-      user.userId,
+      user.email ?? user.userId,
       readable(user.exact),
       readable(user.stored),
       readable(user.overGranted),
@@ -234,6 +234,7 @@ function asJson(found: Found, differing: Replayed[], booked: Restated[] | undefi
     remaining,
     found: [...differing, ...found.replayed.filter((user) => !differs(user))].map((user) => ({
       user_id: user.userId,
+      email: user.email,
       exact: user.exact,
       stored: user.stored,
       over_granted: user.overGranted,

@@ -88,9 +88,10 @@ begin
 
   -- Three whose books opened from an older project: what the migrations leave. Before the users
   -- themselves, so that registration finds their grants.
-  insert into public.token_balances (user_id, id, grant_type, tokens_granted, tokens_remaining, granted_at, created_at)
-  values (c_published, c_published, 'plan', 600000, 600000, v_opened - interval '20 days', v_opened),
-         (c_unrecorded, c_unrecorded, 'plan', 600000, 600000, v_opened - interval '20 days', v_opened);
+  insert into public.token_balances
+    (user_id, id, grant_type, tokens_granted, tokens_remaining, granted_at, created_at, legacy_transaction_id)
+  values (c_published, c_published, 'plan', 600000, 600000, v_opened - interval '20 days', v_opened, c_published::text),
+         (c_unrecorded, c_unrecorded, 'plan', 600000, 600000, v_opened - interval '20 days', v_opened, null);
   insert into public.token_accounts (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id)
   values (c_published, 600000, 432778, 400, 1), (c_unrecorded, 600000, 550000, 1250, 1), (c_lower, 0, 10000, 0, 1);
   insert into public.token_transactions

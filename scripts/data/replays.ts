@@ -4,6 +4,8 @@ import type { SqlClient } from "./client.ts";
 /** What a replay found of one user; tokens. What has run out counts nowhere. */
 export interface Replayed {
   userId: string;
+  /** Null for a user who is gone from auth.users, or who has no address. */
+  email: string | null;
   /** What his grants would have. */
   exact: number;
   /** What they have. */
@@ -40,19 +42,21 @@ export async function replayUsers(
   client: SqlClient,
   range: { userId?: string; after?: string | null; until?: string | null },
 ): Promise<Replayed[]> {
-  const rows = await select<Record<string, string>>(
+  const rows = await select<Record<string, string | null>>(
     client,
-    `select user_id, sum(exact) as exact, sum(stored) as stored,
+    `select user_id, max(u.email) as email, sum(exact) as exact, sum(stored) as stored,
             coalesce(sum(difference) filter (where difference > 0), 0) as over_granted,
             coalesce(-sum(difference) filter (where difference < 0), 0) as under_granted,
             sum(uncovered) as uncovered
        from public.replay_token_balances($1, $2, $3)
+       left join auth.users u on u.id = user_id
       group by user_id
      having bool_or(difference <> 0) or sum(uncovered) > 0`,
     [range.userId ?? null, range.after ?? null, range.until ?? null],
   );
   return rows.map((row) => ({
     userId: row["user_id"]!,
+    email: row["email"] ?? null,
     exact: Number(row["exact"]),
     stored: Number(row["stored"]),
     overGranted: Number(row["over_granted"]),

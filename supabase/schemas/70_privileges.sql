@@ -18,10 +18,14 @@
  *   track_token_usage,              -      execute (himself)    execute
  *   estimate_tokens,
  *   explain_token_charge
+ *   get_spend_caps,                 -      execute (himself)    execute
+ *   list_team_members
  *   reserve_, capture_,             -      execute (himself)    execute
  *   release_tokens
  *   grant_tokens, adjust_tokens     -      execute (admins)     execute
  *   refund_tokens, void_grant       -      execute (admins)     execute
+ *   set_spend_cap                   -      execute (admins)     execute
+ *   add_, remove_team_member        -      execute (admins)     execute
  *   set_auto_top_up                 -      execute (himself)    execute
  *   settle_top_up                   -      execute (admins)     execute
  *   set_, remove_token_alert_rule,  -      execute (admins)     execute
@@ -37,6 +41,7 @@
  *   expire_old_token_grants         -      -                    execute
  *   record_provider_event           -      -                    execute
  *   set_burn_order                  -      -                    execute
+ *   deduct_tokens_batch             -      -                    execute
  *   arm_, claim_token_alerts,       -      -                    execute
  *   settle_token_alert
  *   all other functions (private)   -      -                    -
@@ -59,6 +64,9 @@ revoke all on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_spend_caps,
+  public.default_spend_caps,
+  public.team_members,
   public.token_alerts,
   public.token_alert_rules,
   public.token_top_ups,
@@ -80,6 +88,9 @@ grant select on table
   public.legacy_token_transactions,
   public.token_usage,
   public.token_holds,
+  public.token_spend_caps,
+  public.default_spend_caps,
+  public.team_members,
   public.token_alerts,
   public.token_alert_rules,
   public.token_top_ups,
@@ -114,6 +125,11 @@ grant execute on function
   private.get_user_token_balance(uuid),
   private.get_token_history(uuid, integer, bigint),
   private.get_token_balance_as_of(uuid, timestamptz),
+  private.get_spend_caps(uuid),
+  private.set_spend_cap(text, bigint, uuid, text, text),
+  private.list_team_members(uuid),
+  private.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  private.remove_team_member(uuid, uuid),
   private.get_user_storage_quota(uuid),
   private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   private.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -138,6 +154,7 @@ grant execute on function
   private.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  private.deduct_tokens_batch(jsonb, boolean),
   private.set_burn_order(text),
   private.arm_token_alerts(integer),
   private.claim_token_alerts(integer, integer),
@@ -148,6 +165,7 @@ to service_role;
 
 revoke all on function
   public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb),
+  public.deduct_tokens_batch(jsonb, boolean),
   public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric),
   public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric),
   public.explain_token_charge(uuid, uuid, bigint),
@@ -164,6 +182,11 @@ revoke all on function
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_token_balance_as_of(uuid, timestamptz),
+  public.get_spend_caps(uuid),
+  public.set_spend_cap(text, bigint, uuid, text, text),
+  public.list_team_members(uuid),
+  public.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  public.remove_team_member(uuid, uuid),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -212,6 +235,11 @@ grant execute on function
   public.get_user_token_balance(uuid),
   public.get_token_history(uuid, integer, bigint),
   public.get_token_balance_as_of(uuid, timestamptz),
+  public.get_spend_caps(uuid),
+  public.set_spend_cap(text, bigint, uuid, text, text),
+  public.list_team_members(uuid),
+  public.add_team_member(uuid, uuid, bigint, bigint, bigint),
+  public.remove_team_member(uuid, uuid),
   public.get_user_storage_quota(uuid),
   public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb),
   public.adjust_tokens(uuid, bigint, text, text, jsonb),
@@ -236,6 +264,7 @@ grant execute on function
   public.get_users_with_high_usage(integer)
 to authenticated, service_role;
 grant execute on function
+  public.deduct_tokens_batch(jsonb, boolean),
   public.set_burn_order(text),
   public.arm_token_alerts(integer),
   public.claim_token_alerts(integer, integer),

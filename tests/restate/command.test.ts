@@ -50,7 +50,7 @@ test("a dry run shows what was given too much and to whom, writes nothing, and e
   expect(out).toContain("over-granted:   432,778 tokens of 1 user");
   expect(out).toContain("under-granted:  70 tokens of 1 user");
   expect(out).toContain("uncovered:      5 tokens of 1 user");
-  expect(out).toMatch(new RegExp(`${worst.user} +│ +167,222 │ +600,000 │ +432,778 │ +0 │`));
+  expect(out).toMatch(new RegExp(`${worst.user}@example.com +│ +167,222 │ +600,000 │ +432,778 │ +0 │`));
   expect(out).toContain("Nothing was changed.");
   // for a pipe there is nothing that moves
   expect(out).not.toContain("\u001b");
@@ -80,6 +80,7 @@ test("for machines it is JSON", async () => {
   });
   expect(json.found[0]).toEqual({
     user_id: worst.user,
+    email: `${worst.user}@example.com`,
     exact: 167_222,
     stored: 600_000,
     over_granted: 432_778,

@@ -103,7 +103,7 @@ export async function breaches(db: Database): Promise<string[]> {
     union all
     select 'I5 key ' || idempotency_key || ' of ' || user_id || ' has ' || count(*) || ' effects'
       from public.token_transactions where idempotency_key is not null
-     group by user_id, idempotency_key, (actor_role = 'user') having count(*) > 1
+     group by user_id, coalesce(member_id, user_id), idempotency_key, (actor_role = 'user') having count(*) > 1
     union all
     select 'I7 next_due_at of ' || a.user_id || ' is late'
       from public.token_accounts a

@@ -84,6 +84,17 @@ export const fields: Record<string, Record<string, Field>> = {
       })),
       "earlier than need be: allowed, the next look at the grants puts it right",
     ),
+    alert_below: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    alert_above: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    next_alert_at: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    warns_of_expiry: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    alerts_version: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    last_alert_id: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    spent_at: unseen("of which day the three counts are; with them they are counted again"),
+    spent_day: field(off("spent_day", /^I3 spent in this day, week and month$/)),
+    spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
+    spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
+    payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
   },
 
@@ -162,6 +173,7 @@ export const fields: Record<string, Record<string, Field>> = {
     ),
     period_start: unseen("which period it was: a unique index keeps it once, and no second record has it"),
     legacy_transaction_id: unseen(provenance),
+    rolled_over_from: unseen(provenance),
     voided_at: unseen("when an admin ended it: the entry that did says so, and nothing is computed from it"),
     metadata: unseen(attached),
     created_at: field(
@@ -348,6 +360,7 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       "within a minute, and the first of a user's moved back: clocks are set, and a standby's may be behind",
     ),
+    member_id: field([{ to: another, named: /^I4 who spent is of the team$/ }]),
   },
 
   token_usage: {
@@ -394,6 +407,13 @@ export const fields: Record<string, Record<string, Field>> = {
     seconds: unseen(measured),
     error_message: unseen("words"),
     metadata: unseen(attached),
+    member_id: field([
+      {
+        to: another,
+        where: "x.transaction_id is not null",
+        named: /^I4 usage and transaction say the same$/,
+      },
+    ]),
   },
 
   token_holds: {
@@ -452,6 +472,7 @@ export const fields: Record<string, Record<string, Field>> = {
       [{ to: "x.settled_at + $2 * interval '1 hour'", where: "x.capture_id is not null", named: hold }],
       "of a hold of which nothing was paid",
     ),
+    member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
   },
 
   user_subscriptions: {

@@ -55,6 +55,45 @@ export type Database = {
         };
         Relationships: [];
       };
+      default_spend_caps: {
+        Row: {
+          actor_id: string | null;
+          actor_role: string;
+          plan_type: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          actor_id?: string | null;
+          actor_role: string;
+          plan_type?: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          actor_id?: string | null;
+          actor_role?: string;
+          plan_type?: string | null;
+          reason?: string;
+          spend_window?: string;
+          tokens?: number;
+          updated_at?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "default_spend_caps_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
       legacy_token_transactions: {
         Row: {
           action_type: string;
@@ -165,6 +204,52 @@ export type Database = {
           },
         ];
       };
+      team_members: {
+        Row: {
+          cap_day: number | null;
+          cap_month: number | null;
+          cap_week: number | null;
+          member_id: string;
+          since: string;
+          spent_at: string | null;
+          spent_day: number;
+          spent_month: number;
+          spent_week: number;
+          tokens_used: number;
+          until: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
+          user_id: string;
+        };
+        Update: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id?: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
       token_accounts: {
         Row: {
           alert_above: number | null;
@@ -174,6 +259,11 @@ export type Database = {
           last_transaction_id: number;
           next_alert_at: string | null;
           next_due_at: string | null;
+          payer_id: string | null;
+          spent_at: string | null;
+          spent_day: number;
+          spent_month: number;
+          spent_week: number;
           tokens_expired: number;
           tokens_owed: number;
           tokens_remaining: number;
@@ -193,6 +283,11 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          payer_id?: string | null;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -211,6 +306,11 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          payer_id?: string | null;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -342,6 +442,7 @@ export type Database = {
           payment_id: string | null;
           period_start: string | null;
           priority: number;
+          rolled_over_from: string | null;
           subscription_id: string | null;
           tokens_granted: number;
           tokens_remaining: number;
@@ -361,6 +462,7 @@ export type Database = {
           payment_id?: string | null;
           period_start?: string | null;
           priority?: number;
+          rolled_over_from?: string | null;
           subscription_id?: string | null;
           tokens_granted: number;
           tokens_remaining: number;
@@ -379,6 +481,7 @@ export type Database = {
           payment_id?: string | null;
           period_start?: string | null;
           priority?: number;
+          rolled_over_from?: string | null;
           subscription_id?: string | null;
           tokens_granted?: number;
           tokens_remaining?: number;
@@ -397,6 +500,7 @@ export type Database = {
           grant_ids: string[];
           grant_tokens: number[];
           id: string;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           overage_id: number | null;
           settled_at: string | null;
@@ -418,6 +522,7 @@ export type Database = {
           grant_ids: string[];
           grant_tokens: number[];
           id?: string;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
           settled_at?: string | null;
@@ -438,6 +543,7 @@ export type Database = {
           grant_ids?: string[];
           grant_tokens?: number[];
           id?: string;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
           settled_at?: string | null;
@@ -468,6 +574,9 @@ export type Database = {
           plan_type: string;
           price_cents: number;
           rank: number;
+          rollover_lifetime_days: number | null;
+          rollover_percent: number | null;
+          rollover_tokens: number | null;
           storage_gb: number;
           stripe_price_id: string | null;
           tokens: number;
@@ -490,6 +599,9 @@ export type Database = {
           plan_type: string;
           price_cents?: number;
           rank?: number;
+          rollover_lifetime_days?: number | null;
+          rollover_percent?: number | null;
+          rollover_tokens?: number | null;
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens: number;
@@ -511,10 +623,44 @@ export type Database = {
           plan_type?: string;
           price_cents?: number;
           rank?: number;
+          rollover_lifetime_days?: number | null;
+          rollover_percent?: number | null;
+          rollover_tokens?: number | null;
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens?: number;
           updated_at?: string;
+        };
+        Relationships: [];
+      };
+      token_spend_caps: {
+        Row: {
+          actor_id: string | null;
+          actor_role: string;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          actor_id?: string | null;
+          actor_role: string;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          actor_id?: string | null;
+          actor_role?: string;
+          reason?: string;
+          spend_window?: string;
+          tokens?: number;
+          updated_at?: string;
+          user_id?: string;
         };
         Relationships: [];
       };
@@ -622,6 +768,7 @@ export type Database = {
           hold_id: string | null;
           id: number;
           idempotency_key: string | null;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           original_id: number | null;
           payment_id: string | null;
@@ -646,6 +793,7 @@ export type Database = {
           hold_id?: string | null;
           id: number;
           idempotency_key?: string | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
@@ -669,6 +817,7 @@ export type Database = {
           hold_id?: string | null;
           id?: number;
           idempotency_key?: string | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
@@ -691,6 +840,7 @@ export type Database = {
           id: string;
           images: number | null;
           input_tokens: number | null;
+          member_id: string | null;
           metadata: NonNullable<Json>;
           model_used: string | null;
           output_tokens: number | null;
@@ -712,6 +862,7 @@ export type Database = {
           id?: string;
           images?: number | null;
           input_tokens?: number | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
@@ -732,6 +883,7 @@ export type Database = {
           id?: string;
           images?: number | null;
           input_tokens?: number | null;
+          member_id?: string | null;
           metadata?: NonNullable<Json>;
           model_used?: string | null;
           output_tokens?: number | null;
@@ -922,6 +1074,16 @@ export type Database = {
       };
     };
     Functions: {
+      add_team_member: {
+        Args: {
+          p_cap_day?: number;
+          p_cap_month?: number;
+          p_cap_week?: number;
+          p_member_id: string;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       adjust_tokens: {
         Args: {
           p_delta: number;
@@ -989,6 +1151,7 @@ export type Database = {
         Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
         Returns: Json;
       };
+      deduct_tokens_batch: { Args: { p_all_or_nothing?: boolean; p_items: Json }; Returns: Json };
       deduct_tokens_with_fifo: {
         Args: {
           p_action_type?: string;
@@ -1049,6 +1212,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      get_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
@@ -1108,6 +1272,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      list_team_members: { Args: { p_user_id?: string }; Returns: Json };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_provider_event: {
         Args: {
@@ -1137,6 +1302,7 @@ export type Database = {
       };
       reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
+      remove_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
       remove_token_alert_rule: {
         Args: { p_plan_type?: string; p_rule: string; p_user_id?: string };
         Returns: Json;
@@ -1191,6 +1357,16 @@ export type Database = {
         Returns: Json;
       };
       set_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_spend_cap: {
+        Args: {
+          p_plan_type?: string;
+          p_reason?: string;
+          p_tokens: number;
+          p_user_id?: string;
+          p_window: string;
+        };
+        Returns: Json;
+      };
       set_token_alert_rule: {
         Args: {
           p_hours?: number;

@@ -164,6 +164,27 @@ export const errors = {
     retryable: false,
     hint: "Use fifo or expiring_first.",
   },
+  invalid_batch: {
+    status: 400,
+    title: "Invalid batch",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send an array of 1 to 1000 items, at most 1 MiB in all.",
+  },
+  invalid_cap: {
+    status: 400,
+    title: "Invalid cap",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use day, week or month, and 0 to 1000000000000 tokens.",
+  },
+  invalid_member: {
+    status: 400,
+    title: "Invalid member",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Name a user other than the payer.",
+  },
   invalid_alert_rule: {
     status: 400,
     title: "Invalid alert rule",
@@ -248,6 +269,13 @@ export const errors = {
     retryable: false,
     hint: "There is no such grant of that user.",
   },
+  member_not_found: {
+    status: 404,
+    title: "Member not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "There is no such member of that user's team.",
+  },
   top_up_request_not_found: {
     status: 404,
     title: "Top-up request not found",
@@ -331,6 +359,20 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The next period has not begun.",
+  },
+  not_applied: {
+    status: 424,
+    title: "Not applied",
+    sqlstate: "PT424",
+    retryable: false,
+    hint: "Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.",
+  },
+  already_in_team: {
+    status: 409,
+    title: "Already in a team",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "A member has one payer, and teams do not nest. Nothing was changed.",
   },
   invalid_provider_event: {
     status: 400,

@@ -11,6 +11,9 @@ create table public.token_plans (
   grant_type text not null default 'plan',
   grant_lifetime_days integer,
   balance_cap bigint,
+  rollover_tokens bigint,
+  rollover_percent integer,
+  rollover_lifetime_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -29,7 +32,12 @@ create table public.token_plans (
   constraint token_plans_grant_type_is_known
     check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
-  constraint token_plans_cap_is_positive check (balance_cap > 0)
+  constraint token_plans_cap_is_positive check (balance_cap > 0),
+  constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
+  constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
+  constraint token_plans_rollover_lifetime_is_positive check (
+    rollover_lifetime_days is null
+    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
@@ -46,6 +54,9 @@ comment on column public.token_plans.billing_cycle is 'Length of a period: none 
 comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
 comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
+comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
+comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
+comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';

@@ -10,6 +10,11 @@ create table public.token_accounts (
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
+  spent_at timestamptz,
+  spent_day bigint not null default 0,
+  spent_week bigint not null default 0,
+  spent_month bigint not null default 0,
+  payer_id uuid,
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -21,6 +26,7 @@ create table public.token_accounts (
   constraint token_accounts_reserved_is_never_negative check (tokens_reserved >= 0),
   constraint token_accounts_used_is_never_negative check (tokens_used >= 0),
   constraint token_accounts_expired_is_never_negative check (tokens_expired >= 0),
+  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id),
   constraint token_accounts_owed_is_never_negative check (tokens_owed >= 0),
   -- 2^53 - 1: the largest integer that JSON carries exactly
   constraint token_accounts_totals_stay_exact_in_json
@@ -37,6 +43,11 @@ comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry
 comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
+comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
+comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
+comment on column public.token_accounts.spent_month is 'In that month.';
+comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';

@@ -16,6 +16,7 @@ create table public.token_balances (
   period_start timestamptz,
   legacy_transaction_id text,
   voided_at timestamptz,
+  rolled_over_from uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -46,6 +47,7 @@ comment on column public.token_balances.subscription_id is 'The subscription it 
 comment on column public.token_balances.period_start is 'The period of that subscription; each period is granted once.';
 comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
+comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
@@ -62,6 +64,9 @@ create unique index token_balances_payment_key
   on public.token_balances (user_id, payment_id) where payment_id is not null;
 create unique index token_balances_period_key
   on public.token_balances (user_id, subscription_id, period_start) where period_start is not null;
+-- and what a period had left is carried over once
+create unique index token_balances_rollover_key
+  on public.token_balances (user_id, rolled_over_from) where rolled_over_from is not null;
 
 alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances

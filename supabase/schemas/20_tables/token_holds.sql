@@ -15,6 +15,7 @@ create table public.token_holds (
   capture_id bigint,
   overage_id bigint,
   usage_id uuid,
+  member_id uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -48,13 +49,15 @@ comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold a
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
+comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
 comment on column public.token_holds.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_holds.created_at is 'Since when.';
 comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
 
 create index token_holds_due_idx on public.token_holds (user_id, expires_at) where status = 'open';
+create index token_holds_member_idx on public.token_holds (member_id, id) where member_id is not null;
 
 alter table public.token_holds enable row level security;
 create policy "Users read their own holds" on public.token_holds
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select auth.uid()) in (user_id, member_id));

@@ -19,6 +19,7 @@ create table public.token_transactions (
   hold_id uuid,
   payment_id uuid,
   original_id bigint,
+  member_id uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_transactions_pkey primary key (user_id, id),
@@ -38,6 +39,7 @@ create table public.token_transactions (
       when 'release' then tokens = 0
       when 'refund' then tokens > 0
       when 'void' then tokens <= 0
+      when 'rollover' then tokens <> 0
       else false
     end),
   constraint token_transactions_action_of_a_grant_is_positive check (
@@ -77,7 +79,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -93,15 +95,23 @@ comment on column public.token_transactions.request is 'What was asked under tha
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
 comment on column public.token_transactions.hold_id is 'The hold that was captured.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
-comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
--- that the server will need.
+-- that the server will need. Nor do the keys of two members of a team.
 create unique index token_transactions_idempotency_key
   on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
-  where idempotency_key is not null;
+  where idempotency_key is not null and member_id is null;
+create unique index token_transactions_member_key
+  on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is not null;
+
+-- what a member spent, whoever paid
+create index token_transactions_member_idx
+  on public.token_transactions (member_id, idempotency_key) where member_id is not null;
 
 create index token_transactions_original_idx
   on public.token_transactions (user_id, original_id) where original_id is not null;
@@ -109,4 +119,4 @@ create index token_transactions_original_idx
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select auth.uid()) in (user_id, member_id));

@@ -18,6 +18,7 @@ create table public.token_usage (
   seconds numeric,
   tokens_uncovered bigint not null default 0,
   transaction_id bigint,
+  member_id uuid,
   constraint token_usage_pkey primary key (user_id, id),
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
@@ -41,10 +42,12 @@ comment on column public.token_usage.images is 'Images made.';
 comment on column public.token_usage.seconds is 'Seconds of audio.';
 comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, those that no grant paid for: the balance did not reach.';
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
+comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
 
+create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
 
 alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select auth.uid()) in (user_id, member_id));

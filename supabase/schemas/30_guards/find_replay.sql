@@ -1,6 +1,8 @@
 /*
  * The transaction that this entry's key already made, or NULL (as when it has no key). The same
- * key with another request is refused, naming the fields that differ and never their values. To
+ * key with another request is refused, naming the fields that differ and never their values. A
+ * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
+ * while he was in one. To
  * be called with the account locked: two first uses of a key are then one after the other.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
@@ -20,7 +22,13 @@ begin
   end if;
   select t.* into v_transaction
     from public.token_transactions t
-   where t.user_id = p_entry.user_id
+   where t.user_id = coalesce(p_entry.member_id, p_entry.user_id) and t.member_id is null
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
+  union all
+  select t.*
+    from public.token_transactions t
+   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
      and t.idempotency_key = p_entry.idempotency_key
      and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
   if v_transaction.id is null then

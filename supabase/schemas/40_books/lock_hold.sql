@@ -1,7 +1,8 @@
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
  * hold as it then is. A user settles no hold that an admin or the server made for him: he could
- * take back what a running call is about to cost.
+ * take back what a running call is about to cost; nor does a payer settle a member's.
+ * A member's hold is on the account that it was taken from, whether he is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
  */
 create or replace function private.lock_hold(
@@ -18,21 +19,23 @@ security invoker
 set search_path = ''
 as $$
 declare
+  v_account_id uuid := coalesce(
+    (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
-  v_account := private.lock_account(p_user_id);
+  v_account := private.lock_account(v_account_id);
   if v_account.user_id is null then
-    perform private.require_user(p_user_id, p_actor_role);
+    perform private.require_user(v_account_id, p_actor_role);
   end if;
   locked_at := clock_timestamp();
   if v_account.next_due_at <= locked_at then
-    perform private.book_expiries(array[p_user_id], locked_at);
+    perform private.book_expiries(array[v_account_id], locked_at);
   end if;
-  select h.* into hold from public.token_holds h where h.user_id = p_user_id and h.id = p_hold_id;
+  select h.* into hold from public.token_holds h where h.user_id = v_account_id and h.id = p_hold_id;
   if hold.id is null then
     perform private.refuse('hold_not_found', '{}');
   end if;
-  if p_actor_role = 'user' and hold.actor_role <> 'user' then
+  if p_actor_role = 'user' and (hold.actor_role <> 'user' or coalesce(hold.member_id, hold.user_id) <> p_user_id) then
     perform private.refuse('forbidden');
   end if;
 end

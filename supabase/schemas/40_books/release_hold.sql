@@ -40,6 +40,7 @@ begin
   v_entry.tokens := 0;
   v_entry.reserved_change := p_captured - p_hold.tokens;
   v_entry.hold_id := p_hold.id;
+  v_entry.member_id := p_hold.member_id;
   v_entry.original_id := p_hold.transaction_id;
   v_entry.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
   v_entry.actor_role := p_actor_role;

@@ -8,8 +8,11 @@
  * what the operation cost, in cents.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
  * A user who never had a grant is initialised first (private.initialise).
+ * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
+ * member's member_id. An admin's correction stays on the account that it names.
  * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,
- * not even what was due to expire; tokens_remaining then says what there is.
+ * not even what was due to expire; tokens_remaining then says what there is. capped_by is the cap that
+ * allowed less than was wanted: the shortfall counts from what it allows, and p_partial takes that.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 create or replace function private.spend(
@@ -19,7 +22,8 @@ create or replace function private.spend(
   out transaction public.token_transactions,
   out replayed boolean,
   out shortfall bigint,
-  out tokens_remaining bigint
+  out tokens_remaining bigint,
+  out capped_by jsonb
 )
 returns record
 language plpgsql
@@ -31,10 +35,21 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_wanted bigint;
+  v_allowed bigint;
   v_is_due boolean;
+  v_payer_id uuid;
+  v_cap record;
 begin
   replayed := false;
   shortfall := 0;
+
+  if p_entry.action_type <> 'admin_deduct' then
+    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_entry.user_id;
+    if v_payer_id is not null then
+      p_entry.member_id := p_entry.user_id;
+      p_entry.user_id := v_payer_id;
+    end if;
+  end if;
 
   -- lock
   v_account := private.lock_account(p_entry.user_id);
@@ -42,6 +57,12 @@ begin
     perform private.require_user(p_entry.user_id, p_entry.actor_role);
     perform private.initialise(p_entry.user_id); -- whom registration missed
     v_account := private.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
+  end if;
+  if p_entry.action_type <> 'admin_deduct'
+    and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
+      or p_entry.member_id is not null and private.paying_account(p_entry.member_id) <> p_entry.user_id)
+  then
+    perform private.refuse('busy', '{}');
   end if;
   v_now := clock_timestamp();
 
@@ -69,13 +90,25 @@ begin
     v_now := clock_timestamp(); -- what was just granted comes before what is now spent
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
-  if tokens_remaining < v_wanted then
-    shortfall := v_wanted - tokens_remaining;
+  v_allowed := tokens_remaining;
+  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
+    and (p_entry.member_id is not null
+      or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
+      or exists (select from public.default_spend_caps d))
+  then
+    v_cap := private.spend_headroom(v_account, p_entry.member_id, v_now);
+    if v_cap.headroom < v_wanted then
+      capped_by := v_cap.capped_by;
+      v_allowed := least(v_allowed, v_cap.headroom);
+    end if;
+  end if;
+  if v_allowed < v_wanted then
+    shortfall := v_wanted - v_allowed;
     if not p_partial then
       return;
     end if;
-    v_wanted := tokens_remaining;
-    p_entry.tokens := -tokens_remaining;
+    v_wanted := v_allowed;
+    p_entry.tokens := -v_allowed;
   end if;
   if v_is_due then
     perform private.book_expiries(array[p_entry.user_id], v_now);
@@ -95,5 +128,5 @@ begin
 end
 $$;
 comment on function private.spend(public.token_transactions, boolean, numeric) is
-  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed.';
+  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less.';
 revoke all on function private.spend(public.token_transactions, boolean, numeric) from public, anon, authenticated, service_role;

@@ -7,6 +7,8 @@
  * granted once, and so is a period without one; a second time answers replayed and changes no
  * tokens. A plan with a balance cap gives what fills the balance up to it; where that is nothing,
  * no grant is made and transaction is NULL.
+ * When the period before closes with it, what that has left is carried over first, within the limits of
+ * its plan (private.roll_over).
  * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -68,6 +70,12 @@ begin
   if transaction.id is not null then
     replayed := true;
     return;
+  end if;
+
+  -- act: the period that closes
+  if subscription.period_start < v_start then
+    perform private.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := private.lock_account(p_entry.user_id);
   end if;
 
   -- act: the subscription

@@ -7,7 +7,7 @@
  * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
  * With usage fields the token_usage row is written in the same transaction.
  * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
- * of tokens: success false, the hold stays open); cap takes no more than was held and records the
+ * of tokens, or under a cap that allows less: success false, the hold stays open); cap takes no more than was held and records the
  * rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
@@ -38,7 +38,8 @@ declare
   v_tokens bigint;
   v_over bigint;
   v_captured bigint;
-  v_available bigint;
+  v_account public.token_accounts;
+  v_cap record;
 begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_usage.user_id, p_self_may => true);
@@ -76,11 +77,13 @@ begin
     v_hold.tokens_uncovered := v_over;
     v_over := 0;
   elsif v_over > 0 then
-    select a.tokens_remaining into v_available
-      from public.token_accounts a where a.user_id = v_hold.user_id;
-    if v_available < v_over then
+    select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
+    v_cap := private.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
+    if least(v_account.tokens_remaining, v_cap.headroom) < v_over then
       return private.hold_receipt(v_hold, p_replayed => false)
-          || jsonb_build_object('tokens_remaining_to_deduct', v_over - v_available);
+          || jsonb_build_object(
+               'tokens_remaining_to_deduct', v_over - least(v_account.tokens_remaining, v_cap.headroom))
+          || private.capped(case when v_cap.headroom < v_over then v_cap.capped_by end);
     end if;
   end if;
 
@@ -89,6 +92,7 @@ begin
   v_entry.action_type := v_hold.action_type;
   v_entry.reason := v_hold.action_type;
   v_entry.hold_id := v_hold.id;
+  v_entry.member_id := v_hold.member_id;
   v_entry.metadata := coalesce(p_usage.metadata, '{}');
   v_entry.created_at := v_locked.locked_at;
   if v_has_usage then
@@ -115,13 +119,13 @@ begin
     insert into public.token_usage
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate,
        success, error_message, metadata, created_at, cached_tokens, reasoning_tokens, images, seconds,
-       tokens_uncovered, transaction_id)
+       tokens_uncovered, transaction_id, member_id)
     values
       (v_hold.user_id, v_hold.usage_id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
        v_usage.input_tokens, v_usage.output_tokens, v_usage.cost_estimate,
        v_usage.success, v_usage.error_message, v_entry.metadata, v_locked.locked_at,
        v_usage.cached_tokens, v_usage.reasoning_tokens, v_usage.images, v_usage.seconds,
-       v_hold.tokens_uncovered, v_hold.capture_id);
+       v_hold.tokens_uncovered, v_hold.capture_id, v_hold.member_id);
   end if;
   v_hold := private.release_hold(
     v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);

@@ -3,7 +3,9 @@
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id,
  * grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of
- * tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed, no error.
+ * tokens, or under a cap that allows less: success false, tokens_remaining_to_deduct the shortfall,
+ * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
+ * A member of a team spends from his payer's account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
@@ -41,14 +43,9 @@ begin
   v_entry.metadata := coalesce(p_metadata, '{}');
   v_spent := private.spend(v_entry);
 
-  return jsonb_build_object(
-    'success', v_spent.shortfall = 0,
-    'tokens_deducted', case when v_spent.shortfall = 0 then p_tokens_to_deduct else 0 end,
-    'tokens_remaining_to_deduct', v_spent.shortfall,
-    'deducted_from', private.allocations(v_spent.transaction),
-    'transaction_id', (v_spent.transaction).id,
-    'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed);
+  return private.deduction_receipt(
+    p_tokens_to_deduct, (v_spent.transaction).id, private.allocations(v_spent.transaction),
+    v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
 end
 $$;
 comment on function private.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) is 'See public.deduct_tokens_with_fifo.';
@@ -74,6 +71,6 @@ begin
 end
 $$;
 comment on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
 revoke all on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.deduct_tokens_with_fifo(uuid, bigint, text, text, jsonb) to authenticated, service_role;

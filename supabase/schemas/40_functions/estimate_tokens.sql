@@ -20,6 +20,8 @@ declare
   v_usage public.token_usage;
   v_quote public.token_transactions;
   v_remaining bigint;
+  v_account public.token_accounts;
+  v_cap record;
   v_now timestamptz;
 begin
   v_actor := private.authorize(p_usage.user_id, p_self_may => true);
@@ -33,6 +35,7 @@ begin
     perform private.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
   end if;
+  v_usage.user_id := private.paying_account(p_usage.user_id);
   perform private.initialise(v_usage.user_id); -- whom registration missed
   v_now := clock_timestamp();
 
@@ -44,13 +47,16 @@ begin
     from private.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
     left join public.token_accounts a on a.user_id = v_usage.user_id
    cross join lateral private.tokens_due(v_usage.user_id, v_now) as due;
+  select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
+  v_cap := private.spend_headroom(v_account, nullif(p_usage.user_id, v_usage.user_id), v_now);
   return jsonb_build_object(
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
-    'sufficient', v_remaining >= v_usage.tokens_used,
-    'tokens_short', greatest(v_usage.tokens_used - v_remaining, 0),
+    'sufficient', least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
-    'would_be_deducted_from', private.allocations(v_quote));
+    'would_be_deducted_from', private.allocations(v_quote))
+    || private.capped(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
 end
 $$;
 comment on function private.estimate_tokens(public.token_usage) is 'See public.estimate_tokens.';
@@ -92,6 +98,6 @@ begin
 end
 $$;
 comment on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
 revoke all on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
 grant execute on function public.estimate_tokens(uuid, text, text, bigint, bigint, bigint, bigint, bigint, integer, numeric) to authenticated, service_role;

@@ -33,7 +33,7 @@ begin
              from unnest(t.grant_ids, t.grant_tokens) with ordinality as a (grant_id, tokens, nth)),
          'reason', t.reason, 'actor_role', t.actor_role, 'actor_id', t.actor_id,
          'idempotency_key', t.idempotency_key, 'usage_id', t.usage_id, 'hold_id', t.hold_id,
-         'original_id', t.original_id, 'metadata', t.metadata, 'created_at', t.created_at) as entry
+         'original_id', t.original_id, 'member_id', t.member_id, 'metadata', t.metadata, 'created_at', t.created_at) as entry
          from public.token_transactions t
         where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
         order by t.id desc
@@ -44,7 +44,7 @@ begin
          'tokens', h.tokens, 'reserved_change', 0, 'balance_after', null, 'allocations', '[]'::jsonb,
          'reason', null, 'actor_role', null, 'actor_id', null,
          'idempotency_key', null, 'usage_id', null, 'hold_id', null,
-         'original_id', null, 'metadata', h.metadata, 'created_at', h.created_at)
+         'original_id', null, 'member_id', null, 'metadata', h.metadata, 'created_at', h.created_at)
          from public.legacy_token_transactions h
         where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
         order by h.id desc
@@ -79,6 +79,6 @@ begin
 end
 $$;
 comment on function public.get_token_history(uuid, integer, bigint) is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
 revoke all on function public.get_token_history(uuid, integer, bigint) from public, anon, authenticated, service_role;
 grant execute on function public.get_token_history(uuid, integer, bigint) to authenticated, service_role;

@@ -4,6 +4,7 @@
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
  * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
  * time has come is put into effect.
+ * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
@@ -18,29 +19,31 @@ set search_path = ''
 as $$
 declare
   v_actor record;
+  v_account_id uuid;
   v_now timestamptz := clock_timestamp();
   v_is_due boolean;
 begin
   v_actor := private.authorize(p_user_id, p_self_may => true);
+  v_account_id := private.paying_account(p_user_id);
 
-  if not exists (select from public.token_balances b where b.user_id = p_user_id) then
-    perform private.initialise(p_user_id); -- whom registration missed
+  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+    perform private.initialise(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
   if exists (
     select from public.user_subscriptions s
-     where s.user_id = p_user_id and s.next_plan_type is not null and s.expires_at <= v_now)
+     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
   then
-    perform private.take_up_next_plan(p_user_id);
+    perform private.take_up_next_plan(v_account_id);
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
-    from public.token_accounts a where a.user_id = p_user_id;
+    from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
     perform private.require_user(p_user_id, v_actor.actor_role);
   elsif v_is_due then
-    perform from public.token_accounts a where a.user_id = p_user_id for no key update skip locked;
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform private.book_expiries(array[p_user_id], v_now);
+      perform private.book_expiries(array[v_account_id], v_now);
       v_is_due := false;
     end if;
   end if;
@@ -53,19 +56,20 @@ begin
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
-      'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
-      'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
+      'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = v_account_id),
+      'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select min(b.expires_at) from public.token_balances b
-         where b.user_id = p_user_id and b.is_open and b.expires_at > v_now),
+         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
       'grants', coalesce(listed.grants - 100, '[]'),
       'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
-      from (values (p_user_id)) as asked (user_id)
+      || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
+      from (values (v_account_id)) as asked (user_id)
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
               coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
-         from private.tokens_due(p_user_id, v_now) as d
+         from private.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
        select jsonb_agg(
@@ -78,9 +82,9 @@ begin
                   'granted_at', g.granted_at,
                   'expires_at', g.expires_at)
                 order by chosen.nth) as grants
-         from private.choose_grants(p_user_id, null, v_now, 101, p_count_due => v_is_due) as next
+         from private.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
-         join public.token_balances g on g.user_id = p_user_id and g.id = chosen.grant_id) listed);
+         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
 end
 $$;
 comment on function private.get_user_token_balance(uuid) is 'See public.get_user_token_balance.';
@@ -99,6 +103,6 @@ begin
 end
 $$;
 comment on function public.get_user_token_balance(uuid) is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
 revoke all on function public.get_user_token_balance(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.get_user_token_balance(uuid) to authenticated, service_role;

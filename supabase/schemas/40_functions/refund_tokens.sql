@@ -134,6 +134,7 @@ begin
   v_entry.entry_type := 'refund';
   v_entry.action_type := v_charge.action_type;
   v_entry.original_id := v_charge.id;
+  v_entry.member_id := v_charge.member_id;
   v_entry.usage_id := v_charge.usage_id;
   v_entry.hold_id := v_charge.hold_id;
   v_entry.created_at := v_now;

@@ -54,19 +54,19 @@ begin
   -- record
   if v_spent.replayed then
     select h.* into v_hold from public.token_holds h
-     where h.user_id = p_user_id and h.id = (v_spent.transaction).hold_id;
+     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
   elsif v_spent.shortfall = 0 then
     insert into public.token_holds as h
       (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
-       transaction_id, metadata, created_at)
+       transaction_id, member_id, metadata, created_at)
     values
-      (p_user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
+      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
        (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
-       (v_spent.transaction).id, v_entry.metadata, (v_spent.transaction).created_at)
+       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
     returning h.* into v_hold;
     update public.token_accounts a
        set next_due_at = v_hold.expires_at
-     where a.user_id = p_user_id and v_hold.expires_at < coalesce(a.next_due_at, 'infinity');
+     where a.user_id = v_hold.user_id and v_hold.expires_at < coalesce(a.next_due_at, 'infinity');
   end if;
 
   return jsonb_build_object(
@@ -79,7 +79,7 @@ begin
     'expires_at', v_hold.expires_at,
     'transaction_id', (v_spent.transaction).id,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed);
+    'replayed', v_spent.replayed) || private.capped(v_spent.capped_by);
 end
 $$;
 comment on function private.reserve_tokens(uuid, bigint, integer, text, text, jsonb) is 'See public.reserve_tokens.';

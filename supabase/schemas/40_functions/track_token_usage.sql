@@ -6,7 +6,9 @@
  * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
- * 'partial' what is there is taken and the rest is recorded as uncovered.
+ * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
+ * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
@@ -70,18 +72,18 @@ begin
   -- record
   if v_spent.replayed then
     select u.* into v_usage from public.token_usage u
-     where u.user_id = v_usage.user_id and u.id = (v_spent.transaction).usage_id;
+     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
   elsif (v_spent.transaction).id is not null then
     insert into public.token_usage
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate,
        success, error_message, metadata, created_at, cached_tokens, reasoning_tokens, images, seconds,
-       tokens_uncovered, transaction_id)
+       tokens_uncovered, transaction_id, member_id)
     values
-      (v_usage.user_id, v_usage.id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
+      ((v_spent.transaction).user_id, v_usage.id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
        v_usage.input_tokens, v_usage.output_tokens, v_usage.cost_estimate,
        v_usage.success, v_usage.error_message, v_usage.metadata, (v_spent.transaction).created_at,
        v_usage.cached_tokens, v_usage.reasoning_tokens, v_usage.images, v_usage.seconds,
-       v_spent.shortfall, (v_spent.transaction).id)
+       v_spent.shortfall, (v_spent.transaction).id, (v_spent.transaction).member_id)
     returning tokens_uncovered into v_usage.tokens_uncovered;
   else
     v_usage.id := null;
@@ -98,7 +100,7 @@ begin
     'cost_estimate', v_usage.cost_estimate,
     'deducted_from', private.allocations(v_spent.transaction),
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed);
+    'replayed', v_spent.replayed) || private.capped(v_spent.capped_by);
 end
 $$;
 comment on function private.track_token_usage(public.token_usage, text, text) is 'See public.track_token_usage.';
@@ -148,6 +150,6 @@ begin
 end
 $$;
 comment on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
 revoke all on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
 grant execute on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) to authenticated, service_role;

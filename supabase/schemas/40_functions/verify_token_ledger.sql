@@ -74,11 +74,46 @@ begin
       from grants g group by g.user_id
   ), of_ledger as (
     select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
-           -sum(t.tokens) filter (where t.entry_type = 'expiry') as expired,
+           -- a rollover into a grant without one out of a grant is what was lost and came back
+           -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
+  ), spending as (
+    -- what was spent or came back, and the moment it was taken: a cap's window is that one's
+    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
+           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+      from ledger t
+      left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
+      left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+     where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
+  ), members as (
+    select m.* from public.team_members m
+     where (p_user_id is null or m.user_id = p_user_id)
+       and (p_after is null or m.user_id > p_after)
+       and (p_until is null or m.user_id <= p_until)
+  ), counters as (
+    select a.user_id, null::uuid as member_id, a.spent_at, null::bigint as tokens_used, a.spent_day, a.spent_week, a.spent_month
+      from accounts a
+    union all
+    select m.user_id, m.member_id, m.spent_at, m.tokens_used, m.spent_day, m.spent_week, m.spent_month from members m
+  ), spent as (
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id
+     where c.member_id is null
+    union all
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id and s.member_id = c.member_id
+     where c.member_id is not null
+  ), counted as (
+    select s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month,
+           coalesce(sum(s.used), 0) as used,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', s.spent_at, 'UTC')), 0) as in_day,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', s.spent_at, 'UTC')), 0) as in_week,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', s.spent_at, 'UTC')), 0) as in_month
+      from spent s
+     group by s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month
   )
   -- each grant by itself
   select 'I1 no overspend', g.user_id, g.id, null::bigint,
@@ -130,6 +165,43 @@ begin
     left join of_ledger t on t.user_id = a.user_id
     left join of_usage u on u.user_id = a.user_id
    where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
+  union all
+  select 'I3 a rollover makes no tokens', t.user_id, t.grant_ids[1], t.id,
+         case when t.tokens < 0 then 'carried on as ' || -t.tokens
+              else 'out of ' || coalesce(o.entry_type || ' ' || o.tokens, 'nothing') end,
+         coalesce(o.tokens, 0)::text
+    from ledger t
+    left join ledger o on o.user_id = t.user_id
+     and case when t.tokens < 0 then o.original_id = t.id and o.entry_type = 'rollover' else o.id = t.original_id end
+   where t.entry_type = 'rollover'
+     and case o.entry_type when 'rollover' then o.tokens <> -t.tokens when 'expiry' then o.tokens > -t.tokens else true end
+  union all
+  select 'I3 spent in this day, week and month', c.user_id, null, null,
+         concat_ws(', ', 'member ' || c.member_id, c.in_day, c.in_week, c.in_month),
+         concat_ws(', ', 'member ' || c.member_id, c.spent_day, c.spent_week, c.spent_month)
+    from counted c
+   where (c.spent_day, c.spent_week, c.spent_month) is distinct from (c.in_day, c.in_week, c.in_month)
+  union all
+  select 'I3 what a member used', c.user_id, null, null, 'member ' || c.member_id || ', ' || c.used, c.tokens_used::text
+    from counted c
+   where c.tokens_used <> c.used
+  union all
+  select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
+    from members m
+    left join public.token_accounts a on a.user_id = m.member_id
+   where (m.until is null) <> coalesce(a.payer_id = m.user_id, false)
+  union all
+  select 'I3 a member has one payer', a.user_id, null, null, 'in the team of ' || a.payer_id, 'none'
+    from accounts a
+   where a.payer_id is not null
+     and not exists (
+       select from public.team_members m
+        where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
+  union all
+  select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
+    from ledger t
+    left join members m on m.user_id = t.user_id and m.member_id = t.member_id
+   where t.member_id is not null and m.member_id is null
   union all
   -- holds
   select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
@@ -241,7 +313,7 @@ begin
          h.times || ' that give it, from ' || coalesce(h.given_id::text, 'none') || ' on'
     from (
       select a.user_id, a.grant_id, min(a.transaction_id) as first_id,
-             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement', 'refund', 'restoration', 'release')) as given_id,
+             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement', 'refund', 'restoration', 'release', 'rollover')) as given_id,
              count(*) filter (where a.entry_type in ('grant', 'opening_balance')) as times
         from allocated a group by a.user_id, a.grant_id) h
    where h.given_id is distinct from h.first_id or h.times > 1
@@ -281,29 +353,31 @@ begin
             when 'release' then t.tokens = 0 and t.reserved_change < 0
             when 'refund' then t.tokens > 0
             when 'void' then t.tokens <= 0
+            when 'rollover' then t.tokens <> 0
           end
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
-                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void')
+                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
                 when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
                   then t.entry_type = 'grant'
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void')
+                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t where t.original_id not between 1 and t.id - 1
   union all
   select 'I4 usage and transaction say the same', u.user_id, null, t.id,
-         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || differs.found
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from usages u
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
      ('action_type', t.action_type, u.action_type),
-     ('created_at', t.created_at::text, u.created_at::text)
+     ('created_at', t.created_at::text, u.created_at::text),
+     ('member_id', t.member_id::text, u.member_id::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -322,6 +396,7 @@ begin
      ('action_type', t.action_type, h.action_type),
      ('actor_role', t.actor_role, h.actor_role),
      ('created_at', t.created_at::text, h.created_at::text),
+     ('member_id', t.member_id::text, h.member_id::text),
      ('capture_id', case when h.capture_id is not null then coalesce(c.hold_id::text, 'another''s') end,
                     case when h.capture_id is not null then h.id::text end),
      ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
@@ -337,7 +412,7 @@ begin
          coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
     from ledger t
     left join holds h on h.user_id = t.user_id and h.id = t.hold_id
-   where case when t.hold_id is not null then h.action_type is distinct from t.action_type
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
               else t.entry_type in ('hold', 'release') end
   union all
   select 'I4 a refund is of its charge', t.user_id, null, t.id,
@@ -346,13 +421,13 @@ begin
     from ledger t
     left join ledger o on o.user_id = t.user_id and o.id = t.original_id
    where t.entry_type = 'refund'
-     and (o.entry_type, o.action_type, o.usage_id, o.hold_id)
-         is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id)
+     and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
+         is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
     from ledger t where t.idempotency_key is not null
-   group by t.user_id, t.idempotency_key, (t.actor_role = 'user')
+   group by t.user_id, t.member_id, t.idempotency_key, (t.actor_role = 'user')
   having count(*) > 1
   union all
   select 'I5 a key keeps its request', t.user_id, null, t.id,
@@ -373,7 +448,7 @@ begin
          concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
     from ledger t
    where (case t.actor_role
-            when 'user' then t.actor_id = t.user_id
+            when 'user' then t.actor_id = coalesce(t.member_id, t.user_id)
             when 'admin' then t.actor_id is not null
             when 'service' then t.actor_id is null
             when 'system' then t.actor_id is null

@@ -1,0 +1,20 @@
+/*
+ * A refusal as the answer to one item of a batch: what would have been raised, had it come alone.
+ * Fields have the names that they have in the item.
+ * Caller: internal.
+ */
+create or replace function private.item_error(p_slug text, p_facts text, p_hint text)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'success', false,
+    'error', jsonb_build_object('code', p_slug, 'hint', p_hint)
+      || replace(coalesce(nullif(p_facts, ''), '{}'), '"field": "p_', '"field": "')::jsonb)
+$$;
+comment on function private.item_error(text, text, text) is
+  'A refusal as the answer to one item of a batch: {success: false, error: {code, hint, …facts}}.';
+revoke all on function private.item_error(text, text, text) from public, anon, authenticated, service_role;

@@ -1,0 +1,168 @@
+/*
+ * Many deductions in one call, for metering workers: many users, each item with its own key and its
+ * own answer. Items of one user are applied in the order given; a key that comes twice is a replay
+ * the second time. An item that is refused or finds too few tokens does not touch the others; with
+ * p_all_or_nothing it undoes all of them, and the answer says which it was.
+ *
+ * The accounts are locked in one order before anything is done, so batches that overlap never wait
+ * for each other in a circle. The usual items go through private.spend_many, the rest one by one
+ * through private.spend: the same receipts either way.
+ * A member of a team spends from his payer's account, as everywhere.
+ * Caller: service_role.   Locks: the accounts, in the order of their ids.
+ * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
+ * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
+ * Errors: invalid_batch, busy; in the results those of a single deduction, and not_applied.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: the server may not write the tables itself.
+create or replace function private.deduct_tokens_batch(p_items jsonb, p_all_or_nothing boolean)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_entries public.token_transactions[] := '{}';
+  v_user_ids uuid[] := '{}'; -- of the entries; NULL where the item was refused
+  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
+  v_results jsonb[] := '{}';
+  v_locked uuid[];
+  v_entry public.token_transactions;
+  v_made record;
+  v_spent record;
+  v_user_id uuid;
+  v_counts record;
+  v_slug text;
+  v_facts text;
+  v_hint text;
+begin
+  -- validate
+  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
+    perform private.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  elsif jsonb_array_length(p_items) not between 1 and 1000 then
+    perform private.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  end if;
+  for i in 1..jsonb_array_length(p_items)
+  loop
+    v_results[i] := null;
+    begin
+      v_entry := private.batch_entry(p_items -> (i - 1));
+      v_entry.id := i;
+      v_entries[i] := v_entry;
+      v_user_ids[i] := v_entry.user_id;
+    exception
+      when sqlstate 'PT400' then
+        get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+        v_results[i] := private.item_error(v_slug, v_facts, v_hint);
+        v_entries[i] := null;
+        v_user_ids[i] := null;
+    end;
+  end loop;
+
+  begin -- what all-or-nothing undoes
+
+    -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
+    for v_user_id in
+      select distinct u.user_id from unnest(v_user_ids) as u (user_id)
+       where u.user_id is not null
+         and not exists (select from public.token_accounts a where a.user_id = u.user_id)
+       order by u.user_id
+    loop
+      perform private.initialise(v_user_id);
+    end loop;
+    v_account_ids := private.paying_accounts(v_user_ids);
+    v_locked := array(select a.user_id from private.lock_accounts(v_account_ids) as a);
+    if private.paying_accounts(v_user_ids) is distinct from v_account_ids then
+      perform private.refuse('busy', '{}'); -- somebody joined or left a team meanwhile
+    end if;
+
+    -- replay, act, record: what is alone on its account and needs nothing but tokens
+    for v_made in
+      select m.*
+        from private.spend_many(
+               array(
+                 select alone.entry
+                   from (
+                     select e as entry, a.account_id, count(*) over (partition by a.account_id) as items
+                       from unnest(v_entries) as e
+                       join unnest(v_account_ids) with ordinality as a (account_id, nth) on a.nth = e.id) alone
+                  where alone.items = 1 and (alone.entry).user_id = alone.account_id),
+               clock_timestamp()) as m
+    loop
+      v_results[v_made.nth] := private.deduction_receipt(
+        -(v_entries[v_made.nth]).tokens, v_made.transaction_id, v_made.deducted_from, 0, v_made.tokens_remaining, false);
+    end loop;
+
+    -- and the rest
+    for i in 1..cardinality(v_entries)
+    loop
+      continue when v_results[i] is not null;
+      begin
+        if v_account_ids[i] = any (v_locked) then
+          v_spent := private.spend(v_entries[i]);
+          v_results[i] := private.deduction_receipt(
+            -(v_entries[i]).tokens, (v_spent.transaction).id, private.allocations(v_spent.transaction),
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+        else
+          -- an account made meanwhile would be locked out of order: to this batch there is none
+          perform private.require_user(v_user_ids[i], 'service');
+          v_results[i] := private.deduction_receipt(
+            -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
+        end if;
+      exception
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+          get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+          v_results[i] := private.item_error(v_slug, v_facts, v_hint);
+      end;
+    end loop;
+
+    if p_all_or_nothing and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false') then
+      perform private.refuse('not_applied');
+    end if;
+  exception
+    when sqlstate 'PT424' then
+      get stacked diagnostics v_slug = message_text, v_hint = pg_exception_hint;
+      v_results := array(
+        select case when r.result -> 'success' = 'false' then r.result else private.item_error(v_slug, null, v_hint) end
+          from unnest(v_results) with ordinality as r (result, nth)
+         order by r.nth);
+  end;
+
+  select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
+         count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
+         count(*) filter (where r.result -> 'success' = 'false' and not r.result ? 'error') as short,
+         count(*) filter (where r.result ? 'error') as failed,
+         jsonb_agg(jsonb_build_object('index', r.nth - 1) || r.result order by r.nth) as results
+    into v_counts
+    from unnest(v_results) with ordinality as r (result, nth);
+  return jsonb_build_object(
+    'success', v_counts.short = 0 and v_counts.failed = 0,
+    'deducted', v_counts.deducted,
+    'replayed', v_counts.replayed,
+    'short', v_counts.short,
+    'failed', v_counts.failed,
+    'results', v_counts.results);
+end
+$$;
+comment on function private.deduct_tokens_batch(jsonb, boolean) is 'See public.deduct_tokens_batch.';
+revoke all on function private.deduct_tokens_batch(jsonb, boolean) from public, anon, authenticated, service_role;
+grant execute on function private.deduct_tokens_batch(jsonb, boolean) to service_role;
+
+create or replace function public.deduct_tokens_batch(p_items jsonb, p_all_or_nothing boolean default false)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.deduct_tokens_batch(p_items, p_all_or_nothing);
+end
+$$;
+comment on function public.deduct_tokens_batch(jsonb, boolean) is
+  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+revoke all on function public.deduct_tokens_batch(jsonb, boolean) from public, anon, authenticated, service_role;
+grant execute on function public.deduct_tokens_batch(jsonb, boolean) to service_role;

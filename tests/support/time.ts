@@ -1,0 +1,40 @@
+/** Time for tests: a user's whole past moves back, so that what was to come has come. */
+import type { Database } from "./database.ts";
+
+/**
+ * Lets time pass for one user: everything that his books, plan and holds remember is that much longer
+ * ago. The ledger too, which nobody may change; so its trigger is off for a moment.
+ *
+ * @param days - of 24 hours.
+ */
+export async function letTimePass(db: Database, userId: string, days: number): Promise<void> {
+  const client = await db.admin.connect();
+  try {
+    await client.query("begin");
+    await client.query("alter table public.token_transactions disable trigger user");
+    // by way of another century: a period moved by its own length would be in the way of the one before
+    for (const by of [40_000 + days, -40_000]) {
+      for (const [table, columns] of Object.entries(moments)) {
+        const sets = columns.map((column) => `${column} = ${column} - $2 * interval '24 hours'`).join(", ");
+        await client.query(`update public.${table} set ${sets} where user_id = $1`, [userId, by]);
+      }
+    }
+    // what was spent in this week may be of last week now
+    await client.query("select private.count_spending(array[$1::uuid], clock_timestamp())", [userId]);
+    await client.query("alter table public.token_transactions enable trigger user");
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback");
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+const moments: Record<string, string[]> = {
+  token_accounts: ["next_due_at", "updated_at"],
+  token_balances: ["granted_at", "expires_at", "period_start", "voided_at", "created_at"],
+  token_transactions: ["created_at"],
+  token_holds: ["created_at", "expires_at", "settled_at"],
+  user_subscriptions: ["period_start", "expires_at"],
+};
