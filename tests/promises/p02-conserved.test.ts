@@ -11,7 +11,7 @@ keep({
   promise: "No token appears or disappears, in any read at any moment",
   trial:
     "Readers ask all the while that 16 connections grant, deduct, hold, capture, release, refund and correct and two sweep what runs out: granted = left + set aside + used + corrected + expired for each of 8 users, from the tables and by verify_token_ledger(); and whether the balance a user is told is the sum of the grants he is told",
-  run: (scale) => tryIt(scale === "long" ? 30_000 : 600, null),
+  run: (scale) => tryIt(scale === "long" ? 15_000 : 600, null),
   control: {
     variant: "spends in two transactions; reads the total and then the grants",
     // both have to be seen through
