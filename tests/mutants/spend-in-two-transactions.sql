@@ -8,6 +8,7 @@ begin
   select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
     from private.take_from_grants(p_user_id, p_tokens, clock_timestamp()) as taken;
   commit;
+  perform pg_sleep(0.005); -- an app's second call comes a moment later
   v_entry.user_id := p_user_id;
   v_entry.entry_type := 'deduction';
   v_entry.action_type := 'chat_conversation';

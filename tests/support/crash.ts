@@ -227,9 +227,10 @@ async function balancesUnlike(db: Database, fates: ReadonlyMap<Attempt, Fate>): 
   const settled = new Set<string>();
   for (const [attempt, fate] of fates) {
     if (fate === "unknown" || !("receipt" in fate)) continue;
-    // a capture may have been asked for, and answered, several times
-    if (attempt.hold !== null && settled.size === settled.add(attempt.hold).size) continue;
-    expected.set(attempt.user, (expected.get(attempt.user) ?? 0) + movedBy(attempt, fate.receipt));
+    const moved = movedBy(attempt, fate.receipt);
+    // a hold may have been settled by several calls, each of which was told what the first one did
+    if (moved === 0 || (attempt.hold !== null && settled.size === settled.add(attempt.hold).size)) continue;
+    expected.set(attempt.user, (expected.get(attempt.user) ?? 0) + moved);
   }
   const { rows } = await db.admin.query<{ user_id: string; tokens: number }>(
     "select user_id, (tokens_remaining + tokens_reserved)::int as tokens from public.token_accounts",

@@ -1,9 +1,10 @@
 /** A Postgres of its own that keeps what it has acknowledged, to be killed and started again. */
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import pg from "pg";
 import { prepareDatabase } from "../../scripts/local/database.ts";
 import { choosePlace } from "../../scripts/local/place.ts";
@@ -69,7 +70,7 @@ export async function startDurableServer(
       return server.pid;
     },
     async kill(how) {
-      const children = childrenOf(server.pid);
+      const children = await childrenOf(server.pid);
       if (how === "backend") {
         const { rows } = await db.admin.query(
           "select pid from pg_stat_activity where usename = 'authenticator' and backend_type = 'client backend' limit 1",
@@ -95,8 +96,9 @@ export async function startDurableServer(
   };
 }
 
-function childrenOf(parent: number): ProcessRecord[] {
-  const { stdout } = spawnSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" });
+/** Without stopping the writers of this process: what is killed has to be in the middle of something. */
+async function childrenOf(parent: number): Promise<ProcessRecord[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid="]);
   return stdout
     .split("\n")
     .map((line) => line.trim().split(/\s+/).map(Number))
