@@ -1,3 +1,34 @@
+/*
+ * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
+ * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
+ * constraint each, as private.is_sound_transaction.
+ * Caller: the constraint.
+ */
+create or replace function private.is_sound_account(
+  p_user_id uuid,
+  p_payer_id uuid,
+  p_tokens_remaining bigint,
+  p_tokens_reserved bigint,
+  p_tokens_used bigint,
+  p_tokens_expired bigint,
+  p_tokens_owed bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
+    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
+    and (p_payer_id is null or p_payer_id <> p_user_id);
+end
+$$;
+comment on function private.is_sound_account(uuid, uuid, bigint, bigint, bigint, bigint, bigint) is
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+revoke all on function private.is_sound_account(uuid, uuid, bigint, bigint, bigint, bigint, bigint) from public, anon, authenticated, service_role;
+
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 create table public.token_accounts (
@@ -22,15 +53,8 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0),
-  constraint token_accounts_reserved_is_never_negative check (tokens_reserved >= 0),
-  constraint token_accounts_used_is_never_negative check (tokens_used >= 0),
-  constraint token_accounts_expired_is_never_negative check (tokens_expired >= 0),
-  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id),
-  constraint token_accounts_owed_is_never_negative check (tokens_owed >= 0),
-  -- 2^53 - 1: the largest integer that JSON carries exactly
-  constraint token_accounts_totals_stay_exact_in_json
-    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991)
+  constraint token_accounts_are_sound check (private.is_sound_account(
+    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is

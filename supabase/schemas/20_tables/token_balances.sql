@@ -1,3 +1,36 @@
+/*
+ * What every grant must be, whatever wrote it. One function and not a constraint each, as
+ * private.is_sound_transaction.
+ * Caller: the constraint.
+ */
+create or replace function private.is_sound_grant(
+  p_grant_type text,
+  p_tokens_granted bigint,
+  p_tokens_remaining bigint,
+  p_is_open boolean,
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+  return p_tokens_granted between 1 and 1000000000000
+    and p_tokens_remaining between 0 and p_tokens_granted
+    and p_is_open = (p_tokens_remaining > 0)
+    and p_priority between 0 and 100
+    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
+    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+end
+$$;
+comment on function private.is_sound_grant(text, bigint, bigint, boolean, smallint, timestamptz, timestamptz) is
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+revoke all on function private.is_sound_grant(text, bigint, bigint, boolean, smallint, timestamptz, timestamptz) from public, anon, authenticated, service_role;
+
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
@@ -20,15 +53,8 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_grant_type_is_known
-    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
-  constraint token_balances_granted_is_positive check (tokens_granted between 1 and 1000000000000),
-  constraint token_balances_remaining_is_between_zero_and_granted
-    check (tokens_remaining between 0 and tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
-  constraint token_balances_expires_after_it_was_granted check (expires_at > granted_at),
-  constraint token_balances_expiry_is_finite check (isfinite(expires_at)),
-  constraint token_balances_priority_is_between_0_and_100 check (priority between 0 and 100)
+  constraint token_balances_are_sound check (private.is_sound_grant(
+    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at))
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is

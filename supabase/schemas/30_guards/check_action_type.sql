@@ -3,7 +3,7 @@
  * Caller: internal.   Errors: invalid_action_type.
  */
 create or replace function private.check_action_type(p_action_type text)
-returns void
+returns boolean
 language plpgsql
 stable
 security invoker
@@ -20,6 +20,7 @@ begin
     perform private.refuse('invalid_action_type',
       '{"field": "p_action_type", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not a reserved name"}');
   end if;
+  return true;
 end
 $$;
 comment on function private.check_action_type(text) is

@@ -4,7 +4,7 @@
  * Caller: internal.   Errors: invalid_idempotency_key, invalid_reason, invalid_metadata.
  */
 create or replace function private.check_request(p_idempotency_key text, p_reason text, p_metadata jsonb)
-returns void
+returns boolean
 language plpgsql
 stable
 security invoker
@@ -24,6 +24,7 @@ begin
     perform private.refuse('invalid_metadata',
       '{"field": "p_metadata", "rule": "an object of at most 8192 bytes"}');
   end if;
+  return true;
 end
 $$;
 comment on function private.check_request(text, text, jsonb) is

@@ -3,7 +3,7 @@
  * Caller: internal.   Errors: invalid_amount.
  */
 create or replace function private.check_tokens(p_field text, p_tokens bigint)
-returns void
+returns boolean
 language plpgsql
 stable
 security invoker
@@ -14,6 +14,7 @@ begin
     perform private.refuse('invalid_amount',
       jsonb_build_object('field', p_field, 'rule', 'a whole number from 1 to 1000000000000'));
   end if;
+  return true;
 end
 $$;
 comment on function private.check_tokens(text, bigint) is 'Refuses a number of tokens outside 1 to 10^12 with invalid_amount, naming the field.';

@@ -44,8 +44,7 @@ begin
   perform private.check_tokens('tokens', -v_entry.tokens);
   perform private.check_action_type(v_entry.action_type);
   perform private.check_request(v_entry.idempotency_key, null, v_entry.metadata);
-  v_entry.request := jsonb_build_object(
-    'operation', 'deduct', 'tokens', -v_entry.tokens, 'action_type', v_entry.action_type);
+  v_entry.request := private.deduction_request(-v_entry.tokens, v_entry.action_type);
   return v_entry;
 end
 $$;

@@ -57,12 +57,9 @@ begin
     end if;
   end loop;
 
-  update public.token_accounts a
-     set next_due_at = due.at
-    from (
-      select min(b.expires_at) as at from public.token_balances b
-       where b.user_id = p_user_id and b.id = any (grant_ids)) due
-   where a.user_id = p_user_id and due.at < coalesce(a.next_due_at, 'infinity');
+  perform private.due_by(p_user_id, (
+    select min(b.expires_at) from public.token_balances b
+     where b.user_id = p_user_id and b.id = any (grant_ids)));
 end
 $$;
 comment on function private.give_back(uuid, uuid[], bigint[], timestamptz) is

@@ -77,9 +77,7 @@ begin
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
      p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
   returning id into p_grant.id;
-  update public.token_accounts a
-     set next_due_at = p_grant.expires_at
-   where a.user_id = p_entry.user_id and p_grant.expires_at < coalesce(a.next_due_at, 'infinity');
+  perform private.due_by(p_entry.user_id, p_grant.expires_at);
 
   -- record
   p_entry.entry_type := 'grant';

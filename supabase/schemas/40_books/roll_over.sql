@@ -96,9 +96,7 @@ begin
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
      v_closing.subscription_id, v_closing.id, v_entry.metadata, p_now)
   returning id into v_id;
-  update public.token_accounts a
-     set next_due_at = v_expires_at
-   where a.user_id = v_closing.user_id and v_expires_at < coalesce(a.next_due_at, 'infinity');
+  perform private.due_by(v_closing.user_id, v_expires_at);
   v_entry.tokens := v_tokens;
   v_entry.grant_ids := array[v_id];
   v_entry.grant_tokens := array[v_tokens];

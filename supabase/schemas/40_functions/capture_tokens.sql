@@ -116,16 +116,13 @@ begin
     v_hold.overage_id := (private.book(v_entry)).id;
   end if;
   if v_has_usage then
-    insert into public.token_usage
-      (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate,
-       success, error_message, metadata, created_at, cached_tokens, reasoning_tokens, images, seconds,
-       tokens_uncovered, transaction_id, member_id)
-    values
-      (v_hold.user_id, v_hold.usage_id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
-       v_usage.input_tokens, v_usage.output_tokens, v_usage.cost_estimate,
-       v_usage.success, v_usage.error_message, v_entry.metadata, v_locked.locked_at,
-       v_usage.cached_tokens, v_usage.reasoning_tokens, v_usage.images, v_usage.seconds,
-       v_hold.tokens_uncovered, v_hold.capture_id, v_hold.member_id);
+    v_usage.user_id := v_hold.user_id;
+    v_usage.id := v_hold.usage_id;
+    v_usage.member_id := v_hold.member_id;
+    v_usage.transaction_id := v_hold.capture_id;
+    v_usage.tokens_uncovered := v_hold.tokens_uncovered;
+    v_usage.metadata := v_entry.metadata;
+    insert into public.token_usage values (v_usage.*);
   end if;
   v_hold := private.release_hold(
     v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);

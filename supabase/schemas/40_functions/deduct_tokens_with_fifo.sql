@@ -25,24 +25,34 @@ security definer
 set search_path = ''
 as $$
 declare
+  v_actor record;
+  v_is_sound boolean;
+  v_receipt jsonb;
   v_entry public.token_transactions;
   v_spent record;
 begin
-  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => true);
-  perform private.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
-  perform private.check_action_type(p_action_type);
-  perform private.check_request(p_idempotency_key, null, p_metadata);
+  v_actor := private.authorize(p_user_id, p_self_may => true);
+  v_is_sound := private.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct)
+    and private.check_action_type(p_action_type)
+    and private.check_request(p_idempotency_key, null, p_metadata);
 
+  v_receipt := private.spend_at_once(
+    p_user_id, p_tokens_to_deduct, p_action_type, v_actor.actor_role, v_actor.actor_id,
+    p_idempotency_key, p_metadata);
+  if v_receipt is not null then
+    return v_receipt;
+  end if;
+
+  v_entry.actor_role := v_actor.actor_role;
+  v_entry.actor_id := v_actor.actor_id;
   v_entry.user_id := p_user_id;
   v_entry.tokens := -p_tokens_to_deduct;
   v_entry.action_type := p_action_type;
   v_entry.reason := p_action_type;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'deduct', 'tokens', p_tokens_to_deduct, 'action_type', p_action_type);
+  v_entry.request := private.deduction_request(p_tokens_to_deduct, p_action_type);
   v_entry.metadata := coalesce(p_metadata, '{}');
   v_spent := private.spend(v_entry);
-
   return private.deduction_receipt(
     p_tokens_to_deduct, (v_spent.transaction).id, private.allocations(v_spent.transaction),
     v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);

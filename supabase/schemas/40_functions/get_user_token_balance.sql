@@ -22,8 +22,14 @@ declare
   v_account_id uuid;
   v_now timestamptz := clock_timestamp();
   v_is_due boolean;
+  v_balance jsonb;
 begin
   v_actor := private.authorize(p_user_id, p_self_may => true);
+  v_balance := private.balance_at_once(p_user_id, v_now);
+  if v_balance is not null then
+    return v_balance;
+  end if;
+
   v_account_id := private.paying_account(p_user_id);
 
   if not exists (select from public.token_balances b where b.user_id = v_account_id) then

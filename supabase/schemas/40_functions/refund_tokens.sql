@@ -122,10 +122,7 @@ begin
       (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
        jsonb_build_object('reissued_for', v_charge.id), v_now)
     returning id into v_new_id;
-    update public.token_accounts a
-       set next_due_at = v_now + p_lifetime_days * interval '24 hours'
-     where a.user_id = p_user_id
-       and v_now + p_lifetime_days * interval '24 hours' < coalesce(a.next_due_at, 'infinity');
+    perform private.due_by(p_user_id, v_now + p_lifetime_days * interval '24 hours');
     v_entry.grant_ids := v_entry.grant_ids || v_new_id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
   end if;

@@ -64,9 +64,7 @@ begin
        (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
        (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
     returning h.* into v_hold;
-    update public.token_accounts a
-       set next_due_at = v_hold.expires_at
-     where a.user_id = v_hold.user_id and v_hold.expires_at < coalesce(a.next_due_at, 'infinity');
+    perform private.due_by(v_hold.user_id, v_hold.expires_at);
   end if;
 
   return jsonb_build_object(

@@ -84,12 +84,9 @@ begin
         union all
         select g.id, g.tokens from unnest(v_given.grant_ids, v_given.grant_tokens) as g (id, tokens)) restated
      where b.user_id = p_user_id and b.id = restated.id;
-    update public.token_accounts a
-       set next_due_at = due.at
-      from (
-        select min(b.expires_at) as at from public.token_balances b
-         where b.user_id = p_user_id and b.id = any (v_given.grant_ids)) due
-     where a.user_id = p_user_id and due.at < coalesce(a.next_due_at, 'infinity');
+    perform private.due_by(p_user_id, (
+      select min(b.expires_at) from public.token_balances b
+       where b.user_id = p_user_id and b.id = any (v_given.grant_ids)));
 
     -- record: first what is taken, or the total could pass its limit
     if v_taken.tokens <> 0 then

@@ -74,17 +74,12 @@ begin
     select u.* into v_usage from public.token_usage u
      where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
   elsif (v_spent.transaction).id is not null then
-    insert into public.token_usage
-      (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate,
-       success, error_message, metadata, created_at, cached_tokens, reasoning_tokens, images, seconds,
-       tokens_uncovered, transaction_id, member_id)
-    values
-      ((v_spent.transaction).user_id, v_usage.id, v_usage.action_type, v_usage.model_used, v_usage.tokens_used,
-       v_usage.input_tokens, v_usage.output_tokens, v_usage.cost_estimate,
-       v_usage.success, v_usage.error_message, v_usage.metadata, (v_spent.transaction).created_at,
-       v_usage.cached_tokens, v_usage.reasoning_tokens, v_usage.images, v_usage.seconds,
-       v_spent.shortfall, (v_spent.transaction).id, (v_spent.transaction).member_id)
-    returning tokens_uncovered into v_usage.tokens_uncovered;
+    v_usage.user_id := (v_spent.transaction).user_id;
+    v_usage.member_id := (v_spent.transaction).member_id;
+    v_usage.transaction_id := (v_spent.transaction).id;
+    v_usage.created_at := (v_spent.transaction).created_at;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage values (v_usage.*);
   else
     v_usage.id := null;
     v_usage.tokens_uncovered := v_spent.shortfall;

@@ -1,0 +1,67 @@
+/*
+ * Locks an account that could not be locked at once: somebody has it, or there is none.
+ * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
+ * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
+ * that is no answer. So they wait in a queue, for two seconds, and its first at the row, for two; then
+ * busy.
+ * Each wait has a block of its own because a row that is locked in a block that can catch is locked
+ * by another transaction number than the one that then changes it, which costs both writes and
+ * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
+ * Caller: private.lock_account.   Locks: the token_accounts row.   Errors: busy.
+ */
+create or replace function private.wait_for_account(p_user_id uuid, p_create boolean)
+returns public.token_accounts
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+  v_account public.token_accounts;
+  v_queue bigint := pg_catalog.uuid_hash_extended(p_user_id, 0);
+begin
+  if not pg_catalog.pg_try_advisory_xact_lock(v_queue) then
+    -- this transaction may have the row already: then it must not stand behind who waits for it
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       for no key update skip locked;
+    if found then
+      return v_account;
+    end if;
+    begin
+      perform pg_catalog.pg_advisory_xact_lock(v_queue);
+    exception
+      when lock_not_available then
+        perform private.refuse('busy', '{}');
+    end;
+  end if;
+
+  select a.* into v_account
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     for no key update skip locked;
+  if found then
+    return v_account;
+  end if;
+
+  -- there is none, or somebody has it who does not queue
+  begin
+    if p_create then
+      insert into public.token_accounts (user_id) values (p_user_id) on conflict do nothing;
+    end if;
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       for no key update;
+  exception
+    when lock_not_available then
+      perform private.refuse('busy', '{}');
+  end;
+  return v_account;
+end
+$$;
+comment on function private.wait_for_account(uuid, boolean) is
+  'Locks an account that private.lock_account could not lock at once: at most four seconds, then busy.';
+revoke all on function private.wait_for_account(uuid, boolean) from public, anon, authenticated, service_role;

@@ -1,0 +1,19 @@
+/*
+ * What a deduction asked for, as the ledger keeps it under its key: alone or in a batch it is the same
+ * request.
+ * Caller: internal.
+ */
+create or replace function private.deduction_request(p_tokens bigint, p_action_type text)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('operation', 'deduct', 'tokens', p_tokens, 'action_type', p_action_type);
+end
+$$;
+comment on function private.deduction_request(bigint, text) is
+  'What a deduction asked for, as the ledger keeps it under its key.';
+revoke all on function private.deduction_request(bigint, text) from public, anon, authenticated, service_role;
