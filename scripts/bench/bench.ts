@@ -1,0 +1,124 @@
+/*
+ * npm run bench [-- --quick] [-- --growth 10000000]: the books against the bare writes that they
+ * consist of and against what people use instead, in turns on one server that keeps what it has
+ * acknowledged. Writes the tables of docs/performance.md, docs/performance.svg and
+ * docs/performance.json; --quick takes less than two minutes and only prints.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import pg from "pg";
+import { reportFailure } from "../local/failure.ts";
+import { superuser } from "../local/postgres.ts";
+import { projectRoot } from "../local/settings.ts";
+import { createProgress } from "../progress.ts";
+import { withMigratedDatabase } from "../schema/scratch-database.ts";
+import { chart } from "./chart.ts";
+import * as measure from "./measure.ts";
+import { measureReplay } from "./measure-replay.ts";
+import { type Results, tables } from "./page.ts";
+import { pgbenchVersion } from "./pgbench.ts";
+
+const quick: measure.Effort = {
+  ...{ users: 2_000, rounds: 1, seconds: 1, manyUsers: 0, manyEntries: 0, growth: 0 },
+};
+const full: measure.Effort = {
+  ...{
+    users: 10_000,
+    rounds: 5,
+    seconds: 4,
+    manyUsers: 1_000_000,
+    manyEntries: 10_000_000,
+    growth: 1_000_000,
+  },
+};
+
+const progress = createProgress(process.stderr, { inLogs: true });
+try {
+  const { values } = parseArgs({
+    options: { quick: { type: "boolean", default: false }, growth: { type: "string" } },
+  });
+  const effort = { ...(values.quick ? quick : full) };
+  if (values.growth !== undefined) effort.growth = Number(values.growth);
+  const tool = await pgbenchVersion();
+  const started = performance.now();
+  const say = (text: string) =>
+    progress.show(`${Math.round((performance.now() - started) / 1000)} s: ${text}`);
+
+  const results = await withMigratedDatabase<Results>(
+    async (_, server) => {
+      const bench: measure.Bench = { server, effort, say };
+      await measure.prepare(bench);
+      const contenders = await measure.measureContenders(bench);
+      const hot = Object.fromEntries(await measure.measureHotUser(bench));
+      const batch = await measure.measureBatch(bench);
+      const layers = await measure.measureLayers(bench);
+      const growth = effort.growth > 0 ? { growth: await measure.measureGrowth(bench) } : {};
+      const flat = await measure.measureFlatness(bench);
+      const sweep = await measure.measureSweep(bench);
+      const version = await versionOf(server.url("postgres", superuser));
+      const setting = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns after a warm-up; ratios are medians of the rounds, with their ends.`;
+      return { setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers, ...growth };
+    },
+    // as a small hosted project: durable, and no checkpoint in the middle of a round
+    { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
+  );
+  progress.clear();
+  const found = tables(results);
+  console.log(found);
+  if (!values.quick) {
+    write("performance.json", `${JSON.stringify(results, null, 1)}\n`);
+    write("performance.svg", chart(results.contenders));
+    write("performance.md", withTables(readFileSync(inDocs("performance.md"), "utf8"), found));
+    console.log("\nWritten: docs/performance.md, docs/performance.svg, docs/performance.json");
+  }
+} catch (error) {
+  progress.clear();
+  reportFailure(error);
+}
+
+/** On a server of its own, which need keep nothing: both sides of the ratio are reads and bulk writes. */
+async function replay(say: (text: string) => void): Promise<Results["replay"]> {
+  say("replay");
+  const users = effortOfReplay();
+  return await withMigratedDatabase(async (url) => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      const { ratio } = await measureReplay(client, users);
+      return { ratio, transactions: users * 20 };
+    } finally {
+      await client.end();
+    }
+  });
+}
+
+function effortOfReplay(): number {
+  return process.argv.includes("--quick") ? 2_000 : 50_000;
+}
+
+async function versionOf(url: string): Promise<string> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query("show server_version");
+    return rows[0].server_version;
+  } finally {
+    await client.end();
+  }
+}
+
+function withTables(page: string, found: string): string {
+  const marks = /(<!-- figures of npm run bench -->\n)[^]*(\n<!-- end of figures -->)/;
+  if (!marks.test(page)) throw new Error("docs/performance.md has no place for the figures");
+  return page.replace(marks, (_, begin: string, end: string) => `${begin}\n${found}\n${end}`);
+}
+
+function write(name: string, text: string): void {
+  writeFileSync(inDocs(name), text);
+}
+
+function inDocs(name: string): string {
+  return join(projectRoot, "docs", name);
+}

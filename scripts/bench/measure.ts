@@ -1,0 +1,430 @@
+/** Everything that `npm run bench` measures, one function a table of docs/performance.md. */
+import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import pg from "pg";
+import { startApi } from "../local/api.ts";
+import { defaultDenoDir } from "../local/functions.ts";
+import { createKeys } from "../local/keys.ts";
+import { type PostgresServer, superuser } from "../local/postgres.ts";
+import { projectRoot } from "../local/settings.ts";
+import { createTokens } from "../local/tokens.ts";
+import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
+import { balance, contenders, deduct, floor } from "./contenders.ts";
+import { pgbench } from "./pgbench.ts";
+
+/** How much of everything. */
+export interface Effort {
+  users: number;
+  rounds: number;
+  /** Of each run. */
+  seconds: number;
+  /** Users and ledger rows of the large database; 0 leaves it out. */
+  manyUsers: number;
+  manyEntries: number;
+  /** Deductions in a row; 0 leaves them out. */
+  growth: number;
+}
+
+export interface Bench {
+  server: PostgresServer;
+  effort: Effort;
+  /** Told what is being done. */
+  say: (text: string) => void;
+}
+
+export const clientCounts = [1, 8, 32] as const;
+
+/** Connects as the superuser, for what is set up or counted. */
+async function withClient<Result>(
+  { server }: Bench,
+  work: (client: pg.Client) => Promise<Result>,
+  database = "postgres",
+): Promise<Result> {
+  const client = new pg.Client({ connectionString: server.url(database, superuser) });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Fills the database; the users of `apart` follow the others. */
+export async function prepare(bench: Bench): Promise<void> {
+  const { users } = bench.effort;
+  bench.say(`writing the books of ${users} users`);
+  await withClient(bench, async (client) => {
+    await client.query("select set_config('bench.users', $1, false)", [String(users)]);
+    await client.query(await readFile(new URL("data.sql", import.meta.url), "utf8"));
+    await client.query("select bench.add_users($1, $2)", [users + 1, 2 * users]);
+    await client.query(
+      "insert into auth.users (id) select bench.user(u) from generate_series(1, 2 * $1::int) u",
+      [users],
+    );
+    await client.query("vacuum analyze");
+    await client.query("checkpoint");
+  });
+}
+
+/** Every contender against the floor, by number of clients. */
+export async function measureContenders(bench: Bench): Promise<Record<string, Record<number, Figures>>> {
+  const { users, rounds, seconds } = bench.effort;
+  const table: Record<string, Record<number, Figures>> = {};
+  const arms: Arm[] = contenders.map((contender) => ({
+    ...contender,
+    users: contender.apart === true ? [users + 1, 2 * users] : [1, users],
+  }));
+  for (const clients of clientCounts) {
+    let run = 0;
+    const runs = arms.length * (rounds + 1);
+    const found = await compare(bench.server, {
+      ...{ arms, base: floor.name, clients, rounds, seconds },
+      onRun: (name) => bench.say(`${clients} clients: ${name} (${++run} of ${runs})`),
+    });
+    for (const [name, figures] of found) (table[name] ??= {})[clients] = figures;
+  }
+  return table;
+}
+
+/** One user, 32 clients: one row that all want. */
+export async function measureHotUser(bench: Bench): Promise<Map<string, Figures>> {
+  const { rounds, seconds, users } = bench.effort;
+  const bare = {
+    ...{ name: "update of one row", what: "", entries: 0 },
+    script: "update bench.accounts set balance = balance - 1 where id = bench.user(:n) and balance >= 1;",
+  };
+  return await compare(bench.server, {
+    arms: [bare, floor, deduct].map((one) => ({ ...one, users: [users, users] })),
+    ...{ base: bare.name, clients: 32, rounds, seconds },
+    onRun: (name) => bench.say(`one hot user: ${name}`),
+  });
+}
+
+export interface Flat {
+  what: string;
+  /** Latency over that of users with three grants, in the same round. */
+  deduct: Spread;
+  balance: Spread;
+}
+
+/** Whether a long past, many open grants or many users make it slower. One client. */
+export async function measureFlatness(bench: Bench): Promise<Flat[]> {
+  const { users, manyUsers, manyEntries } = bench.effort;
+  const first = 10_000_000; // above all others
+  const some = 20;
+  const cases: { what: string; users: [number, number]; database?: string }[] = [];
+  await withClient(bench, async (client) => {
+    const shapes: [what: string, arguments_: string][] = [
+      ["10,000 grants used up before", "3, 10000"],
+      ["10,000 grants expired before", "3, 10000, true"],
+      ["10,000 grants open", "10000"],
+    ];
+    await client.query("select bench.add_users($1, $2)", [first, first + some - 1]);
+    for (const [nth, [what, given]] of shapes.entries()) {
+      bench.say(`writing users with ${what}`);
+      const from = first + (nth + 1) * some;
+      await client.query(`select bench.add_users($1, $2, ${given})`, [from, from + some - 1]);
+      cases.push({ what, users: [from, from + some - 1] });
+    }
+    await client.query("vacuum analyze");
+    if (manyUsers > 0) {
+      bench.say("copying the database");
+      await client.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and pid <> pg_backend_pid()",
+      );
+    }
+  });
+  const found: Flat[] = await against(bench, { users: [first, first + some - 1] }, cases);
+  if (manyUsers > 0) {
+    const database = "many";
+    await withClient(
+      bench,
+      (client) => client.query(`create database ${database} template postgres`),
+      "template1",
+    );
+    await withClient(
+      bench,
+      async (client) => {
+        const step = 20_000;
+        const spent = Math.max(0, Math.round(manyEntries / manyUsers) - 3);
+        for (let from = 2 * users + 1; from <= manyUsers; from += step) {
+          bench.say(`writing the books of ${manyUsers} users: ${from}`);
+          await client.query("select bench.add_users($1, $2, p_spent => $3)", [
+            from,
+            Math.min(from + step - 1, manyUsers),
+            spent,
+          ]);
+        }
+        await client.query("vacuum analyze");
+        await client.query("checkpoint");
+      },
+      database,
+    );
+    found.push(
+      ...(await against(bench, { users: [1, users] }, [
+        {
+          what: `${count(manyUsers)} users, ${count(manyEntries)} ledger rows, 1,000 of them active`,
+          users: [1, 1_000],
+          database,
+        },
+        { what: `${count(manyUsers)} users, drawn evenly`, users: [1, manyUsers], database },
+      ])),
+    );
+  }
+  return found;
+}
+
+/** The latency of cases over that of a base, in turns. */
+async function against(
+  bench: Bench,
+  base: { users: [number, number] },
+  cases: readonly { what: string; users: [number, number]; database?: string }[],
+): Promise<Flat[]> {
+  const { rounds, seconds } = bench.effort;
+  const of = async (contender: typeof deduct): Promise<Map<string, Figures>> =>
+    await compare(bench.server, {
+      arms: [
+        { ...contender, ...base, name: "base" },
+        ...cases.map(({ what, ...where }) => ({ ...contender, ...where, name: what })),
+      ],
+      ...{ base: "base", clients: 1, rounds, seconds },
+      onRun: (name) => bench.say(`flat or not: ${contender.name}, ${name}`),
+    });
+  const [deducts, balances] = [await of(deduct), await of(balance)];
+  const slower = ({ ratio }: Figures): Spread => ({
+    median: 1 / ratio.median,
+    min: 1 / ratio.max,
+    max: 1 / ratio.min,
+  });
+  return cases.map(({ what }) => ({
+    what,
+    deduct: slower(deducts.get(what)!),
+    balance: slower(balances.get(what)!),
+  }));
+}
+
+export interface Batch {
+  /** Deductions a second. */
+  batch: number;
+  /** Over single deductions of so many clients. */
+  over: { clients: number; ratio: Spread }[];
+}
+
+/** A call of 1,000 users against calls of one, from 1 and from 8 clients. */
+export async function measureBatch(bench: Bench): Promise<Batch> {
+  const { rounds, seconds, users } = bench.effort;
+  const size = Math.min(1_000, users);
+  const script = `select public.deduct_tokens_batch((
+  select jsonb_agg(jsonb_build_object('user_id', bench.user((:n + i) % ${users} + 1), 'tokens', 1))
+    from generate_series(1, ${size}) i));`;
+  const batches: number[] = [];
+  const singles: Record<number, number[]> = { 1: [], 8: [] };
+  for (let round = -1; round < rounds; round++) {
+    bench.say(`batches of ${size}`);
+    const range: [number, number] = [1, users];
+    const batch = await pgbench(bench.server, { script, clients: 1, seconds, users: range });
+    if (Math.abs(batch.entries - size) > 0.01) throw new Error(`a batch made ${batch.entries} entries`);
+    if (round >= 0) batches.push(batch.tps * size);
+    for (const clients of [1, 8]) {
+      const single = await pgbench(bench.server, { script: deduct.script, clients, seconds, users: range });
+      if (round >= 0) singles[clients]!.push(single.tps);
+    }
+  }
+  return {
+    batch: spread(batches).median,
+    over: [1, 8].map((clients) => ({
+      clients,
+      ratio: spread(batches.map((tps, round) => tps / singles[clients]![round]!)),
+    })),
+  };
+}
+
+/** Seconds of a sweep over that many accounts with a grant that has run out, over those of writing the same rows. */
+export async function measureSweep(bench: Bench): Promise<{ accounts: number; sweep: number; copy: number }> {
+  const accounts = 2 * bench.effort.users;
+  return await withClient(bench, async (client) => {
+    const first = 20_000_000;
+    await client.query("select bench.add_users($1, $2)", [first, first + accounts - 1]);
+    await client.query(
+      `update public.token_balances b set expires_at = b.granted_at + interval '1 day'
+         from generate_series($1::int, $2::int) u where b.user_id = bench.user(u) and b.id = md5(u || ' 1')::uuid`,
+      [first, first + accounts - 1],
+    );
+    await client.query(
+      `update public.token_accounts a set next_due_at = now() - interval '1 day'
+         from generate_series($1::int, $2::int) u where a.user_id = bench.user(u)`,
+      [first, first + accounts - 1],
+    );
+    await client.query("vacuum analyze");
+    const begin = performance.now();
+    let swept = 0;
+    for (;;) {
+      bench.say(`sweeping: ${swept} of ${accounts}`);
+      const { rows } = await client.query("select public.expire_old_token_grants(1000)::int as grants");
+      swept += rows[0].grants;
+      if (rows[0].grants === 0) break;
+    }
+    const sweep = (performance.now() - begin) / 1000;
+    if (swept !== accounts) throw new Error(`swept ${swept} of ${accounts}`);
+    await client.query(`
+      create table bench.swept_entries (like public.token_transactions including all);
+      create table bench.swept_grants (like public.token_balances including all);
+      create table bench.swept_accounts (like public.token_accounts including all)`);
+    const copied = performance.now();
+    const mine = "select bench.user(u) from generate_series($1::int, $2::int) u";
+    for (const [to, from, where] of [
+      ["swept_entries", "token_transactions", "and t.entry_type = 'expiry'"],
+      ["swept_grants", "token_balances", "and t.tokens_remaining = 0"],
+      ["swept_accounts", "token_accounts", ""],
+    ])
+      await client.query(
+        `insert into bench.${to} select t.* from public.${from} t where t.user_id in (${mine}) ${where}`,
+        [first, first + accounts - 1],
+      );
+    const copy = (performance.now() - copied) / 1000;
+    return { accounts, sweep, copy };
+  });
+}
+
+export interface Growth {
+  deductions: number;
+  /** Deductions a second in the first and the last tenth. */
+  first: number;
+  last: number;
+  /** Bytes a deduction. */
+  wal: number;
+  ledger: number;
+  /** Size of the account and grant tables after, over that before. */
+  accounts: number;
+  grants: number;
+  /** Share of their updates that were HOT. */
+  hot: number;
+}
+
+/** Deductions without a pause, by 8 clients: whether dead rows pile up. */
+export async function measureGrowth(bench: Bench): Promise<Growth> {
+  const { growth, users } = bench.effort;
+  const sizes = () =>
+    withClient(bench, async (client) => {
+      const { rows } = await client.query(
+        `select pg_total_relation_size('public.token_accounts')::float8 as accounts,
+                pg_total_relation_size('public.token_balances')::float8 as grants,
+                pg_total_relation_size('public.token_transactions')::float8 as ledger,
+                (select sum(n_tup_upd) from pg_stat_user_tables where relname in ('token_accounts', 'token_balances'))::float8 as updates,
+                (select sum(n_tup_hot_upd) from pg_stat_user_tables where relname in ('token_accounts', 'token_balances'))::float8 as hot`,
+      );
+      return rows[0] as Record<"accounts" | "grants" | "ledger" | "updates" | "hot", number>;
+    });
+  const before = await sizes();
+  const tps: number[] = [];
+  let [done, wal] = [0, 0];
+  while (done < growth) {
+    bench.say(`without a pause: ${count(done)} of ${count(growth)} deductions`);
+    const ran = await pgbench(bench.server, {
+      ...{ script: deduct.script, clients: 8, users: [1, users] },
+      seconds: Math.max(10, bench.effort.seconds),
+    });
+    done += ran.transactions;
+    wal += ran.walBytes * ran.transactions;
+    tps.push(ran.tps);
+  }
+  const after = await sizes();
+  const tenth = Math.max(1, Math.round(tps.length / 10));
+  return {
+    deductions: done,
+    first: spread(tps.slice(0, tenth)).median,
+    last: spread(tps.slice(-tenth)).median,
+    wal: wal / done,
+    ledger: (after.ledger - before.ledger) / done,
+    accounts: after.accounts / before.accounts,
+    grants: after.grants / before.grants,
+    hot: (after.hot - before.hot) / (after.updates - before.updates),
+  };
+}
+
+export interface Layer {
+  what: string;
+  /** Median latency in ms of one caller, one call after the other. */
+  ms: number;
+}
+
+/** The same balance through each layer: what the API and an edge function add. */
+export async function measureLayers(bench: Bench): Promise<Layer[]> {
+  const { server, effort } = bench;
+  const calls = Math.max(100, effort.seconds * 100);
+  const keys = await createKeys();
+  const { sign } = await createTokens(keys);
+  const api = await startApi({
+    databaseUrlFor: (role) => server.url("postgres", role),
+    keys,
+    port: 0,
+    functions: { root: projectRoot, denoDir: defaultDenoDir(projectRoot), log: () => {} },
+  });
+  try {
+    const userId = await withClient(bench, async (client) => {
+      const { rows } = await client.query("select bench.user(1) as id");
+      return rows[0].id as string;
+    });
+    const now = Math.floor(Date.now() / 1000);
+    const jwt = await sign({
+      ...{ sub: userId, iss: `${api.url}/auth/v1`, aud: "authenticated", role: "authenticated", aal: "aal1" },
+      ...{
+        session_id: randomUUID(),
+        iat: now,
+        exp: now + 3600,
+        app_metadata: { provider: "email" },
+        user_metadata: {},
+      },
+    });
+    const headers = {
+      apikey: keys.publishableKey,
+      authorization: `Bearer ${jwt}`,
+      "content-type": "application/json",
+    };
+    const ask = async (path: string, init: RequestInit) => {
+      const response = await fetch(`${api.url}${path}`, { headers, ...init });
+      const body = await response.text();
+      if (!response.ok || !body.includes("total_active"))
+        throw new Error(`${path}: ${response.status} ${body.slice(0, 200)}`);
+    };
+    return await withClient(bench, async (client) => {
+      const layers: [what: string, call: () => Promise<unknown>][] = [
+        [
+          "a prepared statement over a connection",
+          () =>
+            client.query({
+              name: "balance",
+              text: "select public.get_user_token_balance($1)",
+              values: [userId],
+            }),
+        ],
+        [
+          "supabase.rpc, through the local API",
+          () => ask("/rest/v1/rpc/get_user_token_balance", { method: "POST", body: "{}" }),
+        ],
+        [
+          "the edge function `balance`, through the local API",
+          () => ask("/functions/v1/balance", { method: "GET" }),
+        ],
+      ];
+      const found: Layer[] = [];
+      for (const [what, call] of layers) {
+        bench.say(`layers: ${what}`);
+        const took: number[] = [];
+        for (let nth = -20; nth < calls; nth++) {
+          const begin = performance.now();
+          await call();
+          if (nth >= 0) took.push(performance.now() - begin);
+        }
+        found.push({ what, ms: spread(took).median });
+      }
+      return found;
+    });
+  } finally {
+    await api.close();
+  }
+}
+
+export function count(number: number): string {
+  return number.toLocaleString("en");
+}

@@ -1,0 +1,162 @@
+/** What a run found, as the tables and the picture of docs/performance.md. */
+import { ratioOf, type Figures, type Spread } from "./compare.ts";
+import { contenders } from "./contenders.ts";
+import { type Batch, clientCounts, count, type Flat, type Growth, type Layer } from "./measure.ts";
+
+export interface Results {
+  /** Date, versions, hardware, and how much was tried. */
+  setting: string;
+  contenders: Record<string, Record<number, Figures>>;
+  hot: Record<string, Figures>;
+  flat: Flat[];
+  batch: Batch;
+  sweep: { accounts: number; sweep: number; copy: number };
+  replay: { ratio: number; transactions: number };
+  growth?: Growth;
+  layers: Layer[];
+}
+
+/** A figure that a run is held to. */
+interface Bar {
+  what: string;
+  wanted: string;
+  found: Spread;
+  holds: boolean;
+}
+
+/** All that the page says of a run, in Markdown. */
+export function tables(results: Results): string {
+  return [
+    results.setting,
+    "### The bars",
+    barsTable(bars(results)),
+    "### Everything against the floor",
+    "![Throughput of each, over that of the floor](performance.svg)",
+    contendersTable(results),
+    "### Flat or not",
+    "One client; latency over that of users with three grants, or of the small database, in the same round.",
+    table(
+      ["", "deduct", "balance"],
+      results.flat.map(({ what, deduct, balance }) => [what, show(deduct), show(balance)]),
+    ),
+    "### In bulk",
+    bulk(results),
+    "### What each layer adds",
+    "One caller, one balance after the other.",
+    table(
+      ["through", "median ms"],
+      results.layers.map(({ what, ms }) => [what, ms.toFixed(2)]),
+    ),
+  ].join("\n\n");
+}
+
+function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Results): Bar[] {
+  const of = (name: string, clients: number) => by[name]![clients]!;
+  const least = (what: string, bar: number, found: Spread): Bar => ({
+    ...{ what, wanted: `≥ ${bar}`, found, holds: found.median >= bar },
+  });
+  const most = (what: string, bar: number, found: Spread): Bar => ({
+    ...{ what, wanted: `≤ ${bar}`, found, holds: found.median <= bar },
+  });
+  const each = (wanted: readonly [number, number, number]) =>
+    clientCounts.map((clients, nth) => [clients, wanted[nth]!] as const);
+  return [
+    ...each([0.75, 0.65, 0.5]).map(([clients, bar]) =>
+      least(`deduct against the floor, ${clients} clients`, bar, of("deduct", clients).ratio),
+    ),
+    ...each([1.2, 1.35, 1.6]).map(([clients, bar]) =>
+      least(
+        `deduct against the loop, ${clients} clients`,
+        bar,
+        ratioOf(of("deduct", clients), of("loop", clients)),
+      ),
+    ),
+    ...each([0.5, 0.5, 0.5]).map(([clients, bar]) =>
+      least(
+        `balance against one row by key, ${clients} clients`,
+        bar,
+        ratioOf(of("balance", clients), of("select", clients)),
+      ),
+    ),
+    least("one hot user, 32 clients, against updating one bare row", 0.75, hot["deduct"]!.ratio),
+    ...flat.flatMap(({ what, deduct, balance }) => {
+      const bar = what.includes("evenly") ? 1.4 : 1.2;
+      return [
+        most(`latency of deduct, ${what}`, bar, deduct),
+        // of 10,000 open grants it lists a hundred
+        ...(what.includes("open") ? [] : [most(`latency of balance, ${what}`, bar, balance)]),
+      ];
+    }),
+    ...batch.over.map(({ clients, ratio }) =>
+      least(`a batch of 1,000 against single calls, ${clients} clients`, clients === 1 ? 8 : 2, ratio),
+    ),
+    most("sweep against writing the same rows", 3, just(sweep.sweep / sweep.copy)),
+    most("replay against writing the same rows", 3, just(replay.ratio)),
+    ...(growth === undefined
+      ? []
+      : [
+          least(
+            `throughput after ${count(growth.deductions)} deductions`,
+            0.9,
+            just(growth.last / growth.first),
+          ),
+        ]),
+  ];
+}
+
+function just(value: number): Spread {
+  return { median: value, min: value, max: value };
+}
+
+function barsTable(all: readonly Bar[]): string {
+  return table(
+    ["", "bar", "found", ""],
+    all.map(({ what, wanted, found, holds }) => [what, wanted, show(found), holds ? "holds" : "**missed**"]),
+  );
+}
+
+function contendersTable(results: Results): string {
+  return table(
+    [
+      "",
+      ...clientCounts.map((clients) => `${clients} client${clients === 1 ? "" : "s"}`),
+      "transactions/s at 1, 8, 32",
+      "CPU µs at 8",
+      "WAL bytes",
+      "what it is",
+    ],
+    contenders.map(({ name, what }) => {
+      const figures = clientCounts.map((clients) => results.contenders[name]![clients]!);
+      return [
+        `**${name}**`,
+        ...figures.map(({ ratio }) => show(ratio)),
+        figures.map(({ tps }) => count(Math.round(tps))).join(", "),
+        figures[1]!.cpuUs === undefined ? "?" : String(Math.round(figures[1]!.cpuUs)),
+        String(Math.round(figures[0]!.walBytes)),
+        what,
+      ];
+    }),
+  );
+}
+
+function bulk({ batch, sweep, replay, growth }: Results): string {
+  const lines = [
+    `- A batch of 1,000 users: ${count(Math.round(batch.batch))} deductions a second; ${batch.over.map(({ clients, ratio }) => `${show(ratio)} times single calls of ${clients}`).join(", ")}.`,
+    `- The sweep of ${count(sweep.accounts)} accounts: ${sweep.sweep.toFixed(1)} s; writing the same rows with INSERT … SELECT ${sweep.copy.toFixed(1)} s.`,
+    `- The replay of ${count(replay.transactions)} transactions: ${replay.ratio.toFixed(2)} times writing them.`,
+  ];
+  if (growth !== undefined)
+    lines.push(
+      `- ${count(growth.deductions)} deductions by 8 clients without a pause: ${count(Math.round(growth.first))} a second in the first tenth, ${count(Math.round(growth.last))} in the last. Each wrote ${Math.round(growth.wal)} bytes of WAL and ${Math.round(growth.ledger)} bytes of ledger with its indexes. ${Math.round(growth.hot * 100)} % of the updates of accounts and grants were HOT; those tables are ${growth.accounts.toFixed(1)} and ${growth.grants.toFixed(1)} times what they were.`,
+    );
+  return lines.join("\n");
+}
+
+function show({ median, min, max }: Spread): string {
+  const ends = min === max ? "" : ` [${min.toFixed(2)}–${max.toFixed(2)}]`;
+  return `${median.toFixed(2)}${ends}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
