@@ -4,7 +4,7 @@ import type { Answer } from "./stack.ts";
 
 /** What no answer may hold: names of our parts, of the platform's, of places in the code, and keys. */
 const internals =
-  /postgres|postgrest|pgrst|sqlstate|supabase|deno|npm:|jose|zod|\bsql\b|stack|exception|p_[a-z]|private\.|public\.|\bat \S+ \(|\.ts\b|sb_|eyJ|\/(work|tmp|home|root)\b/i;
+  /postgres|postgrest|pgrst|sqlstate|supabase|deno|npm:|jose|zod|\bsql\b|stack|exception|\bp_[a-z]|private\.|public\.|\bat \S+ \(|\.ts\b|sb_|eyJ|\/(work|tmp|home|root)\b/i;
 
 /** Fails unless the answer is a well-formed problem of that kind, without anything of our insides. */
 export function expectProblem(answer: Answer, slug: Slug, facts: Record<string, unknown> = {}): void {
