@@ -313,6 +313,9 @@ async function tryForgeries(trial: Trial, target: string): Promise<void> {
   trial.must("paypal-webhook, signed", sent.status, 200);
 }
 
+/** What supabase-js sends, and what we read. */
+const clientHeaders = ["authorization", "apikey", "x-client-info", "content-type", "idempotency-key"];
+
 async function tryLimitsAndPreflight(
   trial: Trial,
   name: string,
@@ -324,13 +327,28 @@ async function tryLimitsAndPreflight(
     method: "OPTIONS",
     headers: {
       ...{ origin: "https://evil.example.com", "access-control-request-method": methods[0]! },
-      "access-control-request-headers": "authorization, apikey, x-client-info, content-type, idempotency-key",
+      "access-control-request-headers": clientHeaders.join(", "),
     },
   });
   trial.must(`${name}, preflight`, preflight.status, 204);
   trial.must(`${name}, preflight`, preflight.headers.get("access-control-allow-origin"), "*");
+  trial.must(
+    `${name}, preflight`,
+    preflight.headers.get("access-control-allow-methods"),
+    [...methods, "OPTIONS"].join(", "),
+  );
+  const allowed = preflight.headers.get("access-control-allow-headers")?.split(/, */) ?? [];
+  const missing = clientHeaders.filter((header) => !allowed.includes(header));
+  trial.must(`${name}, preflight without`, missing.join(), "");
   // any origin may ask, and so none may send cookies
   trial.must(`${name}, preflight`, preflight.headers.get("access-control-allow-credentials"), null);
+  for (const method of everyMethod) {
+    if (method === "OPTIONS" || methods.some((it) => it === method)) continue;
+    for (const who of ["nobody", "an admin", "the server"]) {
+      const answer = await trial.ask(`${method} by ${who}`, name, { method, caller: callers[who]! });
+      trial.must(`${name}, ${method} by ${who}`, answer.status, 405);
+    }
+  }
   if (!methods.includes("POST")) return;
   for (const who of ["nobody", "a user", "the server"]) {
     const caller = callers[who]!;
