@@ -295,9 +295,9 @@ async function tryHttp(seed: number, requests: number): Promise<Tried> {
 /** What is wrong with a refusal of the data API. */
 function apiFaults({ status, body, text }: Awaited<ReturnType<typeof send>>): string[] {
   const { code, message, details } = body ?? {};
-  if (status === 413 || status === 404) return [];
+  if (status === 413 && message === "Request size limit exceeded") return []; // the gateway's, not ours
   if (typeof message !== "string") return [`no error of the API: HTTP ${status} ${text.slice(0, 120)}`];
-  if (code === undefined && status === 401) return []; // the gateway's, not ours
+  if (code === undefined && status === 401) return []; // the gateway's too
   if (/^PGRST\d{3}$/.test(code)) return [];
   const fault = faultOf(code, message, details, status);
   return fault === undefined ? [] : [fault];
