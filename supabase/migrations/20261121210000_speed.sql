@@ -1395,13 +1395,26 @@ begin
     'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
   v_entry.metadata := '{}';
   v_refund := private.find_replay(v_entry);
+  select t.* into v_charge from public.token_transactions t
+   where t.user_id = p_user_id and t.id = p_transaction_id;
+  if v_refund.id is null and p_idempotency_key is not null then
+    -- what a member spent is refunded in his name, and the key is with it
+    select t.member_id into v_entry.member_id
+      from public.team_members m
+      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+     order by t.entry_type = 'refund' desc, t.id
+     limit 1;
+    if v_entry.member_id is not null then
+      v_refund := private.find_replay(v_entry);
+    end if;
+  end if;
   if v_refund.id is not null then
     return private.refund_receipt(v_refund, p_replayed => true);
   end if;
 
   -- act: what is left of the charge
-  select t.* into v_charge from public.token_transactions t
-   where t.user_id = p_user_id and t.id = p_transaction_id;
   if v_charge.id is null then
     perform private.refuse('charge_not_found', '{}');
   elsif v_charge.entry_type <> 'deduction' then

@@ -1,12 +1,16 @@
+// Any argument of any function is promise P14; here is which answer it must be.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
+import { digestQuery } from "../support/digest.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { grant } from "../support/books.ts";
 
 let db: Database;
 let user: string;
+let digestOfAll: string;
 beforeAll(async () => {
   db = await createDatabase();
+  digestOfAll = await digestQuery(db.admin);
   user = await createUser(db);
   await grant(db, user, 1_000);
 });
@@ -100,17 +104,7 @@ const GOOD: Record<string, () => Record<string, unknown>> = {
   reconcile_user_token_balance: () => ({ p_user_id: user }),
 };
 
-/** A digest of everything the books hold. */
-const digest = () =>
-  db.admin
-    .query(
-      `select md5(string_agg(x, '|' order by x)) as digest from (
-         select to_jsonb(a)::text x from public.token_accounts a
-         union all select to_jsonb(b)::text from public.token_balances b
-         union all select to_jsonb(t)::text from public.token_transactions t
-         union all select to_jsonb(u)::text from public.token_usage u) rows`,
-    )
-    .then((result) => result.rows[0].digest as string);
+const digest = async () => (await db.admin.query(digestOfAll)).rows[0].digest as string;
 
 const shown = (value: unknown) => {
   const text = JSON.stringify(value);

@@ -402,6 +402,13 @@ export const errors = {
     retryable: false,
     hint: "Nothing was changed. Add tokens, or ask for fewer.",
   },
+  spend_cap_reached: {
+    status: 429,
+    title: "Spend cap reached",
+    sqlstate: null,
+    retryable: false,
+    hint: "Nothing was changed. More tokens do not help: wait until the cap resets, ask for fewer, or have it raised.",
+  },
   call_already_made: {
     status: 409,
     title: "Call already made",

@@ -101,16 +101,30 @@ export interface Held {
   tokens: number;
 }
 
-/** The user has not as many tokens. Nothing was changed, and the key is not used up. */
+/** A spend cap that was met. */
+export interface SpendCap {
+  scope: string;
+  window: string;
+  limit: number;
+  used: number;
+  resets_at: string;
+}
+
+/** The user may not spend as many tokens. Nothing was changed, and the key is not used up. */
 export class TokensShortError extends Error {
   override readonly name = "TokensShortError";
   readonly required: number;
+  /** How many there are; under a cap, how many it leaves. */
   readonly available: number;
+  /** The cap that does not allow it, however many there are; undefined: there are not as many. */
+  readonly cappedBy: SpendCap | undefined;
 
-  constructor(required: number, available: number) {
-    super(`${required} tokens are needed, ${available} are available`);
+  constructor(required: number, available: number, cappedBy?: SpendCap) {
+    const cap = cappedBy === undefined ? "" : `: a cap of ${cappedBy.limit} a ${cappedBy.window}`;
+    super(`${required} tokens are needed, ${available} are available${cap}`);
     this.required = required;
     this.available = available;
+    this.cappedBy = cappedBy;
   }
 }
 
@@ -163,6 +177,7 @@ export async function reserve(client: HoldClient, terms: Terms): Promise<Held> {
         throw new TokensShortError(
           terms.tokens,
           Math.max(0, terms.tokens - receipt.tokens_remaining_to_deduct),
+          receipt.capped_by,
         );
       }
       return { holdId: receipt.hold_id, tokens: receipt.tokens_reserved };
@@ -252,6 +267,7 @@ interface ReserveReceipt {
   hold_id: string;
   tokens_reserved: number;
   tokens_remaining_to_deduct: number;
+  capped_by?: SpendCap;
 }
 
 interface TrackReceipt {

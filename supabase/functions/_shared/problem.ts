@@ -6,12 +6,20 @@ export interface Facts {
   field?: string;
   /** What the field must be. */
   rule?: string;
-  /** The most that is allowed: bytes of a body, tokens of an account. */
+  /** The most that is allowed: bytes of a body, tokens of an account, tokens under a cap. */
   limit?: number;
   /** Tokens that the request needs. */
   required?: number;
-  /** Tokens that there are. */
+  /** Tokens that there are, or that a cap leaves. */
   available?: number;
+  /** Whose cap was met. */
+  scope?: string;
+  /** What the cap counts in: a day, a week or a month. */
+  window?: string;
+  /** Tokens spent in that window so far. */
+  used?: number;
+  /** When the window begins anew. */
+  resetsAt?: string;
   /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
   paymentStatus?: string;
   /** How the call that was made under the key stands. */
@@ -60,6 +68,10 @@ export function problem(refusal: Refusal, requestId: string, headers: Record<str
   response.headers.set("content-type", "application/problem+json");
   if (kind.status === 401) response.headers.set("www-authenticate", "Bearer");
   if (kind.retryable) response.headers.set("retry-after", String(retryAfterSeconds));
+  if (refusal.facts.resetsAt !== undefined) {
+    const ms = new Date(refusal.facts.resetsAt).getTime() - Date.now();
+    response.headers.set("retry-after", String(Math.max(1, Math.ceil(ms / 1_000))));
+  }
   return response;
 }
 

@@ -104,7 +104,10 @@ function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuff
 
 function refusalOf(error: unknown): unknown {
   if (error instanceof TokensShortError) {
-    return new Refusal("insufficient_balance", { required: error.required, available: error.available });
+    const { required, available, cappedBy } = error;
+    if (cappedBy === undefined) return new Refusal("insufficient_balance", { required, available });
+    const { resets_at: resetsAt, ...cap } = cappedBy;
+    return new Refusal("spend_cap_reached", { required, available, ...cap, resetsAt });
   }
   if (error instanceof CallAlreadyMadeError) {
     return new Refusal("call_already_made", { holdStatus: error.holdStatus });

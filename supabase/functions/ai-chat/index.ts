@@ -5,7 +5,7 @@
  *
  * For a signed-in user. Streams the answer of the server at AI_BASE_URL, and charges the user for what
  * that reports: tokens are held before, paid when the stream ends, however it ends, and what was held
- * beyond that goes back. Short of tokens: 402, and the model is not asked.
+ * beyond that goes back. Short of tokens: 402, under a spend cap: 429, and the model is not asked.
  * docs/guides/charging-for-a-streaming-call.md tells the rest.
  */
 import { withSupabase } from "@supabase/server";

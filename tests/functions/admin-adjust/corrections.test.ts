@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expectCleanBooks, grant } from "../../support/books.ts";
+import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem, withoutInstance } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
 
@@ -100,6 +101,20 @@ describe("an adjustment", () => {
     expectProblem(await adjust(request), "insufficient_balance", { required: 500, available: 0 });
     await grant(stack.db, user.id, 600);
     expect(await adjust(request)).toMatchObject({ status: 200, body: { tokens_remaining: 100 } });
+  });
+});
+
+describe("a spend cap", () => {
+  test("does not stand in an admin's way: what he may not take is what is not there", async () => {
+    const user = await stack.user();
+    await grant(stack.db, user.id, 320);
+    await asService(stack.db, (client) =>
+      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: 0, p_user_id: user.id, p_reason: "x" }),
+    );
+    expect(await adjust({ userId: user.id, delta: -20 })).toMatchObject({ status: 200 });
+    expectProblem(await adjust({ userId: user.id, delta: -500 }), "insufficient_balance", {
+      ...{ required: 500, available: 300 },
+    });
   });
 });
 

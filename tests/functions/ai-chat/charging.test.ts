@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { grant } from "../../support/books.ts";
+import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
 import { bodyFor, booksOf, chat, expectSettledBooks, leave, question } from "./chat.ts";
@@ -140,6 +141,31 @@ describe("short of tokens", () => {
     expect(asked.body.required).toBeGreaterThan(5_000);
     expect(provider.asked).toHaveLength(before);
     expect(await books()).toMatchObject({ holds: [], usage: [], deducted: 0 });
+  });
+});
+
+describe("under a spend cap", () => {
+  test("the model is not asked, and the answer is 429 with the cap and not 402: more tokens do not help", async () => {
+    const before = provider.asked.length;
+    await asService(stack.db, (client) =>
+      rpc(client, "set_spend_cap", {
+        ...{ p_window: "day", p_tokens: 50, p_user_id: user.id, p_reason: "too fast" },
+      }),
+    );
+    const asked = await stack.ask("ai-chat", { caller: user, body: bodyFor("streams") });
+    expectProblem(asked, "spend_cap_reached", {
+      ...{ scope: "user", window: "day", limit: 50, used: 0, available: 50 },
+      resetsAt: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T00:00:00/),
+    });
+    const seconds = (Date.parse(asked.body.resetsAt) - Date.now()) / 1_000;
+    expect(Math.abs(Number(asked.headers.get("retry-after")) - seconds)).toBeLessThan(5);
+    expect(provider.asked).toHaveLength(before);
+    expect(await books()).toMatchObject({ holds: [], usage: [], deducted: 0 });
+
+    await asService(stack.db, (client) =>
+      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: null, p_user_id: user.id }),
+    );
+    expect(await chat(stack, user, bodyFor("streams"))).toMatchObject({ status: 200, isDone: true });
   });
 });
 

@@ -1,110 +1,21 @@
-import { createHmac, generateKeyPairSync, randomUUID, sign } from "node:crypto";
+// Which methods, callers and bodies each function takes is promise P23, preflights and forged tokens too.
+// Here is what exactly the answers are.
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Slug } from "../../../supabase/functions/_shared/errors.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem } from "../problem.ts";
-import { adminClaims, startStack, type Answer, type Caller, type Stack } from "../stack.ts";
-
-type Kind = "unknown" | "user" | "former admin" | "admin" | "server";
+import { type Callers, everyCaller, type Kind } from "../callers.ts";
+import { startStack, type Answer, type Stack } from "../stack.ts";
 
 let stack: Stack;
 let target: string;
 /** Everybody who may come along, and what he is to be taken for. */
-const callers: Record<string, Caller & { kind: Kind }> = {};
-/** Each function and its methods. */
-const functions: Record<string, string[]> = {
-  "admin-adjust": ["POST"],
-  grant: ["POST"],
-  balance: ["GET"],
-  plans: ["GET"],
-  payments: ["GET", "POST"],
-  "ai-chat": ["POST"],
-  "stripe-webhook": ["POST"],
-  "paypal-webhook": ["POST"],
-  "deliver-alerts": ["POST"],
-};
-
-const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
-
+let callers: Callers;
 beforeAll(async () => {
   stack = await startStack();
-  const { keys, token } = stack;
   target = (await stack.user()).id;
-  const admin = await stack.user({ admin: true });
-  const former = await stack.user({ admin: true });
-  await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
-
-  const bearer = (jwt: string) => ({ apikey: keys.publishableKey, authorization: `Bearer ${jwt}` });
-  const good = await token(admin.id, adminClaims);
-  const [header, payload, signature] = good.split(".") as [string, string, string];
-  const { kid, alg } = JSON.parse(Buffer.from(header, "base64url").toString()) as {
-    kid: string;
-    alg: string;
-  };
-  const forged = (head: object, by: (input: string) => string) => {
-    const input = `${base64url(head)}.${payload}`;
-    return bearer(`${input}.${by(input)}`);
-  };
-  const { privateKey: stranger } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const byStranger = (input: string) =>
-    sign("sha256", Buffer.from(input), { key: stranger, dsaEncoding: "ieee-p1363" }).toString("base64url");
-  const byPublicKey = (input: string) =>
-    createHmac("sha256", JSON.stringify(keys.jwks.keys[0])).update(input).digest("base64url");
-  const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as Record<string, unknown>;
-  const past = Math.floor(Date.now() / 1000) - 60;
-  const withoutSubject = await token(undefined as unknown as string, adminClaims);
-  const user = await stack.user();
-
-  const unknown: Record<string, Record<string, string>> = {
-    nobody: {},
-    "the publishable key": { apikey: keys.publishableKey },
-    "the publishable key as bearer": bearer(keys.publishableKey),
-    "the secret key as bearer only": { authorization: `Bearer ${keys.secretKey}` },
-    "a wrong secret key": { apikey: `${keys.secretKey}x` },
-    "a secret key cut short": { apikey: keys.secretKey.slice(0, -1) },
-    "an empty bearer": { ...bearer(""), authorization: "Bearer " },
-    "a bearer that is no token": bearer("let-me-in"),
-    "a token under another scheme": { apikey: keys.publishableKey, authorization: `Basic ${good}` },
-    "a token with other claims": bearer(
-      `${header}.${base64url({ ...claims, sub: randomUUID() })}.${signature}`,
-    ),
-    "a token with no signature": bearer(`${header}.${payload}.`),
-    "the right kid and a stranger's key": forged({ alg, kid, typ: "JWT" }, byStranger),
-    "another kid": forged({ alg, kid: randomUUID(), typ: "JWT" }, byStranger),
-    "no kid": forged({ alg, typ: "JWT" }, byStranger),
-    "alg none": forged({ alg: "none", kid, typ: "JWT" }, () => ""),
-    "alg HS256 with the public key as secret": forged({ alg: "HS256", kid, typ: "JWT" }, byPublicKey),
-    "a key of its own in the header": forged(
-      { alg, typ: "JWT", jwk: stranger.export({ format: "jwk" }) },
-      byStranger,
-    ),
-    "an expired token": bearer(await token(admin.id, { ...adminClaims, exp: past })),
-    "a token not valid yet": bearer(await token(admin.id, { ...adminClaims, nbf: past + 3600 })),
-    "a token of nobody": bearer(withoutSubject),
-    "a token of nobody with the secret key": { ...bearer(withoutSubject), apikey: keys.secretKey },
-    "a forged token with the secret key": {
-      ...forged({ alg, kid, typ: "JWT" }, byStranger),
-      apikey: keys.secretKey,
-    },
-  };
-  for (const [name, headers] of Object.entries(unknown)) callers[name] = { headers, kind: "unknown" };
-  callers["a user"] = { ...user, kind: "user" };
-  callers["a user with the secret key, as himself"] = {
-    headers: { ...user.headers, apikey: keys.secretKey },
-    kind: "user",
-  };
-  callers["a user who calls himself admin"] = {
-    headers: bearer(await token(target, { user_metadata: { role: "admin" }, app_role: "admin" })),
-    kind: "user",
-  };
-  callers["an admin by list only"] = { headers: bearer(await token(admin.id)), kind: "user" };
-  callers["an admin by token only"] = { headers: former.headers, kind: "former admin" };
-  callers["an admin"] = { headers: admin.headers, kind: "admin" };
-  callers["the server"] = { ...stack.server, kind: "server" };
-  callers["the server, key in both headers"] = {
-    headers: { apikey: keys.secretKey, authorization: `Bearer ${keys.secretKey}` },
-    kind: "server",
-  };
+  callers = await everyCaller(stack, target);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -258,22 +169,6 @@ test("payments: every caller gets what he is due", async () => {
   console.log(`payments: ${JSON.stringify(mix)}`);
 });
 
-test("every other method is 405 with Allow, whoever asks", async () => {
-  for (const [name, methods] of Object.entries(functions)) {
-    const allowed = methods.join(", ");
-    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((m) => !methods.includes(m))) {
-      for (const who of ["nobody", "a user", "an admin", "the server"]) {
-        const body = method === "GET" ? undefined : {};
-        const answer = await stack.ask(name, { method, body, caller: callers[who] });
-        check(`${name} ${method} ${who}`, answer, "method_not_allowed");
-        expect(answer.headers.get("allow")).toBe(`${allowed}, OPTIONS`);
-      }
-    }
-    const head = await stack.ask(name, { method: "HEAD", caller: callers["an admin"] });
-    expect(head.status).toBe(405);
-  }
-});
-
 test("an unknown caller is told how to authenticate, and nothing about why he failed", async () => {
   const answers = await Promise.all(
     Object.values(callers)
@@ -283,27 +178,6 @@ test("an unknown caller is told how to authenticate, and nothing about why he fa
   expect(answers.length).toBeGreaterThan(20);
   for (const answer of answers) expect(answer.headers.get("www-authenticate")).toBe("Bearer");
   expect(new Set(answers.map(({ body }) => JSON.stringify({ ...body, instance: "" }))).size).toBe(1);
-});
-
-test("a browser's preflight needs no credentials and allows the headers that clients send", async () => {
-  for (const [name, methods] of Object.entries(functions)) {
-    const answer = await stack.ask(name, {
-      method: "OPTIONS",
-      headers: {
-        origin: "https://app.example.com",
-        "access-control-request-method": methods[0]!,
-        "access-control-request-headers":
-          "authorization, apikey, x-client-info, content-type, idempotency-key",
-      },
-    });
-    expect([answer.status, answer.text]).toEqual([204, ""]);
-    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
-    expect(answer.headers.get("access-control-allow-methods")).toBe([...methods, "OPTIONS"].join(", "));
-    const allowed = answer.headers.get("access-control-allow-headers")!.split(/, */);
-    expect(allowed).toEqual(
-      expect.arrayContaining(["authorization", "apikey", "x-client-info", "content-type", "idempotency-key"]),
-    );
-  }
 });
 
 function check(label: string, answer: Answer, slug: Slug | undefined, facts: object = {}): void {

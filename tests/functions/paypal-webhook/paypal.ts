@@ -164,3 +164,39 @@ export const dispute = (type: "CREATED" | "RESOLVED", payments: string[], outcom
     status: outcome === undefined ? "OPEN" : "RESOLVED",
     ...(outcome !== undefined && { dispute_outcome: { outcome_code: outcome } }),
   });
+
+/** Headers, less one. */
+export const without = (headers: Record<string, string>, name: string) =>
+  Object.fromEntries(Object.entries(headers).filter(([key]) => key !== name));
+
+/** Requests that PayPal has not signed, or not just so: `body` is a payment of `user`, worth forging. */
+export function forgeries(
+  body: string,
+  user: string,
+): Record<string, readonly [payload: string, headers: Record<string, string>]> {
+  const good = transmission(body);
+  const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+  const forgers = `${body},"webhook_id":"WH-OF-A-FORGER"`;
+  const later = new Date(Date.now() + 1000).toISOString();
+  return {
+    "no headers": [body, {}],
+    "a forged signature": [body, { ...good, "paypal-transmission-sig": "Zm9yZ2Vk" }],
+    "an empty signature": [body, { ...good, "paypal-transmission-sig": "" }],
+    "a stranger's key": [body, transmission(body, undefined, stranger)],
+    "a stranger's certificate": [body, { ...good, "paypal-cert-url": "https://paypal.example.com/cert" }],
+    "another algorithm": [body, { ...good, "paypal-auth-algo": "none" }],
+    "another transmission": [body, { ...good, "paypal-transmission-id": randomUUID() }],
+    "another time": [body, { ...good, "paypal-transmission-time": later }],
+    "another webhook": [body, transmission(body, "WH-OF-A-FORGER")],
+    "another webhook, named in the body": [forgers, transmission(forgers, "WH-OF-A-FORGER")],
+    "another user": [body.replace(user, randomUUID()), good],
+    "a higher amount": [body.replace("9.00", "9000.00"), good],
+    "the body written anew": [JSON.stringify(JSON.parse(body), null, 2), good],
+    "the body and a line's end": [`${body}\n`, good],
+    "no JSON": ["id=1", transmission("id=1")],
+    "no body": ["", good],
+    ...Object.fromEntries(
+      Object.keys(good).map((name) => [`no ${name}`, [body, without(good, name)] as const]),
+    ),
+  };
+}

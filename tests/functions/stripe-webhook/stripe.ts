@@ -1,5 +1,5 @@
 /** Stripe as the tests need it: its events, its signatures, and the two places of its API that we ask. */
-import { randomUUID } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { Stripe } from "stripe";
 import type { Answer, Stack } from "../stack.ts";
 import { startStandIn, type StandIn } from "../stand-in.ts";
@@ -142,4 +142,46 @@ export async function deliver(stack: Stack, it: object): Promise<Answer> {
     body,
     headers: { "stripe-signature": await signature(body) },
   });
+}
+
+/** What a function that takes an unset secret for an empty one would believe. */
+export function signedWithNothing(payload: string): string {
+  const time = now();
+  return `t=${time},v1=${createHmac("sha256", "").update(`${time}.${payload}`).digest("hex")}`;
+}
+
+/** Requests that Stripe has not signed, or not just so: `body` is a payment of `user`, worth forging. */
+export async function forgeries(
+  body: string,
+  user: string,
+): Promise<Record<string, [payload: string, header: string | undefined]>> {
+  const time = now();
+  const good = await signature(body);
+  const v1 = good.split("v1=")[1]!;
+  const forged = "0".repeat(64);
+  return {
+    "no header": [body, undefined],
+    "an empty header": [body, ""],
+    "a header that is none": [body, "let-me-in"],
+    "a forged signature": [body, `t=${time},v1=${forged}`],
+    "a signature of no length": [body, `t=${time},v1=`],
+    "half a signature": [body, `t=${time},v1=${v1.slice(0, 32)}`],
+    "a signature in capitals": [body, `t=${time},v1=${v1.toUpperCase()}`],
+    "two forged signatures": [body, `t=${time},v1=${forged},v1=${"f".repeat(64)}`],
+    "a good signature and another time": [body, `t=${time + 1},v1=${v1}`],
+    "a good signature and no time": [body, `v1=${v1}`],
+    "a good signature under the scheme of tests": [body, `t=${time},v0=${v1}`],
+    "a signature made for the scheme of tests": [body, await signature(body, { scheme: "v0" })],
+    "a good signature six minutes old": [body, await signature(body, { timestamp: time - 360 })],
+    "a good signature of last year": [body, await signature(body, { timestamp: time - 31_536_000 })],
+    "the empty secret": [body, signedWithNothing(body)],
+    "another secret": [body, await signature(body, { secret: "whsec_of_somebody_else" })],
+    "the secret without its beginning": [body, await signature(body, { secret: secret.slice(6) })],
+    "another body": [body.replace(user, randomUUID()), good],
+    "the body parsed and written anew": [JSON.stringify(JSON.parse(body)), good],
+    "the body and a line's end": [`${body}\n`, good],
+    "no body": ["", good],
+    "an event's id as signature": [body, `t=${time},v1=evt_1`],
+    "the secret as signature": [body, `t=${time},v1=${secret}`],
+  };
 }

@@ -1,0 +1,308 @@
+/** Arguments for any function of the API: what it takes, and whatever else somebody might send. */
+import type pg from "pg";
+
+/** A function of `public`, as the catalogue has it. */
+export interface ApiFunction {
+  name: string;
+  parameters: { name: string; type: string; isOptional: boolean }[];
+}
+
+/** Every function that a client can name. What is added to the schema is in here at once. */
+export async function apiFunctions(client: pg.Pool | pg.ClientBase): Promise<ApiFunction[]> {
+  const { rows } = await client.query<ApiFunction>(
+    `select p.proname as name,
+            (select coalesce(json_agg(json_build_object(
+                      'name', a.name, 'type', format_type(a.type, null),
+                      'isOptional', a.position > p.pronargs - p.pronargdefaults) order by a.position), '[]')
+               from unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) with ordinality as a (name, type, position)) as parameters
+       from pg_catalog.pg_proc p
+      where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'
+        and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+      order by p.proname`,
+  );
+  return rows;
+}
+
+/** Random numbers that come again with their seed (mulberry32). */
+export class Dice {
+  private state: number;
+
+  constructor(seed: number) {
+    this.state = seed >>> 0;
+  }
+
+  /** From 0 up to 1. */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) >>> 0;
+    let t = this.state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** From 0 up to `most`, which it never is. */
+  below(most: number): number {
+    return Math.floor(this.next() * most);
+  }
+
+  chance(share: number): boolean {
+    return this.next() < share;
+  }
+
+  any<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
+
+  /** A text that does not compress. */
+  noise(length: number): string {
+    const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let text = "";
+    for (let i = 0; i < length; i++) text += letters[this.below(letters.length)];
+    return text;
+  }
+}
+
+/** An array in arrays in arrays. */
+export const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+const nestedObjects = (depth: number) => '{"a":'.repeat(depth) + "0" + "}".repeat(depth);
+
+/** JSON values that are wrong somewhere, as they are written: JSON can say more than JavaScript can hold. */
+const anything = (dice: Dice): string =>
+  dice.any<() => string>([
+    () => "null",
+    () => dice.any(["true", "false"]),
+    () => dice.any(["0", "-0", "-1", "1", "-50", "1.5", "1e3", "1E400", "-1e-400", "1.0"]),
+    () => dice.any(["2147483647", "2147483648", "-2147483649", "9007199254740992", "1000000000001"]),
+    () => dice.any(["9223372036854775807", "9223372036854775808", "-9223372036854775808", "1".repeat(400)]),
+    () => dice.any(['"NaN"', '"Infinity"', '"-Infinity"', '"0x10"', '"1_000"', '"٣"', '" 7 "']),
+    () =>
+      dice.any([
+        '""',
+        '" "',
+        '"\\n"',
+        '"\\t\\r"',
+        '"two words"',
+        '"a\\nb: c"',
+        '"%00"',
+        '"../../etc/passwd"',
+      ]),
+    () =>
+      dice.any([
+        '"nul\\u0000"',
+        '"\\ud800"',
+        '"\\udc00\\ud800"',
+        '"\\u202e"',
+        '"e\\u0301"',
+        '"\\ufeff"',
+        '"𝟙🎟"',
+      ]),
+    () =>
+      dice.any([`"'; drop table token_accounts; --"`, '"$1"', '"%s%n"', '"{{7*7}}"', '"\\\\"', '"<script>"']),
+    () =>
+      dice.any(['"infinity"', '"-infinity"', '"soon"', '"2026-13-41"', '"2999-01-01"', '"0001-01-01 BC"']),
+    () => dice.any(['"294277-01-01"', '"4714-11-23 BC"', '"2026-01-01T00:00:00+99:00"', '"epoch"', '"now"']),
+    () =>
+      dice.any(['"00000000-0000-0000-0000-000000000000"', '"{0}"', '"urn:uuid:1"', `"${"f".repeat(36)}"`]),
+    () =>
+      dice.any([
+        "[]",
+        "[null]",
+        "[[]]",
+        '["a"]',
+        "[1,2]",
+        '{"0":1}',
+        "{}",
+        '{"":""}',
+        '{"__proto__":{"a":1}}',
+      ]),
+    () =>
+      dice.any(['{"a":1,"a":2}', '{"a":1e400}', '{"a":"\\u0000"}', '{"user_id":"x","tokens":-1}', "[{}]"]),
+    () => nested(dice.any([2, 60, 900])),
+    () => nestedObjects(dice.any([2, 100, 400])),
+    () => `"${dice.noise(dice.any([64, 65, 255, 256, 501, 2_001, 8_193, 12_000]))}"`,
+    () => `"${"é".repeat(dice.any([32, 128, 250, 500]))}"`,
+    () => `{"a":"${dice.noise(dice.any([8_000, 9_000]))}"}`,
+    () => `[${Array.from({ length: dice.any([100, 1_001]) }, () => "{}").join(",")}]`,
+    () => `"${"k".repeat(dice.chance(0.1) ? 900_000 : 30_000)}"`,
+  ])();
+
+/** A value that its type takes, and that is wrong all the same more often than not. */
+function unfit(type: string, dice: Dice): string {
+  switch (type) {
+    case "uuid":
+      return dice.any(["null", '"00000000-0000-0000-0000-000000000000"', `"${"f".repeat(32)}"`]);
+    case "bigint":
+    case "integer":
+    case "smallint":
+    case "numeric":
+      return dice.any([
+        ...["null", "0", "-1", "-50", "101", "201", "10001", "2147483647", "-2147483648"],
+        ...(type === "bigint" || type === "numeric"
+          ? [
+              "1000000000001",
+              "-1000000000001",
+              "9007199254740992",
+              "9223372036854775807",
+              "-9223372036854775808",
+            ]
+          : []),
+        ...(type === "numeric" ? ['"NaN"', '"Infinity"', "1e300", "0.000001"] : []),
+      ]);
+    case "boolean":
+      return "null";
+    case "timestamp with time zone":
+    case "date":
+      return dice.any([
+        '"infinity"',
+        '"-infinity"',
+        '"0001-01-01 BC"',
+        '"294276-12-31"',
+        '"2020-01-01"',
+        "null",
+      ]);
+    case "jsonb":
+    case "json":
+      return dice.any<() => string>([
+        () =>
+          dice.any(["null", "[]", "7", '"text"', "[{}]", '[{"user_id":1}]', '{"tokens":"x","p_tokens":[]}']),
+        () => `{"a":"${dice.noise(dice.any([8_000, 9_000]))}"}`,
+        () => `[${Array.from({ length: dice.any([100, 1_001]) }, () => '{"tokens":-1}').join(",")}]`,
+        () => nestedObjects(dice.any([100, 900])),
+        () =>
+          `{"kind":"paid","amount_cents":${dice.any(["-1", "1e300", '"x"', "null", "9223372036854775808"])}}`,
+      ])();
+    default:
+      return dice.any<() => string>([
+        () =>
+          dice.any([
+            "null",
+            '""',
+            '" "',
+            '"\\n"',
+            '"two words"',
+            '"Upper"',
+            '"ключ"',
+            '"a\\u0001b"',
+            `"' or 1=1 --"`,
+          ]),
+        () => `"${dice.noise(dice.any([65, 256, 501, 4_000, 12_000]))}"`,
+        () => `"${"é".repeat(dice.any([32, 128, 251, 500]))}"`,
+        () => dice.any(['"grant"', '"admin_grant"', '"subscription_grant"', '"null"', '"undefined"', '"-1"']),
+      ])();
+  }
+}
+
+/** What a call needs to get past the arguments that are right. */
+export interface Known {
+  user: string;
+  /** Somebody else, and nobody. */
+  others: readonly string[];
+  /** Ids of what the user has: grants, holds, payments. */
+  ids: readonly string[];
+}
+
+/** A value that may be right, by the parameter's name and type. */
+function fitting(name: string, type: string, { user, others, ids }: Known, dice: Dice): string {
+  const words = goodWords[name.replace(/^p_/, "")];
+  if (words !== undefined) return JSON.stringify(dice.any(words));
+  switch (type) {
+    case "uuid":
+      if (/user_id/.test(name)) return JSON.stringify(dice.chance(0.9) ? user : dice.any(others));
+      return JSON.stringify(dice.any([...ids, ...others, user]));
+    case "bigint":
+    case "integer":
+    case "smallint":
+    case "numeric":
+      return String(dice.any([1, 1, 1, 2, 5, 30, 200]));
+    case "boolean":
+      return dice.any(["true", "false"]);
+    case "timestamp with time zone":
+    case "date":
+      return JSON.stringify(dice.any(["2026-01-01T00:00:00Z", "2030-01-01T00:00:00Z", "infinity"]));
+    case "jsonb":
+    case "json":
+      return dice.any(["{}", '{"ticket":7}', "[]", `[{"user_id":"${user}","tokens":1}]`]);
+    case "text":
+      return JSON.stringify(dice.any(["x", "k-1", `key-${dice.noise(6)}`]));
+    default:
+      return type.endsWith("[]") ? `["${dice.any([user, ...ids])}"]` : '"x"';
+  }
+}
+
+/** Words that open doors; a parameter that is not here gets what its type suggests. */
+const goodWords: Record<string, readonly string[]> = {
+  grant_type: ["purchase", "admin", "trial"],
+  action_type: ["chat_conversation", "image_generation"],
+  plan_type: ["starter", "free", "professional"],
+  to_plan: ["starter", "professional"],
+  burn_order: ["fifo", "expiring_first"],
+  over_capture: ["deduct", "cap", "reject"],
+  on_shortage: ["reject", "partial"],
+  window: ["day", "week", "month"],
+  provider: ["stripe", "paypal"],
+  kind: ["below", "expiring", "crossed"],
+  outcome: ["done", "failed"],
+  expired_policy: ["forfeit", "reissue"],
+  action: ["create", "approve", "reject", "refund", "assign"],
+  model: ["refuses"],
+  model_used: ["gpt-4o-mini", "no-such-model"],
+};
+
+const bad = (type: string, dice: Dice) => (dice.chance(0.6) ? unfit(type, dice) : anything(dice));
+
+/** One call. */
+export interface BadCall {
+  name: string;
+  /** The JSON object of its arguments, as it is sent. */
+  json: string;
+  names: string[];
+}
+
+/** Makes calls, most of them wrong in one place, some in many, a few (by accident) in none. */
+export function badCall(fn: ApiFunction, known: Known, dice: Dice): BadCall {
+  const given = fn.parameters.filter(({ isOptional }) => !isOptional || dice.chance(0.4));
+  if (given.length < fn.parameters.length && given.length === 0) given.push(dice.any(fn.parameters));
+  const wrong = new Set([dice.any(given), ...(dice.chance(0.2) ? [dice.any(given), dice.any(given)] : [])]);
+  const args = given.map((parameter): [string, string] => [
+    parameter.name,
+    wrong.has(parameter) ? bad(parameter.type, dice) : fitting(parameter.name, parameter.type, known, dice),
+  ]);
+  return { name: fn.name, json: objectOf(args), names: args.map(([name]) => name) };
+}
+
+/** A request body for an edge function, from the fields that its source names. */
+export function badBody(fields: readonly string[], known: Known, dice: Dice): string {
+  if (fields.length === 0 || dice.chance(0.15)) return dice.chance(0.3) ? noJson(dice) : anything(dice);
+  const given = fields.filter(() => dice.chance(0.6));
+  const wrong = new Set([dice.any(fields), ...(dice.chance(0.2) ? [dice.any(fields)] : [])]);
+  const args = [...new Set([...given, ...wrong])].map((name): [string, string] => [
+    name,
+    wrong.has(name) ? bad(typeOf(name), dice) : fitting(sqlName(name), typeOf(name), known, dice),
+  ]);
+  if (dice.chance(0.1)) args.push([dice.any(["__proto__", "constructor", "toString", "admin", ""]), "{}"]);
+  return objectOf(args);
+}
+
+/** Texts that are no JSON, or hardly. */
+export function noJson(dice: Dice): string {
+  return dice.any([
+    ...["", "{", "}", "[1,", "undefined", "{'a':1}", "userId=1", "<xml/>", "{}{}", '"', "\u0000", "NaN"],
+    ...["\ufeff{}", "{} trailing", '{"a":1,}', "// c\n{}", nested(50_000), "[".repeat(50_000)],
+  ]);
+}
+
+const sqlName = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** What a field of a request is, as far as its name tells. */
+function typeOf(name: string): string {
+  if (name.endsWith("Id")) return "uuid";
+  if (name.endsWith("At")) return "timestamp with time zone";
+  if (/metadata/.test(name)) return "jsonb";
+  if (/tokens|delta|priority|limit|before/i.test(name)) return "bigint";
+  return "text";
+}
+
+/** An object as it is written, so that a name may be in it twice. */
+function objectOf(args: [name: string, value: string][]): string {
+  return `{${args.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+}
