@@ -4,9 +4,9 @@ import { applyMutant } from "../support/mutants.ts";
 import type { Database } from "../support/database.ts";
 import { reading, type Sight } from "./expected-rights.ts";
 import { keep, type Tried } from "./promise.ts";
+import { together, tryVariants, type Variant } from "./variants.ts";
 
-/** Known-bad variants, and in what each of them must be seen. */
-const variants: Record<string, { change: (db: Database) => Promise<unknown>; seen: RegExp }> = {
+const variants: Record<string, Variant> = {
   "everything is granted, with own-row policies": {
     change: (db) => applyMutant(db, "tables-open-with-own-row-policies"),
     seen: /self: update public\.token_accounts: done/,
@@ -29,37 +29,13 @@ keep({
   run: async (scale) => {
     const legacy = await tryIt(await createCast("legacy"), scale === "long" ? "all" : "what is public");
     const closed = await tryIt(await createCast("closed"), scale === "long" ? "all" : "nothing");
-    return sum([legacy, closed]);
+    return together(legacy, closed);
   },
   control: {
     variant: Object.keys(variants).join("; "),
-    // each of them has to be seen through
-    // each of them has to be seen through
-    run: async () => {
-      const cast = await createCast("legacy", async (db) => {
-        for (const { change } of Object.values(variants)) await change(db);
-      });
-      const tried = await tryIt(cast, "nothing");
-      const missed = Object.entries(variants).filter(
-        ([, { seen }]) => !tried.examples!.some((one) => seen.test(one)),
-      );
-      if (missed.length === 0) return tried;
-      return { ...tried, violations: 0, examples: missed.map(([name]) => `not seen: ${name}`) };
-    },
+    run: () => tryVariants(variants, (cast) => tryIt(cast, "nothing")),
   },
 });
-
-function sum(tried: Tried[]): Tried {
-  const mix: Record<string, number> = {};
-  for (const one of tried) {
-    for (const [outcome, times] of Object.entries(one.mix)) mix[outcome] = (mix[outcome] ?? 0) + times;
-  }
-  return {
-    ...{ times: tried.reduce((total, { times }) => total + times, 0), unit: "cells", mix },
-    violations: tried.reduce((total, { violations }) => total + violations, 0),
-    examples: tried.flatMap(({ examples = [] }) => examples).slice(0, 8),
-  };
-}
 
 interface Relation {
   name: string;

@@ -26,6 +26,8 @@ export interface WholeLife {
     p_alert_id: number;
     p_idempotency_key: string;
     p_provider_payment_id: string;
+    /** When everything of his was there. */
+    p_at: string;
   };
 }
 
@@ -114,8 +116,8 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
       .query("select * from public.claim_token_alerts(100, 3600) where user_id = $1", [id])
       .then(({ rows }) => rows),
   )) as { alert_id: string; claim_id: string }[];
-  const { rows } = await db.admin.query<{ id: string }>(
-    "select id from public.token_usage where user_id = $1 and transaction_id = $2",
+  const { rows } = await db.admin.query<{ id: string; now: string }>(
+    "select id, to_json(clock_timestamp()) as now from public.token_usage where user_id = $1 and transaction_id = $2",
     [id, usage.transaction_id],
   );
   return {
@@ -131,6 +133,7 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
       p_alert_id: Number(claims[0]!.alert_id),
       p_idempotency_key: key,
       p_provider_payment_id: paid,
+      p_at: rows[0]!.now,
     },
   };
 }
