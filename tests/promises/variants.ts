@@ -25,7 +25,8 @@ export async function tryVariants(
   const examples: string[] = [];
   for (const [name, { seen }] of Object.entries(variants)) {
     const example = tried.examples!.find((one) => seen.test(one));
-    if (example === undefined) return { ...tried, violations: 0, examples: [`not seen: ${name}`] };
+    if (example === undefined)
+      return { ...tried, violations: 0, examples: [`not seen: ${name}`, ...tried.examples!] };
     examples.push(example);
   }
   return { ...tried, examples };
