@@ -96,6 +96,7 @@ async function tryIt(cast: Cast, callers: Caller[], which: "all" | "what is publ
       }
       if ((await victim.digest(client)) !== before) wrong.push("a row of his was changed");
     } finally {
+      await client.query("rollback");
       client.release();
     }
     mix[`functions, ${cast.world}`] = called.length;

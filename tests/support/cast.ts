@@ -72,7 +72,9 @@ export async function createCast(
   const former = await createUser(db, { admin: true });
   await db.admin.query("delete from private.admins where user_id = $1", [former]);
   const stranger = `stranger_${randomBytes(6).toString("hex")}`;
-  await db.admin.query(`create role ${stranger} nologin; grant ${stranger} to authenticator`);
+  await db.admin.query(
+    `create role ${stranger} nologin; grant ${stranger} to authenticator, postgres with set true`,
+  );
 
   const signedIn = (sub: string, more = {}) => ({
     sub,
