@@ -117,7 +117,8 @@ export async function createCast(
   };
 }
 
-async function createInstalled(world: World): Promise<Database> {
+/** A database with Tokenbook in it, of a project of that world; new users get no plan. */
+export async function createInstalled(world: World): Promise<Database> {
   if (world === "legacy") return await createDatabase();
   const db = await createDatabase({ template: "platform", defaultPrivileges: "none" });
   await migrationUp({ url: db.url() });
