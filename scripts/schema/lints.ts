@@ -31,9 +31,17 @@ const ownLogic = `
     from pg_policy p
     join (${ownRelations}) r on r.oid = p.polrelid`;
 
+/** Whether a policy "p" lets API callers read, without asking who it is. */
+const readByClients = `p.polpermissive and p.polcmd in ('r', '*')
+         and (0 = any (p.polroles) or p.polroles && array['anon'::regrole::oid, 'authenticated'::regrole::oid])
+         and pg_get_expr(p.polqual, p.polrelid) !~ 'auth\\.uid\\(\\)'`;
+
 /**
- * What the advisors of the Supabase CLI do not look at, or not as strictly. The hosted ones report
- * 0028 and 0029 too, which the CLI does not bundle: the first lint here.
+ * What the advisors of the Supabase CLI do not look at, or not as strictly. The hosted ones have five
+ * lints that the CLI does not bundle; what they ask is asked here by: 0025 files_listed_by_anyone, 0026
+ * anonymous_rights, 0027 rows_of_everyone and internal_relation_readable, 0028 and 0029
+ * security_definer_in_the_api. Where pg_graphql is installed, 0026 and 0027 themselves name whatever
+ * may be read at all, the price list and each user's own rows.
  */
 export const lints = {
   security_definer_in_the_api: {
@@ -119,6 +127,31 @@ export const lints = {
       select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
         join (${ownRelations}) r on r.oid = p.polrelid
        where p.polcmd = '*' or 0 = any (p.polroles)`,
+  },
+  rows_of_everyone: {
+    why: "A policy that does not ask who is reading shows everybody everything; only what things cost is for everybody.",
+    query: `
+      select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
+        join (${ownRelations}) r on r.oid = p.polrelid
+       where ${readByClients}
+         and r.oid not in (
+           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.ai_model_prices',
+             'public.ai_action_costs', 'public.default_spend_caps']) price)`,
+  },
+  internal_relation_readable: {
+    why: "What is in private is for the functions: no caller has a use for it, and seeing that it exists is too much.",
+    query: `
+      select format('%s: %s', r.name, role) from (${ownRelations}) r
+       cross join unnest(array['anon', 'authenticated', 'service_role']) role
+       where r.nspname = 'private'
+         and case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'select')
+                  when r.relkind in ('r', 'p', 'v', 'm', 'f') then has_any_column_privilege(role, r.oid, 'select') end`,
+  },
+  files_listed_by_anyone: {
+    why: "Whoever has a public file's address can fetch it; a policy that does not ask who is reading lists them all.",
+    query: `
+      select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
+       where p.polrelid = to_regclass('storage.objects') and ${readByClients}`,
   },
   cascade_into_the_books: {
     why: "Money outlives the user: a row deleted elsewhere must not take records with it, or change them.",

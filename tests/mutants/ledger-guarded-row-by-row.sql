@@ -1,0 +1,5 @@
+-- The guard that everybody writes first: it sees every row that is changed, and truncate changes none.
+drop trigger token_transactions_keep_append_only on public.token_transactions;
+create trigger token_transactions_keep_append_only
+  before update or delete on public.token_transactions
+  for each row execute function private.keep_ledger_append_only();

@@ -1,0 +1,15 @@
+-- The policy that everybody writes first: a user's rows are his, so he may set his own balance.
+do $$
+declare
+  v_table regclass;
+begin
+  grant all on all tables in schema public to anon, authenticated, service_role;
+  for v_table in
+    select a.attrelid::regclass from pg_attribute a
+      join pg_class c on c.oid = a.attrelid and c.relkind = 'r'
+     where c.relnamespace = 'public'::regnamespace and a.attname = 'user_id'
+  loop
+    execute format('create policy "own rows" on %s for all to authenticated using ((select auth.uid()) = user_id)', v_table);
+  end loop;
+end
+$$;
