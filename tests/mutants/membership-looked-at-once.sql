@@ -2,3 +2,4 @@
 select pg_temp.mutate('private.spend', $$  if p_entry.action_type <> 'admin_deduct'
     and (v_account.payer_id$$, $$  if false and p_entry.action_type <> 'admin_deduct'
     and (v_account.payer_id$$);
+select pg_temp.mutate('private.spend_at_once', 'if v_account.payer_id is not null then', 'if false then');

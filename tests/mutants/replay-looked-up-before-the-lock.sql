@@ -9,5 +9,14 @@ select pg_temp.mutate('private.spend', $$  -- lock
   v_account$$);
 select pg_temp.mutate('private.spend', $$  -- replay
   transaction := private.find_replay(p_entry);$$, '');
+select pg_temp.mutate('private.spend_at_once', '  -- lock', $$  if exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key)
+  then
+    return null;
+  end if;
+  perform pg_sleep(0.005);
+  -- lock$$);
+select pg_temp.mutate('private.spend_at_once', 'if p_idempotency_key is not null then', 'if false then');
 -- the unique index would be the second line
 drop index public.token_transactions_idempotency_key;

@@ -28,12 +28,21 @@ declare
   v_now timestamptz;
   v_grant record;
 begin
-  -- lock
-  v_account := private.lock_account(p_user_id);
+  -- lock: the account of whoever pays for himself; of a member, his payer's comes first
+  if pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id and a.payer_id is null
+       for no key update skip locked;
+  elsif private.paying_account(p_user_id) = p_user_id then
+    v_account := private.lock_account(p_user_id);
+    if v_account.payer_id is not null then -- joined a team while we waited
+      perform private.refuse('busy', '{}');
+    end if;
+  end if;
   v_left := v_account.tokens_remaining - p_tokens;
   v_now := clock_timestamp();
-  if v_account.payer_id is not null
-    or v_account.next_due_at <= v_now
+  if v_account.next_due_at <= v_now
     or v_left < v_account.alert_below
     or v_left >= v_account.alert_above
     or date_trunc('day', v_now, 'UTC') > v_account.spent_at -- the day's count begins anew
