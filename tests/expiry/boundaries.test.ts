@@ -1,9 +1,7 @@
-import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
-import { applyMutant } from "../support/mutants.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -12,30 +10,6 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Tokens of a 10-token grant that count as due at `expires_at` plus that many microseconds. */
-async function dueAt(database: Database, microseconds: number): Promise<number> {
-  const user = await createUser(database);
-  const grantId = await grant(database, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
-  const { rows } = await database.admin.query(
-    `select (private.tokens_due(user_id, expires_at + $2 * interval '1 microsecond')).lost::int as due
-       from public.token_balances where id = $1`,
-    [grantId, microseconds],
-  );
-  return rows[0].due as number;
-}
-
-test("a grant counts until one microsecond before expires_at, and not at it", async () => {
-  expect([await dueAt(db, -1), await dueAt(db, 0), await dueAt(db, 1)]).toEqual([0, 10, 10]);
-});
-
-test("the test sees it: an inclusive bound lets the last instant through", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "expiry-inclusive");
-
-  expect([await dueAt(broken, -1), await dueAt(broken, 0), await dueAt(broken, 1)]).toEqual([0, 0, 10]);
-  await broken.drop();
-});
 
 test("what is booked as expired at an instant is exactly what is due then", async () => {
   const user = await createUser(db);
@@ -114,40 +88,6 @@ test("a balance read never waits for a lock: what is due is left out unbooked", 
   expect(balance).toMatchObject({ total_active: 10, total_expired: 40 });
 });
 
-/** A deduction begins while the grant lives, waits for the account, and goes on when it has run out. */
-async function spendAcrossExpiry(database: Database): Promise<{ success: boolean }> {
-  const user = await createUser(database);
-  const locker = new pg.Client({ connectionString: database.url("postgres") });
-  await locker.connect();
-  await grant(database, user, 10, { expires_in: "400 milliseconds" });
-  await locker.query("begin");
-  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
-  const receipt = asService(database, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }),
-  );
-  await sleep(600);
-  await locker.query("commit");
-  await locker.end();
-  return receipt;
-}
-
-test("who waited for the lock across an expiry does not spend the grant", async () => {
-  expect(await spendAcrossExpiry(db)).toMatchObject({
-    success: false,
-    tokens_remaining_to_deduct: 10,
-    tokens_remaining: 0,
-  });
-  await expectCleanBooks(db);
-});
-
-test("the test sees it: a clock read before the lock spends it", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "clock-read-before-the-lock");
-
-  expect(await spendAcrossExpiry(broken)).toMatchObject({ success: true });
-  await broken.drop();
-});
-
 test("a lock held too long is answered with busy, not with a server error", async () => {
   const user = await createUser(db);
   await grant(db, user, 10);
@@ -184,20 +124,3 @@ test("the sweeper books every due grant once, a batch of users at a time", async
   expect(booked).toEqual([20, 20, 10, 0]);
   await expectCleanBooks(db);
 });
-
-test.each(["Pacific/Kiritimati", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"])(
-  "a lifetime is the same number of seconds in %s",
-  async (zone) => {
-    const user = await createUser(db);
-    const client = await db.admin.connect();
-    await client.query(`set time zone '${zone}'`);
-    const { rows } = await client.query(
-      `select extract(epoch from (r ->> 'expires_at')::timestamptz - (r ->> 'granted_at')::timestamptz)::int as seconds
-         from public.grant_tokens($1, 5, 'annual', p_granted_at => '2026-10-25T00:30:00+02') r`,
-      [user],
-    );
-    client.release(true);
-
-    expect(rows[0].seconds).toBe(365 * 24 * 3600);
-  },
-);

@@ -31,20 +31,6 @@ describe("on a copy of the migrations", () => {
 
   afterEach(() => rm(root, { recursive: true }));
 
-  test("one changed byte anywhere breaks a seal", async () => {
-    for (const file of files) {
-      const original = await readFile(join(root, file));
-      for (const at of [0, Math.floor(original.length / 2), original.length - 1]) {
-        const edited = Buffer.from(original);
-        edited[at]! ^= 1;
-        await writeFile(join(root, file), edited);
-        expect(await checkSeals(root)).toEqual([{ file, problem: "edited" }]);
-      }
-      await writeFile(join(root, file), original);
-    }
-    expect(await checkSeals(root)).toEqual([]);
-  });
-
   test("a migration that is gone breaks its seal", async () => {
     await rm(join(root, last));
 

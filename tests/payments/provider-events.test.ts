@@ -5,8 +5,6 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
-import { storm } from "../support/storm.ts";
-import { applyMutant } from "../support/mutants.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -52,31 +50,6 @@ test("three different events about one payment credit it once", async () => {
     tokens_remaining: 2_010_000,
   });
   await expectCleanBooks(db);
-});
-
-test("the same event delivered 1,000 times, 40 at once, credits once", async () => {
-  const user = await createUser(db);
-
-  const outcome = await storm(db, {
-    connections: 40,
-    attempts: 1_000,
-    run: async (client) => {
-      const { rows } = await client.query(
-        "select public.record_provider_event('stripe', 'evt_storm', 'paid', 'pi_storm', $1) as answer",
-        [JSON.stringify(paid(user))],
-      );
-      return rows[0].answer.replayed ? "replayed" : "effect";
-    },
-  });
-
-  console.log(`the same event: mix=${JSON.stringify(outcome.mix)}`);
-  expect(outcome.mix).toEqual({ effect: 1, replayed: 999 });
-  expect(await standing(db, user)).toEqual({
-    plan: "professional",
-    limit: 2_010_000,
-    balance: 2_010_000,
-    owed: 0,
-  });
 });
 
 test("a connection lost between commit and answer leaves one effect, when the event comes again", async () => {
@@ -268,91 +241,4 @@ test.each([
       }),
     ),
   ).rejects.toMatchObject({ code: "PT400", message: "invalid_provider_event" });
-});
-
-/** Every order of those numbers. */
-function permutations<T>(items: T[]): T[][] {
-  if (items.length < 2) return [items];
-  return items.flatMap((item, i) =>
-    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
-  );
-}
-
-/** Plays orders of {completed, invoice paid, two partial refunds, full refund, dispute, won}, each for a user of its own. */
-async function playOrders(database: Database, orders: number[][]): Promise<Map<string, number>> {
-  await database.admin.query(`
-    create function public.play_order(p_order integer[]) returns text language plpgsql as $$
-    declare
-      v_user uuid := gen_random_uuid();
-      v_kind integer;
-      v_facts jsonb[] := array[
-        jsonb_build_object('kind', 'paid', 'user_id', v_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'),
-        jsonb_build_object('kind', 'paid', 'user_id', v_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'),
-        '{"kind": "refunded", "refunded_cents": 1000}', '{"kind": "refunded", "refunded_cents": 1950}', '{"kind": "refunded", "refunded_cents": 3900}',
-        '{"kind": "disputed"}', '{"kind": "dispute_won"}'];
-    begin
-      insert into auth.users (id, email) values (v_user, v_user || '@example.com');
-      foreach v_kind in array p_order loop
-        perform public.record_provider_event('stripe', format('o%s.%s', v_user, v_kind), 'x', 'order_' || v_user, v_facts[v_kind]);
-      end loop;
-      return (select format('%s refunded=%s disputed=%s clawed=%s | %s limit=%s balance=%s owed=%s | grants=%s',
-                p.status, p.refunded_cents, p.is_disputed, p.tokens_clawed_back, s.plan_type, s.tokens_limit, a.tokens_remaining, a.tokens_owed,
-                (select count(*) from public.token_balances b where b.user_id = v_user))
-        from public.payments p join public.user_subscriptions s on s.user_id = p.user_id join public.token_accounts a on a.user_id = p.user_id
-       where p.user_id = v_user);
-    end $$`);
-  const states = new Map<string, number>();
-  let next = 0;
-  await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      for (let i = next++; i < orders.length; i = next++) {
-        const { rows } = await database.admin.query("select public.play_order($1) as state", [orders[i]]);
-        states.set(rows[0].state, (states.get(rows[0].state) ?? 0) + 1);
-      }
-    }),
-  );
-  await database.admin.query("drop function public.play_order");
-  return states;
-}
-
-test("every order of the seven events about a payment ends in one and the same state", async () => {
-  const orders = permutations([1, 2, 3, 4, 5, 6, 7]);
-
-  const states = await playOrders(db, orders);
-
-  console.log(`orders=${orders.length} distinct final states=${states.size} ${[...states.keys()][0]}`);
-  expect([...states]).toEqual([
-    [
-      "refunded refunded=3900 disputed=f clawed=2000000 | free limit=10000 balance=10000 owed=0 | grants=2",
-      5_040,
-    ],
-  ]);
-  await expectCleanBooks(db);
-}, 180_000);
-
-test("without the full refund every order ends in one state too: half refunded, the dispute undone", async () => {
-  const orders = permutations([1, 2, 3, 4, 6, 7]);
-
-  const states = await playOrders(db, orders);
-
-  console.log(`orders=${orders.length} distinct final states=${states.size} ${[...states.keys()][0]}`);
-  expect([...states]).toEqual([
-    [
-      "approved refunded=1950 disputed=f clawed=1000000 | professional limit=1010000 balance=1010000 owed=0 | grants=2",
-      720,
-    ],
-  ]);
-  await expectCleanBooks(db);
-}, 60_000);
-
-test("the test sees it: acting on the event that came last ends in several states", async () => {
-  const broken = await createDatabase();
-  await giveFreePlanAtRegistration(broken);
-  await applyMutant(broken, "settle-by-the-last-event");
-
-  const states = await playOrders(broken, permutations([1, 3, 5, 6, 7]));
-  await broken.drop();
-
-  console.log(`mutant settle-by-the-last-event: distinct final states=${states.size}`);
-  expect(states.size).toBeGreaterThan(1);
 });

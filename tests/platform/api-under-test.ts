@@ -8,12 +8,12 @@ import type { Keys } from "../../scripts/local/keys.ts";
 import { createTokens } from "../../scripts/local/tokens.ts";
 import type { Claims } from "../../scripts/local/tokens.ts";
 import { createDatabase } from "../support/database.ts";
-import type { Database } from "../support/database.ts";
+import type { Database, DatabaseOptions } from "../support/database.ts";
 
 // supabase-js wants a WebSocket even where nobody uses Realtime; Node has one from 22 on.
 globalThis.WebSocket ??= ws as unknown as typeof WebSocket;
 
-/** An API on an empty project's database, with whatever SQL the test needs. */
+/** An API on an empty project's database, or on the books', with whatever SQL the test needs. */
 export interface ApiUnderTest {
   db: Database;
   api: Api;
@@ -30,8 +30,12 @@ export interface ApiUnderTest {
 }
 
 /** Starts one; `sql` runs as `postgres` in its database first. */
-export async function startApiUnderTest(sql = "", options: Partial<ApiOptions> = {}): Promise<ApiUnderTest> {
-  const db = await createDatabase({ template: "platform", defaultPrivileges: "none" });
+export async function startApiUnderTest(
+  sql = "",
+  options: Partial<ApiOptions> = {},
+  project: DatabaseOptions = { template: "platform", defaultPrivileges: "none" },
+): Promise<ApiUnderTest> {
+  const db = await createDatabase(project);
   if (sql !== "") await db.admin.query(sql);
   const keys = await createKeys();
   const tokens = await createTokens(keys);
