@@ -29,19 +29,12 @@ begin
       from public.token_accounts a
       left join public.user_subscriptions s on s.user_id = p_user_id
      cross join lateral (
-       select jsonb_agg(
-                jsonb_build_object(
-                  'id', g.id,
-                  'grant_type', g.grant_type,
-                  'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', g.tokens_remaining,
-                  'priority', g.priority,
-                  'granted_at', g.granted_at,
-                  'expires_at', g.expires_at)) as grants,
+       select jsonb_agg(g) as grants,
               count(*) as count,
               min(g.expires_at) as next_expiry
          from (
-           select b.* from public.token_balances b
+           select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+             from public.token_balances b
             where b.user_id = p_user_id and b.is_open
             order by b.priority, b.granted_at, b.id
             limit 101) g) listed
