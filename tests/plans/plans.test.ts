@@ -107,6 +107,125 @@ test("a downgrade takes effect at the end of the period and takes no token away"
   expect(after).toEqual({ plan: "starter", limit: 2_410_000, balance: 2_410_000, owed: 0 });
 });
 
+test("a downgrade keeps its key: a retry is told the same, whatever has happened since, and changes nothing", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "professional");
+  const first = await upgrade(user, "starter", "checkout-1");
+  const retry = async () => {
+    const before = await standing(db, user);
+    expect(await upgrade(user, "starter", "checkout-1")).toEqual({ ...first, replayed: true });
+    expect(await standing(db, user)).toEqual(before);
+  };
+
+  await retry();
+  await grant(db, user, 5_000);
+  await upgrade(user, "annual", "checkout-2");
+  await retry();
+  await letPeriodEnd(user);
+  await retry();
+
+  expect(first).toMatchObject({ effective: "period_end", tokens_limit: 2_010_000, replayed: false });
+  const { rows } = await db.admin.query(
+    "select next_plan_type from public.user_subscriptions where user_id = $1",
+    [user],
+  );
+  expect(rows).toEqual([{ next_plan_type: null }]);
+  await expectCleanBooks(db);
+});
+
+test("the key of a downgrade is refused for anything else, and the key of anything else for a downgrade", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "professional", "up");
+  await upgrade(user, "starter", "down");
+  const refused = (differs: string) =>
+    expect.objectContaining({ message: "idempotency_key_reused", detail: expect.stringContaining(differs) });
+
+  await expect(upgrade(user, "grow", "down")).rejects.toEqual(refused("plan_type"));
+  await expect(upgrade(user, "starter", "up")).rejects.toEqual(refused("plan_type"));
+  await expect(grant(db, user, 5, { key: "down" })).rejects.toEqual(refused("operation"));
+  await expect(
+    call("deduct_tokens_with_fifo", {
+      p_user_id: user,
+      p_tokens_to_deduct: 5,
+      p_idempotency_key: "down",
+    }),
+  ).rejects.toEqual(refused("operation"));
+});
+
+test("a downgrade is in the ledger, by whom and to what, and moves no token", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "professional");
+  const receipt = await asAdmin(db, admin, (client) =>
+    rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "starter" }),
+  );
+
+  const { transactions } = await call("get_token_history", { p_user_id: user });
+  expect(transactions[0]).toMatchObject({
+    id: receipt.transaction_id,
+    entry_type: "usage",
+    action_type: "plan_change",
+    tokens: 0,
+    balance_after: 2_010_000,
+    allocations: [],
+    reason: "downgrade to starter",
+    actor_role: "admin",
+    actor_id: admin,
+    metadata: { plan_type: "starter", effective_at: receipt.effective_at, tokens_limit: 2_010_000 },
+  });
+});
+
+test("a plan whose cap is full begins once under a key, and its receipt says what there is", async () => {
+  const user = await createUser(db);
+  await db.admin.query("update public.token_plans set balance_cap = 10000 where plan_type = 'starter'");
+  const period = async () => {
+    const { rows } = await db.admin.query(
+      "select plan_type, period_start, expires_at from public.user_subscriptions where user_id = $1",
+      [user],
+    );
+    return rows[0];
+  };
+
+  const first = await upgrade(user, "starter", "checkout-1");
+  const begun = await period();
+  await db.admin.query("update public.token_plans set balance_cap = null");
+  const again = await upgrade(user, "starter", "checkout-1");
+
+  expect(first).toMatchObject({
+    effective: "now",
+    effective_at: expect.any(String),
+    tokens_granted: 0,
+    tokens_limit: 10_000,
+    tokens_remaining: 10_000,
+    transaction_id: expect.any(Number),
+    replayed: false,
+  });
+  expect(again).toEqual({ ...first, replayed: true });
+  expect(begun.plan_type).toBe("starter");
+  expect(await period()).toEqual(begun);
+  await expectCleanBooks(db);
+});
+
+test("a retry of an upgrade that repaid a debt, or whose plan is gone, is told the same", async () => {
+  const user = await createUser(db);
+  const mistake = await grant(db, user, 5_000);
+  await asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 12_000 }),
+  );
+  await call("void_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
+  await db.admin.query(
+    "insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, rank) values ('brief', 'Brief', 7000, 100, 'monthly', 25)",
+  );
+  const first = await upgrade(user, "brief", "checkout-1");
+  const stands = await standing(db, user);
+  await upgrade(user, "professional");
+  await db.admin.query("delete from public.token_plans where plan_type = 'brief'");
+
+  expect(first.tokens_limit).toBe(stands.limit);
+  expect(first.tokens_limit).toBeLessThan(first.tokens_remaining);
+  expect(await upgrade(user, "brief", "checkout-1")).toEqual({ ...first, replayed: true });
+  await expectCleanBooks(db);
+});
+
 test("a downgrade to a plan without a price needs nobody: the first read after the period puts it into effect", async () => {
   const user = await createUser(db);
   await upgrade(user, "professional");

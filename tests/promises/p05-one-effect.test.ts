@@ -16,24 +16,42 @@ keep({
   run: async (scale) => {
     const server = await startDurableServer();
     try {
-      return await tryIt(server.db, scale === "long" ? 1_000 : 60, scale === "long" ? 25 : 2, server);
+      const { wrong, ...tried } = await tryIt(
+        server.db,
+        scale === "long" ? 1_000 : 60,
+        scale === "long" ? 25 : 2,
+        server,
+      );
+      return { ...tried, violations: wrong.length, examples: wrong.slice(0, 5) };
     } finally {
       await server.close();
     }
   },
   control: {
-    variant: "looks for the key before it has the lock",
+    variant: "looks for the key before it has the lock; forgets the key of what gave no tokens",
+    // each of the two has to be seen by what it changed
     run: async () => {
       const db = await createDatabase();
       try {
-        await applyMutant(db, "replay-looked-up-before-the-lock");
-        return await tryIt(db, 60, 1);
+        for (const { mutant } of variants) await applyMutant(db, mutant);
+        const { wrong, ...tried } = await tryIt(db, 60, 1);
+        const found = variants.map(({ seen }) => wrong.filter((one) => seen.test(one)));
+        return {
+          ...tried,
+          violations: Math.min(...found.map(({ length }) => length)),
+          examples: found.map(([first]) => first ?? "not seen"),
+        };
       } finally {
         await db.drop();
       }
     },
   },
 });
+
+const variants = [
+  { mutant: "replay-looked-up-before-the-lock", seen: /^(deduct|track|reserve|correction down): / },
+  { mutant: "plan-changes-forget-their-key", seen: /^(downgrade|upgrade that gives nothing): / },
+];
 
 const CONNECTIONS = 40;
 const KEY = "one-key";
@@ -46,6 +64,8 @@ interface Operation {
   with: Arguments;
   /** What a second call with this key may not change; each change refused by that name. */
   changes?: Record<string, Arguments>;
+  /** What happens to the user before, in SQL. */
+  before?: string;
   /** Which of its arguments names something that the user has: a charge, a grant. */
   of?: { argument: string; sql: string };
 }
@@ -150,6 +170,21 @@ const operations: Record<string, Operation> = {
       payment_id: { p_payment_id: "pi_1" },
     },
   },
+  downgrade: {
+    before: "select public.upgrade_plan($1, 'annual', 'card')",
+    calls: "upgrade_plan",
+    with: { p_plan_type: "professional" },
+    changes: {
+      plan_type: { p_plan_type: "annual" },
+      payment_method: { p_payment_method: "paypal" },
+      payment_id: { p_payment_id: "pi_1" },
+    },
+  },
+  "upgrade that gives nothing": {
+    calls: "upgrade_plan",
+    with: { p_plan_type: "full" },
+    changes: { plan_type: { p_plan_type: "annual" }, payment_method: { p_payment_method: "paypal" } },
+  },
   "asking for a plan": {
     calls: "create_payment",
     with: { p_to_plan: "professional" },
@@ -199,7 +234,7 @@ async function call(
 }
 
 /** Somebody with everything that any of the operations needs. */
-async function someone(db: Database): Promise<string> {
+async function someone(db: Database, { before }: Pick<Operation, "before">): Promise<string> {
   const user = await createUser(db);
   await db.admin.query(
     "insert into public.user_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
@@ -208,6 +243,7 @@ async function someone(db: Database): Promise<string> {
   await grant(db, user, 100);
   await grant(db, user, 200, { type: "trial", expires_in: "30 days" });
   await db.admin.query("select public.deduct_tokens_with_fifo($1, 60)", [user]);
+  if (before !== undefined) await db.admin.query(before, [user]);
   return user;
 }
 
@@ -220,6 +256,8 @@ async function amounts(db: Database, user: string): Promise<string> {
                from public.token_transactions t where t.user_id = $1) as ledger,
             (select string_agg(format('%s of %s', b.tokens_remaining, b.tokens_granted), ', ' order by b.granted_at, b.tokens_granted)
                from public.token_balances b where b.user_id = $1) as grants,
+            (select format('%s, then %s', s.plan_type, s.next_plan_type) from public.user_subscriptions s
+              where s.user_id = $1) as plan,
             (select count(*) from public.token_usage where user_id = $1) as usage,
             (select count(*) from public.token_holds where user_id = $1) as holds,
             (select count(*) from public.payments where user_id = $1) as payments`,
@@ -242,7 +280,7 @@ async function tryIt(
   replays: number,
   changedTimes: number,
   server?: DurableServer,
-): Promise<Tried> {
+): Promise<Omit<Tried, "violations"> & { wrong: string[] }> {
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
   const count = (outcome: string, times = 1) => (mix[outcome] = (mix[outcome] ?? 0) + times);
@@ -256,10 +294,14 @@ async function tryIt(
      values ('free', 'Free', 10000, 0, 'none', 0), ('professional', 'Professional', 2000000, 3900, 'monthly', 30),
             ('annual', 'Annual', 5000000, 19900, 'annual', 40) on conflict do nothing`,
   );
+  await db.admin.query(
+    `insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, rank, balance_cap)
+     values ('full', 'Full', 1000, 100, 'monthly', 20, 1)`,
+  );
   const cases: Case[] = [];
   const once = new Map<string, string>();
   for (const [name, operation] of Object.entries(operations)) {
-    const [user, twin] = [await someone(db), await someone(db)];
+    const [user, twin] = [await someone(db, operation), await someone(db, operation)];
     await withClients(db, 1, async (client) => {
       await call(client, operation, twin, await argumentsFor(operation, twin));
     });
@@ -346,7 +388,7 @@ async function tryIt(
 
   // the same key of another user, and of the user himself, is another key
   for (const one of cases) {
-    const other = await someone(db);
+    const other = await someone(db, one);
     const theirs = await call(client, one, other, await argumentsFor(operations[one.name]!, other));
     count("another user, an effect of his own");
     if (theirs.replayed) wrong.push(`${one.name}: another user's key was taken for this one`);
@@ -361,7 +403,7 @@ async function tryIt(
   if (server) wrong.push(...(await breaches(db)));
   const times = Object.values(mix).reduce((sum, one) => sum + one, 0);
   mix["operations"] = cases.length;
-  return { times, unit: "calls", mix, violations: wrong.length, examples: wrong.slice(0, 5) };
+  return { times, unit: "calls", mix, wrong };
 }
 
 const isForUsers = ({ calls }: Operation) => ["deduct_tokens_with_fifo", "create_payment"].includes(calls);

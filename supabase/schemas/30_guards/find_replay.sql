@@ -2,8 +2,9 @@
  * The transaction that this entry's key already made, or NULL (as when it has no key). The same
  * key with another request is refused, naming the fields that differ and never their values. A
  * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
- * while he was in one. To
- * be called with the account locked: two first uses of a key are then one after the other.
+ * while he was in one. To be called with the account locked: two first uses of a key are then one
+ * after the other. Metadata of NULL: the caller can attach none, and what stands there is the
+ * books' own.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
 create or replace function private.find_replay(p_entry public.token_transactions)
@@ -42,7 +43,7 @@ begin
         full join jsonb_each(p_entry.request) asked on asked.key = was.key
        where was.value is distinct from asked.value
       union all
-      select 'metadata' where v_transaction.metadata is distinct from p_entry.metadata
+      select 'metadata' where v_transaction.metadata <> p_entry.metadata
     ) f;
   if v_differs is not null then
     perform private.refuse('idempotency_key_reused', jsonb_build_object('differs', v_differs));

@@ -1,0 +1,205 @@
+/*
+ * A change of plan that gives no tokens (a lower plan, a plan whose balance cap is full) keeps its key:
+ * it has an entry of 0 tokens in the ledger. Its key was forgotten, so a retry made the change again,
+ * and the key could be used for something else.
+ * Nothing that is there is stored differently.
+ */
+
+-- from supabase/schemas/30_guards/find_replay.sql
+
+/*
+ * The transaction that this entry's key already made, or NULL (as when it has no key). The same
+ * key with another request is refused, naming the fields that differ and never their values. A
+ * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
+ * while he was in one. To be called with the account locked: two first uses of a key are then one
+ * after the other. Metadata of NULL: the caller can attach none, and what stands there is the
+ * books' own.
+ * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
+ */
+create or replace function private.find_replay(p_entry public.token_transactions)
+returns public.token_transactions
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = ''
+as $$
+declare
+  v_transaction public.token_transactions;
+  v_differs jsonb;
+begin
+  if p_entry.idempotency_key is null then
+    return null;
+  end if;
+  select t.* into v_transaction
+    from public.token_transactions t
+   where t.user_id = coalesce(p_entry.member_id, p_entry.user_id) and t.member_id is null
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
+  union all
+  select t.*
+    from public.token_transactions t
+   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  if v_transaction.id is null then
+    return null;
+  end if;
+
+  select jsonb_agg(f.field order by f.field) into v_differs
+    from (
+      select coalesce(was.key, asked.key) as field
+        from jsonb_each(v_transaction.request) was
+        full join jsonb_each(p_entry.request) asked on asked.key = was.key
+       where was.value is distinct from asked.value
+      union all
+      select 'metadata' where v_transaction.metadata <> p_entry.metadata
+    ) f;
+  if v_differs is not null then
+    perform private.refuse('idempotency_key_reused', jsonb_build_object('differs', v_differs));
+  end if;
+  return v_transaction;
+end
+$$;
+comment on function private.find_replay(public.token_transactions) is
+  'The transaction made under this entry''s key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
+revoke all on function private.find_replay(public.token_transactions) from public, anon, authenticated, service_role;
+
+-- from supabase/schemas/40_functions/upgrade_plan.sql
+
+/*
+ * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
+ * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * A change that gives no tokens (a lower plan, a plan whose balance cap is full) has an entry of 0
+ * tokens: the ledger says who made it, and keeps its key and what it answered.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.upgrade_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text,
+  p_payment_id text,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_plan public.token_plans;
+  v_subscription public.user_subscriptions;
+  v_transaction public.token_transactions;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  perform private.check_request(p_idempotency_key, null, null);
+
+  -- lock
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay: before the catalogue is asked, which may have changed since
+  v_entry.user_id := p_user_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'upgrade', 'plan_type', p_plan_type,
+    'payment_method', p_payment_method, 'payment_id', p_payment_id);
+  v_transaction := private.find_replay(v_entry);
+  if v_transaction.id is null then
+    v_replayed := false;
+
+    -- act
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+    if v_plan.plan_type is null then
+      perform private.refuse('plan_not_found', '{"field": "p_plan_type"}');
+    end if;
+    select s.* into v_subscription from public.user_subscriptions s where s.user_id = p_user_id;
+    if v_subscription.is_active and v_subscription.expires_at > v_now
+      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+    then
+      if v_account.user_id is null then
+        v_account := private.lock_account(p_user_id, p_create => true);
+      end if;
+      if v_account.next_due_at <= v_now then
+        perform private.book_expiries(array[p_user_id], v_now);
+      end if;
+      update public.user_subscriptions s
+         set next_plan_type = p_plan_type, updated_at = v_now
+       where s.user_id = p_user_id
+      returning s.* into v_subscription;
+      v_entry.reason := 'downgrade to ' || p_plan_type;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
+        'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
+    else
+      v_entry.reason := 'upgrade to ' || p_plan_type;
+      select (started.transaction).* into v_transaction
+        from private.start_period(v_plan, null, p_payment_method, p_payment_id, v_entry) as started;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type);
+    end if;
+
+    -- record: what gave no tokens
+    if v_transaction.id is null then
+      v_entry.entry_type := 'usage';
+      v_entry.action_type := 'plan_change';
+      v_entry.tokens := 0;
+      v_entry.grant_ids := '{}';
+      v_entry.grant_tokens := '{}';
+      v_entry.created_at := clock_timestamp();
+      v_transaction := private.book(v_entry);
+    end if;
+  end if;
+
+  -- what it answers is read off its entry, so that a retry is told the same
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'effective', case when v_transaction.metadata ? 'effective_at' then 'period_end' else 'now' end,
+    'effective_at', coalesce((v_transaction.metadata ->> 'effective_at')::timestamptz, v_transaction.created_at),
+    'tokens_granted', v_transaction.tokens,
+    'tokens_limit', coalesce(
+      (v_transaction.metadata ->> 'tokens_limit')::bigint,
+      -- a debt is repaid from what came in before the mark is set
+      (select r.balance_after from public.token_transactions r
+        where r.user_id = p_user_id and r.id = v_transaction.id + 1
+          and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
+      v_transaction.balance_after),
+    'tokens_remaining', v_transaction.balance_after,
+    'transaction_id', v_transaction.id,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.upgrade_plan(uuid, text, text, text, text) is 'See public.upgrade_plan.';
+revoke all on function private.upgrade_plan(uuid, text, text, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.upgrade_plan(uuid, text, text, text, text) to authenticated, service_role;
+
+create or replace function public.upgrade_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text default null,
+  p_payment_id text default null,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.upgrade_plan(p_user_id, p_plan_type, p_payment_method, p_payment_id, p_idempotency_key);
+end
+$$;
+comment on function public.upgrade_plan(uuid, text, text, text, text) is
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+revoke all on function public.upgrade_plan(uuid, text, text, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.upgrade_plan(uuid, text, text, text, text) to authenticated, service_role;
