@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type pg from "pg";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
+import { catalogue } from "./plans.ts";
 import { anyCommand, type Mix, Run } from "./commands.ts";
 
 const LANES = 3;
@@ -20,8 +21,12 @@ export async function booksWithAClock(): Promise<Database> {
       update public.token_accounts
          set next_due_at = next_due_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
+      update public.user_subscriptions
+         set period_start = period_start - v_by, expires_at = expires_at - v_by,
+             created_at = created_at - v_by, updated_at = updated_at - v_by
+       where user_id = p_user_id;
       update public.token_balances
-         set granted_at = granted_at - v_by, expires_at = expires_at - v_by,
+         set period_start = period_start - v_by, granted_at = granted_at - v_by, expires_at = expires_at - v_by,
              created_at = created_at - v_by, voided_at = voided_at - v_by
        where user_id = p_user_id;
       update public.token_holds
@@ -32,7 +37,38 @@ export async function booksWithAClock(): Promise<Database> {
       -- what was spent may be of another day now
       perform private.count_spending(array[p_user_id], clock_timestamp());
     end
+    $$;
+    create function public.test_event(p_user_id uuid, p_nth integer, p_payment integer, p_said jsonb, p_period text)
+    returns jsonb language sql as $$
+      select public.record_provider_event(
+        'stripe', format('%s.%s', p_user_id, p_nth), 'x', format('%s.payment.%s', p_user_id, p_payment),
+        p_said || case when p_said ->> 'kind' = 'paid' then jsonb_build_object('user_id', p_user_id) else '{}' end
+          || coalesce((
+            select jsonb_build_object('period_start', case p_period when 'this' then s.period_start else s.expires_at end)
+              from public.user_subscriptions s
+             where s.user_id = p_user_id and p_said ->> 'kind' = 'paid' and p_period is not null
+          ), '{}'))
     $$`);
+  // the model's own catalogue, and nothing at registration
+  await books.admin.query("update public.token_plans set is_offered = false, is_default = false");
+  for (const [name, plan] of Object.entries(catalogue)) {
+    await books.admin.query(
+      `insert into public.token_plans
+         (plan_type, name, tokens, price_cents, currency, billing_cycle, grant_type, grant_lifetime_days, balance_cap,
+          rollover_percent, rollover_tokens, rollover_lifetime_days, rank)
+       values ($1, $1, $2, $3, 'usd', $4, 'plan', $5, $6, $7, $8, $9, $10)
+       on conflict (plan_type) do update
+          set tokens = excluded.tokens, price_cents = excluded.price_cents, currency = excluded.currency,
+              billing_cycle = excluded.billing_cycle, grant_type = excluded.grant_type,
+              grant_lifetime_days = excluded.grant_lifetime_days, balance_cap = excluded.balance_cap,
+              rollover_percent = excluded.rollover_percent, rollover_tokens = excluded.rollover_tokens,
+              rollover_lifetime_days = excluded.rollover_lifetime_days, rank = excluded.rank, is_offered = true`,
+      [
+        ...[name, plan.tokens, plan.price, plan.days === null ? "none" : `${plan.days}day`, plan.lifetime],
+        ...[plan.cap, plan.rollover?.percent, plan.rollover?.tokens, plan.rollover?.days, plan.rank],
+      ],
+    );
+  }
   return books;
 }
 
