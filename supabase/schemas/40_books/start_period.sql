@@ -9,6 +9,8 @@
  * no grant is made and transaction is NULL.
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (private.roll_over).
+ * A payment for a period that is over (one of its own began since, or it ended before the present plan
+ * began) gives its tokens; the subscription never goes back to it.
  * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -34,6 +36,7 @@ declare
   v_start timestamptz;
   v_grant public.token_balances;
   v_issued record;
+  v_is_over boolean;
 begin
   replayed := false;
 
@@ -78,28 +81,33 @@ begin
     v_account := private.lock_account(p_entry.user_id);
   end if;
 
-  -- act: the subscription
-  insert into public.user_subscriptions as s
-    (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-     period_start, expires_at, auto_renew)
-  values
-    (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
-     p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-     v_start, private.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
-  on conflict (user_id) do update
-     set plan_type = excluded.plan_type,
-         articles_limit = excluded.articles_limit,
-         features = excluded.features,
-         billing_cycle = excluded.billing_cycle,
-         is_active = true,
-         auto_renew = excluded.auto_renew,
-         payment_method = coalesce(excluded.payment_method, s.payment_method),
-         payment_id = coalesce(excluded.payment_id, s.payment_id),
-         period_start = excluded.period_start,
-         expires_at = excluded.expires_at,
-         next_plan_type = null,
-         updated_at = v_now
-  returning s.* into subscription;
+  -- act: the subscription, unless a later period has taken this one's place
+  v_is_over := subscription.period_start > v_start
+    and (subscription.expires_at is not null
+      or private.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  if v_is_over is not true then
+    insert into public.user_subscriptions as s
+      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
+       period_start, expires_at, auto_renew)
+    values
+      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
+       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+       v_start, private.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
+    on conflict (user_id) do update
+       set plan_type = excluded.plan_type,
+           articles_limit = excluded.articles_limit,
+           features = excluded.features,
+           billing_cycle = excluded.billing_cycle,
+           is_active = true,
+           auto_renew = excluded.auto_renew,
+           payment_method = coalesce(excluded.payment_method, s.payment_method),
+           payment_id = coalesce(excluded.payment_id, s.payment_id),
+           period_start = excluded.period_start,
+           expires_at = excluded.expires_at,
+           next_plan_type = null,
+           updated_at = v_now
+    returning s.* into subscription;
+  end if;
 
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
