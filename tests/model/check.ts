@@ -16,6 +16,7 @@ export async function booksWithAClock(): Promise<Database> {
     create function public.test_step(p_user_id uuid, p_seconds integer) returns void language plpgsql as $$
     declare
       v_by interval := p_seconds * interval '1 second';
+      v_grant uuid;
     begin
       -- the account first, as everyone does: the sweeper of another lane may be at it
       update public.token_accounts
@@ -26,9 +27,15 @@ export async function booksWithAClock(): Promise<Database> {
              created_at = created_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
       update public.token_balances
-         set period_start = period_start - v_by, granted_at = granted_at - v_by, expires_at = expires_at - v_by,
+         set granted_at = granted_at - v_by, expires_at = expires_at - v_by,
              created_at = created_at - v_by, voided_at = voided_at - v_by
        where user_id = p_user_id;
+      -- the earliest first: no two periods may ever begin at one moment
+      for v_grant in
+        select id from public.token_balances where user_id = p_user_id and period_start is not null order by period_start
+      loop
+        update public.token_balances set period_start = period_start - v_by where user_id = p_user_id and id = v_grant;
+      end loop;
       update public.token_holds
          set expires_at = expires_at - v_by, created_at = created_at - v_by, settled_at = settled_at - v_by
        where user_id = p_user_id;

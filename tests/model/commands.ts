@@ -352,7 +352,7 @@ export class Run {
           // a hold's status is what it is now, and the clock of the test moves moments into the past
           const lasting = (answer: object) =>
             JSON.stringify(answer, (name, value: unknown) =>
-              ["status", "granted_at", "expires_at"].includes(name) ? undefined : value,
+              ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
             );
           same(
             command,

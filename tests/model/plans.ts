@@ -14,7 +14,7 @@ export interface Plan {
   days: number | null;
   /** How long a period's tokens live; null: for ever. */
   lifetime: number | null;
-  /** What is not paid for fills the balance up to this at most. */
+  /** A renewal fills the balance up to this at most. */
   cap: number | null;
   /** So much of what a closing period gave is carried over, for so many days. */
   rollover: { percent: number; tokens: number; days: number } | null;
@@ -142,7 +142,7 @@ export class Plans {
   renew(): Started {
     if (this.plan === null) throw new Refused("subscription_not_found");
     if (this.end === null || this.end > this.books.now) throw new Refused("not_due_yet");
-    return this.begin(this.next ?? this.plan, this.end, null);
+    return this.begin(this.next ?? this.plan, this.end, null, true);
   }
 
   /** Brings the books to what is known of a provider's payment. */
@@ -158,7 +158,7 @@ export class Plans {
   }
 
   /** A period of a plan, once per payment and once per period: the tokens are added, and the mark is the balance. */
-  private begin(to: string, period: number | null, payment: Payment | null): Started {
+  private begin(to: string, period: number | null, payment: Payment | null, isRenewal = false): Started {
     const { books } = this;
     const plan = catalogue[to]!;
     const start = period ?? books.now;
@@ -175,7 +175,7 @@ export class Plans {
     this.next = null;
     this.payment = payment;
     const tokens =
-      plan.cap !== null && payment === null ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
+      plan.cap !== null && isRenewal ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
     const balance = books.active + Math.max(tokens, 0);
     const grant =
       tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
