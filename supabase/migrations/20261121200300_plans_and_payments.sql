@@ -2,6 +2,80 @@
  * What the reference model found in plans and payments. Nothing is stored differently.
  */
 
+-- from supabase/schemas/40_books/settle_payment.sql
+
+/*
+ * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
+ * at the event that came last: so any order of events, and any number of times, ends in the same
+ * state. The caller has locked the facts row; then the account is locked, always in this order.
+ * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
+ * private.settle_refunds.
+ * Returns the payment; NULL while user, plan or the payment itself is missing.
+ * Keeps: I1 to I5, I9.
+ */
+create or replace function private.settle_payment(p_facts private.provider_payments)
+returns public.payments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_account public.token_accounts;
+  v_payment public.payments;
+  v_plan public.token_plans;
+  v_entry public.token_transactions;
+begin
+  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+    return null;
+  end if;
+
+  v_account := private.lock_account(p_facts.user_id, p_create => true);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform private.book_expiries(array[p_facts.user_id], clock_timestamp());
+  end if;
+  perform private.take_up_next_plan(p_facts.user_id);
+  select p.* into v_payment
+    from public.payments p
+   where p.user_id = p_facts.user_id and p.provider = p_facts.provider
+     and p.provider_payment_id = p_facts.provider_payment_id;
+  if v_payment.id is null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    insert into public.payments as p
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
+       tokens, reason, decided_at)
+    values
+      (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
+       (select s.plan_type from public.user_subscriptions s where s.user_id = p_facts.user_id),
+       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
+       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       'paid at ' || p_facts.provider, clock_timestamp())
+    returning p.* into v_payment;
+    v_entry.user_id := p_facts.user_id;
+    v_entry.reason := 'paid at ' || p_facts.provider;
+    v_entry.actor_role := 'service';
+    v_entry.payment_id := v_payment.id;
+    v_entry.metadata := '{}';
+    perform private.start_period(
+      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
+    -- what it gave, for what a refund takes back
+    update public.payments p
+       set tokens = b.tokens_granted
+      from public.token_balances b
+     where p.user_id = v_payment.user_id and p.id = v_payment.id
+       and b.user_id = p.user_id and b.payment_id = p.id
+    returning p.* into v_payment;
+  end if;
+
+  return private.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
+    'at ' || p_facts.provider, 'service', null);
+end
+$$;
+comment on function private.settle_payment(private.provider_payments) is
+  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+revoke all on function private.settle_payment(private.provider_payments) from public, anon, authenticated, service_role;
+
 -- from supabase/schemas/40_books/start_period.sql
 
 /*
@@ -57,6 +131,7 @@ begin
     perform private.book_expiries(array[p_entry.user_id], v_now);
     v_account := private.lock_account(p_entry.user_id);
   end if;
+  perform private.take_up_next_plan(p_entry.user_id);
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
@@ -162,3 +237,535 @@ $$;
 comment on function private.start_period(public.token_plans, timestamptz, text, text, public.token_transactions) is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 revoke all on function private.start_period(public.token_plans, timestamptz, text, text, public.token_transactions) from public, anon, authenticated, service_role;
+
+-- from supabase/schemas/40_functions/create_payment.sql
+
+/*
+ * Asks for a plan: a payment that waits for an administrator. Price and currency are the
+ * catalogue's, never the caller's.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.create_payment(
+  p_user_id uuid,
+  p_to_plan text,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_plan public.token_plans;
+  v_payment public.payments;
+  v_key text;
+  v_replayed boolean;
+begin
+  select * into v_actor from private.authorize(p_user_id, p_self_may => true);
+  perform private.check_request(p_idempotency_key, null, null);
+  -- as in the ledger: a user's keys and the server's for him never meet
+  v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_actor.actor_role);
+    perform private.lock_account(p_user_id, p_create => true);
+  end if;
+
+  select p.* into v_payment
+    from public.payments p
+   where p.user_id = p_user_id and p.idempotency_key = v_key;
+  v_replayed := v_payment.id is not null;
+  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
+    perform private.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  end if;
+  if not v_replayed then
+    perform private.take_up_next_plan(p_user_id);
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
+    if v_plan.plan_type is null then
+      perform private.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    end if;
+    insert into public.payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
+    values (p_user_id,
+            (select s.plan_type from public.user_subscriptions s where s.user_id = p_user_id),
+            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
+            v_key)
+    returning p.* into v_payment;
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', v_payment.id,
+    'status', v_payment.status,
+    'from_plan', v_payment.from_plan,
+    'to_plan', v_payment.to_plan,
+    'amount_cents', v_payment.amount_cents,
+    'currency', v_payment.currency,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.create_payment(uuid, text, text) is 'See public.create_payment.';
+revoke all on function private.create_payment(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.create_payment(uuid, text, text) to authenticated, service_role;
+
+create or replace function public.create_payment(
+  p_user_id uuid,
+  p_to_plan text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.create_payment(p_user_id, p_to_plan, p_idempotency_key);
+end
+$$;
+comment on function public.create_payment(uuid, text, text) is
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+revoke all on function public.create_payment(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.create_payment(uuid, text, text) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/refund_payment.sql
+
+/*
+ * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
+ * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
+ * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
+ * refunds comes by their webhooks.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
+ * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.refund_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text,
+  p_refunded_cents bigint
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_payment public.payments;
+  v_refunded bigint;
+  v_replayed boolean;
+begin
+  select * into v_actor from private.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform private.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform private.check_request(null, p_reason, null);
+  v_account := private.lock_account(p_user_id);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform private.book_expiries(array[p_user_id], clock_timestamp());
+  end if;
+  perform private.take_up_next_plan(p_user_id);
+  select p.* into v_payment from public.payments p where p.user_id = p_user_id and p.id = p_payment_id;
+  if v_payment.id is null then
+    perform private.refuse('payment_not_found', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+    perform private.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
+  end if;
+  v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
+  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+    perform private.refuse('invalid_amount',
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+  end if;
+
+  v_replayed := v_refunded = v_payment.refunded_cents;
+  v_payment := private.settle_refunds(
+    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', p_payment_id,
+    'status', v_payment.status,
+    'refunded_cents', v_payment.refunded_cents,
+    'tokens_clawed_back', v_payment.tokens_clawed_back,
+    'tokens_owed', v_account.tokens_owed,
+    'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = p_user_id),
+    'tokens_remaining', v_account.tokens_remaining,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.refund_payment(uuid, uuid, text, bigint) is 'See public.refund_payment.';
+revoke all on function private.refund_payment(uuid, uuid, text, bigint) from public, anon, authenticated, service_role;
+grant execute on function private.refund_payment(uuid, uuid, text, bigint) to authenticated, service_role;
+
+create or replace function public.refund_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text,
+  p_refunded_cents bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.refund_payment(p_user_id, p_payment_id, p_reason, p_refunded_cents);
+end
+$$;
+comment on function public.refund_payment(uuid, uuid, text, bigint) is
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+revoke all on function public.refund_payment(uuid, uuid, text, bigint) from public, anon, authenticated, service_role;
+grant execute on function public.refund_payment(uuid, uuid, text, bigint) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/renew_subscription.sql
+
+/*
+ * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
+ * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
+ * present period. Nothing changes before that moment.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
+ * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.renew_subscription(
+  p_user_id uuid,
+  p_period_start timestamptz
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_subscription public.user_subscriptions;
+  v_plan public.token_plans;
+  v_start timestamptz;
+  v_started record;
+  v_transaction public.token_transactions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  perform private.lock_account(p_user_id);
+  perform private.take_up_next_plan(p_user_id);
+  select s.* into v_subscription from public.user_subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or not v_subscription.is_active then
+    perform private.refuse('subscription_not_found', '{}');
+  end if;
+  v_start := coalesce(p_period_start, v_subscription.expires_at);
+  if not exists (
+    select from public.token_balances b
+     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+    and (v_start is null or v_start > clock_timestamp() or v_start < v_subscription.expires_at)
+  then
+    perform private.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
+  end if;
+
+  select p.* into v_plan from public.token_plans p
+   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := 'renewal_grant';
+  v_entry.reason := v_plan.plan_type || ' renewal';
+  v_entry.metadata := '{}';
+  v_started := private.start_period(v_plan, v_start, v_subscription.payment_method, null, v_entry);
+  v_transaction := v_started.transaction;
+  v_subscription := v_started.subscription;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', v_subscription.plan_type,
+    'period_start', v_start,
+    'expires_at', v_subscription.expires_at,
+    'tokens_granted', coalesce(v_transaction.tokens, 0),
+    'tokens_limit', v_subscription.tokens_limit,
+    'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),
+    'transaction_id', v_transaction.id,
+    'replayed', v_started.replayed);
+end
+$$;
+comment on function private.renew_subscription(uuid, timestamptz) is 'See public.renew_subscription.';
+revoke all on function private.renew_subscription(uuid, timestamptz) from public, anon, authenticated, service_role;
+grant execute on function private.renew_subscription(uuid, timestamptz) to authenticated, service_role;
+
+create or replace function public.renew_subscription(
+  p_user_id uuid,
+  p_period_start timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.renew_subscription(p_user_id, p_period_start);
+end
+$$;
+comment on function public.renew_subscription(uuid, timestamptz) is
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+revoke all on function public.renew_subscription(uuid, timestamptz) from public, anon, authenticated, service_role;
+grant execute on function public.renew_subscription(uuid, timestamptz) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/upgrade_plan.sql
+
+/*
+ * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
+ * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create or replace function private.upgrade_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text,
+  p_payment_id text,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_plan public.token_plans;
+  v_subscription public.user_subscriptions;
+  v_is_scheduled boolean;
+  v_transaction public.token_transactions;
+  v_started record;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  perform private.check_request(p_idempotency_key, null, null);
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+  if v_plan.plan_type is null then
+    perform private.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  end if;
+
+  v_entry.user_id := p_user_id;
+  v_entry.reason := 'upgrade to ' || p_plan_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'upgrade', 'plan_type', p_plan_type,
+    'payment_method', p_payment_method, 'payment_id', p_payment_id);
+  v_entry.metadata := '{}';
+  v_transaction := private.find_replay(v_entry);
+
+  select s.* into v_subscription from public.user_subscriptions s where s.user_id = p_user_id;
+  if v_transaction.id is null and v_subscription.is_active and v_subscription.expires_at > clock_timestamp()
+    and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+  then
+    if v_account.next_due_at <= clock_timestamp() then
+      perform private.book_expiries(array[p_user_id], clock_timestamp());
+      v_account := private.lock_account(p_user_id);
+    end if;
+    v_is_scheduled := v_subscription.next_plan_type is not distinct from p_plan_type;
+    update public.user_subscriptions s
+       set next_plan_type = p_plan_type, updated_at = clock_timestamp()
+     where s.user_id = p_user_id
+    returning s.* into v_subscription;
+    return jsonb_build_object(
+      'success', true, 'plan_type', p_plan_type, 'effective', 'period_end',
+      'effective_at', v_subscription.expires_at, 'tokens_granted', 0,
+      'tokens_limit', v_subscription.tokens_limit, 'tokens_remaining', v_account.tokens_remaining,
+      'transaction_id', null, 'replayed', v_is_scheduled);
+  end if;
+
+  v_started := private.start_period(v_plan, null, p_payment_method, p_payment_id, v_entry);
+  v_transaction := v_started.transaction;
+  v_subscription := v_started.subscription;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'effective', 'now',
+    'effective_at', v_transaction.created_at,
+    'tokens_granted', v_transaction.tokens,
+    'tokens_limit', case when v_started.replayed then v_transaction.balance_after else v_subscription.tokens_limit end,
+    'tokens_remaining', v_transaction.balance_after,
+    'transaction_id', v_transaction.id,
+    'replayed', v_started.replayed);
+end
+$$;
+comment on function private.upgrade_plan(uuid, text, text, text, text) is 'See public.upgrade_plan.';
+revoke all on function private.upgrade_plan(uuid, text, text, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.upgrade_plan(uuid, text, text, text, text) to authenticated, service_role;
+
+create or replace function public.upgrade_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text default null,
+  p_payment_id text default null,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.upgrade_plan(p_user_id, p_plan_type, p_payment_method, p_payment_id, p_idempotency_key);
+end
+$$;
+comment on function public.upgrade_plan(uuid, text, text, text, text) is
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+revoke all on function public.upgrade_plan(uuid, text, text, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.upgrade_plan(uuid, text, text, text, text) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/void_grant.sql
+
+/*
+ * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
+ * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
+ * grants too, and what is not there becomes debt, repaid first by what comes in next.
+ * Tokens of it that a hold has set aside stay with the hold.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
+ * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, busy.
+ * Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.void_grant(
+  p_user_id uuid,
+  p_grant_id uuid,
+  p_reason text,
+  p_take_back boolean,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry public.token_transactions;
+  v_voided public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_grant public.token_balances;
+  v_tokens bigint;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  perform private.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'voided');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+    'operation', 'void_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
+  v_entry.metadata := '{}';
+  v_voided := private.find_replay(v_entry);
+  if v_voided.id is null then
+    v_replayed := false;
+
+    -- act
+    if v_account.next_due_at <= v_now then
+      perform private.book_expiries(array[p_user_id], v_now);
+    end if;
+    select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+    if v_grant.id is null then
+      perform private.refuse('grant_not_found', '{}');
+    end if;
+    if v_grant.voided_at is not null then
+      perform private.refuse('grant_already_voided', '{}');
+    end if;
+    select g.id into v_entry.original_id
+      from public.token_transactions g
+     where g.user_id = p_user_id and g.grant_ids @> array[p_grant_id]
+     order by g.id
+     limit 1;
+
+    -- record
+    if coalesce(p_take_back, false) then
+      -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
+      -- over into another he has not. What made the grant is none of these
+      select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+        into v_tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+       where t.user_id = p_user_id and a.grant_id = p_grant_id
+         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover')
+         and t.id is distinct from v_entry.original_id;
+      v_voided := private.claw_back(v_entry, p_grant_id, v_tokens);
+    else
+      v_entry.entry_type := 'void';
+      v_entry.action_type := 'void';
+      v_entry.tokens := -v_grant.tokens_remaining;
+      v_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
+      v_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
+      v_entry.created_at := v_now;
+      update public.token_balances b
+         set tokens_remaining = 0, is_open = false
+       where b.user_id = p_user_id and b.id = p_grant_id;
+      v_voided := private.book(v_entry);
+    end if;
+    update public.token_balances b
+       set voided_at = v_voided.created_at,
+           expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+     where b.user_id = p_user_id and b.id = p_grant_id;
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', p_grant_id,
+    'tokens_voided', -v_voided.tokens,
+    'tokens_owed', v_voided.debt_change,
+    'transaction_id', v_voided.id,
+    'tokens_remaining', v_voided.balance_after,
+    'replayed', v_replayed);
+end
+$$;
+comment on function private.void_grant(uuid, uuid, text, boolean, text) is 'See public.void_grant.';
+revoke all on function private.void_grant(uuid, uuid, text, boolean, text) from public, anon, authenticated, service_role;
+grant execute on function private.void_grant(uuid, uuid, text, boolean, text) to authenticated, service_role;
+
+create or replace function public.void_grant(
+  p_user_id uuid,
+  p_grant_id uuid,
+  p_reason text default null,
+  p_take_back boolean default false,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.void_grant(p_user_id, p_grant_id, p_reason, p_take_back, p_idempotency_key);
+end
+$$;
+comment on function public.void_grant(uuid, uuid, text, boolean, text) is
+  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
+revoke all on function public.void_grant(uuid, uuid, text, boolean, text) from public, anon, authenticated, service_role;
+grant execute on function public.void_grant(uuid, uuid, text, boolean, text) to authenticated, service_role;

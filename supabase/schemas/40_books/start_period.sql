@@ -51,6 +51,7 @@ begin
     perform private.book_expiries(array[p_entry.user_id], v_now);
     v_account := private.lock_account(p_entry.user_id);
   end if;
+  perform private.take_up_next_plan(p_entry.user_id);
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period

@@ -51,6 +51,10 @@ begin
   if v_transaction.id is null and v_subscription.is_active and v_subscription.expires_at > clock_timestamp()
     and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
   then
+    if v_account.next_due_at <= clock_timestamp() then
+      perform private.book_expiries(array[p_user_id], clock_timestamp());
+      v_account := private.lock_account(p_user_id);
+    end if;
     v_is_scheduled := v_subscription.next_plan_type is not distinct from p_plan_type;
     update public.user_subscriptions s
        set next_plan_type = p_plan_type, updated_at = clock_timestamp()
