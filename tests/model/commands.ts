@@ -16,13 +16,11 @@ export class Run {
   private readonly books: Books;
   private readonly plans: Plans;
   private readonly grantIds: string[] = [];
-  private readonly payments: { id: string; payment: Payment }[] = [];
-  private readonly facts = [0, 1, 2].map(
-    (): Facts => ({
-      ...{ plan: null, isPaid: false, refunded: 0 },
-      ...{ wasDisputed: false, wasWon: false, payment: null },
-    }),
-  );
+  private readonly payments: { id: string; payment: Payment; approved?: Receipt }[] = [];
+  private readonly facts = [0, 1, 2].map((): Facts => ({
+    ...{ plan: null, isPaid: false, refunded: 0 },
+    ...{ wasDisputed: false, wasWon: false, payment: null },
+  }));
   private readonly events: Extract<Command, { do: "event" }>[] = [];
   private readonly holdIds: string[] = [];
   private hasEntries = false;
@@ -99,7 +97,9 @@ export class Run {
         [this.user, this.grantIds],
       );
       if (this.grantIds.length + rows.length !== grants.length)
-        throw new Error(`the database has ${rows.length} grants more than ${this.grantIds.length}, the model ${grants.length} in all`);
+        throw new Error(
+          `the database has ${rows.length} grants more than ${this.grantIds.length}, the model ${grants.length} in all`,
+        );
       this.grantIds.push(...rows.map((row) => row.id));
     }
     for (const grant of grants) grant.id ??= this.grantIds[grant.n]!;
@@ -321,7 +321,11 @@ export class Run {
           key: command.key,
         };
       case "renew":
-        return { sql: "public.renew_subscription($1)", args: [], key: null };
+        return {
+          sql: `public.renew_subscription($1, (select s.period_start from public.user_subscriptions s where s.user_id = $1 and $2))`,
+          args: [command.period === "this"],
+          key: null,
+        };
       case "event": {
         const isKnown = this.events.includes(command);
         const nth = isKnown ? this.events.indexOf(command) : this.events.length;
@@ -349,16 +353,7 @@ export class Run {
       if (first.request !== request || command.do === "grant") return { refused: "idempotency_key_reused" };
       return {
         learn: (receipt) => {
-          // a hold's status is what it is now, and the clock of the test moves moments into the past
-          const lasting = (answer: object) =>
-            JSON.stringify(answer, (name, value: unknown) =>
-              ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
-            );
-          same(
-            command,
-            JSON.parse(lasting(receipt)),
-            JSON.parse(lasting({ ...first.receipt, replayed: true })),
-          );
+          same(command, lasting(receipt), lasting({ ...first.receipt, replayed: true }));
           return "replayed";
         },
       };
@@ -498,15 +493,19 @@ export class Run {
       case "ask":
         return this.ask(command);
       case "approve": {
-        const { payment } = pick(this.payments, command.payment)!;
-        const started = this.plans.approve(payment);
+        const of = pick(this.payments, command.payment)!;
+        const { grant, replayed, balance } = this.plans.approve(of.payment);
         return (receipt) => {
+          if (replayed) {
+            same(command, lasting(receipt), lasting({ ...of.approved, replayed: true }));
+            return "had been";
+          }
           this.compare(command, receipt, {
-            ...{ success: true, status: "approved", plan_type: payment.to, replayed: started.replayed },
-            tokens_granted: payment.tokens,
-            ...(!started.replayed && { tokens_limit: books.mark, tokens_remaining: started.balance }),
+            ...{ success: true, status: "approved", plan_type: of.payment.to, replayed: false },
+            ...{ tokens_granted: grant!.granted, tokens_limit: books.mark, tokens_remaining: balance },
           });
-          return started.replayed ? "had been" : "approved";
+          of.approved = receipt;
+          return "approved";
         };
       }
       case "reject": {
@@ -543,8 +542,8 @@ export class Run {
         };
       }
       case "renew": {
-        const to = this.plans.next ?? this.plans.plan!;
-        return this.started(command, to, this.plans.renew());
+        const to = command.period === "this" ? this.plans.plan! : (this.plans.next ?? this.plans.plan!);
+        return this.started(command, to, this.plans.renew(command.period));
       }
       case "event":
         return this.event(command);
@@ -586,8 +585,10 @@ export class Run {
         ...{ success: true, plan_type: plan, replayed },
         ...(command.do === "change" && { effective: "now" }),
         ...(grant !== null && { tokens_granted: grant.granted }),
-        ...{ tokens_limit: mark, tokens_remaining: balance },
+        // a period that had begun answers as it did then
+        ...(!replayed && { tokens_limit: mark, tokens_remaining: balance }),
       });
+      if (replayed) return "had begun";
       return grant === null ? "full already" : "begun";
     };
   }
@@ -604,7 +605,12 @@ export class Run {
     if (command.kind === "refunded") facts.refunded = Math.max(facts.refunded, command.cents);
     if (command.kind === "disputed") facts.wasDisputed = true;
     if (command.kind === "dispute_won") facts.wasWon = true;
-    const period = command.period === "this" && plans.plan !== null ? plans.start : command.period === "next" ? plans.end : null;
+    const period =
+      command.period === "this" && plans.plan !== null
+        ? plans.start
+        : command.period === "next"
+          ? plans.end
+          : null;
     const payment = plans.settleFacts(facts, period);
     if (!wasKnown) this.events.push(command);
     return (receipt: Receipt) => {
@@ -727,6 +733,15 @@ export class Run {
     );
     same(command, found, expected);
   }
+}
+
+/** A receipt without what a hold's is now, and without the moments, which the clock of the test moves. */
+function lasting(receipt: Receipt): Receipt {
+  return JSON.parse(
+    JSON.stringify(receipt, (name, value: unknown) =>
+      ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
+    ),
+  );
 }
 
 function takeFront(parts: Parts, tokens: number): Parts {

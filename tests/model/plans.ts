@@ -139,8 +139,13 @@ export class Plans {
     return this.begin(to, null, null);
   }
 
-  renew(): Started {
+  /** The next period, or (which changes nothing) the present one again. */
+  renew(period: "this" | null): Started {
     if (this.plan === null) throw new Refused("subscription_not_found");
+    const known = this.periods.get(this.start);
+    if (period === "this" && known !== undefined)
+      return { grant: known, replayed: true, balance: this.books.active };
+    if (period === "this") throw new Refused("not_due_yet");
     if (this.end === null || this.end > this.books.now) throw new Refused("not_due_yet");
     return this.begin(this.next ?? this.plan, this.end, null, true);
   }

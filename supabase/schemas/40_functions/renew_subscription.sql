@@ -37,7 +37,7 @@ begin
   if not exists (
     select from public.token_balances b
      where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
-    and (v_start is null or v_start > clock_timestamp() or v_start < v_subscription.expires_at)
+    and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform private.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
