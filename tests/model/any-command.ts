@@ -163,11 +163,20 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
-    weight: 5,
+    weight: 7,
     arbitrary: fc.record({
       do: fc.constant("event" as const),
       payment: fc.nat(1),
-      kind: fc.constantFrom("paid", "paid", "paid", "refunded", "disputed", "dispute_won"),
+      kind: fc.constantFrom(
+        "paid",
+        "paid",
+        "paid",
+        "refunded",
+        "refunded",
+        "disputed",
+        "disputed",
+        "dispute_won",
+      ),
       plan: fc.constantFrom("starter", "pro"),
       period: fc.constantFrom(null, null, "this" as const, "next" as const),
       cents: fc.constantFrom(250, 450, 900, 1_950, 3_900),

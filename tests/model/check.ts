@@ -4,12 +4,16 @@ import type pg from "pg";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
 import { catalogue } from "./plans.ts";
+import type { BurnOrder } from "./reference.ts";
 import { anyCommand, type Mix, Run } from "./commands.ts";
 
 const LANES = 3;
 
-/** Books whose time a test can step: everything of a user moves that far into the past. */
-export async function booksWithAClock(): Promise<Database> {
+/**
+ * Books whose time a test can step: everything of a user moves that far into the past. They have the
+ * model's catalogue of plans, and give nothing at registration.
+ */
+export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Database> {
   const books = await createDatabase();
   await books.admin.query(`
     alter table public.token_transactions disable trigger token_transactions_keep_append_only;
@@ -56,7 +60,7 @@ export async function booksWithAClock(): Promise<Database> {
              where s.user_id = p_user_id and p_said ->> 'kind' = 'paid' and p_period is not null
           ), '{}'))
     $$`);
-  // the model's own catalogue, and nothing at registration
+  await spendInOrder(books, order);
   await books.admin.query("update public.token_plans set is_offered = false, is_default = false");
   for (const [name, plan] of Object.entries(catalogue)) {
     await books.admin.query(
@@ -79,13 +83,28 @@ export async function booksWithAClock(): Promise<Database> {
   return books;
 }
 
+/** Chooses the order of spending, for the books and for the model beside them. */
+export async function spendInOrder(books: Database, order: BurnOrder): Promise<void> {
+  booksInOrder.set(books, order);
+  await books.admin.query("select public.set_burn_order($1)", [order]);
+}
+
+/** Which order of spending each of the books has, for the model beside it. */
+const booksInOrder = new WeakMap<Database, BurnOrder>();
+
 /**
  * Runs sequences in lanes side by side.
  *
+ * @param shrinks whether a sequence that shows a difference is made as short as it can be; takes its time
  * @returns how often each outcome of each command came
  * @throws the first difference, shrunk to the shortest sequence that shows it; the cause says what differs
  */
-export async function check(books: Database, sequences: number, seedOf: number): Promise<Mix> {
+export async function check(
+  books: Database,
+  sequences: number,
+  seedOf: number,
+  shrinks = true,
+): Promise<Mix> {
   const mix: Mix = {};
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
@@ -96,14 +115,14 @@ export async function check(books: Database, sequences: number, seedOf: number):
             fc.array(anyCommand, { minLength: 1, maxLength: 50, size: "max" }),
             async (commands) => {
               const user = await createUser(books);
-              const run = new Run(client, user, mix);
+              const run = new Run(client, user, mix, booksInOrder.get(books));
               for (const one of commands) await run.execute(one);
               await run.look();
               const { rows } = await client.query("select * from public.verify_token_ledger($1)", [user]);
               if (rows.length > 0) throw new Error(`the ledger is broken: ${JSON.stringify(rows)}`);
             },
           ),
-          { numRuns: Math.ceil(sequences / LANES), seed: seedOf + lane, endOnFailure: false },
+          { numRuns: Math.ceil(sequences / LANES), seed: seedOf + lane, endOnFailure: !shrinks },
         );
       } finally {
         client.release();
