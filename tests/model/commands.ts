@@ -77,12 +77,11 @@ export class Run {
   }
 
   private async step(seconds: number): Promise<void> {
-    const cameBack = this.books.step(seconds);
+    const hasConsequences = this.books.step(seconds);
     this.plans.timePassed();
     await this.client.query("select test_step($1, $2)", [this.user, seconds]);
     this.count("step", "done");
-    // what comes back to a user in debt, or above his mark, is settled when somebody comes by
-    if (cameBack) {
+    if (hasConsequences) {
       await this.client.query("select public.get_user_token_balance($1)", [this.user]);
       await this.learnGrants();
     }

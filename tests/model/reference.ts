@@ -86,9 +86,13 @@ export class Books {
     );
   }
 
-  /** @returns whether something came back with it: the books do what follows when somebody comes by. */
+  /**
+   * @returns whether what came back with it repaid a debt, passed the mark or made a grant: that the
+   *   books do when somebody comes by, and what has run out by then comes back to nobody
+   */
   step(seconds: number): boolean {
     this.now += seconds;
+    const before = [this.owed, this.mark, this.grants.length];
     let cameBack = false;
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
@@ -98,7 +102,7 @@ export class Books {
     }
     this.expire();
     if (cameBack) this.repay();
-    return cameBack;
+    return [this.owed, this.mark, this.grants.length].some((now, nth) => now !== before[nth]);
   }
 
   grant(tokens: number, priority: number, lifetime: number | null, backdated = 0): Grant {

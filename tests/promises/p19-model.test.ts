@@ -19,27 +19,34 @@ const telling = [
   "deduct: replayed",
   "track: partly",
   "capture: less",
-  "capture: more: deduct",
   "capture: was expired",
   "refund: restored",
-  "refund: forfeited",
-  "refund: reissued",
   "refund: refund_exceeds_charge",
-  "void: owing",
+  "batch: all deducted",
   "batch: undone: short",
   "approve: approved",
-  "approve: had been",
-  "pay back: in part",
   "change: begun",
   "change: noted down",
-  "renew: begun",
   "renew: had begun",
-  "renew: not_due_yet",
   "event: paid",
   "event: paid, and taken back",
   "event: taken back",
-  "event: given back",
   "event: again",
+];
+
+/** What is too rare for a short run. */
+const tellingAtLength = [
+  "capture: more: deduct",
+  "refund: forfeited",
+  "refund: reissued",
+  "void: owing",
+  "approve: had been",
+  "pay back: in part",
+  "pay back: in full",
+  "change: replayed",
+  "renew: begun",
+  "renew: full already",
+  "event: given back",
 ];
 
 async function compare(sequences: number, mutant: string | null): Promise<Tried> {
@@ -60,7 +67,8 @@ async function compare(sequences: number, mutant: string | null): Promise<Tried>
         await books.drop();
       }
     }
-    const missing = telling.filter((outcome) => !mix[outcome]);
+    const expected = sequences < 1_000 ? telling : [...telling, ...tellingAtLength];
+    const missing = expected.filter((outcome) => !mix[outcome]);
     return {
       ...{ times: sequences, unit, mix, violations: missing.length },
       examples: missing.map((outcome) => `never seen: ${outcome}`),
