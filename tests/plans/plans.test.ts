@@ -25,8 +25,8 @@ const upgrade = (user: string, plan: string, key?: string) =>
   });
 
 /** Moves a user's present period into the past, so that the next one is due. */
-async function letPeriodEnd(user: string): Promise<void> {
-  await db.admin.query(
+async function letPeriodEnd(user: string, database = db): Promise<void> {
+  await database.admin.query(
     `update public.user_subscriptions
         set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1`,
@@ -253,20 +253,15 @@ test("the synchronisation check names each status, and nobody is without a balan
 /** Puts a user whose downgrade to the free plan is due on it by a renewal that nobody should make. */
 async function renewAfterDowngrade(database: Database): Promise<string> {
   const user = await createUser(database);
-  return asService(database, async (client) => {
-    await rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "starter" });
-    await rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "free" });
-    await database.admin.query(
-      `update public.user_subscriptions
-          set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
-        where user_id = $1`,
-      [user],
-    );
-    return rpc(client, "renew_subscription", { p_user_id: user }).then(
-      (receipt) => `gave ${receipt.tokens_granted}`,
-      (error: Error) => error.message,
-    );
-  });
+  const ask = (name: string, args: object) =>
+    asService(database, (client) => rpc(client, name, { p_user_id: user, ...args }));
+  await ask("upgrade_plan", { p_plan_type: "starter" });
+  await ask("upgrade_plan", { p_plan_type: "free" });
+  await letPeriodEnd(user, database);
+  return ask("renew_subscription", {}).then(
+    (receipt) => `gave ${receipt.tokens_granted}`,
+    (error: Error) => error.message,
+  );
 }
 
 test("a downgrade to a plan without a price is in force when its time has come, whether anybody has looked or not", async () => {
