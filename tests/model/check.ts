@@ -49,16 +49,22 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
       perform private.count_spending(array[p_user_id], clock_timestamp());
     end
     $$;
+    -- when the present or the next period begins; a downgrade that is due may not have been put into effect
+    create function public.test_period(p_user_id uuid, p_period text) returns timestamptz language sql as $$
+      select case when next.plan_type is null and p_period = 'this' then s.period_start
+                  when next.plan_type is null or p_period = 'this' then s.expires_at end
+        from public.user_subscriptions s
+        left join public.token_plans next
+          on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= clock_timestamp()
+       where s.user_id = p_user_id and p_period is not null
+    $$;
     create function public.test_event(p_user_id uuid, p_nth integer, p_payment integer, p_said jsonb, p_period text)
     returns jsonb language sql as $$
       select public.record_provider_event(
         'stripe', format('%s.%s', p_user_id, p_nth), 'x', format('%s.payment.%s', p_user_id, p_payment),
-        p_said || case when p_said ->> 'kind' = 'paid' then jsonb_build_object('user_id', p_user_id) else '{}' end
-          || coalesce((
-            select jsonb_build_object('period_start', case p_period when 'this' then s.period_start else s.expires_at end)
-              from public.user_subscriptions s
-             where s.user_id = p_user_id and p_said ->> 'kind' = 'paid' and p_period is not null
-          ), '{}'))
+        p_said || case when p_said ->> 'kind' = 'paid'
+                       then jsonb_build_object('user_id', p_user_id, 'period_start', public.test_period(p_user_id, p_period))
+                       else '{}' end)
     $$`);
   await spendInOrder(books, order);
   await books.admin.query("update public.token_plans set is_offered = false, is_default = false");

@@ -321,8 +321,8 @@ export class Run {
         };
       case "renew":
         return {
-          sql: `public.renew_subscription($1, (select s.period_start from public.user_subscriptions s where s.user_id = $1 and $2))`,
-          args: [command.period === "this"],
+          sql: "public.renew_subscription($1, public.test_period($1, $2))",
+          args: [command.period],
           key: null,
         };
       case "event": {
