@@ -1,5 +1,16 @@
 /*
- * What the reference model found in plans and payments. Nothing is stored differently.
+ * What the reference model found once it knew plans and payments:
+ * - the payment that a plan came from is the one that began it: an event of an older one, sent again,
+ *   undid an upgrade;
+ * - what is bought now takes effect now, also before a period that was paid ahead;
+ * - a balance cap is for renewals; an upgrade gives its tokens, and its key is kept;
+ * - a plan without a price is in force when its time has come, whether anybody has read the balance or
+ *   not; and a read does not wait for the lock to say so;
+ * - a plan without an end is never due;
+ * - voiding with take-back counts what was carried over, or became a grant of its own, once;
+ * - a replay knows what was carried over, and a balance as of a moment does not count it as expired;
+ * - receipts count what had run out and was not booked; replayed ones answer as the first did.
+ * Nothing is stored differently.
  */
 
 -- from supabase/schemas/40_books/replay.sql
