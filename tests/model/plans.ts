@@ -96,7 +96,7 @@ export class Plans {
   ask(to: string): Payment {
     const plan = catalogue[to];
     if (plan === undefined) throw new Refused("plan_not_found");
-    return payment(this.plan, to, plan, true);
+    return aPayment(this.plan, to, plan, true);
   }
 
   approve(payment: Payment): Started {
@@ -154,7 +154,7 @@ export class Plans {
   settleFacts(facts: Facts, period: number | null): Payment | null {
     if (facts.plan === null || !facts.isPaid) return null;
     if (facts.payment === null) {
-      facts.payment = payment(this.plan, facts.plan, catalogue[facts.plan]!, false);
+      facts.payment = aPayment(this.plan, facts.plan, catalogue[facts.plan]!, false);
       facts.payment.status = "approved";
       this.begin(facts.plan, period, facts.payment);
     }
@@ -262,7 +262,7 @@ export class Plans {
   }
 }
 
-function payment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
+function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
   return {
     ...{ status: "pending", isManual, from, to, amount: plan.price, tokens: plan.tokens },
     ...{ refunded: 0, clawed: 0, grant: null, taken: new Map() },
