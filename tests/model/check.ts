@@ -3,27 +3,43 @@ import fc from "fast-check";
 import type pg from "pg";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
+import { catalogue } from "./plans.ts";
+import type { BurnOrder } from "./reference.ts";
 import { anyCommand, type Mix, Run } from "./commands.ts";
 
 const LANES = 3;
 
-/** Books whose time a test can step: everything of a user moves that far into the past. */
-export async function booksWithAClock(): Promise<Database> {
+/**
+ * Books whose time a test can step: everything of a user moves that far into the past. They have the
+ * model's catalogue of plans, and give nothing at registration.
+ */
+export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Database> {
   const books = await createDatabase();
   await books.admin.query(`
     alter table public.token_transactions disable trigger token_transactions_keep_append_only;
     create function public.test_step(p_user_id uuid, p_seconds integer) returns void language plpgsql as $$
     declare
       v_by interval := p_seconds * interval '1 second';
+      v_grant uuid;
     begin
       -- the account first, as everyone does: the sweeper of another lane may be at it
       update public.token_accounts
          set next_due_at = next_due_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
+      update public.user_subscriptions
+         set period_start = period_start - v_by, expires_at = expires_at - v_by,
+             created_at = created_at - v_by, updated_at = updated_at - v_by
+       where user_id = p_user_id;
       update public.token_balances
          set granted_at = granted_at - v_by, expires_at = expires_at - v_by,
              created_at = created_at - v_by, voided_at = voided_at - v_by
        where user_id = p_user_id;
+      -- the earliest first: no two periods may ever begin at one moment
+      for v_grant in
+        select id from public.token_balances where user_id = p_user_id and period_start is not null order by period_start
+      loop
+        update public.token_balances set period_start = period_start - v_by where user_id = p_user_id and id = v_grant;
+      end loop;
       update public.token_holds
          set expires_at = expires_at - v_by, created_at = created_at - v_by, settled_at = settled_at - v_by
        where user_id = p_user_id;
@@ -32,17 +48,69 @@ export async function booksWithAClock(): Promise<Database> {
       -- what was spent may be of another day now
       perform private.count_spending(array[p_user_id], clock_timestamp());
     end
+    $$;
+    -- when the present or the next period begins; a downgrade that is due may not have been put into effect
+    create function public.test_period(p_user_id uuid, p_period text) returns timestamptz language sql as $$
+      select case when next.plan_type is null and p_period = 'this' then s.period_start
+                  when next.plan_type is null or p_period = 'this' then s.expires_at end
+        from public.user_subscriptions s
+        left join public.token_plans next
+          on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= clock_timestamp()
+       where s.user_id = p_user_id and p_period is not null
+    $$;
+    create function public.test_event(p_user_id uuid, p_nth integer, p_payment integer, p_said jsonb, p_period text)
+    returns jsonb language sql as $$
+      select public.record_provider_event(
+        'stripe', format('%s.%s', p_user_id, p_nth), 'x', format('%s.payment.%s', p_user_id, p_payment),
+        p_said || case when p_said ->> 'kind' = 'paid'
+                       then jsonb_build_object('user_id', p_user_id, 'period_start', public.test_period(p_user_id, p_period))
+                       else '{}' end)
     $$`);
+  await spendInOrder(books, order);
+  await books.admin.query("update public.token_plans set is_offered = false, is_default = false");
+  for (const [name, plan] of Object.entries(catalogue)) {
+    await books.admin.query(
+      `insert into public.token_plans
+         (plan_type, name, tokens, price_cents, currency, billing_cycle, grant_type, grant_lifetime_days, balance_cap,
+          rollover_percent, rollover_tokens, rollover_lifetime_days, rank)
+       values ($1, $1, $2, $3, 'usd', $4, 'plan', $5, $6, $7, $8, $9, $10)
+       on conflict (plan_type) do update
+          set tokens = excluded.tokens, price_cents = excluded.price_cents, currency = excluded.currency,
+              billing_cycle = excluded.billing_cycle, grant_type = excluded.grant_type,
+              grant_lifetime_days = excluded.grant_lifetime_days, balance_cap = excluded.balance_cap,
+              rollover_percent = excluded.rollover_percent, rollover_tokens = excluded.rollover_tokens,
+              rollover_lifetime_days = excluded.rollover_lifetime_days, rank = excluded.rank, is_offered = true`,
+      [
+        ...[name, plan.tokens, plan.price, plan.days === null ? "none" : `${plan.days}day`, plan.lifetime],
+        ...[plan.cap, plan.rollover?.percent, plan.rollover?.tokens, plan.rollover?.days, plan.rank],
+      ],
+    );
+  }
   return books;
 }
+
+/** Chooses the order of spending, for the books and for the model beside them. */
+export async function spendInOrder(books: Database, order: BurnOrder): Promise<void> {
+  booksInOrder.set(books, order);
+  await books.admin.query("select public.set_burn_order($1)", [order]);
+}
+
+/** Which order of spending each of the books has, for the model beside it. */
+const booksInOrder = new WeakMap<Database, BurnOrder>();
 
 /**
  * Runs sequences in lanes side by side.
  *
+ * @param shrinks whether a sequence that shows a difference is made as short as it can be; takes its time
  * @returns how often each outcome of each command came
  * @throws the first difference, shrunk to the shortest sequence that shows it; the cause says what differs
  */
-export async function check(books: Database, sequences: number, seedOf: number): Promise<Mix> {
+export async function check(
+  books: Database,
+  sequences: number,
+  seedOf: number,
+  shrinks = true,
+): Promise<Mix> {
   const mix: Mix = {};
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
@@ -53,14 +121,14 @@ export async function check(books: Database, sequences: number, seedOf: number):
             fc.array(anyCommand, { minLength: 1, maxLength: 50, size: "max" }),
             async (commands) => {
               const user = await createUser(books);
-              const run = new Run(client, user, mix);
+              const run = new Run(client, user, mix, booksInOrder.get(books));
               for (const one of commands) await run.execute(one);
               await run.look();
               const { rows } = await client.query("select * from public.verify_token_ledger($1)", [user]);
               if (rows.length > 0) throw new Error(`the ledger is broken: ${JSON.stringify(rows)}`);
             },
           ),
-          { numRuns: Math.ceil(sequences / LANES), seed: seedOf + lane, endOnFailure: false },
+          { numRuns: Math.ceil(sequences / LANES), seed: seedOf + lane, endOnFailure: !shrinks },
         );
       } finally {
         client.release();

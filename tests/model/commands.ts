@@ -1,136 +1,42 @@
-/** Random commands for the books, and what each must answer according to the reference model. */
-import fc from "fast-check";
+/** What the books must answer to each command, according to the reference model. */
 import type pg from "pg";
-import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
+import type { Command, Key } from "./any-command.ts";
+import { catalogue, type Facts, type Payment, Plans, type Started } from "./plans.ts";
+import { Books, type BurnOrder, Refused, type Charge, type Parts, sum } from "./reference.ts";
 
-export type Command =
-  | { do: "grant"; tokens: number; priority: number; lifetime: number | null; backdated: number; key: Key }
-  | { do: "deduct"; tokens: number; key: Key }
-  | { do: "track"; tokens: number; success: boolean; partial: boolean; key: Key }
-  | { do: "reserve"; tokens: number; ttl: number; key: Key }
-  | {
-      do: "capture";
-      hold: number;
-      tokens: number | null;
-      over: "deduct" | "cap" | "reject";
-      success: boolean;
-    }
-  | { do: "release"; hold: number }
-  | { do: "refund"; transaction: number; tokens: number | null; days: number | null; key: Key }
-  | { do: "void"; grant: number; takeBack: boolean; key: Key }
-  | { do: "adjust"; delta: number; key: Key }
-  | { do: "step"; seconds: number }
-  | { do: "again"; nth: number }
-  | { do: "sweep" }
-  | { do: "look" };
-type Key = string | null;
+export { anyCommand, type Command } from "./any-command.ts";
 
-const key = fc.oneof(
-  { weight: 4, arbitrary: fc.constant(null) },
-  { weight: 1, arbitrary: fc.constantFrom("k1", "k2", "k3", "k4", "k5", "k6") },
-);
-const few = fc.integer({ min: 1, max: 150 });
-
-export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      do: fc.constant("grant" as const),
-      tokens: fc.integer({ min: 1, max: 400 }),
-      priority: fc.constantFrom(50, 50, 10, 90),
-      lifetime: fc.constantFrom(null, null, 1_000, 2_000, 4_000),
-      backdated: fc.constantFrom(0, 0, 0, 300),
-      key,
-    }),
-  },
-  { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, key }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constant("track" as const),
-      tokens: few,
-      success: fc.constantFrom(true, true, false),
-      partial: fc.boolean(),
-      key,
-    }),
-  },
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      do: fc.constant("reserve" as const),
-      tokens: few,
-      ttl: fc.constantFrom(600, 1_500),
-      key,
-    }),
-  },
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      do: fc.constant("capture" as const),
-      hold: fc.nat(20),
-      tokens: fc.option(fc.integer({ min: 0, max: 180 })),
-      over: fc.constantFrom("deduct" as const, "deduct" as const, "cap" as const, "reject" as const),
-      success: fc.constantFrom(true, true, true, false),
-    }),
-  },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("release" as const), hold: fc.nat(20) }) },
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      do: fc.constant("refund" as const),
-      transaction: fc.nat(60),
-      tokens: fc.option(fc.integer({ min: 1, max: 60 })),
-      days: fc.option(fc.constantFrom(1, 30)),
-      key,
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant("void" as const),
-      grant: fc.nat(20),
-      takeBack: fc.boolean(),
-      key,
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      do: fc.constant("adjust" as const),
-      delta: fc.oneof(fc.integer({ min: 1, max: 80 }), fc.integer({ min: -80, max: -1 })),
-      key,
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constant("step" as const),
-      seconds: fc.constantFrom(500, 500, 500, 1_000, 1_000, 1_500, 86_400),
-    }),
-  },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("again" as const), nth: fc.nat(20) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("sweep" as const) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("look" as const) }) },
-);
+type Receipt = Record<string, unknown>;
 
 /** Counts of commands and of what came of them. */
 export type Mix = Record<string, number>;
 
 /** One user's run: the same commands to the model and to the database, and a word for every difference. */
 export class Run {
-  private readonly books = new Books();
+  private readonly books: Books;
+  private readonly plans: Plans;
   private readonly grantIds: string[] = [];
+  private readonly payments: { id: string; payment: Payment; approved?: Receipt }[] = [];
+  private readonly facts = [0, 1, 2].map((): Facts => ({
+    ...{ plan: null, isPaid: false, refunded: 0 },
+    ...{ wasDisputed: false, wasWon: false, payment: null },
+  }));
+  private readonly events: Extract<Command, { do: "event" }>[] = [];
   private readonly holdIds: string[] = [];
   private hasEntries = false;
   /** Commands with a key that had an effect: a retry of one is a replay. */
   private readonly keyed: Command[] = [];
-  private readonly keys = new Map<string, { request: string; receipt: Record<string, unknown> }>();
+  private readonly keys = new Map<string, { request: string; receipt: Receipt }>();
+  /** The keys of payments that were asked for: they are not the ledger's. */
+  private readonly asked = new Map<string, { id: string; payment: Payment }>();
 
   private readonly client: pg.ClientBase;
   private readonly user: string;
   private readonly mix: Mix;
 
-  constructor(client: pg.ClientBase, user: string, mix: Mix) {
+  constructor(client: pg.ClientBase, user: string, mix: Mix, order: BurnOrder = "fifo") {
+    this.books = new Books(order);
+    this.plans = new Plans(this.books);
     this.client = client;
     this.user = user;
     this.mix = mix;
@@ -138,11 +44,8 @@ export class Run {
 
   /** @throws when the database answers anything but what the model says. */
   async execute(command: Command): Promise<void> {
-    if (command.do === "step") {
-      this.books.step(command.seconds);
-      await this.client.query("select test_step($1, $2)", [this.user, command.seconds]);
-      return this.count("step", "done");
-    }
+    this.books.now += 0.001;
+    if (command.do === "step") return this.step(command.seconds);
     if (command.do === "sweep") {
       await this.client.query("select public.expire_old_token_grants(10000)");
       return this.count("sweep", "done");
@@ -152,19 +55,114 @@ export class Run {
       const before = pick(this.keyed, command.nth);
       return before === undefined ? this.count("again", "nothing to do again") : this.execute(before);
     }
+    if (command.do === "event again") {
+      const before = pick(this.events, command.nth);
+      return before === undefined ? this.count("again", "nothing to do again") : this.execute(before);
+    }
+    if (command.do === "batch") return this.batch(command);
 
     const call = this.callOf(command);
     if (call === null) return this.count(command.do, "nothing to do it to");
     const expected = this.expect(command, call);
-    const answer = await this.call(call.sql, call.args);
+    const answer = await this.call(call.sql, [this.user, ...call.args]);
     if ("refused" in expected) {
       same(command, answer, { refused: expected.refused });
       return this.count(command.do, expected.refused);
     }
     if ("refused" in answer) throw new Error(`${JSON.stringify(command)} was refused: ${answer.refused}`);
     const outcome = expected.learn(answer.receipt);
-    this.hasEntries ||= outcome !== "short";
+    this.hasEntries ||= this.books.grants.length > 0 || (command.do === "track" && outcome !== "short");
+    await this.learnGrants();
     this.count(command.do, outcome);
+  }
+
+  private async step(seconds: number): Promise<void> {
+    const hasConsequences = this.books.step(seconds);
+    this.plans.timePassed();
+    await this.client.query("select test_step($1, $2)", [this.user, seconds]);
+    this.count("step", "done");
+    if (hasConsequences) {
+      await this.client.query("select public.get_user_token_balance($1)", [this.user]);
+      await this.learnGrants();
+    }
+  }
+
+  /** Grants that no receipt names: what no longer fitted where it came from, what was carried over. */
+  private async learnGrants(): Promise<void> {
+    const { grants } = this.books;
+    if (this.grantIds.length < grants.length) {
+      const { rows } = await this.client.query<{ id: string }>(
+        `select id from public.token_balances where user_id = $1 and id <> all ($2) order by created_at, ctid`,
+        [this.user, this.grantIds],
+      );
+      if (this.grantIds.length + rows.length !== grants.length)
+        throw new Error(
+          `the database has ${rows.length} grants more than ${this.grantIds.length}, the model ${grants.length} in all`,
+        );
+      this.grantIds.push(...rows.map((row) => row.id));
+    }
+    for (const grant of grants) grant.id ??= this.grantIds[grant.n]!;
+  }
+
+  /** Many deductions in one call: each as if it came by itself, or none. */
+  private async batch({ items, allOrNothing }: Extract<Command, { do: "batch" }>): Promise<void> {
+    const answer = await this.call("public.deduct_tokens_batch($1, $2)", [
+      JSON.stringify(
+        items.map(({ tokens, key }) => ({
+          ...{ user_id: this.user, tokens, action_type: "chat_conversation" },
+          ...(key !== null && { idempotency_key: key }),
+        })),
+      ),
+      allOrNothing,
+    ]);
+    if ("refused" in answer) throw new Error(`a batch was refused: ${answer.refused}`);
+    const { results } = answer.receipt as { results: (Receipt & { error?: { code: string } })[] };
+    const tried = this.tryBatch(items);
+    const isUndone = allOrNothing && tried.some((one) => one !== null);
+    const outcomes = new Set<string>();
+    for (const [nth, { index, ...receipt }] of results.entries()) {
+      const command: Command = { do: "deduct", ...items[nth]! };
+      same(command, index, nth);
+      const error = receipt.error?.code;
+      if (isUndone) {
+        const { slug, short } = tried[nth] ?? { slug: "not_applied" };
+        same(command, [error, receipt["tokens_remaining_to_deduct"]], [slug, short]);
+        continue;
+      }
+      const expected = this.expect(command, this.callOf(command)!);
+      if ("refused" in expected) {
+        same(command, error, expected.refused);
+        outcomes.add(expected.refused);
+      } else {
+        if (error !== undefined) throw new Error(`${JSON.stringify(command)} was refused: ${error}`);
+        outcomes.add(expected.learn(receipt));
+      }
+    }
+    const first = tried.find((one) => one !== null);
+    this.count(
+      "batch",
+      isUndone
+        ? `undone: ${first!.slug ?? "short"}`
+        : outcomes.size > 1
+          ? "item by item"
+          : `all ${[...outcomes][0]}`,
+    );
+  }
+
+  /** What would keep each item from being booked, when those before it are. */
+  private tryBatch(items: { tokens: number; key: Key }[]): ({ slug?: string; short?: number } | null)[] {
+    let { active } = this.books;
+    const keys = new Map([...this.keys].map(([key, { request }]) => [key, request]));
+    return items.map(({ tokens, key }) => {
+      const call = this.callOf({ do: "deduct", tokens, key })!;
+      const request = JSON.stringify([call.sql, ...call.args]);
+      const first = key === null ? undefined : keys.get(key);
+      if (first !== undefined) return first === request ? null : { slug: "idempotency_key_reused" };
+      if (tokens > active) return { short: tokens - active };
+      active -= tokens;
+      if (key !== null) keys.set(key, request);
+      return null;
+    });
   }
 
   /** Everything there is to see, at the end of a run too. */
@@ -183,6 +181,8 @@ export class Run {
         reserved: balance.total_reserved,
         expired: balance.total_expired,
         owed: balance.total_owed,
+        plan: balance.plan_type,
+        mark: balance.tokens_limit,
         used: Number(used ?? 0),
         grants: balance.grants.map((grant: { id: string; tokens_remaining: number }) => [
           this.grantIds.indexOf(grant.id),
@@ -194,6 +194,8 @@ export class Run {
         reserved: books.reserved,
         expired: books.expired,
         owed: books.owed,
+        plan: this.plans.plan,
+        mark: books.mark,
         used: books.used,
         grants: books.queue().map((grant) => [grant.n, grant.left]),
       },
@@ -210,7 +212,7 @@ export class Run {
     args: unknown[],
   ): Promise<{ receipt: Record<string, unknown> } | { refused: string }> {
     try {
-      const { rows } = await this.client.query(`select ${sql} as receipt`, [this.user, ...args]);
+      const { rows } = await this.client.query(`select ${sql} as receipt`, args);
       return { receipt: rows[0].receipt };
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
@@ -287,6 +289,51 @@ export class Run {
           args: [command.delta, command.key],
           key: command.key,
         };
+      case "ask":
+        return {
+          sql: "public.create_payment($1, $2, $3)",
+          args: [command.plan, command.key],
+          // a key of its own kind: see `ask`
+          key: null,
+        };
+      case "approve":
+      case "reject": {
+        const id = pick(this.payments, command.payment)?.id;
+        return id === undefined
+          ? null
+          : { sql: `public.${command.do}_payment($1, $2, 'seen')`, args: [id], key: null };
+      }
+      case "pay back": {
+        const of = pick(this.payments, command.payment);
+        return of === undefined
+          ? null
+          : {
+              sql: "public.refund_payment($1, $2, 'went back', $3)",
+              args: [of.id, this.paidBack(command)],
+              key: null,
+            };
+      }
+      case "change":
+        return {
+          sql: "public.upgrade_plan($1, $2, p_idempotency_key => $3)",
+          args: [command.plan, command.key],
+          key: command.key,
+        };
+      case "renew":
+        return {
+          sql: "public.renew_subscription($1, public.test_period($1, $2))",
+          args: [command.period],
+          key: null,
+        };
+      case "event": {
+        const isKnown = this.events.includes(command);
+        const nth = isKnown ? this.events.indexOf(command) : this.events.length;
+        return {
+          sql: "public.test_event($1, $2, $3, $4, $5)",
+          args: [nth, command.payment, said(command), command.period],
+          key: null,
+        };
+      }
       default:
         throw new Error(`no call for ${command.do}`);
     }
@@ -304,21 +351,12 @@ export class Run {
       if (first.request !== request || command.do === "grant") return { refused: "idempotency_key_reused" };
       return {
         learn: (receipt) => {
-          // a hold's status is what it is now, and the clock of the test moves moments into the past
-          const lasting = (answer: object) =>
-            JSON.stringify(answer, (name, value: unknown) =>
-              ["status", "granted_at", "expires_at"].includes(name) ? undefined : value,
-            );
-          same(
-            command,
-            JSON.parse(lasting(receipt)),
-            JSON.parse(lasting({ ...first.receipt, replayed: true })),
-          );
+          same(command, lasting(receipt), lasting({ ...first.receipt, replayed: true }));
           return "replayed";
         },
       };
     }
-    let learn: (receipt: Record<string, unknown>) => string | null;
+    let learn: (receipt: Record<string, unknown>) => string;
     try {
       learn = this.act(command);
     } catch (error) {
@@ -328,17 +366,18 @@ export class Run {
     return {
       learn: (receipt) => {
         const outcome = learn(receipt);
-        const isKept = outcome !== "short" && outcome !== null;
-        if (call.key !== null && isKept) {
+        // what makes no entry in the ledger uses no key up
+        const isBooked = !["short", "full already"].includes(outcome);
+        if (call.key !== null && isBooked) {
           this.keys.set(call.key, { request, receipt });
           this.keyed.push(command);
         }
-        return outcome ?? "nothing";
+        return outcome;
       },
     };
   }
 
-  private act(command: Command): (receipt: Record<string, unknown>) => string | null {
+  private act(command: Command): (receipt: Record<string, unknown>) => string {
     const { books } = this;
     switch (command.do) {
       case "grant": {
@@ -449,9 +488,143 @@ export class Run {
           return owed > 0 ? "owing" : "voided";
         };
       }
+      case "ask":
+        return this.ask(command);
+      case "approve": {
+        const of = pick(this.payments, command.payment)!;
+        const { grant, replayed, balance } = this.plans.approve(of.payment);
+        return (receipt) => {
+          if (replayed) {
+            same(command, lasting(receipt), lasting({ ...of.approved, replayed: true }));
+            return "had been";
+          }
+          this.compare(command, receipt, {
+            ...{ success: true, status: "approved", plan_type: of.payment.to, replayed: false },
+            ...{ tokens_granted: grant!.granted, tokens_limit: books.mark, tokens_remaining: balance },
+          });
+          of.approved = receipt;
+          return "approved";
+        };
+      }
+      case "reject": {
+        const wasKnown = this.plans.reject(pick(this.payments, command.payment)!.payment);
+        return (receipt) => {
+          this.compare(command, receipt, { success: true, status: "rejected", replayed: wasKnown });
+          return wasKnown ? "had been" : "rejected";
+        };
+      }
+      case "pay back": {
+        const { payment } = pick(this.payments, command.payment)!;
+        const wasKnown = this.plans.refund(payment, this.paidBack(command));
+        return (receipt) => {
+          this.compare(command, receipt, {
+            ...{ success: true, status: payment.status, replayed: wasKnown },
+            tokens_clawed_back: payment.clawed,
+            tokens_owed: books.owed,
+            tokens_limit: books.mark,
+            tokens_remaining: books.active,
+          });
+          return wasKnown ? "had been" : payment.status === "refunded" ? "in full" : "in part";
+        };
+      }
+      case "change": {
+        const started = this.plans.change(command.plan);
+        if (started !== null) return this.started(command, command.plan, started);
+        return (receipt) => {
+          this.compare(command, receipt, {
+            ...{ success: true, plan_type: command.plan, effective: "period_end", replayed: false },
+            ...{ tokens_granted: 0, tokens_limit: books.mark, tokens_remaining: books.active },
+          });
+          return "noted down";
+        };
+      }
+      case "renew": {
+        const to = command.period === "this" ? this.plans.plan! : (this.plans.next ?? this.plans.plan!);
+        return this.started(command, to, this.plans.renew(command.period));
+      }
+      case "event":
+        return this.event(command);
       default:
         throw new Error(`no model for ${command.do}`);
     }
+  }
+
+  private ask(command: Extract<Command, { do: "ask" }>) {
+    const first = command.key === null ? undefined : this.asked.get(command.key);
+    if (first !== undefined && first.payment.to !== command.plan) throw new Refused("idempotency_key_reused");
+    const payment = first?.payment ?? this.plans.ask(command.plan);
+    return (receipt: Receipt) => {
+      this.compare(command, receipt, {
+        ...{ success: true, status: payment.status, from_plan: payment.from, to_plan: payment.to },
+        ...{ amount_cents: payment.amount, replayed: first !== undefined },
+      });
+      if (first !== undefined) return "replayed";
+      const one = { id: receipt["payment_id"] as string, payment };
+      this.payments.push(one);
+      if (command.key !== null) {
+        this.asked.set(command.key, one);
+        this.keyed.push(command);
+      }
+      return "asked";
+    };
+  }
+
+  /** What went back in all, in cents; null: everything. */
+  private paidBack({ payment, share }: Extract<Command, { do: "pay back" }>): number | null {
+    return share === null ? null : Math.floor(pick(this.payments, payment)!.payment.amount * share);
+  }
+
+  /** The receipt of a plan that has begun. */
+  private started(command: Command, plan: string, { grant, replayed, balance }: Started) {
+    const mark = this.books.mark;
+    return (receipt: Receipt) => {
+      this.compare(command, receipt, {
+        ...{ success: true, plan_type: plan, replayed },
+        ...(command.do === "change" && { effective: "now" }),
+        ...(grant !== null && { tokens_granted: grant.granted }),
+        // a period that had begun answers as it did then
+        ...(!replayed && { tokens_limit: mark, tokens_remaining: balance }),
+      });
+      if (replayed) return "had begun";
+      return grant === null ? "full already" : "begun";
+    };
+  }
+
+  private event(command: Extract<Command, { do: "event" }>) {
+    const { books, plans } = this;
+    const facts = this.facts[command.payment]!;
+    const wasKnown = this.events.includes(command);
+    const before = { clawed: facts.payment?.clawed ?? 0, payment: facts.payment };
+    if (command.kind === "paid") {
+      facts.plan ??= command.plan;
+      facts.isPaid = true;
+    }
+    if (command.kind === "refunded") facts.refunded = Math.max(facts.refunded, command.cents);
+    if (command.kind === "disputed") facts.wasDisputed = true;
+    if (command.kind === "dispute_won") facts.wasWon = true;
+    const period =
+      command.period === "this" && plans.plan !== null
+        ? plans.start
+        : command.period === "next"
+          ? plans.end
+          : null;
+    const payment = plans.settleFacts(facts, period);
+    if (!wasKnown) this.events.push(command);
+    return (receipt: Receipt) => {
+      this.compare(command, receipt, {
+        ...{ success: true, status: payment?.status ?? "parked", plan_type: facts.plan, replayed: wasKnown },
+        tokens_granted: payment?.tokens ?? 0,
+        tokens_clawed_back: payment?.clawed ?? 0,
+        ...(payment !== null && {
+          ...{ tokens_owed: books.owed, tokens_limit: books.mark, tokens_remaining: books.active },
+        }),
+      });
+      if (payment === null) return "parked";
+      if (wasKnown) return "again";
+      if (before.payment === null) return payment.clawed > 0 ? "paid, and taken back" : "paid";
+      if (payment.clawed > before.clawed) return "taken back";
+      return payment.clawed < before.clawed ? "given back" : "nothing new";
+    };
   }
 
   private spend(command: Command, tokens: number, isUse: boolean) {
@@ -559,6 +732,15 @@ export class Run {
   }
 }
 
+/** A receipt without what a hold's is now, and without the moments, which the clock of the test moves. */
+function lasting(receipt: Receipt): Receipt {
+  return JSON.parse(
+    JSON.stringify(receipt, (name, value: unknown) =>
+      ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
+    ),
+  );
+}
+
 function takeFront(parts: Parts, tokens: number): Parts {
   const front: Parts = [];
   let needed = tokens;
@@ -568,6 +750,15 @@ function takeFront(parts: Parts, tokens: number): Parts {
     needed -= Math.min(part, needed);
   }
   return front;
+}
+
+/** What an event says, but whom and when it is of. */
+function said({ kind, plan, cents }: Extract<Command, { do: "event" }>): string {
+  return JSON.stringify({
+    kind,
+    ...(kind === "paid" && { plan_type: plan, amount_cents: catalogue[plan]!.price, currency: "usd" }),
+    ...(kind === "refunded" && { refunded_cents: cents }),
+  });
 }
 
 function pick<T>(list: readonly T[], index: number): T | undefined {

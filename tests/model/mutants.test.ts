@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { applyMutant } from "../support/mutants.ts";
-import { booksWithAClock, check } from "./check.ts";
+import { booksWithAClock, check, spendInOrder } from "./check.ts";
 
 // The comparison itself is promise P19; here is what it must be able to see.
 
@@ -11,13 +11,24 @@ test.each([
   ["holds-never-run-out", "a hold that ran out is not released"],
   ["refunds-forget-each-other", "a charge is refunded twice"],
   ["voids-forget-what-was-spent", "taking back leaves what was spent"],
+  ["voids-take-what-was-carried-over", "taking back takes what another grant has now"],
+  ["batches-undo-nothing", "all or nothing is whatever goes"],
+  ["renewals-give-a-period-twice", "the same period is given again"],
+  ["refunds-forget-what-was-clawed-back", "a refund in two parts takes the first part twice"],
+  ["won-disputes-give-nothing-back", "a dispute that was won changes nothing"],
+  ["settle-by-the-last-event", "a refund is what the last event said of it"],
+  ["payments-keep-their-plan", "a payment sent again undoes a later upgrade"],
+  ["what-is-bought-now-waits", "an upgrade does not come before a period that was paid ahead"],
+  ["upgrades-fill-up", "an upgrade gives what a renewal would"],
+  ["burn-order-is-not-kept", "the chosen order is not the order", "expiring_first"],
 ])(
   "the test sees it: %s (%s)",
-  async (mutant) => {
+  async (mutant, _what, order = "fifo") => {
     const broken = await booksWithAClock();
     await applyMutant(broken, mutant);
+    if (order === "expiring_first") await spendInOrder(broken, order);
 
-    const found = await check(broken, 300, 7).then(
+    const found = await check(broken, 600, 7, false).then(
       () => null,
       (error: Error) => String((error.cause as Error | undefined)?.message ?? error.message),
     );

@@ -17,6 +17,8 @@ export interface Grant {
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
+  /** What the books call it, once they have said so; decides between grants that are equal in all else. */
+  id?: string;
 }
 
 /** What paid, grant by grant, in the order of paying. */
@@ -39,7 +41,10 @@ export interface Hold {
 
 export class Refused extends Error {}
 
+export type BurnOrder = "fifo" | "expiring_first";
+
 export class Books {
+  /** In seconds; no two commands come at the same moment. */
   now = 0;
   grants: Grant[] = [];
   holds: Hold[] = [];
@@ -48,6 +53,15 @@ export class Books {
   used = 0;
   expired = 0;
   owed = 0;
+  /** Up to where the plan filled the balance; null: he is on no plan. */
+  mark: number | null = null;
+  /** Told of each grant that runs out with something left. */
+  onExpiry: (grant: Grant, tokens: number) => void = () => {};
+  private readonly order: BurnOrder;
+
+  constructor(order: BurnOrder = "fifo") {
+    this.order = order;
+  }
 
   get active(): number {
     return sum(this.grants.map((grant) => grant.left));
@@ -59,13 +73,26 @@ export class Books {
 
   /** Grants with tokens left in the order in which they are spent. */
   queue(): Grant[] {
-    return this.grants
-      .filter((grant) => grant.left > 0)
-      .sort((a, b) => a.priority - b.priority || a.grantedAt - b.grantedAt || a.n - b.n);
+    return this.inOrder(this.grants.filter((grant) => grant.left > 0));
   }
 
-  step(seconds: number): void {
+  inOrder(grants: Grant[]): Grant[] {
+    return grants.toSorted(
+      (a, b) =>
+        a.priority - b.priority ||
+        (this.order === "expiring_first" ? compare(a.expiresAt, b.expiresAt) : 0) ||
+        a.grantedAt - b.grantedAt ||
+        compare(a.id ?? "", b.id ?? ""),
+    );
+  }
+
+  /**
+   * @returns whether what came back with it repaid a debt, passed the mark or made a grant: that the
+   *   books do when somebody comes by, and what has run out by then comes back to nobody
+   */
+  step(seconds: number): boolean {
     this.now += seconds;
+    const before = [this.owed, this.mark, this.grants.length];
     let cameBack = false;
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
@@ -75,20 +102,16 @@ export class Books {
     }
     this.expire();
     if (cameBack) this.repay();
+    return [this.owed, this.mark, this.grants.length].some((now, nth) => now !== before[nth]);
   }
 
   grant(tokens: number, priority: number, lifetime: number | null, backdated = 0): Grant {
-    const grant = {
-      n: this.grants.length,
+    const grant = this.add({
       granted: tokens,
-      left: tokens,
       priority,
       grantedAt: this.now - backdated,
       expiresAt: lifetime === null ? Infinity : this.now + lifetime,
-      voided: false,
-      notHad: 0,
-    };
-    this.grants.push(grant);
+    });
     this.repay();
     return grant;
   }
@@ -147,23 +170,20 @@ export class Books {
     const late = back.filter(isOver);
     const restored = back.filter((part) => !isOver(part));
     if (reissueFor === null || late.length === 0) {
-      this.comeIn(back);
-      return { restored, forfeited: late };
+      const all = this.comeIn(back);
+      const over = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;
+      return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over) };
     }
-    this.putBack(restored);
+    const went = this.putBack(restored);
     const reissued = sum(late.map(([, part]) => part));
-    this.grants.push({
-      n: this.grants.length,
+    const grant = this.add({
       granted: reissued,
-      left: reissued,
       priority: 50,
       grantedAt: this.now,
       expiresAt: this.now + reissueFor,
-      voided: false,
-      notHad: 0,
     });
     this.repay();
-    return { restored: [...restored, [this.grants.length - 1, reissued]], forfeited: [] };
+    return { restored: [...went, [grant.n, reissued]], forfeited: [] };
   }
 
   void(grant: Grant, takeBack: boolean): { taken: number; owed: number } {
@@ -171,42 +191,115 @@ export class Books {
     const wanted = takeBack ? grant.granted - grant.notHad : grant.left;
     grant.voided = true;
     grant.expiresAt = Math.min(grant.expiresAt, this.now);
-    const fromOwn = Math.min(grant.left, wanted);
-    grant.left -= fromOwn;
-    grant.notHad += fromOwn;
-    const parts = this.take(Math.min(wanted - fromOwn, this.active));
-    for (const [n, taken] of parts) this.grants[n]!.notHad += taken;
-    const taken = fromOwn + sum(parts.map(([, part]) => part));
-    this.owed += wanted - taken;
-    return { taken, owed: wanted - taken };
+    const taken = this.clawBack(wanted, grant);
+    if (takeBack) this.lower(wanted);
+    return { taken: sum(taken.map(([, part]) => part)), owed: wanted - sum(taken.map(([, part]) => part)) };
   }
 
-  private comeIn(parts: Parts): void {
-    this.putBack(parts);
+  /**
+   * Takes tokens back: from their own grant, then from whatever would be spent next; the rest is owed.
+   *
+   * @returns from where
+   */
+  clawBack(tokens: number, own: Grant): Parts {
+    const fromOwn = Math.min(own.left, tokens);
+    own.left -= fromOwn;
+    const parts: Parts = fromOwn > 0 ? [[own.n, fromOwn]] : [];
+    parts.push(...this.take(Math.min(tokens - fromOwn, this.active)));
+    for (const [n, part] of parts) this.grants[n]!.notHad += part;
+    this.owed += tokens - sum(parts.map(([, part]) => part));
+    return parts;
+  }
+
+  /** The mark goes down by what was taken back, never below the balance. */
+  lower(tokens: number): void {
+    if (this.mark !== null) this.mark = Math.max(this.mark - tokens, this.active);
+  }
+
+  /** Gives back what was taken back: to these grants, after what is owed has been let off. */
+  restore(tokens: number, to: (tokens: number) => Parts): void {
+    const letOff = Math.min(tokens, this.owed);
+    this.owed -= letOff;
+    const before = this.grants.length;
+    for (const [n, part] of this.putBack(to(tokens - letOff))) {
+      if (n < before) this.grants[n]!.notHad -= part;
+    }
+    if (this.mark !== null) this.mark += tokens;
     this.expire();
     this.repay();
   }
 
-  private putBack(parts: Parts): void {
-    for (const [n, tokens] of parts) {
-      this.grants[n]!.left += tokens;
-      if (this.grants[n]!.left > this.grants[n]!.granted) throw new Error("more than was granted");
+  /** What a closing period has left goes into a new grant; or, where it has run out, what it lost. */
+  carry(from: Grant, tokens: number, wasLost: boolean, lifetime: number): void {
+    if (wasLost) {
+      this.expired -= tokens;
+    } else {
+      from.left -= tokens;
+      from.notHad += tokens;
     }
+    this.add({
+      granted: tokens,
+      priority: from.priority,
+      grantedAt: this.now,
+      expiresAt: this.now + lifetime,
+    });
+    this.repay();
+    this.now += 0.0001; // what begins next is younger
+  }
+
+  private add(terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt">): Grant {
+    const grant = { ...terms, n: this.grants.length, left: terms.granted, voided: false, notHad: 0 };
+    this.grants.push(grant);
+    return grant;
+  }
+
+  private comeIn(parts: Parts): Parts {
+    const went = this.putBack(parts);
+    this.expire();
+    this.repay();
+    return went;
+  }
+
+  /** What no longer fits into its grant becomes one of its own, on the same terms. */
+  private putBack(parts: Parts): Parts {
+    const went: Parts = [];
+    for (const [n, tokens] of parts) {
+      const grant = this.grants[n]!;
+      const fits = Math.min(tokens, grant.granted - grant.left - this.held(n));
+      if (fits > 0) {
+        grant.left += fits;
+        went.push([n, fits]);
+      }
+      if (fits === tokens) continue;
+      const { priority, grantedAt, expiresAt } = grant;
+      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt });
+      went.push([other.n, other.granted]);
+    }
+    return went;
+  }
+
+  /** What open holds have of a grant. */
+  private held(n: number): number {
+    const open = this.holds.filter((hold) => hold.status === "open").flatMap((hold) => hold.parts);
+    return sum(open.filter(([of]) => of === n).map(([, tokens]) => tokens));
   }
 
   private expire(): void {
     for (const grant of this.grants) {
-      if (grant.expiresAt > this.now) continue;
+      if (grant.expiresAt > this.now || grant.left === 0) continue;
+      this.onExpiry(grant, grant.left);
       this.expired += grant.left;
       grant.notHad += grant.left;
       grant.left = 0;
     }
   }
 
+  /** What came in pays what is owed first; what remains is never above the mark. */
   private repay(): void {
     const tokens = Math.min(this.owed, this.active);
     this.take(tokens);
     this.owed -= tokens;
+    if (this.mark !== null) this.mark = Math.max(this.mark, this.active);
   }
 }
 
@@ -220,6 +313,10 @@ export function slice(parts: Parts, from: number, to: number): Parts {
     at += tokens;
   }
   return found;
+}
+
+function compare<T>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 export function sum(numbers: number[]): number {

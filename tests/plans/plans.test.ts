@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asAnon, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
 
 let db: Database;
@@ -24,8 +25,8 @@ const upgrade = (user: string, plan: string, key?: string) =>
   });
 
 /** Moves a user's present period into the past, so that the next one is due. */
-async function letPeriodEnd(user: string): Promise<void> {
-  await db.admin.query(
+async function letPeriodEnd(user: string, database = db): Promise<void> {
+  await database.admin.query(
     `update public.user_subscriptions
         set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1`,
@@ -174,7 +175,7 @@ test("a downgrade is in the ledger, by whom and to what, and moves no token", as
   });
 });
 
-test("a plan whose cap is full begins once under a key, and its receipt says what there is", async () => {
+test("an upgrade gives all its tokens, whatever the cap of renewals, and once under a key", async () => {
   const user = await createUser(db);
   await db.admin.query("update public.token_plans set balance_cap = 10000 where plan_type = 'starter'");
   const period = async () => {
@@ -193,9 +194,9 @@ test("a plan whose cap is full begins once under a key, and its receipt says wha
   expect(first).toMatchObject({
     effective: "now",
     effective_at: expect.any(String),
-    tokens_granted: 0,
-    tokens_limit: 10_000,
-    tokens_remaining: 10_000,
+    tokens_granted: 400_000,
+    tokens_limit: 410_000,
+    tokens_remaining: 410_000,
     transaction_id: expect.any(Number),
     replayed: false,
   });
@@ -366,4 +367,62 @@ test("the synchronisation check names each status, and nobody is without a balan
       report,
     ).rejects.toMatchObject({ code: "42501" });
   }
+});
+
+/** Puts a user whose downgrade to the free plan is due on it by a renewal that nobody should make. */
+async function renewAfterDowngrade(database: Database): Promise<string> {
+  const user = await createUser(database);
+  const ask = (name: string, args: object) =>
+    asService(database, (client) => rpc(client, name, { p_user_id: user, ...args }));
+  await ask("upgrade_plan", { p_plan_type: "starter" });
+  await ask("upgrade_plan", { p_plan_type: "free" });
+  await letPeriodEnd(user, database);
+  return ask("renew_subscription", {}).then(
+    (receipt) => `gave ${receipt.tokens_granted}`,
+    (error: Error) => error.message,
+  );
+}
+
+test("a downgrade to a plan without a price is in force when its time has come, whether anybody has looked or not", async () => {
+  expect(await renewAfterDowngrade(db)).toBe("not_due_yet");
+
+  const broken = await createDatabase();
+  await applyMutant(broken, "downgrades-wait-to-be-looked-at");
+  const seen = await renewAfterDowngrade(broken);
+  await broken.drop();
+  expect(seen, "the test sees it").toMatch(/^gave/);
+});
+
+test("a balance read does not wait for a lock to put a downgrade into effect, and tells of it all the same", async () => {
+  const user = await createUser(db);
+  await upgrade(user, "starter");
+  await upgrade(user, "free");
+  await letPeriodEnd(user);
+  const locker = await db.admin.connect();
+  await locker.query("begin");
+  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
+
+  const began = Date.now();
+  const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
+  const waited = Date.now() - began;
+  await locker.query("rollback");
+  locker.release();
+
+  expect(balance).toMatchObject({ plan_type: "free", total_active: 410_000 });
+  expect(waited).toBeLessThan(2_000);
+});
+
+test("a payment's event that comes again does not undo an upgrade that came after it", async () => {
+  const user = await createUser(db);
+  const event = {
+    ...{ p_provider: "stripe", p_event_id: `again.${user}`, p_event_type: "x" },
+    ...{ p_provider_payment_id: `again.${user}` },
+    p_facts: { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" },
+  };
+  await call("record_provider_event", event);
+  await upgrade(user, "professional");
+
+  await call("record_provider_event", event);
+
+  expect(await standing(db, user)).toMatchObject({ plan: "professional" });
 });

@@ -15,13 +15,19 @@ export async function applyMutant(db: Database, name: string): Promise<void> {
   await client.connect();
   try {
     await client.query(mutate);
-    await client.query(await readFile(new URL(`../mutants/${name}.sql`, import.meta.url), "utf8"));
+    await client.query(await mutantNamed(name));
   } finally {
     await client.end();
   }
 }
 
-const mutate = `
+/** What a mutant says. */
+export function mutantNamed(name: string): Promise<string> {
+  return readFile(new URL(`../mutants/${name}.sql`, import.meta.url), "utf8");
+}
+
+/** Makes `pg_temp.mutate`, for the session that runs it. */
+export const mutate = `
 create function pg_temp.mutate(p_function text, p_from text, p_to text) returns void language plpgsql as $$
 declare
   v_definition text := pg_get_functiondef(p_function::regproc);

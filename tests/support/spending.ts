@@ -83,17 +83,38 @@ async function spend(
   tokens: number,
   isolation: Isolation,
 ): Promise<boolean> {
-  const sql = "select public.deduct_tokens_with_fifo($1, $2) as receipt";
-  if (isolation === "read committed") {
-    return (await client.query(sql, [user, tokens])).rows[0].receipt.success;
-  }
+  return at(client, isolation, async () => {
+    const sql = "select public.deduct_tokens_with_fifo($1, $2) as receipt";
+    return (await client.query(sql, [user, tokens])).rows[0].receipt.success as boolean;
+  });
+}
+
+/** Does something in a transaction at that isolation level; at read committed as clients do, without one. */
+async function at<T>(client: pg.Client, isolation: Isolation, work: () => Promise<T>): Promise<T> {
+  if (isolation === "read committed") return work();
   await client.query(`begin isolation level ${isolation}`);
   try {
-    const { rows } = await client.query(sql, [user, tokens]);
+    const result = await work();
     await client.query("commit");
-    return rows[0].receipt.success;
+    return result;
   } catch (error) {
     await client.query("rollback");
     throw error;
+  }
+}
+
+/** The same, sent again for as long as it loses races (40001). */
+export async function sentAgain<T>(
+  client: pg.Client,
+  isolation: Isolation,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let again = 0; ; again++) {
+    try {
+      return await at(client, isolation, work);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "40001" || again === 50) throw error;
+      await new Promise((go) => setTimeout(go, Math.random() * 4 * 2 ** Math.min(again, 6)));
+    }
   }
 }

@@ -9,7 +9,7 @@
  * balance says it had.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
  * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
- * order. A restatement changes what is stored, never what is exact: so nothing is left to restate
+ * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
  *
@@ -168,12 +168,16 @@ begin
            case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture' else t.entry_type end,
            greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
+           case when t.entry_type = 'rollover' then (
+                  select array[b.rolled_over_from, b.id] from public.token_balances b
+                   where b.user_id = t.user_id and b.id = t.grant_ids[1])
+                when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
      where t.entry_type not in ('restatement', 'expiry', 'void', 'usage')
+       and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
            null, null, null, null, null, null, null, null, null, null
@@ -254,6 +258,15 @@ begin
         v_left[v_nth] := v_left[v_nth] - v_part;
         v_needed := v_needed - v_part;
       end loop;
+
+    elsif v_event.kind = 'rollover' then
+      -- out of the grant that closed, as far as it has it
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_part := least(coalesce(v_left[v_nth], 0), v_event.tokens);
+      v_left[v_nth] := v_left[v_nth] - v_part;
+      v_nth := array_position(v_ids, v_event.grant_ids[2]);
+      v_left[v_nth] := v_part;
+      v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
 
     elsif v_event.kind = 'capture' then
       v_key := v_event.hold_id;

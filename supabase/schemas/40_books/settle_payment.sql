@@ -15,6 +15,7 @@ security invoker
 set search_path = ''
 as $$
 declare
+  v_account public.token_accounts;
   v_payment public.payments;
   v_plan public.token_plans;
   v_entry public.token_transactions;
@@ -23,7 +24,11 @@ begin
     return null;
   end if;
 
-  perform private.lock_account(p_facts.user_id, p_create => true);
+  v_account := private.lock_account(p_facts.user_id, p_create => true);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform private.book_expiries(array[p_facts.user_id], clock_timestamp());
+  end if;
+  perform private.take_up_next_plan(p_facts.user_id);
   select p.* into v_payment
     from public.payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider

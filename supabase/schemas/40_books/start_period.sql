@@ -5,8 +5,8 @@
  *
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
- * tokens. A plan with a balance cap gives what fills the balance up to it; where that is nothing,
- * no grant is made and transaction is NULL.
+ * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
+ * nothing, no grant is made and transaction is NULL.
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (private.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
@@ -51,6 +51,7 @@ begin
     perform private.book_expiries(array[p_entry.user_id], v_now);
     v_account := private.lock_account(p_entry.user_id);
   end if;
+  perform private.take_up_next_plan(p_entry.user_id);
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
@@ -82,7 +83,7 @@ begin
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := subscription.period_start > v_start
+  v_is_over := p_period_start is not null and subscription.period_start > v_start
     and (subscription.expires_at is not null
       or private.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
   if v_is_over is not true then
@@ -101,7 +102,7 @@ begin
            is_active = true,
            auto_renew = excluded.auto_renew,
            payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = coalesce(excluded.payment_id, s.payment_id),
+           payment_id = excluded.payment_id,
            period_start = excluded.period_start,
            expires_at = excluded.expires_at,
            next_plan_type = null,
@@ -111,7 +112,7 @@ begin
 
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
-  if p_plan.balance_cap is not null and p_entry.payment_id is null then
+  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
   end if;
   if v_grant.tokens_granted > 0 then

@@ -57,7 +57,13 @@ begin
     'status', 'approved',
     'plan_type', v_payment.to_plan,
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', case when v_started.replayed then v_transaction.balance_after else v_subscription.tokens_limit end,
+    'tokens_limit', case when v_started.replayed
+      -- the mark as it was then: what came in, less what it repaid at once
+      then v_transaction.balance_after + coalesce((
+        select t.tokens from public.token_transactions t
+         where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
+      else v_subscription.tokens_limit
+    end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
     'replayed', v_started.replayed);

@@ -43,6 +43,7 @@ begin
     perform private.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
   end if;
   if not v_replayed then
+    perform private.take_up_next_plan(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
     if v_plan.plan_type is null then
       perform private.refuse('plan_not_found', '{"field": "p_to_plan"}');

@@ -40,7 +40,7 @@ begin
     ), totals as (
       select coalesce(sum(t.debt_change), 0)::bigint as owed,
              coalesce(sum(t.reserved_change), 0)::bigint as reserved,
-             coalesce(-sum(t.tokens) filter (where t.entry_type = 'expiry'), 0)::bigint as expired
+             coalesce(-sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')), 0)::bigint as expired -- what was carried over is not lost
         from ledger t
     ), allocated as (
       select part.grant_id,

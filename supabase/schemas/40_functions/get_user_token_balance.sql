@@ -40,7 +40,10 @@ begin
     select from public.user_subscriptions s
      where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
   then
-    perform private.take_up_next_plan(v_account_id);
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    if found then
+      perform private.take_up_next_plan(v_account_id);
+    end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
@@ -63,7 +66,12 @@ begin
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.user_subscriptions s where s.user_id = v_account_id),
-      'plan_type', (select s.plan_type from public.user_subscriptions s where s.user_id = v_account_id),
+      'plan_type', (
+        select coalesce(next.plan_type, s.plan_type)
+          from public.user_subscriptions s
+          left join public.token_plans next
+            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
+         where s.user_id = v_account_id),
       'next_expiry', (
         select min(b.expires_at) from public.token_balances b
          where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),

@@ -33,6 +33,10 @@ begin
   end if;
   perform private.check_request(null, p_reason, null);
   v_account := private.lock_account(p_user_id);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform private.book_expiries(array[p_user_id], clock_timestamp());
+  end if;
+  perform private.take_up_next_plan(p_user_id);
   select p.* into v_payment from public.payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform private.refuse('payment_not_found', '{}');

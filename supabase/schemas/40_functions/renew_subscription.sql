@@ -27,7 +27,8 @@ declare
   v_transaction public.token_transactions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
-  v_account := private.lock_account(p_user_id);
+  perform private.lock_account(p_user_id);
+  perform private.take_up_next_plan(p_user_id);
   select s.* into v_subscription from public.user_subscriptions s where s.user_id = p_user_id;
   if v_subscription.user_id is null or not v_subscription.is_active then
     perform private.refuse('subscription_not_found', '{}');
@@ -36,7 +37,7 @@ begin
   if not exists (
     select from public.token_balances b
      where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
-    and (v_start is null or v_start > clock_timestamp() or v_start < v_subscription.expires_at)
+    and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform private.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
@@ -50,6 +51,7 @@ begin
   v_started := private.start_period(v_plan, v_start, v_subscription.payment_method, null, v_entry);
   v_transaction := v_started.transaction;
   v_subscription := v_started.subscription;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
     'plan_type', v_subscription.plan_type,

@@ -1,8 +1,8 @@
 /*
  * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
  * added in this commit; to a lower one at the end of the period, and no token is taken away.
- * A change that gives no tokens (a lower plan, a plan whose balance cap is full) has an entry of 0
- * tokens: the ledger says who made it, and keeps its key and what it answered.
+ * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
+ * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
  * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.

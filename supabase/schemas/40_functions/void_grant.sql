@@ -73,13 +73,15 @@ begin
 
     -- record
     if coalesce(p_take_back, false) then
-      -- what he has had of it: left, spent, or held; what ran out or was taken back before he has not
+      -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
+      -- over into another he has not. What made the grant is none of these
       select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
         into v_tokens
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
        where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement');
+         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover')
+         and t.id is distinct from v_entry.original_id;
       v_voided := private.claw_back(v_entry, p_grant_id, v_tokens);
     else
       v_entry.entry_type := 'void';

@@ -1,0 +1,275 @@
+/**
+ * Plans and payments once more, on top of the reference model's books: written from the decisions and
+ * the guide to payments, and from nothing in supabase/schemas.
+ */
+import { type Books, type Grant, type Parts, Refused, sum } from "./reference.ts";
+
+const DAY = 86_400;
+
+export interface Plan {
+  tokens: number;
+  price: number;
+  rank: number;
+  /** Length of a period; null: it does not end. */
+  days: number | null;
+  /** How long a period's tokens live; null: for ever. */
+  lifetime: number | null;
+  /** A renewal fills the balance up to this at most. */
+  cap: number | null;
+  /** So much of what a closing period gave is carried over, for so many days. */
+  rollover: { percent: number; tokens: number; days: number } | null;
+}
+
+/** The catalogue that the random sequences are played with. */
+export const catalogue: Record<string, Plan> = {
+  free: { tokens: 60, price: 0, rank: 0, days: null, lifetime: null, cap: null, rollover: null },
+  starter: { tokens: 300, price: 900, rank: 10, days: 28, lifetime: 30, cap: 500, rollover: null },
+  pro: {
+    ...{ tokens: 700, price: 3_900, rank: 20, days: 28, lifetime: 28, cap: null },
+    rollover: { percent: 40, tokens: 250, days: 50 },
+  },
+};
+
+export interface Payment {
+  status: "pending" | "approved" | "rejected" | "refunded";
+  isManual: boolean;
+  from: string | null;
+  to: string;
+  amount: number;
+  tokens: number;
+  refunded: number;
+  clawed: number;
+  grant: Grant | null;
+  /** What was taken back for it, grant by grant. */
+  taken: Map<number, number>;
+}
+
+/** What a provider's events have said of a payment. */
+export interface Facts {
+  plan: string | null;
+  isPaid: boolean;
+  refunded: number;
+  wasDisputed: boolean;
+  wasWon: boolean;
+  payment: Payment | null;
+}
+
+export interface Started {
+  grant: Grant | null;
+  replayed: boolean;
+  /** The balance when the tokens had come, and before they repaid what was owed. */
+  balance: number;
+}
+
+export class Plans {
+  plan: string | null = null;
+  next: string | null = null;
+  start = 0;
+  end: number | null = null;
+  private payment: Payment | null = null;
+  /** By the moment at which they began. */
+  private readonly periods = new Map<number, Grant>();
+  private readonly paid = new Set<Grant>();
+  private readonly carried = new Set<Grant>();
+  private readonly lostAtFirst = new Map<Grant, number>();
+
+  private readonly books: Books;
+
+  constructor(books: Books) {
+    this.books = books;
+    books.onExpiry = (grant, tokens) => {
+      if (!this.lostAtFirst.has(grant)) this.lostAtFirst.set(grant, tokens);
+    };
+  }
+
+  /** What time does by itself: a lower plan without a price begins when the higher one's period ends. */
+  timePassed(): void {
+    if (this.next === null || this.end === null || this.end > this.books.now) return;
+    if (catalogue[this.next]!.price > 0) return;
+    this.start = this.end;
+    this.plan = this.next;
+    this.end = endOf(this.plan, this.start);
+    this.next = null;
+    this.payment = null;
+  }
+
+  ask(to: string): Payment {
+    const plan = catalogue[to];
+    if (plan === undefined) throw new Refused("plan_not_found");
+    return aPayment(this.plan, to, plan, true);
+  }
+
+  approve(payment: Payment): Started {
+    if (payment.status === "approved")
+      return { grant: payment.grant, replayed: true, balance: this.books.active };
+    if (payment.status !== "pending") throw new Refused("payment_already_decided");
+    payment.status = "approved";
+    return this.begin(payment.to, null, payment);
+  }
+
+  /** @returns whether it had been before */
+  reject(payment: Payment): boolean {
+    if (payment.status === "rejected") return true;
+    if (payment.status !== "pending") throw new Refused("payment_already_decided");
+    payment.status = "rejected";
+    return false;
+  }
+
+  /** `refunded` is what went back in all; returns whether that was known. */
+  refund(payment: Payment, refunded: number | null): boolean {
+    if (payment.status !== "approved" && payment.status !== "refunded")
+      throw new Refused("payment_already_decided");
+    const most = Math.max(payment.amount, 1);
+    const inAll = refunded ?? most;
+    if (inAll > most || inAll < Math.max(payment.refunded, 1)) throw new Refused("invalid_amount");
+    const wasKnown = inAll === payment.refunded;
+    this.settle(payment, inAll, false);
+    return wasKnown;
+  }
+
+  /** What is to be begun now, or null: the lower plan has been noted down for the end of the period. */
+  change(to: string): Started | null {
+    const [present, plan] = [this.plan, catalogue[to]];
+    if (plan === undefined) throw new Refused("plan_not_found");
+    const isRunning = this.end !== null && this.end > this.books.now;
+    if (present !== null && isRunning && plan.rank < catalogue[present]!.rank) {
+      this.next = to;
+      return null;
+    }
+    return this.begin(to, null, null);
+  }
+
+  /** The next period, or (which changes nothing) the present one again. */
+  renew(period: "this" | null): Started {
+    if (this.plan === null) throw new Refused("subscription_not_found");
+    const known = this.periods.get(this.start);
+    if (period === "this" && known !== undefined)
+      return { grant: known, replayed: true, balance: this.books.active };
+    if (period === "this") throw new Refused("not_due_yet");
+    if (this.end === null || this.end > this.books.now) throw new Refused("not_due_yet");
+    return this.begin(this.next ?? this.plan, this.end, null, true);
+  }
+
+  /** Brings the books to what is known of a provider's payment. */
+  settleFacts(facts: Facts, period: number | null): Payment | null {
+    if (facts.plan === null || !facts.isPaid) return null;
+    if (facts.payment === null) {
+      facts.payment = aPayment(this.plan, facts.plan, catalogue[facts.plan]!, false);
+      facts.payment.status = "approved";
+      this.begin(facts.plan, period, facts.payment);
+    }
+    this.settle(facts.payment, facts.refunded, facts.wasDisputed && !facts.wasWon);
+    return facts.payment;
+  }
+
+  /** A period of a plan, once per payment and once per period: the tokens are added, and the mark is the balance. */
+  private begin(to: string, period: number | null, payment: Payment | null, isRenewal = false): Started {
+    const { books } = this;
+    const plan = catalogue[to]!;
+    const start = period ?? books.now;
+    const known = this.periods.get(start);
+    if (known !== undefined && (payment === null || !this.paid.has(known))) {
+      // it was begun before its payment came: this is what that payment paid for
+      if (payment !== null) this.pay(payment, known);
+      return { grant: known, replayed: true, balance: books.active };
+    }
+    if (this.plan !== null && this.start < start) this.carryOver(start);
+    this.plan = to;
+    this.start = start;
+    this.end = endOf(to, start);
+    this.next = null;
+    this.payment = payment;
+    const tokens =
+      plan.cap !== null && isRenewal ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
+    const balance = books.active + Math.max(tokens, 0);
+    const grant =
+      tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
+    if (grant !== null) {
+      if (known === undefined) this.periods.set(start, grant);
+      if (payment !== null) this.pay(payment, grant);
+    }
+    books.mark = books.active;
+    return { grant, replayed: false, balance };
+  }
+
+  private pay(payment: Payment, grant: Grant): void {
+    this.paid.add(grant);
+    payment.grant = grant;
+    payment.tokens = grant.granted;
+  }
+
+  /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
+  private carryOver(next: number): void {
+    const { books } = this;
+    const closing = this.periods.get(this.start);
+    const terms = catalogue[this.plan!]!.rollover;
+    if (terms === null || closing === undefined || closing.voided || this.carried.has(closing)) return;
+    if (closing.expiresAt >= books.now + terms.days * DAY) return;
+    const hasRunOut = closing.expiresAt <= books.now && closing.expiresAt >= next;
+    const left = hasRunOut ? (this.lostAtFirst.get(closing) ?? 0) : closing.left;
+    const tokens = Math.min(left, terms.tokens, Math.floor((closing.granted * terms.percent) / 100));
+    if (tokens === 0) return;
+    this.carried.add(closing);
+    books.carry(closing, tokens, hasRunOut, terms.days * DAY);
+  }
+
+  /** Tokens and plan as what went back in all, or a dispute, asks. */
+  private settle(payment: Payment, refunded: number, isDisputed: boolean): void {
+    const { books } = this;
+    const isAll = refunded > 0 && refunded >= payment.amount;
+    const share = payment.amount === 0 ? 0 : Math.floor((payment.tokens * refunded) / payment.amount);
+    const wanted = isDisputed || isAll ? payment.tokens : share;
+    const more = wanted - payment.clawed;
+    if (more > 0) {
+      for (const [n, part] of books.clawBack(more, payment.grant!))
+        payment.taken.set(n, (payment.taken.get(n) ?? 0) + part);
+      books.lower(more);
+    } else if (more < 0) {
+      books.restore(-more, (tokens) => this.whereFrom(payment, tokens));
+    }
+    payment.clawed = wanted;
+    payment.refunded = refunded;
+    payment.status = isAll ? "refunded" : "approved";
+
+    // the plan that it bought is in force unless all of it was taken back
+    if (this.payment !== payment) return;
+    const plan = wanted === payment.tokens ? (payment.from ?? payment.to) : payment.to;
+    if (plan === this.plan) return;
+    this.plan = plan;
+    this.end = endOf(plan, this.start);
+  }
+
+  /** The others that were drawn upon first, what would be spent last before the rest; then its own grant. */
+  private whereFrom(payment: Payment, tokens: number): Parts {
+    const own = payment.grant!.n;
+    const others = this.books
+      .inOrder([...payment.taken.keys()].filter((n) => n !== own).map((n) => this.books.grants[n]!))
+      .toReversed();
+    const parts: Parts = [];
+    let left = tokens;
+    for (const { n } of others) {
+      const part = Math.min(left, payment.taken.get(n)!);
+      payment.taken.set(n, payment.taken.get(n)! - part);
+      if (part > 0) parts.push([n, part]);
+      left -= part;
+    }
+    if (left > 0) {
+      parts.push([own, left]);
+      payment.taken.set(own, (payment.taken.get(own) ?? 0) - left);
+    }
+    if (sum(parts.map(([, part]) => part)) !== tokens) throw new Error("not all was given back");
+    return parts;
+  }
+}
+
+function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
+  return {
+    ...{ status: "pending", isManual, from, to, amount: plan.price, tokens: plan.tokens },
+    ...{ refunded: 0, clawed: 0, grant: null, taken: new Map() },
+  };
+}
+
+function endOf(plan: string, start: number): number | null {
+  const { days } = catalogue[plan]!;
+  return days === null ? null : start + days * DAY;
+}
