@@ -58,7 +58,10 @@ const command = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant("alert" as const), below: fc.constantFrom(null, 20) }),
   },
-  { weight: 1, arbitrary: fc.constant({ kind: "next day" as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("next day" as const), days: fc.constantFrom(1, 9, 40) }),
+  },
 );
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 const sequences = fc.array(command, { minLength: 3, maxLength: 25, size: "max" });
@@ -163,15 +166,15 @@ async function act(db: Database, user: string, step: Command, places: Map<string
       if (step.below === null)
         await ask(db, "select public.remove_token_alert_rule('low', null, $1)", [user]);
       else
-        await db.admin.query(
-          "select public.set_token_alert_rule('low', 'dropped', $2, p_user_id => $1)",
-          [user, step.below],
-        );
+        await db.admin.query("select public.set_token_alert_rule('low', 'dropped', $2, p_user_id => $1)", [
+          user,
+          step.below,
+        ]);
       return {};
     case "next day":
       await db.admin.query(
-        "update public.token_accounts set spent_at = spent_at - interval '1 day' where user_id = $1",
-        [user],
+        "update public.token_accounts set spent_at = spent_at - $2 * interval '1 day' where user_id = $1",
+        [user, step.days],
       );
       return {};
   }

@@ -45,8 +45,7 @@ begin
   if v_account.next_due_at <= v_now
     or v_left < v_account.alert_below
     or v_left >= v_account.alert_above
-    or date_trunc('day', v_now, 'UTC') > v_account.spent_at -- the day's count begins anew
-    or (v_left >= 0 and v_account.spent_at is not null) is not true
+    or (v_left >= 0) is not true -- or there is no account
   then
     return null;
   end if;
@@ -83,13 +82,22 @@ begin
   end if;
 
   -- record
+  if (v_account.spent_at >= date_trunc('day', v_now, 'UTC')) is not true then -- counts begin anew
+    v_account.spent_day := 0;
+    if (v_account.spent_at >= date_trunc('week', v_now, 'UTC')) is not true then
+      v_account.spent_week := 0;
+    end if;
+    if (v_account.spent_at >= date_trunc('month', v_now, 'UTC')) is not true then
+      v_account.spent_month := 0;
+    end if;
+  end if;
   update public.token_accounts a
      set tokens_remaining = v_left,
          tokens_used = a.tokens_used + p_tokens,
-         spent_at = v_now,
-         spent_day = a.spent_day + p_tokens,
-         spent_week = a.spent_week + p_tokens,
-         spent_month = a.spent_month + p_tokens,
+         spent_at = greatest(a.spent_at, v_now),
+         spent_day = v_account.spent_day + p_tokens,
+         spent_week = v_account.spent_week + p_tokens,
+         spent_month = v_account.spent_month + p_tokens,
          last_transaction_id = a.last_transaction_id + 1,
          updated_at = v_now
    where a.user_id = p_user_id;
