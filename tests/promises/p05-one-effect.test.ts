@@ -50,7 +50,7 @@ keep({
 
 const variants = [
   { mutant: "replay-looked-up-before-the-lock", seen: /^(deduct|track|reserve|correction down): / },
-  { mutant: "plan-changes-forget-their-key", seen: /^(downgrade|upgrade that gives nothing): / },
+  { mutant: "plan-changes-forget-their-key", seen: /^downgrade: / },
 ];
 
 const CONNECTIONS = 40;
@@ -180,10 +180,15 @@ const operations: Record<string, Operation> = {
       payment_id: { p_payment_id: "pi_1" },
     },
   },
-  "upgrade that gives nothing": {
+  "upgrade to a plan with a cap": {
     calls: "upgrade_plan",
     with: { p_plan_type: "full" },
     changes: { plan_type: { p_plan_type: "annual" }, payment_method: { p_payment_method: "paypal" } },
+  },
+  "restating of nothing": {
+    calls: "restate_token_balances",
+    with: { p_reason: "exact history" },
+    changes: { reason: { p_reason: "another" } },
   },
   "asking for a plan": {
     calls: "create_payment",

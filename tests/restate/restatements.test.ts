@@ -132,6 +132,42 @@ test("a restatement that only gives is found again by its key", async () => {
   await expectVerified(db);
 });
 
+test("nothing to restate keeps its key too: a retry restates nothing, and says what it said", async () => {
+  const user = await createUser(db);
+  const grantId = await grant(db, user, 100);
+
+  const receipt = await restate(user, "nothing");
+  await grant(db, user, 50, { granted_at: "2026-01-01T00:00:00Z" });
+  await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 });
+  await db.admin.query("update public.token_balances set granted_at = '2025-01-01' where id = $1", [grantId]);
+  const wrong = await differences(db, user);
+
+  expect(receipt).toMatchObject({ tokens_taken: 0, tokens_given: 0, restated: [], transaction_ids: [] });
+  expect(Object.keys(wrong)).toHaveLength(2);
+  expect(await restate(user, "nothing")).toEqual({ ...receipt, replayed: true });
+  expect(await differences(db, user)).toEqual(wrong);
+  await expect(grant(db, user, 5, { key: "nothing" })).rejects.toMatchObject({
+    message: "idempotency_key_reused",
+  });
+  await db.admin.query(
+    "update public.token_balances set granted_at = (select created_at from public.token_transactions where user_id = $2 and id = 1) where id = $1",
+    [grantId, user],
+  );
+  await expectVerified(db);
+});
+
+test("a retry says what was left then, whatever has happened since", async () => {
+  const { user } = await overGranted();
+  const restated = await restate(user, "once");
+  const reversed = await reverse(user, 2, "undo");
+  await grant(db, user, 500);
+
+  expect(restated.tokens_remaining).toBe(60);
+  expect(reversed.tokens_remaining).toBe(200);
+  expect(await restate(user, "once")).toEqual({ ...restated, replayed: true });
+  expect(await reverse(user, 2, "undo")).toEqual({ ...reversed, replayed: true });
+});
+
 test("the key of a restatement stands for that request and no other", async () => {
   const { user } = await overGranted();
   await restate(user, "once");

@@ -1,7 +1,7 @@
 /*
  * Brings a user's grants to what an exact replay of his history says: at most two `restatement`
  * entries, one for what is taken and one for what is given, each of which reverse_restatement can
- * undo. Nothing to restate is a success with 0.
+ * undo. Nothing to restate is a success with 0; under a key, an entry of 0 tokens keeps the key.
  * Caller: an admin, service_role.   Locks: the account.
  * Returns {success, tokens_taken, tokens_given, restated: [{grant_id, tokens (signed)}],
  * transaction_ids, tokens_remaining, replayed}.
@@ -24,6 +24,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_entry public.token_transactions;
+  v_first public.token_transactions; -- the one with the key
   v_taken public.token_transactions;
   v_given public.token_transactions;
   v_replayed boolean := true;
@@ -39,6 +40,9 @@ begin
   v_account := private.lock_account(p_user_id);
   if v_account.user_id is null then
     perform private.require_user(p_user_id, v_entry.actor_role);
+    if p_idempotency_key is not null then
+      v_account := private.lock_account(p_user_id, p_create => true);
+    end if;
   end if;
   v_now := clock_timestamp();
 
@@ -48,14 +52,16 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object('operation', 'restate', 'reason', p_reason);
   v_entry.metadata := '{}';
-  v_taken := private.find_replay(v_entry);
-  if v_taken.tokens > 0 then
-    v_given := v_taken;
-    v_taken := null;
-  elsif v_taken.id is not null then
+  v_first := private.find_replay(v_entry);
+  if v_first.tokens > 0 then
+    v_given := v_first;
+  elsif v_first.tokens < 0 then
+    v_taken := v_first;
     select t.* into v_given from public.token_transactions t
      where t.user_id = p_user_id and t.id = v_taken.id + 1
        and t.metadata = jsonb_build_object('beside', v_taken.id);
+  elsif v_first.id is not null then
+    null; -- there was nothing to restate
   elsif v_account.user_id is not null then
     v_replayed := false;
 
@@ -104,6 +110,15 @@ begin
       v_given := private.book(v_entry);
       perform private.settle_incoming(p_user_id, v_now);
     end if;
+    v_first := case when v_taken.id is not null then v_taken else v_given end;
+    if v_first.id is null and p_idempotency_key is not null then
+      v_entry.entry_type := 'usage';
+      v_entry.action_type := 'restating';
+      v_entry.tokens := 0;
+      v_entry.grant_ids := '{}';
+      v_entry.grant_tokens := '{}';
+      v_first := private.book(v_entry);
+    end if;
   else
     v_replayed := false;
   end if;
@@ -122,7 +137,15 @@ begin
           select g.grant_id, g.tokens, g.nth + 1000000
             from unnest(v_given.grant_ids, v_given.grant_tokens) with ordinality as g (grant_id, tokens, nth)) part), '[]'),
     'transaction_ids', to_jsonb(array_remove(array[v_taken.id, v_given.id], null)),
-    'tokens_remaining', coalesce(v_account.tokens_remaining, 0),
+    'tokens_remaining', coalesce(
+      (select t.balance_after
+         from public.token_transactions t
+        where t.user_id = p_user_id and t.created_at = v_first.created_at
+          -- what is given stands beside what is taken, and what repaid a debt follows it at once
+          and t.id between v_first.id and v_first.id + 2
+        order by t.id desc
+        limit 1),
+      v_account.tokens_remaining, 0),
     'replayed', v_replayed);
 end
 $$;

@@ -30,7 +30,6 @@ declare
   v_reversal public.token_transactions;
   v_replayed boolean := true;
   v_there bigint;
-  v_remaining bigint;
 begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
@@ -103,7 +102,6 @@ begin
     end if;
   end if;
 
-  select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
     'transaction_id', v_reversal.id,
@@ -113,7 +111,14 @@ begin
       select jsonb_agg(jsonb_build_object('grant_id', part.grant_id, 'tokens', sign(v_reversal.tokens)::integer * part.tokens)
                        order by part.nth)
         from unnest(v_reversal.grant_ids, v_reversal.grant_tokens) with ordinality as part (grant_id, tokens, nth)),
-    'tokens_remaining', v_remaining,
+    'tokens_remaining', (
+      select t.balance_after
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at = v_reversal.created_at
+         -- what came back too late and what repaid a debt follows it at once
+         and t.id between v_reversal.id and v_reversal.id + cardinality(v_reversal.grant_ids) + 1
+       order by t.id desc
+       limit 1),
     'replayed', v_replayed);
 end
 $$;
