@@ -21,7 +21,7 @@ import { type Results, tables } from "./page.ts";
 import { pgbenchVersion } from "./pgbench.ts";
 
 const quick: measure.Effort = {
-  ...{ users: 2_000, rounds: 1, seconds: 1, manyUsers: 0, manyEntries: 0, growth: 0 },
+  ...{ users: 2_000, rounds: 1, seconds: 1, manyUsers: 10_000, manyEntries: 100_000, growth: 5_000 },
 };
 const full: measure.Effort = {
   ...{
