@@ -58,7 +58,7 @@ try {
       const flat = await measure.measureFlatness(bench);
       const sweep = await measure.measureSweep(bench);
       const version = await versionOf(server.url("postgres", superuser));
-      const setting = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns after a warm-up; ratios are medians of the rounds, with their ends.`;
+      const setting = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
       return { setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers, ...growth };
     },
     // as a small hosted project: durable, and no checkpoint in the middle of a round

@@ -6,7 +6,6 @@ import { pgbench, type Ran } from "./pgbench.ts";
 /** Of one contender with one number of clients. */
 export interface Figures {
   tps: number;
-  latencyMs: number;
   cpuUs: number | undefined;
   walBytes: number;
   entries: number;
@@ -43,23 +42,22 @@ export interface Comparison {
   onRun: (name: string) => void;
 }
 
-/** @returns the figures by name. A warm-up round before the first is not counted. */
+/** @returns the figures by name. */
 export async function compare(
   server: PostgresServer,
   { arms, base, clients, rounds, seconds, onRun }: Comparison,
 ): Promise<Map<string, Figures>> {
   const runs = new Map<string, Ran[]>(arms.map(({ name }) => [name, []]));
-  for (let round = -1; round < rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const { name, script, users, database, entries } of arms) {
       onRun(name);
       const ran = await pgbench(server, {
-        ...{ script, clients, users },
-        seconds: round < 0 ? 1 : seconds,
+        ...{ script, clients, seconds, users },
         ...(database !== undefined && { database }),
       });
       if (Math.abs(ran.entries - entries) > 0.01)
         throw new Error(`${name} made ${ran.entries} ledger entries a transaction, not ${entries}`);
-      if (round >= 0) runs.get(name)!.push(ran);
+      runs.get(name)!.push(ran);
     }
   }
   const bases = runs.get(base)!;
@@ -71,7 +69,6 @@ export async function compare(
         name,
         {
           tps: of(({ tps }) => tps),
-          latencyMs: of(({ latencyMs }) => latencyMs),
           cpuUs: cpu.length === 0 ? undefined : spread(cpu).median,
           walBytes: of(({ walBytes }) => walBytes),
           entries: of(({ entries }) => entries),

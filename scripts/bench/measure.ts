@@ -76,7 +76,7 @@ export async function measureContenders(bench: Bench): Promise<Record<string, Re
   }));
   for (const clients of clientCounts) {
     let run = 0;
-    const runs = arms.length * (rounds + 1);
+    const runs = arms.length * rounds;
     const found = await compare(bench.server, {
       ...{ arms, base: floor.name, clients, rounds, seconds },
       onRun: (name) => bench.say(`${clients} clients: ${name} (${++run} of ${runs})`),
@@ -219,15 +219,15 @@ export async function measureBatch(bench: Bench): Promise<Batch> {
     from generate_series(1, ${size}) i));`;
   const batches: number[] = [];
   const singles: Record<number, number[]> = { 1: [], 8: [] };
-  for (let round = -1; round < rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     bench.say(`batches of ${size}`);
     const range: [number, number] = [1, users];
     const batch = await pgbench(bench.server, { script, clients: 1, seconds, users: range });
     if (Math.abs(batch.entries - size) > 0.01) throw new Error(`a batch made ${batch.entries} entries`);
-    if (round >= 0) batches.push(batch.tps * size);
+    batches.push(batch.tps * size);
     for (const clients of [1, 8]) {
       const single = await pgbench(bench.server, { script: deduct.script, clients, seconds, users: range });
-      if (round >= 0) singles[clients]!.push(single.tps);
+      singles[clients]!.push(single.tps);
     }
   }
   return {

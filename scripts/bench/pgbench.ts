@@ -1,7 +1,8 @@
 /**
- * One run of pgbench: so many clients, one statement each, prepared, for so many seconds. pgbench is a
- * part of every Postgres installation but not of the programs in node_modules; it is looked for on the
- * PATH, or where PGBENCH says.
+ * One run of pgbench: so many clients, one statement each, prepared, for so many seconds. Its first
+ * second is not counted: in it each connection compiles the functions and plans their statements, which
+ * a pool of connections does once in its life. pgbench is a part of every Postgres installation but not
+ * of the programs in node_modules; it is looked for on the PATH, or where PGBENCH says.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -15,6 +16,7 @@ export interface Run {
   /** What pgbench sends: its language, `:n` being one of the users. */
   script: string;
   clients: number;
+  /** After the first. */
   seconds: number;
   /** `:n` is drawn from these. */
   users: [first: number, last: number];
@@ -23,9 +25,8 @@ export interface Run {
 
 export interface Ran {
   transactions: number;
-  /** Transactions a second, without connecting. */
+  /** Transactions a second. */
   tps: number;
-  latencyMs: number;
   /** CPU time of the server's processes, in microseconds a transaction; undefined where /proc is not. */
   cpuUs: number | undefined;
   /** Bytes of write-ahead log a transaction. */
@@ -38,7 +39,7 @@ const program = process.env["PGBENCH"] ?? "pgbench";
 
 /** Which pgbench it is, `pgbench (PostgreSQL) 17.2`. @throws Failure when there is none. */
 export async function pgbenchVersion(): Promise<string> {
-  return (await execute(["--version"])).trim();
+  return (await execute(["--version"])).output.trim();
 }
 
 /** Runs it once. A statement that fails ends the run: a benchmark of refusals is none. */
@@ -50,25 +51,30 @@ export async function pgbench(server: PostgresServer, run: Run): Promise<Ran> {
   const script = join(folder, "script.sql");
   writeFileSync(script, `\\set n random(${users[0]}, ${users[1]})\n${run.script}\n`);
   try {
-    const before = { ...(await state(client)), cpu: cpuSeconds(server.pid) };
-    const output = await execute(
+    const entries = await entriesIn(client);
+    let warm: { cpu: number | undefined; wal: Promise<number> } | undefined;
+    const { output, progress } = await execute(
       [
-        ...["-n", "-M", "prepared", "-c", clients, "-j", Math.min(clients, 2), "-T", seconds],
-        ...["-f", script, server.url(database, "authenticator")],
+        ...["-n", "-M", "prepared", "-c", clients, "-j", Math.min(clients, 2), "-T", 1 + seconds],
+        ...["-P", 1, "-f", script, server.url(database, "authenticator")],
       ].map(String),
+      () => (warm ??= { cpu: cpuSeconds(server.pid), wal: walIn(client) }),
     );
-    const after = { ...(await state(client)), cpu: cpuSeconds(server.pid) };
-    const transactions = figure(output, /actually processed: (\d+)/);
+    const cpu = cpuSeconds(server.pid);
+    if (warm === undefined) throw new Failure(`pgbench showed no progress:\n${progress}`);
+    const all = figure(output, /actually processed: (\d+)/);
+    const [first, ...rest] = [...progress.matchAll(/progress: ([\d.]+) s, ([\d.]+) tps/g)].map(
+      ([, at, tps]) => ({ at: Number(at), tps: Number(tps) }),
+    );
+    if (first === undefined || rest.length === 0) throw new Failure(`pgbench ended early:\n${progress}`);
+    const transactions = all - first.at * first.tps;
     return {
-      transactions,
-      tps: figure(output, /tps = ([\d.]+)/),
-      latencyMs: figure(output, /latency average = ([\d.]+)/),
+      transactions: all,
+      tps: transactions / (1 + seconds - first.at),
       cpuUs:
-        before.cpu === undefined || after.cpu === undefined
-          ? undefined
-          : ((after.cpu - before.cpu) * 1e6) / transactions,
-      walBytes: (after.wal - before.wal) / transactions,
-      entries: (after.entries - before.entries) / transactions,
+        warm.cpu === undefined || cpu === undefined ? undefined : ((cpu - warm.cpu) * 1e6) / transactions,
+      walBytes: ((await walIn(client)) - (await warm.wal)) / transactions,
+      entries: ((await entriesIn(client)) - entries) / all,
     };
   } finally {
     rmSync(folder, { recursive: true });
@@ -82,12 +88,18 @@ function figure(output: string, pattern: RegExp): number {
   return Number(found);
 }
 
-async function state(client: pg.Client): Promise<{ wal: number; entries: number }> {
+async function walIn(client: pg.Client): Promise<number> {
   const { rows } = await client.query(
-    `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as wal,
-            (select coalesce(sum(last_transaction_id), 0) from public.token_accounts)::float8 as entries`,
+    "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as bytes",
   );
-  return rows[0];
+  return rows[0].bytes;
+}
+
+async function entriesIn(client: pg.Client): Promise<number> {
+  const { rows } = await client.query(
+    "select coalesce(sum(last_transaction_id), 0)::float8 as entries from public.token_accounts",
+  );
+  return rows[0].entries;
 }
 
 /** Of the server and all it has started; those that have ended are counted in its own figures. */
@@ -116,13 +128,20 @@ function statOf(pid: string): string[] | undefined {
   }
 }
 
-function execute(args: string[]): Promise<string> {
+/** @param onProgress told of each line of progress */
+function execute(
+  args: string[],
+  onProgress: () => void = () => {},
+): Promise<{ output: string; progress: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: { ...process.env, PGOPTIONS: "-c role=service_role" } });
     let output = "";
-    let errors = "";
+    let progress = "";
     child.stdout.on("data", (data) => (output += data));
-    child.stderr.on("data", (data) => (errors += data));
+    child.stderr.on("data", (data) => {
+      progress += data;
+      if (progress.includes("progress:")) onProgress();
+    });
     child.once("error", () =>
       reject(
         new Failure(
@@ -132,8 +151,8 @@ function execute(args: string[]): Promise<string> {
     );
     child.once("close", (status) => {
       // it ends with 0 when a client was thrown out by an error and others went on
-      if (status === 0 && !/aborted/.test(errors)) resolve(output);
-      else reject(new Failure(`pgbench failed (${status}):\n${errors.slice(-2_000)}`));
+      if (status === 0 && !/aborted/.test(progress)) resolve({ output, progress });
+      else reject(new Failure(`pgbench failed (${status}):\n${progress.slice(-2_000)}`));
     });
   });
 }
