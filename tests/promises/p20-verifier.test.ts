@@ -18,7 +18,7 @@ keep({
   trial:
     "Each field of the books made wrong in each way that it can be, one at a time; whether the right invariant and the right user are named. Clean books verified before, and others again and again while 12 connections write them",
   run: (scale) =>
-    scale === "long" ? tryIt(byInvariants, 7, Infinity, 6_000) : tryIt(byInvariants, 1, 100, 450),
+    scale === "long" ? tryIt(byInvariants, 7, Infinity, 4_000) : tryIt(byInvariants, 1, 100, 450),
   control: {
     variant: "compares sums: the account, its grants, its ledger",
     run: () => tryIt(bySums, 1, 30, 0),
@@ -119,6 +119,8 @@ async function underLoad(calls: number, mix: Record<string, number>, wrong: stri
           await client.query(writes[attempt % writes.length]!, [users[attempt % users.length]]);
           return "written under load";
         }
+        // it reads all there is: how long it may take is not the question here
+        await client.query("set statement_timeout = 0");
         const found = await verify(client);
         if (found.length > 0) wrong.push(`false alarm: ${JSON.stringify(found[0])}`);
         return "verified under load";
