@@ -51,7 +51,7 @@ export function chart(table: Record<string, Record<number, Figures>>): string {
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 60} ${height}" font-family="system-ui, sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#ffffff"/>
-<text x="${left}" y="18" font-size="14" fill="#1f2933">Transactions a second, over those of the floor (median, and the ends of the rounds)</text>
+<text x="${left}" y="18" font-size="14" fill="#1f2933">Transactions a second over those of the floor: median, and the ends</text>
 ${[...legend, ...parts].join("\n")}
 </svg>
 `;
