@@ -52,7 +52,7 @@ function seedOf(): number {
 }
 
 /** SQLSTATEs that Postgres may say itself: a value that its type does not take, a right that is missing, a change over GET. */
-const native = ["22P02", "22003", "22P05", "22007", "22008", "22009", "42501", "25006"];
+const native = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021", "42501", "25006"];
 
 /** What a message may not tell: how the books are built. */
 const insides = /relation|constraint|column|schema|private\.|public\.|PL\/pgSQL|stack depth|index/i;

@@ -58,7 +58,7 @@ export interface ApiError {
 }
 
 /** SQLSTATEs of values that do not fit their type: a caller's fault that no field check has caught. */
-const unfitValues = ["22P02", "22003", "22P05", "22007", "22008", "22009"];
+const unfitValues = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021"];
 
 /** The error as it is answered: a {@link Refusal}, or an Error for whatever should not have happened. */
 export function refusalFrom(error: ApiError, status: number): Error {
