@@ -13,6 +13,7 @@ import { reportFailure } from "../local/failure.ts";
 import { superuser } from "../local/postgres.ts";
 import { projectRoot } from "../local/settings.ts";
 import { createProgress } from "../progress.ts";
+import { formatted } from "../schema/formatted.ts";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
 import { chart } from "./chart.ts";
 import * as measure from "./measure.ts";
@@ -68,7 +69,7 @@ try {
   const found = tables(results);
   console.log(found);
   if (!values.quick) {
-    write("performance.json", `${JSON.stringify(results, null, 1)}\n`);
+    write("performance.json", await formatted("docs/performance.json", JSON.stringify(results)));
     write("performance.svg", chart(results.contenders));
     write("performance.md", withTables(readFileSync(inDocs("performance.md"), "utf8"), found));
     console.log("\nWritten: docs/performance.md, docs/performance.svg, docs/performance.json");

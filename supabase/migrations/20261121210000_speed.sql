@@ -1,7 +1,8 @@
 /*
  * Speed (docs/performance.md): the usual deduction and the usual balance in as few statements as they
  * can be, a lock that costs next to nothing while nobody else wants it, and one CHECK a table instead
- * of one a rule. Nothing is stored differently, and nothing else is allowed or refused.
+ * of one a rule. Nothing is stored differently, and nothing else is allowed or refused. The rows that
+ * are there are looked at in the next migration, without keeping anybody from writing.
  */
 
 -- they answer now, so that several can stand in one condition
@@ -92,7 +93,7 @@ alter table public.token_transactions
   drop constraint token_transactions_key_keeps_its_request,
   add constraint token_transactions_are_sound check (private.is_sound_transaction(
     id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
-    reason, actor_role, actor_id, idempotency_key, request, original_id));
+    reason, actor_role, actor_id, idempotency_key, request, original_id)) not valid;
 
 -- from supabase/schemas/20_tables/token_accounts.sql
 
@@ -136,7 +137,7 @@ alter table public.token_accounts
   drop constraint token_accounts_owed_is_never_negative,
   drop constraint token_accounts_totals_stay_exact_in_json,
   add constraint token_accounts_are_sound check (private.is_sound_account(
-    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed));
+    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed)) not valid;
 
 -- from supabase/schemas/20_tables/token_balances.sql
 
@@ -182,7 +183,7 @@ alter table public.token_balances
   drop constraint token_balances_expiry_is_finite,
   drop constraint token_balances_priority_is_between_0_and_100,
   add constraint token_balances_are_sound check (private.is_sound_grant(
-    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at));
+    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at)) not valid;
 
 -- from supabase/schemas/30_guards/check_action_type.sql
 
