@@ -1,5 +1,5 @@
 /*
- * npm run bench [-- --quick] [-- --growth 10000000]: the books against the bare writes that they
+ * npm run bench [-- --quick] [-- --rounds 3] [-- --growth 10000000]: the books against the bare writes that they
  * consist of and against what people use instead, in turns on one server that keeps what it has
  * acknowledged. Writes the tables of docs/performance.md, docs/performance.svg and
  * docs/performance.json; --quick takes less than two minutes and only prints.
@@ -38,10 +38,15 @@ const full: measure.Effort = {
 const progress = createProgress(process.stderr, { inLogs: true });
 try {
   const { values } = parseArgs({
-    options: { quick: { type: "boolean", default: false }, growth: { type: "string" } },
+    options: {
+      quick: { type: "boolean", default: false },
+      growth: { type: "string" },
+      rounds: { type: "string" },
+    },
   });
   const effort = { ...(values.quick ? quick : full) };
   if (values.growth !== undefined) effort.growth = Number(values.growth);
+  if (values.rounds !== undefined) effort.rounds = Number(values.rounds);
   const tool = await pgbenchVersion();
   const started = performance.now();
   const say = (text: string) =>
