@@ -2,7 +2,7 @@
  * npm run bench [-- --quick] [-- --rounds 3] [-- --growth 10000000]: the books against the bare writes that they
  * consist of and against what people use instead, in turns on one server that keeps what it has
  * acknowledged. Writes the tables of docs/performance.md, docs/performance.svg and
- * docs/performance.json; --quick takes less than two minutes and only prints.
+ * docs/performance.json; --quick takes two or three minutes and only prints.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
