@@ -1,5 +1,4 @@
 /** Everything that `npm run bench` measures, one function a table of docs/performance.md. */
-import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { startApi } from "../local/api.ts";
@@ -7,7 +6,7 @@ import { defaultDenoDir } from "../local/functions.ts";
 import { createKeys } from "../local/keys.ts";
 import { type PostgresServer, superuser } from "../local/postgres.ts";
 import { projectRoot } from "../local/settings.ts";
-import { createTokens } from "../local/tokens.ts";
+import { createTokens, userClaims } from "../local/tokens.ts";
 import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
 import { balance, contenders, deduct, floor } from "./contenders.ts";
 import { pgbench } from "./pgbench.ts";
@@ -368,17 +367,7 @@ export async function measureLayers(bench: Bench): Promise<Layer[]> {
       const { rows } = await client.query("select bench.user(1) as id");
       return rows[0].id as string;
     });
-    const now = Math.floor(Date.now() / 1000);
-    const jwt = await sign({
-      ...{ sub: userId, iss: `${api.url}/auth/v1`, aud: "authenticated", role: "authenticated", aal: "aal1" },
-      ...{
-        session_id: randomUUID(),
-        iat: now,
-        exp: now + 3600,
-        app_metadata: { provider: "email" },
-        user_metadata: {},
-      },
-    });
+    const jwt = await sign(userClaims(api.url, userId));
     const headers = {
       apikey: keys.publishableKey,
       authorization: `Bearer ${jwt}`,

@@ -1,5 +1,4 @@
 /** The whole stack for tests of the edge functions: a database, the API in front of it, real Deno behind it. */
-import { randomUUID } from "node:crypto";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { writeEnvFile } from "../../scripts/local/env-file.ts";
 import { defaultDenoDir } from "../../scripts/local/functions.ts";
 import { createKeys, type Keys } from "../../scripts/local/keys.ts";
 import { projectRoot } from "../../scripts/local/settings.ts";
-import { createTokens, type Claims } from "../../scripts/local/tokens.ts";
+import { createTokens, type Claims, userClaims } from "../../scripts/local/tokens.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
 
@@ -89,22 +88,7 @@ export async function startStack(settings: Record<string, string> = {}, fault?: 
     functions: { root, denoDir: defaultDenoDir(projectRoot), log: (line) => log.push(line) },
   });
 
-  const token = (userId: string, claims: Claims = {}) => {
-    const now = Math.floor(Date.now() / 1000);
-    return sign({
-      sub: userId,
-      iss: `${api.url}/auth/v1`,
-      aud: "authenticated",
-      role: "authenticated",
-      aal: "aal1",
-      session_id: randomUUID(),
-      iat: now,
-      exp: now + 3600,
-      app_metadata: { provider: "email" },
-      user_metadata: {},
-      ...claims,
-    });
-  };
+  const token = (userId: string, claims: Claims = {}) => sign({ ...userClaims(api.url, userId), ...claims });
 
   return {
     db,

@@ -96,7 +96,7 @@ async function trySql(seed: number, calls: number, mutant: string | null, only?:
   try {
     if (mutant !== null) await applyMutant(db, mutant);
     const known = await somebody(db);
-    const functions = (await apiFunctions(db.admin)).filter(
+    const functions = (await apiFunctions(db)).filter(
       ({ name, parameters }) => parameters.length > 0 && (only === undefined || name === only),
     );
     const digest = await digestQuery(db.admin);
@@ -251,7 +251,7 @@ async function tryHttp(seed: number, requests: number): Promise<Tried> {
   });
   try {
     const known = await somebody(stack.db);
-    const functions = await apiFunctions(stack.db.admin);
+    const functions = await apiFunctions(stack.db);
     const edge = edgeFunctions();
     const digest = await digestQuery(stack.db.admin);
     const look = async () => (await stack.db.admin.query(digest)).rows[0].digest as string;

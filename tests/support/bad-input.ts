@@ -1,26 +1,19 @@
 /** Arguments for any function of the API: what it takes, and whatever else somebody might send. */
-import type pg from "pg";
+import { callablesOf, type Parameter } from "./calls.ts";
+import type { Database } from "./database.ts";
 
 /** A function of `public`, as the catalogue has it. */
 export interface ApiFunction {
   name: string;
-  parameters: { name: string; type: string; isOptional: boolean }[];
+  parameters: Pick<Parameter, "name" | "type" | "isRequired">[];
 }
 
 /** Every function that a client can name. What is added to the schema is in here at once. */
-export async function apiFunctions(client: pg.Pool | pg.ClientBase): Promise<ApiFunction[]> {
-  const { rows } = await client.query<ApiFunction>(
-    `select p.proname as name,
-            (select coalesce(json_agg(json_build_object(
-                      'name', a.name, 'type', format_type(a.type, null),
-                      'isOptional', a.position > p.pronargs - p.pronargdefaults) order by a.position), '[]')
-               from unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) with ordinality as a (name, type, position)) as parameters
-       from pg_catalog.pg_proc p
-      where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'
-        and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-      order by p.proname`,
-  );
-  return rows;
+export async function apiFunctions(db: Database): Promise<ApiFunction[]> {
+  const all = await callablesOf(db);
+  return all
+    .filter(({ schema }) => schema === "public")
+    .map(({ name, parameters }) => ({ name: name.replace("public.", ""), parameters }));
 }
 
 /** Random numbers that come again with their seed (mulberry32). */
@@ -260,7 +253,7 @@ export interface BadCall {
 
 /** Makes calls, most of them wrong in one place, some in many, a few (by accident) in none. */
 export function badCall(fn: ApiFunction, known: Known, dice: Dice): BadCall {
-  const given = fn.parameters.filter(({ isOptional }) => !isOptional || dice.chance(0.4));
+  const given = fn.parameters.filter(({ isRequired }) => isRequired || dice.chance(0.4));
   if (given.length < fn.parameters.length && given.length === 0) given.push(dice.any(fn.parameters));
   const wrong = new Set([dice.any(given), ...(dice.chance(0.2) ? [dice.any(given), dice.any(given)] : [])]);
   const args = given.map((parameter): [string, string] => [
