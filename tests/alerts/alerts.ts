@@ -67,7 +67,7 @@ export async function alertBreaches(db: Database): Promise<string[]> {
     select 'state of ' || s.user_id || ' ' || s.rule
       from private.token_alert_states s
       join public.token_accounts a on a.user_id = s.user_id
-     where a.alerts_version = (select version from private.alert_rule_versions)
+     where a.alerts_version = (select alerts_version from private.rules_in_force)
        and s.is_below <> (a.tokens_remaining < s.threshold)
     union all
     select 'epochs of ' || s.user_id || ' ' || s.rule

@@ -220,7 +220,7 @@ test("the test sees it: without its guards every deduction below asks", async ()
        execute replace(pg_get_functiondef('private.request_top_up'::regproc), 'if v_request.id is not null or v_top_up.paused_at is not null then', 'if false then');
        execute replace(pg_get_functiondef('private.request_top_up'::regproc), 'if next_at > p_at then', 'if false then');
        execute replace(pg_get_functiondef('private.book'::regproc), 'a.tokens_remaining < a.alert_below or', 'true or');
-       execute replace(pg_get_functiondef('private.spend_at_once'::regproc), 'v_left < v_account.alert_below', 'true');
+       execute replace(pg_get_functiondef('private.deduct_tokens_with_fifo'::regproc), 'a.tokens_remaining - p_tokens_to_deduct < a.alert_below', 'true');
      end $$`,
   );
   const result = await crossAtOnce(broken);

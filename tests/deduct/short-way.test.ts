@@ -49,6 +49,10 @@ const command = fc.oneof(
   },
   {
     weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("common cap" as const), tokens: fc.constantFrom(null, 20) }),
+  },
+  {
+    weight: 1,
     arbitrary: fc.record({
       kind: fc.constant("order" as const),
       order: fc.constantFrom("fifo", "expiring_first"),
@@ -106,7 +110,8 @@ async function follow(db: Database, sequence: readonly Command[], mix: Record<st
             idempotency_key, request, metadata from public.token_transactions where user_id = $1 order by id`,
     [user],
   );
-  // rules and orders are the project's, not the user's
+  // these are the project's, not the user's
+  await db.admin.query("select public.set_spend_cap('day', null)");
   await db.admin.query("select public.set_burn_order('fifo')");
   return {
     answers,
@@ -159,6 +164,8 @@ async function act(db: Database, user: string, step: Command, places: Map<string
       return {};
     case "cap":
       return ask(db, "select public.set_spend_cap('month', $2, $1) as answer", [user, step.tokens]);
+    case "common cap":
+      return ask(db, "select public.set_spend_cap('day', $1) as answer", [step.tokens]);
     case "order":
       await db.admin.query("select public.set_burn_order($1)", [step.order]);
       return {};
@@ -229,7 +236,12 @@ test("the short way and the long way come to the same", async () => {
     expect(mix[outcome], outcome).toBeGreaterThan(0);
 }, 120_000);
 
-test.each(["short-way-pays-from-the-newest", "short-way-forgets-the-day", "short-way-lists-what-is-due"])(
+test.each([
+  "short-way-pays-from-the-newest",
+  "short-way-forgets-the-day",
+  "short-way-forgets-common-caps",
+  "short-way-lists-what-is-due",
+])(
   "the test sees it: %s",
   async (variant) => {
     await expect(compare(60, variant)).rejects.toThrow();

@@ -9,14 +9,11 @@ select pg_temp.mutate('private.spend', $$  -- lock
   v_account$$);
 select pg_temp.mutate('private.spend', $$  -- replay
   transaction := private.find_replay(p_entry);$$, '');
-select pg_temp.mutate('private.spend_at_once', '  -- lock', $$  if exists (
-    select from public.token_transactions t
-     where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key)
-  then
-    return null;
-  end if;
-  perform pg_sleep(0.005);
-  -- lock$$);
-select pg_temp.mutate('private.spend_at_once', 'if p_idempotency_key is not null then', 'if false then');
+select pg_temp.mutate('private.deduct_tokens_with_fifo', '    -- lock', $$    exit usual when exists (
+      select from public.token_transactions t
+       where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key);
+    perform pg_sleep(0.005);
+    -- lock$$);
+select pg_temp.mutate('private.deduct_tokens_with_fifo', 'exit usual when found;', '');
 -- the unique index would be the second line
 drop index public.token_transactions_idempotency_key;

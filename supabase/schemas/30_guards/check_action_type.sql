@@ -13,9 +13,7 @@ begin
   if p_action_type is null
     or octet_length(p_action_type) > 64
     or p_action_type !~ '^[a-z][a-z0-9_]*$'
-    or p_action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase',
-                         'admin_grant', 'admin_deduct', 'opening_balance', 'expiry',
-                         'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+    or p_action_type = any (private.reserved_action_types())
   then
     perform private.refuse('invalid_action_type',
       '{"field": "p_action_type", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not a reserved name"}');

@@ -22,13 +22,16 @@ declare
   v_queue bigint := pg_catalog.uuid_hash_extended(p_user_id, 0);
 begin
   if not pg_catalog.pg_try_advisory_xact_lock(v_queue) then
-    -- this transaction may have the row already: then it must not stand behind who waits for it
-    select a.* into v_account
-      from public.token_accounts a
-     where a.user_id = p_user_id
-       for no key update skip locked;
-    if found then
-      return v_account;
+    -- this transaction may have the row already: then it must not stand behind who waits for it. One
+    -- that has written nothing yet has not, and must not go ahead of them
+    if pg_current_xact_id_if_assigned() is not null then
+      select a.* into v_account
+        from public.token_accounts a
+       where a.user_id = p_user_id
+         for no key update skip locked;
+      if found then
+        return v_account;
+      end if;
     end if;
     begin
       perform pg_catalog.pg_advisory_xact_lock(v_queue);

@@ -72,7 +72,7 @@ begin
      where a.user_id = asked.user_id
     returning a.user_id, a.tokens_remaining + coalesce(lost.tokens, 0) as before,
               a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
-                or a.alerts_version <> (select v.version from private.alert_rule_versions v) as has_passed
+                or a.alerts_version <> (select r.alerts_version from private.rules_in_force r) as has_passed
   )
   select (select count(*) from due),
          array_agg(settled.user_id order by settled.user_id), array_agg(settled.before order by settled.user_id)

@@ -14,7 +14,7 @@ set search_path = ''
 as $$
 declare
   -- read before the rules: rules that are newer than the number cost another look, not a missed one
-  v_version bigint := coalesce((select v.version from private.alert_rule_versions v), 0);
+  v_version bigint := (select r.alerts_version from private.rules_in_force r);
   v_account public.token_accounts;
   v_marks record;
   v_warnings record;

@@ -16,7 +16,7 @@ begin
   select a.tokens_remaining into v_tokens
     from public.token_accounts a
    where a.user_id = p_user_id
-     and (exists (select from private.alert_rule_versions v)
+     and (exists (select from private.rules_in_force r where r.alerts_version > 0)
        or exists (select from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform private.raise_alerts(p_user_id, v_tokens, clock_timestamp());

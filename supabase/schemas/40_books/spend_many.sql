@@ -48,7 +48,7 @@ begin
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
        and not exists (select from public.default_spend_caps d)
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above
-         or a.alerts_version <> (select v.version from private.alert_rule_versions v)) is not true
+         or a.alerts_version <> (select r.alerts_version from private.rules_in_force r)) is not true
   ), taken as (
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - part.tokens,

@@ -24,7 +24,7 @@ begin
   select array_agg(behind.user_id) into v_user_ids
     from (
       select a.user_id from public.token_accounts a
-       where a.alerts_version < (select v.version from private.alert_rule_versions v)
+       where a.alerts_version < (select r.alerts_version from private.rules_in_force r)
        limit p_max_accounts
          for no key update skip locked
     ) behind;

@@ -20,7 +20,7 @@ begin
   if not found then
     return jsonb_build_object('success', true, 'removed', false);
   end if;
-  update private.alert_rule_versions v set version = v.version + 1 where v.is_current;
+  update private.rules_in_force r set alerts_version = r.alerts_version + 1 where r.is_current;
   return jsonb_build_object('success', true, 'removed', true);
 end
 $$;

@@ -2,7 +2,7 @@
  * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
  * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
  * each deduction reads it once, under the account's lock.
- * Caller: service_role.   Locks: nothing.   Errors: invalid_burn_order.   Keeps: I8.
+ * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
 create or replace function private.set_burn_order(p_burn_order text)
@@ -16,6 +16,8 @@ begin
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform private.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
+  -- first, so that of two choices the one that holds is also the newest
+  update private.rules_in_force r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
   insert into private.burn_orders (burn_order) values (p_burn_order);
   return p_burn_order;
 end

@@ -4,7 +4,8 @@
  * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
  * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
  * window counts.
- * Caller: an admin, service_role.   Locks: the account, where one user is named.
+ * Caller: an admin, service_role.   Locks: the account, where one user is named; else the rules
+ * in force.
  * Returns {success, scope, window, limit, used (of that user, in the present window)}.
  * Errors: not_authenticated, forbidden, invalid_cap, invalid_reason, plan_not_found, user_not_found,
  * busy.   Keeps: I10.
@@ -64,15 +65,21 @@ begin
     select c.used into v_used
       from private.spend_caps_of(v_account, null, clock_timestamp()) as c
      where c.scope = 'user' and c.spend_window = p_window;
-  elsif p_tokens is null then
-    delete from public.default_spend_caps d
-     where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
   else
-    insert into public.default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
-    values (p_plan_type, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
-    on conflict (plan_type, spend_window) do update
-       set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-           actor_id = excluded.actor_id, updated_at = clock_timestamp();
+    perform from private.rules_in_force r where r.is_current for update; -- one after the other
+    if p_tokens is null then
+      delete from public.default_spend_caps d
+       where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
+    else
+      insert into public.default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
+      values (p_plan_type, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
+      on conflict (plan_type, spend_window) do update
+         set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
+             actor_id = excluded.actor_id, updated_at = clock_timestamp();
+    end if;
+    update private.rules_in_force r
+       set has_common_caps = exists (select from public.default_spend_caps)
+     where r.is_current;
   end if;
 
   return jsonb_build_object(

@@ -52,8 +52,7 @@ begin
   end if;
 
   -- act
-  insert into private.alert_rule_versions as v (version) values (1)
-  on conflict (is_current) do update set version = v.version + 1;
+  update private.rules_in_force r set alerts_version = r.alerts_version + 1 where r.is_current;
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
