@@ -29,7 +29,8 @@ keep({
 /** Every operation that changes the books: a call, with what it is to be done to. */
 const operations: Record<string, { sql: string; of?: keyof Things }> = {
   grant: { sql: "public.grant_tokens($1, 100, 'purchase')" },
-  deduct: { sql: "public.deduct_tokens_with_fifo($1, 150)" },
+  "usual deduct": { sql: "public.deduct_tokens_with_fifo($1, 5)" },
+  "deduct from two grants": { sql: "public.deduct_tokens_with_fifo($1, 150)" },
   track: { sql: "public.track_token_usage($1, 'chat_conversation', 'gpt-4o', 60, 40)" },
   reserve: { sql: "public.reserve_tokens($1, 130)" },
   capture: { sql: "public.capture_tokens($1, $2, 90)", of: "hold" },
