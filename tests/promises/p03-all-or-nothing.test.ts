@@ -29,7 +29,10 @@ keep({
 /** Every operation that changes the books: a call, with what it is to be done to. */
 const operations: Record<string, { sql: string; of?: keyof Things }> = {
   grant: { sql: "public.grant_tokens($1, 100, 'purchase')" },
-  "usual deduct": { sql: "public.deduct_tokens_with_fifo($1, 5)" },
+  "the usual deduction": {
+    sql: "(select public.deduct_tokens_with_fifo($2, 5) from (select $1::uuid) somebody_else)",
+    of: "settled",
+  },
   "deduct from two grants": { sql: "public.deduct_tokens_with_fifo($1, 150)" },
   track: { sql: "public.track_token_usage($1, 'chat_conversation', 'gpt-4o', 60, 40)" },
   reserve: { sql: "public.reserve_tokens($1, 130)" },
@@ -198,11 +201,15 @@ interface Things {
   grant: string;
   spentGrant: string;
   payment: string;
+  /** A user to whom nothing is due. */
+  settled: string;
 }
 
 /** A user with something of everything: grants, one of them due, a plan, a hold, a charge, a payment. */
 async function someone(db: Database): Promise<{ user: string; things: Things }> {
   const user = await createUser(db);
+  const settled = await createUser(db);
+  await db.admin.query("select public.grant_tokens($1, 60, 'purchase')", [settled]);
   const one = async (sql: string, ...values: unknown[]) =>
     (await db.admin.query(`select ${sql} as receipt`, [user, ...values])).rows[0].receipt;
   await db.admin.query(
@@ -225,6 +232,7 @@ async function someone(db: Database): Promise<{ user: string; things: Things }> 
       grant: grant.grant_id,
       spentGrant: spent.grant_id,
       payment: payment.payment_id,
+      settled,
     },
   };
 }
