@@ -224,6 +224,7 @@ export const calling: Callable[] = [
       "private.paying_account",
       "private.paying_accounts",
       "private.period_end",
+      "private.queue_for_account",
       "private.raise_alerts",
       "private.reconcile",
       "private.refund_receipt",

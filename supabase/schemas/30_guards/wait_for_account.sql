@@ -1,9 +1,6 @@
 /*
- * Locks an account that could not be locked at once: somebody has it, or there is none.
- * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
- * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
- * that is no answer. So they wait in a queue, for two seconds, and its first at the row, for two; then
- * busy.
+ * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
+ * queue (private.queue_for_account), and as its first at the row, for two seconds; then busy.
  * Each wait has a block of its own because a row that is locked in a block that can catch is locked
  * by another transaction number than the one that then changes it, which costs both writes and
  * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
@@ -19,9 +16,8 @@ set lock_timeout = '2s'
 as $$
 declare
   v_account public.token_accounts;
-  v_queue bigint := pg_catalog.uuid_hash_extended(p_user_id, 0);
 begin
-  if not pg_catalog.pg_try_advisory_xact_lock(v_queue) then
+  if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
     -- this transaction may have the row already: then it must not stand behind who waits for it. One
     -- that has written nothing yet has not, and must not go ahead of them
     if pg_current_xact_id_if_assigned() is not null then
@@ -33,12 +29,7 @@ begin
         return v_account;
       end if;
     end if;
-    begin
-      perform pg_catalog.pg_advisory_xact_lock(v_queue);
-    exception
-      when lock_not_available then
-        perform private.refuse('busy', '{}');
-    end;
+    perform private.queue_for_account(p_user_id);
   end if;
 
   select a.* into v_account

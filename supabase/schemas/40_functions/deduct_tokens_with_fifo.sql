@@ -60,8 +60,10 @@ begin
 
     -- lock: the account of whoever pays for himself; of a member, his payer's comes first
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-      exit usual when private.paying_account(p_user_id) <> p_user_id;
-      if (private.lock_account(p_user_id)).payer_id is not null then -- joined a team while we waited
+      -- and who has written something may have the row himself: he must not stand behind who waits for it
+      exit usual when private.paying_account(p_user_id) <> p_user_id or pg_current_xact_id_if_assigned() is not null;
+      perform private.queue_for_account(p_user_id);
+      if private.paying_account(p_user_id) <> p_user_id then -- joined a team while we waited
         perform private.refuse('busy', '{}');
       end if;
     end if;
