@@ -56,6 +56,36 @@ comment on function private.check_action_type(text) is
   'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
 revoke all on function private.check_action_type(text) from public, anon, authenticated, service_role;
 
+-- from supabase/schemas/30_guards/queue_for_account.sql
+
+/*
+ * Stands in the queue at an account, an advisory lock, for at most two seconds; then busy. Who is its
+ * first finds the row free, unless somebody has it who does not queue, and what is right rests on the
+ * row alone.
+ * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
+ * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
+ * that is no answer.
+ * Caller: internal.   Locks: the queue of that account.   Errors: busy.
+ */
+create or replace function private.queue_for_account(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0));
+exception
+  when lock_not_available then
+    perform private.refuse('busy', '{}');
+end
+$$;
+comment on function private.queue_for_account(uuid) is
+  'Stands in the queue at the user''s account, for at most two seconds, then busy.';
+revoke all on function private.queue_for_account(uuid) from public, anon, authenticated, service_role;
+
 -- from supabase/schemas/30_guards/reserved_action_types.sql
 
 /*
@@ -83,11 +113,8 @@ revoke all on function private.reserved_action_types() from public, anon, authen
 -- from supabase/schemas/30_guards/wait_for_account.sql
 
 /*
- * Locks an account that could not be locked at once: somebody has it, or there is none.
- * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
- * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
- * that is no answer. So they wait in a queue, for two seconds, and its first at the row, for two; then
- * busy.
+ * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
+ * queue (private.queue_for_account), and as its first at the row, for two seconds; then busy.
  * Each wait has a block of its own because a row that is locked in a block that can catch is locked
  * by another transaction number than the one that then changes it, which costs both writes and
  * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
@@ -103,9 +130,8 @@ set lock_timeout = '2s'
 as $$
 declare
   v_account public.token_accounts;
-  v_queue bigint := pg_catalog.uuid_hash_extended(p_user_id, 0);
 begin
-  if not pg_catalog.pg_try_advisory_xact_lock(v_queue) then
+  if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
     -- this transaction may have the row already: then it must not stand behind who waits for it. One
     -- that has written nothing yet has not, and must not go ahead of them
     if pg_current_xact_id_if_assigned() is not null then
@@ -117,12 +143,7 @@ begin
         return v_account;
       end if;
     end if;
-    begin
-      perform pg_catalog.pg_advisory_xact_lock(v_queue);
-    exception
-      when lock_not_available then
-        perform private.refuse('busy', '{}');
-    end;
+    perform private.queue_for_account(p_user_id);
   end if;
 
   select a.* into v_account
@@ -686,8 +707,10 @@ begin
 
     -- lock: the account of whoever pays for himself; of a member, his payer's comes first
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-      exit usual when private.paying_account(p_user_id) <> p_user_id;
-      if (private.lock_account(p_user_id)).payer_id is not null then -- joined a team while we waited
+      -- and who has written something may have the row himself: he must not stand behind who waits for it
+      exit usual when private.paying_account(p_user_id) <> p_user_id or pg_current_xact_id_if_assigned() is not null;
+      perform private.queue_for_account(p_user_id);
+      if private.paying_account(p_user_id) <> p_user_id then -- joined a team while we waited
         perform private.refuse('busy', '{}');
       end if;
     end if;

@@ -71,8 +71,8 @@ test("short of tokens, nothing changes and the shortfall is said", async () => {
   const user = await createUser(db);
   await grant(db, user, 30);
   // due to expire, not booked: not even that may be booked by a deduction that fails
-  await grant(db, user, 20, { type: "trial", expires_in: "50 milliseconds" });
-  await new Promise((resolve) => setTimeout(resolve, 80));
+  await grant(db, user, 20, { type: "trial", expires_in: "250 milliseconds" });
+  await new Promise((resolve) => setTimeout(resolve, 300));
   const digest = () =>
     db.admin
       .query(
