@@ -22,15 +22,14 @@ declare
     (select o.burn_order = 'expiring_first' from private.burn_orders o order by o.since desc limit 1), false);
 begin
   -- Each step has all that it needs from the first: joining steps to each other would be quadratic
-  -- under a plan that does not know how many items there are. An account is looked up for each item:
-  -- a plain join would read the whole table where that is small enough to tempt the planner.
+  -- under a plan that does not know how many items there are.
   return query
   with payable as (
     select e.id as nth, e.user_id, -e.tokens as tokens, e.action_type, e.reason, e.actor_role, e.idempotency_key,
            e.request, e.metadata, a.last_transaction_id + 1 as transaction_id,
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
       from unnest(p_entries) as e
-     cross join lateral (select o.* from public.token_accounts o where o.user_id = e.user_id limit 1) a
+      join public.token_accounts a on a.user_id = e.user_id
      cross join lateral ( -- the two orders of private.choose_grants, each with its index
        (select g.* from public.token_balances g
          where not v_expiring_first and g.user_id = e.user_id and g.is_open
@@ -39,8 +38,8 @@ begin
        (select g.* from public.token_balances g
          where v_expiring_first and g.user_id = e.user_id and g.is_open
          order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
-     where b.tokens_remaining >= -e.tokens
-       and a.tokens_remaining >= -e.tokens
+     where a.tokens_remaining >= -e.tokens
+       and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null)
        and not exists (
          select from public.token_transactions t

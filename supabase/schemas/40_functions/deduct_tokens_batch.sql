@@ -21,9 +21,9 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- by keys: for a thousand ids the planner would read whole tables
 as $$
 declare
-  v_items jsonb[];
   v_entries public.token_transactions[] := '{}';
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
@@ -47,17 +47,16 @@ begin
     perform private.refuse('invalid_batch',
       '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
   end if;
-  v_items := array(select i.item from jsonb_array_elements(p_items) with ordinality as i (item, nth) order by i.nth);
   begin
     v_entries := array(
-      select private.batch_entry(i.item, i.nth) from unnest(v_items) with ordinality as i (item, nth) order by i.nth);
+      select private.batch_entry(i.item, i.nth) from jsonb_array_elements(p_items) with ordinality as i (item, nth) order by i.nth);
   exception
     when sqlstate 'PT400' then -- one of them is refused: each by itself, in a block of its own
-      for i in 1..cardinality(v_items)
+      for i in 1..jsonb_array_length(p_items)
       loop
         v_entries[i] := null;
         begin
-          v_entries[i] := private.batch_entry(v_items[i], i);
+          v_entries[i] := private.batch_entry(p_items -> (i - 1), i);
         exception
           when sqlstate 'PT400' then
             get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
@@ -74,7 +73,7 @@ begin
            array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
       into v_account_ids, v_unknown
       from unnest(v_user_ids) with ordinality as u (user_id, nth)
-      left join lateral (select o.user_id, o.payer_id from public.token_accounts o where o.user_id = u.user_id limit 1) a on true;
+      left join public.token_accounts a on a.user_id = u.user_id;
     foreach v_user_id in array coalesce(v_unknown, '{}')
     loop
       perform private.initialise(v_user_id);
