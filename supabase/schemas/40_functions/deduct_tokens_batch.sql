@@ -27,7 +27,7 @@ declare
   v_entries public.token_transactions[] := '{}';
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
-  v_results jsonb[] := '{}';
+  v_results jsonb[];
   v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
   v_has_joined boolean;
@@ -47,9 +47,12 @@ begin
     perform private.refuse('invalid_batch',
       '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
   end if;
-  begin
+  v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
+  begin -- as a rule all of them are well-formed
     v_entries := array(
-      select private.batch_entry(i.item, i.nth) from jsonb_array_elements(p_items) with ordinality as i (item, nth) order by i.nth);
+      select private.batch_entry(i.item, i.nth)
+        from jsonb_array_elements(p_items) with ordinality as i (item, nth)
+       order by i.nth);
   exception
     when sqlstate 'PT400' then -- one of them is refused: each by itself, in a block of its own
       for i in 1..jsonb_array_length(p_items)
