@@ -6,13 +6,15 @@
  */
 create or replace function private.is_admin()
 returns boolean
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  select coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
-     and exists (select from private.admins a where a.user_id = auth.uid())
+begin
+  return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
+     and exists (select from private.admins a where a.user_id = auth.uid());
+end
 $$;
 comment on function private.is_admin() is
   'True when the caller''s token has app_metadata.role = ''admin'' and private.admins still lists him.';

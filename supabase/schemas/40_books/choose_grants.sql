@@ -25,8 +25,7 @@ set search_path = ''
 as $$
 declare
   v_needed bigint := p_tokens;
-  v_expiring_first boolean := coalesce(
-    (select o.burn_order = 'expiring_first' from private.burn_orders o order by o.since desc limit 1), false);
+  v_expiring_first boolean := (select r.is_expiring_first from private.rules_in_force r);
   v_grants refcursor;
   v_id uuid;
   v_remaining bigint;

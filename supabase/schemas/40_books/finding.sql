@@ -12,12 +12,13 @@ create or replace function private.finding(
   p_evidence jsonb
 )
 returns jsonb
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  select jsonb_build_object(
+begin
+  return jsonb_build_object(
     'scenario', p_scenario,
     'cause', p_cause,
     'tokens', p_tokens,
@@ -44,7 +45,8 @@ as $$
       when p_scenario = 'duplicate_usage' then
         'One operation was deducted twice. Grant back the second.'
     end,
-    'evidence', p_evidence)
+    'evidence', p_evidence);
+end
 $$;
 comment on function private.finding(text, text, bigint, bigint, timestamptz, jsonb) is 'A finding of a reconciliation as JSON, with its scenario''s advice.';
 revoke all on function private.finding(text, text, bigint, bigint, timestamptz, jsonb) from public, anon, authenticated, service_role;

@@ -23,11 +23,12 @@ as $$
 declare
   v_part record;
   v_id uuid;
+  v_due_at timestamptz;
 begin
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
-    select b.id, p.tokens, b.tokens_granted - b.tokens_remaining - coalesce(held.tokens, 0) as room
+    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining - coalesce(held.tokens, 0) as room
       from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
       left join lateral (
@@ -55,11 +56,10 @@ begin
       grant_ids := grant_ids || v_id;
       grant_tokens := grant_tokens || (v_part.tokens - greatest(v_part.room, 0));
     end if;
+    v_due_at := least(v_due_at, v_part.expires_at);
   end loop;
 
-  perform private.due_by(p_user_id, (
-    select min(b.expires_at) from public.token_balances b
-     where b.user_id = p_user_id and b.id = any (grant_ids)));
+  perform private.due_by(p_user_id, v_due_at);
 end
 $$;
 comment on function private.give_back(uuid, uuid[], bigint[], timestamptz) is

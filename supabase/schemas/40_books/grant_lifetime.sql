@@ -5,17 +5,19 @@
  */
 create or replace function private.grant_lifetime(p_grant_type text)
 returns interval
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-  select case p_grant_type
+begin
+  return case p_grant_type
     when 'annual' then interval '8760 hours' -- 365 days
     when '28day' then interval '2160 hours' -- 90 days: three cycles
     when 'trial' then interval '1344 hours' -- 56 days
     when 'admin' then interval '8760 hours' -- 365 days
-  end
+  end;
+end
 $$;
 comment on function private.grant_lifetime(text) is
   'Lifetime of a grant of that type: annual 365 days, 28day 90, trial 56, admin 365, purchase and plan NULL (for ever).';

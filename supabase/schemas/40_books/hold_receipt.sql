@@ -14,10 +14,14 @@ declare
   v_capture public.token_transactions;
   v_overage public.token_transactions;
 begin
-  select t.* into v_capture from public.token_transactions t
-   where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
-  select t.* into v_overage from public.token_transactions t
-   where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
+  if p_hold.capture_id is not null then
+    select t.* into v_capture from public.token_transactions t
+     where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
+  end if;
+  if p_hold.overage_id is not null then
+    select t.* into v_overage from public.token_transactions t
+     where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
+  end if;
   return jsonb_build_object(
     'success', p_hold.status = 'captured',
     'hold_id', p_hold.id,

@@ -5,15 +5,17 @@
  */
 create or replace function private.item_error(p_slug text, p_facts text, p_hint text)
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-  select jsonb_build_object(
+begin
+  return jsonb_build_object(
     'success', false,
     'error', jsonb_build_object('code', p_slug, 'hint', p_hint)
-      || replace(coalesce(nullif(p_facts, ''), '{}'), '"field": "p_', '"field": "')::jsonb)
+      || replace(coalesce(nullif(p_facts, ''), '{}'), '"field": "p_', '"field": "')::jsonb);
+end
 $$;
 comment on function private.item_error(text, text, text) is
   'A refusal as the answer to one item of a batch: {success: false, error: {code, hint, …facts}}.';

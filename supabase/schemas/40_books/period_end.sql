@@ -5,16 +5,18 @@
  */
 create or replace function private.period_end(p_billing_cycle text, p_start timestamptz)
 returns timestamptz
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-  select case p_billing_cycle
+begin
+  return case p_billing_cycle
     when '28day' then p_start + interval '672 hours'
     when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc'
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
-  end
+  end;
+end
 $$;
 comment on function private.period_end(text, timestamptz) is 'End of a billing period that begins then; NULL when the cycle has no end.';
 revoke all on function private.period_end(text, timestamptz) from public, anon, authenticated, service_role;

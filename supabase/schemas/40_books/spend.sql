@@ -82,19 +82,19 @@ begin
     select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
       from private.tokens_due(p_entry.user_id, v_now) as due;
   end if;
-  if tokens_remaining < v_wanted
-    and not exists (select from public.token_balances b where b.user_id = p_entry.user_id)
-  then
-    perform private.initialise(p_entry.user_id); -- an account, and still never a grant
-    v_account := private.lock_account(p_entry.user_id);
-    v_now := clock_timestamp(); -- what was just granted comes before what is now spent
-    tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  if tokens_remaining < v_wanted then
+    if not exists (select from public.token_balances b where b.user_id = p_entry.user_id) then
+      perform private.initialise(p_entry.user_id); -- an account, and still never a grant
+      v_account := private.lock_account(p_entry.user_id);
+      v_now := clock_timestamp(); -- what was just granted comes before what is now spent
+      tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+    end if;
   end if;
   v_allowed := tokens_remaining;
   if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
     and (p_entry.member_id is not null
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
-      or exists (select from public.default_spend_caps d))
+      or (select r.has_common_caps from private.rules_in_force r))
   then
     v_cap := private.spend_headroom(v_account, p_entry.member_id, v_now);
     if v_cap.headroom < v_wanted then

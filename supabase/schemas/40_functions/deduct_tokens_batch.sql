@@ -21,14 +21,16 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- by keys: for a thousand ids the planner would read whole tables
 as $$
 declare
   v_entries public.token_transactions[] := '{}';
-  v_user_ids uuid[] := '{}'; -- of the entries; NULL where the item was refused
+  v_user_ids uuid[]; -- of the entries; NULL where the item was refused
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
-  v_results jsonb[] := '{}';
+  v_results jsonb[];
+  v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
-  v_entry public.token_transactions;
+  v_has_joined boolean;
   v_made record;
   v_spent record;
   v_user_id uuid;
@@ -45,55 +47,63 @@ begin
     perform private.refuse('invalid_batch',
       '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
   end if;
-  for i in 1..jsonb_array_length(p_items)
-  loop
-    v_results[i] := null;
-    begin
-      v_entry := private.batch_entry(p_items -> (i - 1));
-      v_entry.id := i;
-      v_entries[i] := v_entry;
-      v_user_ids[i] := v_entry.user_id;
-    exception
-      when sqlstate 'PT400' then
-        get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
-        v_results[i] := private.item_error(v_slug, v_facts, v_hint);
+  v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
+  begin -- as a rule all of them are well-formed
+    v_entries := array(
+      select private.batch_entry(i.item, i.nth)
+        from jsonb_array_elements(p_items) with ordinality as i (item, nth)
+       order by i.nth);
+  exception
+    when sqlstate 'PT400' then -- one of them is refused: each by itself, in a block of its own
+      for i in 1..jsonb_array_length(p_items)
+      loop
         v_entries[i] := null;
-        v_user_ids[i] := null;
-    end;
-  end loop;
+        begin
+          v_entries[i] := private.batch_entry(p_items -> (i - 1), i);
+        exception
+          when sqlstate 'PT400' then
+            get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+            v_results[i] := private.item_error(v_slug, v_facts, v_hint);
+        end;
+      end loop;
+  end;
+  v_user_ids := array(select e.user_id from unnest(v_entries) with ordinality as e order by e.ordinality);
 
   begin -- what all-or-nothing undoes
 
     -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
-    for v_user_id in
-      select distinct u.user_id from unnest(v_user_ids) as u (user_id)
-       where u.user_id is not null
-         and not exists (select from public.token_accounts a where a.user_id = u.user_id)
-       order by u.user_id
+    select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
+           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+      into v_account_ids, v_unknown
+      from unnest(v_user_ids) with ordinality as u (user_id, nth)
+      left join public.token_accounts a on a.user_id = u.user_id;
+    foreach v_user_id in array coalesce(v_unknown, '{}')
     loop
       perform private.initialise(v_user_id);
     end loop;
-    v_account_ids := private.paying_accounts(v_user_ids);
-    v_locked := array(select a.user_id from private.lock_accounts(v_account_ids) as a);
-    if private.paying_accounts(v_user_ids) is distinct from v_account_ids then
+    select array_agg(a.user_id), bool_or(a.payer_id is not null) into v_locked, v_has_joined
+      from private.lock_accounts(v_account_ids) as a;
+    if v_has_joined
+      or v_account_ids <> v_user_ids and private.paying_accounts(v_user_ids) is distinct from v_account_ids
+    then
       perform private.refuse('busy', '{}'); -- somebody joined or left a team meanwhile
     end if;
 
-    -- replay, act, record: what is alone on its account and needs nothing but tokens
+    -- replay, act, record: what is alone on its account and needs nothing but tokens, in the order of
+    -- the accounts: neighbours are in the same pages
     for v_made in
-      select m.*
+      select m.nth, m.receipt
         from private.spend_many(
                array(
-                 select alone.entry
+                 select v_entries[alone.nth]
                    from (
-                     select e as entry, a.account_id, count(*) over (partition by a.account_id) as items
-                       from unnest(v_entries) as e
-                       join unnest(v_account_ids) with ordinality as a (account_id, nth) on a.nth = e.id) alone
-                  where alone.items = 1 and (alone.entry).user_id = alone.account_id),
+                     select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
+                       from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
+                  where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
+                  order by alone.account_id),
                clock_timestamp()) as m
     loop
-      v_results[v_made.nth] := private.deduction_receipt(
-        -(v_entries[v_made.nth]).tokens, v_made.transaction_id, v_made.deducted_from, 0, v_made.tokens_remaining, false);
+      v_results[v_made.nth] := v_made.receipt;
     end loop;
 
     -- and the rest
