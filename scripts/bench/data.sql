@@ -6,7 +6,7 @@
 create schema bench;
 
 create function bench.user(p_nth integer) returns uuid language sql immutable as
-$$ select md5('bench ' || p_nth)::uuid $$;
+$$ select md5('bench ' || p_nth::text)::uuid $$;
 
 -- floor: one guarded update and one insert, the least that any deduction could do
 create table bench.accounts (

@@ -34,7 +34,7 @@ export function tables(results: Results): string {
     "![Throughput of each, over that of the floor](performance.svg)",
     contendersTable(results),
     "### Flat or not",
-    "One client; latency over that of users with three grants, or of the small database, in the same round.",
+    "One client; latency over that of users with three grants in a small database where nobody has more, in the same round.",
     table(
       ["", "deduct", "balance"],
       results.flat.map(({ what, deduct, balance }) => [what, show(deduct), show(balance)]),
@@ -62,18 +62,18 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
     clientCounts.map((clients, nth) => [clients, wanted[nth]!] as const);
   return [
     ...each([0.75, 0.65, 0.5]).map(([clients, bar]) =>
-      least(`deduct against the floor, ${clients} clients`, bar, of("deduct", clients).ratio),
+      least(`deduct against the floor, ${clientsOf(clients)}`, bar, of("deduct", clients).ratio),
     ),
     ...each([1.2, 1.35, 1.6]).map(([clients, bar]) =>
       least(
-        `deduct against the loop, ${clients} clients`,
+        `deduct against the loop, ${clientsOf(clients)}`,
         bar,
         ratioOf(of("deduct", clients), of("loop", clients)),
       ),
     ),
     ...each([0.5, 0.5, 0.5]).map(([clients, bar]) =>
       least(
-        `balance against one row by key, ${clients} clients`,
+        `balance against one row by key, ${clientsOf(clients)}`,
         bar,
         ratioOf(of("balance", clients), of("select", clients)),
       ),
@@ -88,7 +88,7 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
       ];
     }),
     ...batch.over.map(({ clients, ratio }) =>
-      least(`a batch of 1,000 against single calls, ${clients} clients`, clients === 1 ? 8 : 2, ratio),
+      least(`a batch of 1,000 against single calls, ${clientsOf(clients)}`, clients === 1 ? 8 : 2, ratio),
     ),
     most("sweep against writing the same rows", 3, just(sweep.sweep / sweep.copy)),
     most("replay against writing the same rows", 3, just(replay.ratio)),
@@ -102,6 +102,10 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
           ),
         ]),
   ];
+}
+
+function clientsOf(number: number): string {
+  return `${number} client${number === 1 ? "" : "s"}`;
 }
 
 function just(value: number): Spread {
@@ -119,7 +123,7 @@ function contendersTable(results: Results): string {
   return table(
     [
       "",
-      ...clientCounts.map((clients) => `${clients} client${clients === 1 ? "" : "s"}`),
+      ...clientCounts.map(clientsOf),
       "transactions/s at 1, 8, 32",
       "CPU µs at 8",
       "WAL bytes",

@@ -15,48 +15,48 @@ set search_path = ''
 as $$
 declare
   v_actor record;
-  v_entries jsonb;
+  v_page record;
 begin
   v_actor := private.authorize(p_user_id, p_self_may => true);
   if p_limit is null or p_limit not between 1 and 200 then
     perform private.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
-  perform private.require_user(p_user_id, v_actor.actor_role);
 
-  select jsonb_agg(e.entry order by e.id desc) into v_entries
-    from (
-      (select t.id, jsonb_build_object(
-         'id', t.id, 'entry_type', t.entry_type, 'action_type', t.action_type,
-         'tokens', t.tokens, 'reserved_change', t.reserved_change, 'balance_after', t.balance_after,
-         'allocations', (
-           select coalesce(jsonb_agg(jsonb_build_object('grant_id', a.grant_id, 'tokens', a.tokens) order by a.nth), '[]')
-             from unnest(t.grant_ids, t.grant_tokens) with ordinality as a (grant_id, tokens, nth)),
-         'reason', t.reason, 'actor_role', t.actor_role, 'actor_id', t.actor_id,
-         'idempotency_key', t.idempotency_key, 'usage_id', t.usage_id, 'hold_id', t.hold_id,
-         'original_id', t.original_id, 'member_id', t.member_id, 'metadata', t.metadata, 'created_at', t.created_at) as entry
-         from public.token_transactions t
-        where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
-        order by t.id desc
-        limit p_limit + 1)
-      union all
-      (select h.id, jsonb_build_object(
-         'id', h.id, 'entry_type', 'history', 'action_type', h.action_type,
-         'tokens', h.tokens, 'reserved_change', 0, 'balance_after', null, 'allocations', '[]'::jsonb,
-         'reason', null, 'actor_role', null, 'actor_id', null,
-         'idempotency_key', null, 'usage_id', null, 'hold_id', null,
-         'original_id', null, 'member_id', null, 'metadata', h.metadata, 'created_at', h.created_at)
-         from public.legacy_token_transactions h
-        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
-        order by h.id desc
-        limit p_limit + 1)
-      order by id desc
-      limit p_limit + 1
-    ) e;
+  -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
+  -- (by length, then by name), or each of the rows would be sorted
+  select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
+         array(
+           select entry
+             from (
+               (select t.id, t.reason, t.tokens, t.hold_id, t.actor_id, t.metadata, t.usage_id, t.member_id,
+                       t.actor_role, t.created_at, t.entry_type, t.action_type,
+                       array(
+                         select part from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) as allocations,
+                       t.original_id, t.balance_after, t.idempotency_key, t.reserved_change
+                  from public.token_transactions t
+                 where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
+                 order by t.id desc
+                 limit p_limit + 1)
+               union all
+               (select h.id, null, h.tokens, null, null, h.metadata, null, null,
+                       null, h.created_at, 'history', h.action_type,
+                       '{}',
+                       null, null, null, 0
+                  from public.legacy_token_transactions h
+                 where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
+                 order by h.id desc
+                 limit p_limit + 1)
+               order by id desc
+               limit p_limit + 1) entry) as entries
+    into v_page;
+  if not v_page.is_known then
+    perform private.require_user(p_user_id, v_actor.actor_role);
+  end if;
 
   return jsonb_build_object(
-    'transactions', coalesce(v_entries - p_limit, '[]'),
-    'next_before', case when jsonb_array_length(v_entries) > p_limit
-                        then v_entries -> (p_limit - 1) -> 'id' end);
+    'transactions', v_page.entries[:p_limit],
+    'next_before', case when cardinality(v_page.entries) > p_limit
+                        then to_jsonb(v_page.entries[p_limit]) -> 'id' end);
 end
 $$;
 comment on function private.get_token_history(uuid, integer, bigint) is 'See public.get_token_history.';
