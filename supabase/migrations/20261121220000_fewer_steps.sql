@@ -208,8 +208,6 @@ revoke all on function private.wait_for_account(uuid, boolean) from public, anon
  * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
  * left, and grants are spent in the usual order. NULL for every other case. What it saves:
  * docs/performance.md.
- * Grants are looked up by a.user_id, not by p_user_id: the planner would estimate them for each user
- * anew, and where a few users have very many it would take that for a reason to plan every call anew.
  * Caller: private.get_user_token_balance.   Locks: nothing.   Keeps: I7.
  */
 create or replace function private.balance_at_once(p_user_id uuid)
@@ -438,7 +436,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan -- else the big statement is planned in every call: 0.7 ms a user
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_booked bigint;
@@ -1295,6 +1293,188 @@ comment on function public.arm_token_alerts(integer) is
 revoke all on function public.arm_token_alerts(integer) from public, anon, authenticated, service_role;
 grant execute on function public.arm_token_alerts(integer) to service_role;
 
+-- from supabase/schemas/40_functions/capture_tokens.sql
+
+/*
+ * Pays for what was really used out of a hold, and gives the rest back, last taken first. Once: a
+ * second capture, or one of a hold that was released or ran out, changes nothing and answers what
+ * happened (success false unless it was captured).
+ *
+ * How much: p_tokens; else what the usage fields count for, as in track_token_usage; else all of it.
+ * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
+ * With usage fields the token_usage row is written in the same transaction.
+ * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
+ * of tokens, or under a cap that allows less: success false, the hold stays open); cap takes no more than was held and records the
+ * rest as uncovered; reject refuses.
+ * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
+ * invalid_metadata, user_not_found, hold_not_found, capture_exceeds_hold, busy.
+ * Keeps: I1 to I4, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.capture_tokens(
+  p_usage public.token_usage,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_over_capture text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_usage public.token_usage := p_usage;
+  v_has_usage boolean := not coalesce(p_usage.success, true) or num_nonnulls(p_usage.model_used, p_usage.input_tokens,
+    p_usage.output_tokens, p_usage.images, p_usage.seconds, p_usage.error_message) > 0;
+  v_entry public.token_transactions;
+  v_locked record;
+  v_hold public.token_holds;
+  v_tokens bigint;
+  v_over bigint;
+  v_captured bigint;
+  v_account public.token_accounts;
+  v_cap record;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_usage.user_id, p_self_may => true);
+  if p_tokens not between 0 and 1000000000000 then
+    perform private.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
+  end if;
+  if p_over_capture is null or p_over_capture not in ('deduct', 'cap', 'reject') then
+    perform private.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, cap or reject"}');
+  end if;
+  perform private.check_usage(p_usage);
+  perform private.check_request(null, null, p_usage.metadata);
+
+  -- lock, replay
+  v_locked := private.lock_hold(p_usage.user_id, p_hold_id, v_entry.actor_role);
+  v_hold := v_locked.hold;
+  if v_hold.status <> 'open' then
+    return private.hold_receipt(v_hold, p_replayed => true);
+  end if;
+
+  -- act: how much
+  v_usage.success := coalesce(p_usage.success, true);
+  v_usage.action_type := v_hold.action_type;
+  v_usage.created_at := v_locked.locked_at;
+  v_usage.tokens_used := p_tokens;
+  if v_has_usage then
+    v_usage := private.measure_usage(v_usage);
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
+  v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
+  v_captured := least(v_tokens, v_hold.tokens);
+  v_over := v_tokens - v_captured;
+  if v_over > 0 and p_over_capture = 'reject' then
+    perform private.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));
+  elsif v_over > 0 and p_over_capture = 'cap' then
+    v_hold.tokens_uncovered := v_over;
+    v_over := 0;
+  elsif v_over > 0 then
+    select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
+    v_cap := private.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
+    if least(v_account.tokens_remaining, v_cap.headroom) < v_over then
+      return private.hold_receipt(v_hold, p_replayed => false)
+          || jsonb_build_object(
+               'tokens_remaining_to_deduct', v_over - least(v_account.tokens_remaining, v_cap.headroom))
+          || private.capped(case when v_cap.headroom < v_over then v_cap.capped_by end);
+    end if;
+  end if;
+
+  -- act and record: the capture, what goes beyond it, the usage, the rest
+  v_entry.user_id := v_hold.user_id;
+  v_entry.action_type := v_hold.action_type;
+  v_entry.reason := v_hold.action_type;
+  v_entry.hold_id := v_hold.id;
+  v_entry.member_id := v_hold.member_id;
+  v_entry.metadata := coalesce(p_usage.metadata, '{}');
+  v_entry.created_at := v_locked.locked_at;
+  if v_has_usage then
+    v_hold.usage_id := gen_random_uuid();
+    v_entry.usage_id := v_hold.usage_id;
+  end if;
+  if v_captured > 0 or v_has_usage then
+    select part.grant_ids, part.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from private.parts_between(v_hold.grant_ids, v_hold.grant_tokens, 0, v_captured) as part;
+    v_entry.entry_type := case when v_captured > 0 then 'deduction' else 'usage' end;
+    v_entry.tokens := -v_captured;
+    v_entry.reserved_change := -v_captured;
+    v_hold.capture_id := (private.book(
+      v_entry, case when v_has_usage and v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end)).id;
+  end if;
+  if v_over > 0 then
+    select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from private.take_from_grants(v_hold.user_id, v_over, v_locked.locked_at) as taken;
+    v_entry.tokens := -v_over;
+    v_entry.reserved_change := 0;
+    v_hold.overage_id := (private.book(v_entry)).id;
+  end if;
+  if v_has_usage then
+    v_usage.user_id := v_hold.user_id;
+    v_usage.id := v_hold.usage_id;
+    v_usage.member_id := v_hold.member_id;
+    v_usage.transaction_id := v_hold.capture_id;
+    v_usage.tokens_uncovered := v_hold.tokens_uncovered;
+    v_usage.metadata := v_entry.metadata;
+    insert into public.token_usage values (v_usage.*);
+  end if;
+  v_hold := private.release_hold(
+    v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);
+  return private.hold_receipt(v_hold, p_replayed => false);
+end
+$$;
+comment on function private.capture_tokens(public.token_usage, uuid, bigint, text) is 'See public.capture_tokens.';
+revoke all on function private.capture_tokens(public.token_usage, uuid, bigint, text) from public, anon, authenticated, service_role;
+grant execute on function private.capture_tokens(public.token_usage, uuid, bigint, text) to authenticated, service_role;
+
+create or replace function public.capture_tokens(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint default null,
+  p_over_capture text default 'deduct',
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_usage public.token_usage;
+begin
+  v_usage.user_id := p_user_id;
+  v_usage.model_used := p_model_used;
+  v_usage.input_tokens := p_input_tokens;
+  v_usage.output_tokens := p_output_tokens;
+  v_usage.success := p_success;
+  v_usage.error_message := p_error_message;
+  v_usage.metadata := p_metadata;
+  v_usage.cached_tokens := p_cached_tokens;
+  v_usage.reasoning_tokens := p_reasoning_tokens;
+  v_usage.images := p_images;
+  v_usage.seconds := p_seconds;
+  return private.capture_tokens(v_usage, p_hold_id, p_tokens, p_over_capture);
+end
+$$;
+comment on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) is
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+revoke all on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
+grant execute on function public.capture_tokens(uuid, uuid, bigint, text, text, bigint, bigint, boolean, text, jsonb, bigint, bigint, integer, numeric) to authenticated, service_role;
+
 -- from supabase/schemas/40_functions/deduct_tokens_batch.sql
 
 /*
@@ -1320,7 +1500,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
-set plan_cache_mode = force_generic_plan -- by keys: for a thousand ids the planner would read whole tables
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_entries public.token_transactions[] := '{}';
@@ -1508,11 +1688,13 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user);
   v_actor_role text;
   v_actor_id uuid;
+  v_account tid; -- where the row is, as long as it is locked
   v_id bigint;
   v_left bigint;
   v_now timestamptz;
@@ -1538,20 +1720,16 @@ begin
       perform private.check_request(p_idempotency_key, null, p_metadata);
     end if;
 
-    -- lock: the account of whoever pays for himself; of a member, his payer's comes first
+    -- lock: who has written something may have the row already, and must not stand behind who waits for it
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-      -- and who has written something may have the row himself: he must not stand behind who waits for it
-      exit usual when private.paying_account(p_user_id) <> p_user_id or pg_current_xact_id_if_assigned() is not null;
+      exit usual when pg_current_xact_id_if_assigned() is not null;
       perform private.queue_for_account(p_user_id);
-      if private.paying_account(p_user_id) <> p_user_id then -- joined a team while we waited
-        perform private.refuse('busy', '{}');
-      end if;
     end if;
-    select a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
-      into v_id, v_left, v_now
+    select a.ctid, a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
+      into v_account, v_id, v_left, v_now
       from public.token_accounts a
      where a.user_id = p_user_id
-       and a.payer_id is null
+       and a.payer_id is null -- else his payer's is to be locked
        and a.tokens_remaining >= p_tokens_to_deduct
        and (a.next_due_at <= clock_timestamp()
          or a.tokens_remaining - p_tokens_to_deduct < a.alert_below
@@ -1578,8 +1756,8 @@ begin
        set tokens_remaining = b.tokens_remaining - p_tokens_to_deduct,
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
-       and b.id = (
-         select h.id from public.token_balances h
+       and b.ctid = (
+         select h.ctid from public.token_balances h
           where h.user_id = p_user_id and h.is_open
           order by h.priority, h.granted_at, h.id limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
@@ -1596,7 +1774,7 @@ begin
            spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end + p_tokens_to_deduct,
            last_transaction_id = v_id,
            updated_at = v_now
-     where a.user_id = p_user_id;
+     where a.user_id = p_user_id and a.ctid = v_account;
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
@@ -1660,6 +1838,7 @@ language plpgsql
 stable
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_actor record;
@@ -1751,6 +1930,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_actor record;
@@ -1860,6 +2040,375 @@ comment on function public.get_user_token_balance(uuid) is
 revoke all on function public.get_user_token_balance(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.get_user_token_balance(uuid) to authenticated, service_role;
 
+-- from supabase/schemas/40_functions/grant_tokens.sql
+
+/*
+ * Gives tokens to a user as one new grant.
+ * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
+ * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
+ * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
+ * invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
+ * Keeps: I2, I3, I5, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.grant_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_grant_type text,
+  p_expires_at timestamptz,
+  p_priority integer,
+  p_granted_at timestamptz,
+  p_reason text,
+  p_idempotency_key text,
+  p_metadata jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_issued record;
+  v_transaction public.token_transactions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  perform private.check_tokens('p_tokens', p_tokens);
+  if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
+    perform private.refuse('invalid_grant_type',
+      '{"field": "p_grant_type", "rule": "annual, 28day, trial, purchase, admin or plan"}');
+  end if;
+  if p_priority is null or p_priority not between 0 and 100 then
+    perform private.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
+  end if;
+  if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
+    perform private.refuse('invalid_granted_at',
+      '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
+  end if;
+  if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
+    perform private.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
+  end if;
+  perform private.check_request(p_idempotency_key, p_reason, p_metadata);
+
+  v_grant.grant_type := p_grant_type;
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := p_priority;
+  v_grant.granted_at := p_granted_at;
+  v_grant.expires_at := p_expires_at;
+  v_grant.metadata := coalesce(p_metadata, '{}');
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := case p_grant_type
+    when 'trial' then 'trial_grant'
+    when 'purchase' then 'token_pack_purchase'
+    when 'admin' then 'admin_grant'
+    else 'subscription_grant'
+  end;
+  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+    'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+    'granted_at', (p_granted_at at time zone 'utc')::text);
+  v_entry.metadata := v_grant.metadata;
+  v_issued := private.issue_grant(v_grant, v_entry);
+
+  v_transaction := v_issued.transaction;
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', v_grant.id,
+    'tokens_granted', v_grant.tokens_granted,
+    'grant_type', v_grant.grant_type,
+    'granted_at', v_grant.granted_at,
+    'expires_at', v_grant.expires_at,
+    'transaction_id', v_transaction.id,
+    'tokens_remaining', v_transaction.balance_after,
+    'replayed', v_issued.replayed);
+end
+$$;
+comment on function private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) is 'See public.grant_tokens.';
+revoke all on function private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) to authenticated, service_role;
+
+create or replace function public.grant_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_grant_type text default 'admin',
+  p_expires_at timestamptz default null,
+  p_priority integer default 50,
+  p_granted_at timestamptz default null,
+  p_reason text default null,
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.grant_tokens(
+    p_user_id, p_tokens, p_grant_type, p_expires_at, p_priority, p_granted_at,
+    p_reason, p_idempotency_key, p_metadata);
+end
+$$;
+comment on function public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) is
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+revoke all on function public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.grant_tokens(uuid, bigint, text, timestamptz, integer, timestamptz, text, text, jsonb) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/refund_tokens.sql
+
+/*
+ * Undoes a deduction, in part or whole, as often as there is something left of it: the tokens go
+ * back to the very grants that paid, last taken first.
+ * Into a grant that has run out: forfeit (they expire at once, in the ledger) or reissue (one new
+ * grant that lives p_lifetime_days). What is owed is repaid first, as from anything that comes in.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}],
+ * forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
+ * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
+ * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.refund_tokens(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_tokens bigint,
+  p_reason text,
+  p_expired_policy text,
+  p_idempotency_key text,
+  p_lifetime_days integer
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_refund public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_charge public.token_transactions;
+  v_before bigint;
+  v_refundable bigint;
+  v_part record;
+  v_expired bigint := 0;
+  v_expired_type text;
+  v_new_id uuid;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => false);
+  if p_tokens is not null then
+    perform private.check_tokens('p_tokens', p_tokens);
+  end if;
+  if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
+    perform private.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
+  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
+    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
+  then
+    perform private.refuse('invalid_refund',
+      '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+  end if;
+  perform private.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := private.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform private.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'refund');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+    'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
+    'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
+  v_entry.metadata := '{}';
+  v_refund := private.find_replay(v_entry);
+  select t.* into v_charge from public.token_transactions t
+   where t.user_id = p_user_id and t.id = p_transaction_id;
+  if v_refund.id is null and p_idempotency_key is not null then
+    -- what a member spent is refunded in his name, and the key is with it
+    select t.member_id into v_entry.member_id
+      from public.team_members m
+      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+     order by t.entry_type = 'refund' desc, t.id
+     limit 1;
+    if v_entry.member_id is not null then
+      v_refund := private.find_replay(v_entry);
+    end if;
+  end if;
+  if v_refund.id is not null then
+    return private.refund_receipt(v_refund, p_replayed => true);
+  end if;
+
+  -- act: what is left of the charge
+  if v_charge.id is null then
+    perform private.refuse('charge_not_found', '{}');
+  elsif v_charge.entry_type <> 'deduction' then
+    perform private.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
+  end if;
+  select coalesce(sum(t.tokens), 0)::bigint into v_before
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
+  v_refundable := -v_charge.tokens - v_before;
+  v_entry.tokens := coalesce(p_tokens, v_refundable);
+  if v_entry.tokens > v_refundable or v_refundable = 0 then
+    perform private.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
+  end if;
+  if v_account.next_due_at <= v_now then
+    perform private.book_expiries(array[p_user_id], v_now);
+  end if;
+
+  -- act: back to the grants that paid, from the end of what they paid
+  v_entry.grant_ids := '{}';
+  v_entry.grant_tokens := '{}';
+  for v_part in
+    select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
+      from private.parts_between(v_charge.grant_ids, v_charge.grant_tokens,
+             v_refundable - v_entry.tokens, v_refundable) as part
+     cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+     order by p.nth desc
+  loop
+    if v_part.has_expired and p_expired_policy = 'reissue' then
+      v_expired := v_expired + v_part.tokens;
+      v_expired_type := coalesce(v_expired_type, v_part.grant_type);
+    else
+      v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
+      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+    end if;
+  end loop;
+  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from private.give_back(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now) as back;
+  if v_expired > 0 then
+    insert into public.token_balances
+      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
+    values
+      (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
+       jsonb_build_object('reissued_for', v_charge.id), v_now)
+    returning id into v_new_id;
+    perform private.due_by(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+  end if;
+
+  -- record
+  v_entry.entry_type := 'refund';
+  v_entry.action_type := v_charge.action_type;
+  v_entry.original_id := v_charge.id;
+  v_entry.member_id := v_charge.member_id;
+  v_entry.usage_id := v_charge.usage_id;
+  v_entry.hold_id := v_charge.hold_id;
+  v_entry.created_at := v_now;
+  v_refund := private.book(v_entry);
+  perform private.settle_incoming(p_user_id, v_now);
+  return private.refund_receipt(v_refund, p_replayed => false);
+end
+$$;
+comment on function private.refund_tokens(uuid, bigint, bigint, text, text, text, integer) is 'See public.refund_tokens.';
+revoke all on function private.refund_tokens(uuid, bigint, bigint, text, text, text, integer) from public, anon, authenticated, service_role;
+grant execute on function private.refund_tokens(uuid, bigint, bigint, text, text, text, integer) to authenticated, service_role;
+
+create or replace function public.refund_tokens(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_tokens bigint default null,
+  p_reason text default null,
+  p_expired_policy text default 'forfeit',
+  p_idempotency_key text default null,
+  p_lifetime_days integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.refund_tokens(
+    p_user_id, p_transaction_id, p_tokens, p_reason, p_expired_policy, p_idempotency_key, p_lifetime_days);
+end
+$$;
+comment on function public.refund_tokens(uuid, bigint, bigint, text, text, text, integer) is
+  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
+revoke all on function public.refund_tokens(uuid, bigint, bigint, text, text, text, integer) from public, anon, authenticated, service_role;
+grant execute on function public.refund_tokens(uuid, bigint, bigint, text, text, text, integer) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/release_tokens.sql
+
+/*
+ * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
+ * run out stays as it is, and the answer says how.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Returns what private.hold_receipt says; success when the hold is now released, by whatever call.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_locked record;
+  v_hold public.token_holds;
+  v_is_open boolean;
+begin
+  v_actor := private.authorize(p_user_id, p_self_may => true);
+  v_locked := private.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  v_hold := v_locked.hold;
+  v_is_open := v_hold.status = 'open';
+  if v_is_open then
+    v_hold := private.release_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return private.hold_receipt(v_hold, p_replayed => not v_is_open)
+      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+end
+$$;
+comment on function private.release_tokens(uuid, uuid) is 'See public.release_tokens.';
+revoke all on function private.release_tokens(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.release_tokens(uuid, uuid) to authenticated, service_role;
+
+create or replace function public.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.release_tokens(p_user_id, p_hold_id);
+end
+$$;
+comment on function public.release_tokens(uuid, uuid) is
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
+revoke all on function public.release_tokens(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.release_tokens(uuid, uuid) to authenticated, service_role;
+
 -- from supabase/schemas/40_functions/remove_token_alert_rule.sql
 
 /*
@@ -1911,6 +2460,118 @@ comment on function public.remove_token_alert_rule(text, text, uuid) is
   'Removes the alert rule of that name for everyone, for a plan (p_plan_type) or for a user (p_user_id). For an admin or the server. Returns {success, removed (false: there was none)}. Errors: forbidden.';
 revoke all on function public.remove_token_alert_rule(text, text, uuid) from public, anon, authenticated, service_role;
 grant execute on function public.remove_token_alert_rule(text, text, uuid) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/reserve_tokens.sql
+
+/*
+ * Sets tokens aside for a call that is about to run: taken from the grants in burn order at once,
+ * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
+ * p_ttl_seconds, and whoever touches the account next releases it.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
+ * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
+ * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.reserve_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer,
+  p_action_type text,
+  p_idempotency_key text,
+  p_metadata jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_spent record;
+  v_hold public.token_holds;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_user_id, p_self_may => true);
+  perform private.check_tokens('p_tokens', p_tokens);
+  if p_ttl_seconds is null or p_ttl_seconds not between 1 and 86400 then
+    perform private.refuse('invalid_ttl', '{"field": "p_ttl_seconds", "rule": "1 to 86400"}');
+  end if;
+  perform private.check_action_type(p_action_type);
+  perform private.check_request(p_idempotency_key, null, p_metadata);
+
+  -- lock, replay, act
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := 0;
+  v_entry.reserved_change := p_tokens;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type);
+  v_entry.hold_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := private.spend(v_entry);
+
+  -- record
+  if v_spent.replayed then
+    select h.* into v_hold from public.token_holds h
+     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
+  elsif v_spent.shortfall = 0 then
+    insert into public.token_holds as h
+      (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
+       transaction_id, member_id, metadata, created_at)
+    values
+      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
+       (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
+       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
+    returning h.* into v_hold;
+    perform private.due_by(v_hold.user_id, v_hold.expires_at);
+  end if;
+
+  return jsonb_build_object(
+    'success', v_hold.id is not null,
+    'hold_id', v_hold.id,
+    'status', v_hold.status,
+    'tokens_reserved', coalesce(v_hold.tokens, 0),
+    'tokens_remaining_to_deduct', v_spent.shortfall,
+    'reserved_from', private.allocations(v_spent.transaction),
+    'expires_at', v_hold.expires_at,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || private.capped(v_spent.capped_by);
+end
+$$;
+comment on function private.reserve_tokens(uuid, bigint, integer, text, text, jsonb) is 'See public.reserve_tokens.';
+revoke all on function private.reserve_tokens(uuid, bigint, integer, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.reserve_tokens(uuid, bigint, integer, text, text, jsonb) to authenticated, service_role;
+
+create or replace function public.reserve_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer default 900,
+  p_action_type text default 'deduction',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.reserve_tokens(p_user_id, p_tokens, p_ttl_seconds, p_action_type, p_idempotency_key, p_metadata);
+end
+$$;
+comment on function public.reserve_tokens(uuid, bigint, integer, text, text, jsonb) is
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds 1 to 86400, after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+revoke all on function public.reserve_tokens(uuid, bigint, integer, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.reserve_tokens(uuid, bigint, integer, text, text, jsonb) to authenticated, service_role;
 
 -- from supabase/schemas/40_functions/set_burn_order.sql
 
@@ -2192,3 +2853,157 @@ comment on function public.set_token_alert_rule(text, text, bigint, integer, int
   'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
 revoke all on function public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean) from public, anon, authenticated, service_role;
 grant execute on function public.set_token_alert_rule(text, text, bigint, integer, integer, text, uuid, boolean, boolean) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/track_token_usage.sql
+
+/*
+ * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
+ * entry and the account's tokens and cost, or nothing.
+ *
+ * What it counts for: p_tokens_used when given; else input + output within what ai_action_costs
+ * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * A failed operation (p_success false) is recorded and deducts nothing.
+ * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
+ * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
+ * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
+ * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
+ * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create or replace function private.track_token_usage(
+  p_usage public.token_usage,
+  p_on_shortage text,
+  p_idempotency_key text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_usage public.token_usage;
+  v_spent record;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from private.authorize(p_usage.user_id, p_self_may => true);
+  perform private.check_action_type(p_usage.action_type);
+  perform private.check_usage(p_usage);
+  if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
+    perform private.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+  end if;
+  perform private.check_request(p_idempotency_key, null, p_usage.metadata);
+
+  v_usage := p_usage;
+  v_usage.id := gen_random_uuid();
+  v_usage.success := coalesce(p_usage.success, true);
+  v_usage.metadata := coalesce(p_usage.metadata, '{}');
+  v_usage.created_at := clock_timestamp();
+  v_usage := private.measure_usage(v_usage);
+  if v_usage.success and v_usage.tokens_used is null then
+    perform private.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
+
+  -- lock, replay, act
+  v_entry.user_id := v_usage.user_id;
+  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end;
+  v_entry.action_type := v_usage.action_type;
+  v_entry.reason := v_usage.action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
+    || jsonb_strip_nulls(to_jsonb(p_usage) - array['user_id', 'metadata']);
+  v_entry.usage_id := v_usage.id;
+  v_entry.metadata := v_usage.metadata;
+  v_spent := private.spend(
+    v_entry,
+    p_partial => p_on_shortage = 'partial',
+    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end);
+
+  -- record
+  if v_spent.replayed then
+    select u.* into v_usage from public.token_usage u
+     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
+  elsif (v_spent.transaction).id is not null then
+    v_usage.user_id := (v_spent.transaction).user_id;
+    v_usage.member_id := (v_spent.transaction).member_id;
+    v_usage.transaction_id := (v_spent.transaction).id;
+    v_usage.created_at := (v_spent.transaction).created_at;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage values (v_usage.*);
+  else
+    v_usage.id := null;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+  end if;
+
+  return jsonb_build_object(
+    'success', (v_spent.transaction).id is not null,
+    'usage_id', v_usage.id,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_used', v_usage.tokens_used,
+    'tokens_deducted', -coalesce((v_spent.transaction).tokens, 0),
+    'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
+    'cost_estimate', v_usage.cost_estimate,
+    'deducted_from', private.allocations(v_spent.transaction),
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || private.capped(v_spent.capped_by);
+end
+$$;
+comment on function private.track_token_usage(public.token_usage, text, text) is 'See public.track_token_usage.';
+revoke all on function private.track_token_usage(public.token_usage, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.track_token_usage(public.token_usage, text, text) to authenticated, service_role;
+
+create or replace function public.track_token_usage(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_on_shortage text default 'reject',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_usage public.token_usage;
+begin
+  v_usage.user_id := p_user_id;
+  v_usage.action_type := p_action_type;
+  v_usage.model_used := p_model_used;
+  v_usage.input_tokens := p_input_tokens;
+  v_usage.output_tokens := p_output_tokens;
+  v_usage.tokens_used := p_tokens_used;
+  v_usage.success := p_success;
+  v_usage.error_message := p_error_message;
+  v_usage.metadata := p_metadata;
+  v_usage.cached_tokens := p_cached_tokens;
+  v_usage.reasoning_tokens := p_reasoning_tokens;
+  v_usage.images := p_images;
+  v_usage.seconds := p_seconds;
+  return private.track_token_usage(v_usage, p_on_shortage, p_idempotency_key);
+end
+$$;
+comment on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) is
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
+revoke all on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) from public, anon, authenticated, service_role;
+grant execute on function public.track_token_usage(uuid, text, text, bigint, bigint, bigint, boolean, text, text, text, jsonb, bigint, bigint, integer, numeric) to authenticated, service_role;

@@ -2,4 +2,3 @@
 select pg_temp.mutate('private.spend', $$  if p_entry.action_type <> 'admin_deduct'
     and (v_account.payer_id$$, $$  if false and p_entry.action_type <> 'admin_deduct'
     and (v_account.payer_id$$);
-select pg_temp.mutate('private.deduct_tokens_with_fifo', 'if private.paying_account(p_user_id) <> p_user_id then', 'if false then');

@@ -3,8 +3,6 @@
  * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
  * left, and grants are spent in the usual order. NULL for every other case. What it saves:
  * docs/performance.md.
- * Grants are looked up by a.user_id, not by p_user_id: the planner would estimate them for each user
- * anew, and where a few users have very many it would take that for a reason to plan every call anew.
  * Caller: private.get_user_token_balance.   Locks: nothing.   Keeps: I7.
  */
 create or replace function private.balance_at_once(p_user_id uuid)

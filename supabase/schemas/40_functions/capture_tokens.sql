@@ -27,6 +27,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_usage public.token_usage := p_usage;

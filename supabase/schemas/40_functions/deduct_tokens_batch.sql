@@ -21,7 +21,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
-set plan_cache_mode = force_generic_plan -- by keys: for a thousand ids the planner would read whole tables
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_entries public.token_transactions[] := '{}';

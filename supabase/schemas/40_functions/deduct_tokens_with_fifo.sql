@@ -28,11 +28,13 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user);
   v_actor_role text;
   v_actor_id uuid;
+  v_account tid; -- where the row is, as long as it is locked
   v_id bigint;
   v_left bigint;
   v_now timestamptz;
@@ -58,20 +60,16 @@ begin
       perform private.check_request(p_idempotency_key, null, p_metadata);
     end if;
 
-    -- lock: the account of whoever pays for himself; of a member, his payer's comes first
+    -- lock: who has written something may have the row already, and must not stand behind who waits for it
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-      -- and who has written something may have the row himself: he must not stand behind who waits for it
-      exit usual when private.paying_account(p_user_id) <> p_user_id or pg_current_xact_id_if_assigned() is not null;
+      exit usual when pg_current_xact_id_if_assigned() is not null;
       perform private.queue_for_account(p_user_id);
-      if private.paying_account(p_user_id) <> p_user_id then -- joined a team while we waited
-        perform private.refuse('busy', '{}');
-      end if;
     end if;
-    select a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
-      into v_id, v_left, v_now
+    select a.ctid, a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
+      into v_account, v_id, v_left, v_now
       from public.token_accounts a
      where a.user_id = p_user_id
-       and a.payer_id is null
+       and a.payer_id is null -- else his payer's is to be locked
        and a.tokens_remaining >= p_tokens_to_deduct
        and (a.next_due_at <= clock_timestamp()
          or a.tokens_remaining - p_tokens_to_deduct < a.alert_below
@@ -98,8 +96,8 @@ begin
        set tokens_remaining = b.tokens_remaining - p_tokens_to_deduct,
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
-       and b.id = (
-         select h.id from public.token_balances h
+       and b.ctid = (
+         select h.ctid from public.token_balances h
           where h.user_id = p_user_id and h.is_open
           order by h.priority, h.granted_at, h.id limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
@@ -116,7 +114,7 @@ begin
            spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end + p_tokens_to_deduct,
            last_transaction_id = v_id,
            updated_at = v_now
-     where a.user_id = p_user_id;
+     where a.user_id = p_user_id and a.ctid = v_account;
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)

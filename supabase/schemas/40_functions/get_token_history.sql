@@ -12,6 +12,7 @@ language plpgsql
 stable
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_actor record;

@@ -26,6 +26,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_entry public.token_transactions;
