@@ -1,28 +1,46 @@
 /*
- * Speed (docs/performance.md): the usual deduction is made where it is asked for, what it must know of
- * the project's rules stands in one row, and who waits for an account no longer lets newcomers go
- * ahead. Nothing else is allowed or refused than before.
+ * Speed (docs/performance.md): the usual deduction is made where it is asked for; what it must know of
+ * the project's rules stands in one row; newcomers no longer go ahead of who waits for an account;
+ * balances and pages of history are put together once; batches, the sweep and everything else on the
+ * way of a call look rows up by their keys, with plans that are made once. Nothing else is allowed,
+ * refused or answered than before.
  */
 
--- one row, always, with what is asked at every touch of an account
-alter table private.alert_rule_versions rename to rules_in_force;
-alter table private.rules_in_force rename constraint alert_rule_versions_pkey to rules_in_force_pkey;
-alter table private.rules_in_force rename constraint alert_rule_versions_has_one_row to rules_in_force_has_one_row;
-alter table private.rules_in_force rename column version to alerts_version;
-alter table private.rules_in_force alter column alerts_version set default 0;
-alter table private.rules_in_force add column has_common_caps boolean not null default false;
-alter table private.rules_in_force add column is_expiring_first boolean not null default false;
-insert into private.rules_in_force default values on conflict do nothing;
-update private.rules_in_force r
-   set has_common_caps = exists (select from public.default_spend_caps),
-       is_expiring_first = coalesce(
-         (select o.burn_order = 'expiring_first' from private.burn_orders o order by o.since desc limit 1), false)
- where r.is_current;
+-- nobody changes the rules while they are read
+lock table private.alert_rule_versions, public.default_spend_caps, private.burn_orders in share row exclusive mode;
+
+-- from supabase/schemas/20_tables/rules_in_force.sql
+
+/*
+ * What whoever touches an account must know of the project's rules, in one row: so that the usual
+ * deduction asks one question, not one of each table. Written by whoever changes the rules, in the
+ * same transaction.
+ * An account whose alerts_version is another has marks of older alert rules; whoever touches it next
+ * sets them anew.
+ */
+create table private.rules_in_force (
+  is_current boolean primary key default true,
+  alerts_version bigint not null default 0,
+  has_common_caps boolean not null default false,
+  is_expiring_first boolean not null default false,
+  constraint rules_in_force_has_one_row check (is_current)
+);
+insert into private.rules_in_force (alerts_version, has_common_caps, is_expiring_first)
+select coalesce((select v.version from private.alert_rule_versions v), 0),
+       exists (select from public.default_spend_caps),
+       coalesce((select o.burn_order = 'expiring_first' from private.burn_orders o order by o.since desc limit 1), false);
+-- nobody but these functions ever read it
+-- squawk-ignore ban-drop-table
+drop table private.alert_rule_versions;
+
 comment on table private.rules_in_force is
   'What is asked of the project''s rules whenever an account is touched: one row, kept by the functions that change the rules.';
+comment on column private.rules_in_force.is_current is 'Always true: there is one row.';
 comment on column private.rules_in_force.alerts_version is 'How often token_alert_rules has changed.';
 comment on column private.rules_in_force.has_common_caps is 'Whether default_spend_caps has any.';
 comment on column private.rules_in_force.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
+alter table private.rules_in_force enable row level security;
+
 comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind private.rules_in_force: unknown, and set anew by whoever touches the account next.';
 
 drop function private.spend_at_once(uuid, bigint, text, text, uuid, text, jsonb);
