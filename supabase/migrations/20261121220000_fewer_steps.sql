@@ -6,8 +6,12 @@
  * refused or answered than before.
  */
 
--- nobody changes the rules while they are read
-lock table private.alert_rule_versions, public.default_spend_caps, private.burn_orders in share row exclusive mode;
+-- nobody changes the rules while they are read (in a block: a pipeline does not take the statement alone)
+do $$
+begin
+  lock table private.alert_rule_versions, public.default_spend_caps, private.burn_orders in share row exclusive mode;
+end
+$$;
 
 -- from supabase/schemas/20_tables/rules_in_force.sql
 
