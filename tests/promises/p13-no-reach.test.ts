@@ -25,6 +25,10 @@ const variants: Record<string, Variant> = {
     change: (db) => applyMutant(db, "usage-explained-by-its-id-alone"),
     seen: /self calls public\.explain_token_charge.*p_usage_id.*: told/,
   },
+  "the usual balance is anybody's": {
+    change: (db) => applyMutant(db, "usual-balance-asks-nobody"),
+    seen: /self calls public\.get_user_token_balance.*: told/,
+  },
 };
 
 keep({

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
 
 let db: Database;
 let alice: string;
@@ -134,4 +135,32 @@ test("a database role that nobody knows is refused", async () => {
     await client.query("rollback");
     client.release();
   }
+});
+
+/** Whether one user can have another's tokens deducted, and learn his balance, where both are quite usual. */
+async function reach(variant?: string): Promise<string[]> {
+  const world = await createDatabase();
+  try {
+    if (variant !== undefined) await applyMutant(world, variant);
+    const [self, other] = [await createUser(world), await createUser(world)];
+    await grant(world, other, 1_000);
+    const reached: string[] = [];
+    for (const [name, args] of [
+      ["deduct_tokens_with_fifo", { p_user_id: other, p_tokens_to_deduct: 1 }],
+      ["get_user_token_balance", { p_user_id: other }],
+    ] as const)
+      await asUser(world, self, (client) => rpc(client, name, args)).then(
+        () => reached.push(name),
+        (error: { code: string }) => expect(error.code).toBe("42501"),
+      );
+    return reached;
+  } finally {
+    await world.drop();
+  }
+}
+
+test("the usual ways ask who it is, as the long ones do", async () => {
+  expect(await reach()).toEqual([]);
+  expect(await reach("usual-deduction-asks-nobody")).toEqual(["deduct_tokens_with_fifo"]);
+  expect(await reach("usual-balance-asks-nobody")).toEqual(["get_user_token_balance"]);
 });
