@@ -3,8 +3,9 @@
  * burn order covers it, no cap applies, nobody wants to be told (private.book asks the same of the
  * marks), and the key is new. What is not so is left alone, and goes through private.spend; both come
  * to the same grants, totals, ledger rows and receipts.
- * p_entries are transactions to be, as of private.spend, no two of one account and none of a member; their id is the
- * caller's own number, handed back. The caller has locked the accounts and read the clock.
+ * p_entries are transactions to be, as of private.spend, no two of one account and none of a member;
+ * their id is the caller's own number, handed back. The caller has locked the accounts and read the
+ * clock.
  * Caller: internal.   Returns the receipt of each deduction that was made.   Keeps: I1 to I5, I7, I8, I10.
  */
 create or replace function private.spend_many(p_entries public.token_transactions[], p_now timestamptz)

@@ -45,7 +45,7 @@ declare
 begin
   <<usual>> -- left by whatever is not, with nothing changed
   begin
-    -- validate: as private.authorize and the checks do, which private.deduct asks where this does not do
+    -- validate: what is not plainly right here is looked at, and refused by name, by private.deduct
     if v_role in ('service_role', 'postgres', 'supabase_admin') then
       v_actor_role := 'service';
     elsif v_role = 'authenticated' and auth.uid() = p_user_id then
