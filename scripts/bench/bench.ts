@@ -1,8 +1,10 @@
 /*
- * npm run bench [-- --quick] [-- --rounds 3] [-- --growth 10000000]: the books against the bare writes that they
- * consist of and against what people use instead, in turns on one server that keeps what it has
- * acknowledged. Writes the tables of docs/performance.md, docs/performance.svg and
- * docs/performance.json; --quick takes two or three minutes and only prints.
+ * npm run bench [-- --quick] [-- --rounds 3]: the books against the bare writes that they consist of and
+ * against what people use instead, in turns on one server that keeps what it has acknowledged. Writes
+ * the tables of docs/performance.md, docs/performance.svg and docs/performance.json; --quick takes two
+ * or three minutes and only prints.
+ * npm run bench -- --growth 10000000: so many deductions without a pause, and nothing else; writes their
+ * figures beside those of the last full run.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
@@ -22,17 +24,10 @@ import { type Results, tables } from "./page.ts";
 import { pgbenchVersion } from "./pgbench.ts";
 
 const quick: measure.Effort = {
-  ...{ users: 2_000, rounds: 1, seconds: 1, manyUsers: 10_000, manyEntries: 100_000, growth: 5_000 },
+  ...{ users: 2_000, rounds: 1, seconds: 1, manyUsers: 10_000, manyEntries: 100_000 },
 };
 const full: measure.Effort = {
-  ...{
-    users: 10_000,
-    rounds: 5,
-    seconds: 4,
-    manyUsers: 1_000_000,
-    manyEntries: 10_000_000,
-    growth: 300_000,
-  },
+  ...{ users: 10_000, rounds: 5, seconds: 4, manyUsers: 1_000_000, manyEntries: 10_000_000 },
 };
 
 const progress = createProgress(process.stderr, { inLogs: true });
@@ -45,7 +40,6 @@ try {
     },
   });
   const effort = { ...(values.quick ? quick : full) };
-  if (values.growth !== undefined) effort.growth = Number(values.growth);
   if (values.rounds !== undefined) effort.rounds = Number(values.rounds);
   const tool = await pgbenchVersion();
   const started = performance.now();
@@ -55,17 +49,23 @@ try {
   const results = await withMigratedDatabase<Results>(
     async (_, server) => {
       const bench: measure.Bench = { server, effort, say };
+      const version = await versionOf(server.url("postgres", superuser));
+      const where = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB`;
       await measure.prepare(bench);
+      if (values.growth !== undefined)
+        return {
+          ...lastResults(),
+          growth: { where, ...(await measure.measureGrowth(bench, Number(values.growth))) },
+        };
       const contenders = await measure.measureContenders(bench);
       const hot = Object.fromEntries(await measure.measureHotUser(bench));
       const batch = await measure.measureBatch(bench);
       const layers = await measure.measureLayers(bench);
-      const growth = effort.growth > 0 ? { growth: await measure.measureGrowth(bench) } : {};
       const flat = await measure.measureFlatness(bench);
       const sweep = await measure.measureSweep(bench);
-      const version = await versionOf(server.url("postgres", superuser));
-      const setting = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
-      return { setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers, ...growth };
+      const setting = `${where}. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
+      const { growth } = lastResults();
+      return { setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers, growth };
     },
     // as a small hosted project: durable, and no checkpoint in the middle of a round
     { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
@@ -113,6 +113,11 @@ async function versionOf(url: string): Promise<string> {
   } finally {
     await client.end();
   }
+}
+
+/** Of the run that docs/performance.json holds. */
+function lastResults(): Results {
+  return JSON.parse(readFileSync(inDocs("performance.json"), "utf8"));
 }
 
 function withTables(page: string, found: string): string {

@@ -9,7 +9,7 @@ import { projectRoot } from "../local/settings.ts";
 import { createTokens, userClaims } from "../local/tokens.ts";
 import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
 import { balance, contenders, deduct, floor } from "./contenders.ts";
-import { pgbench } from "./pgbench.ts";
+import { pgbench, type Ran } from "./pgbench.ts";
 
 /** How much of everything. */
 export interface Effort {
@@ -20,8 +20,6 @@ export interface Effort {
   /** Users and ledger rows of the large database; 0 leaves it out. */
   manyUsers: number;
   manyEntries: number;
-  /** Deductions in a row; 0 leaves them out. */
-  growth: number;
 }
 
 export interface Bench {
@@ -256,62 +254,90 @@ export async function measureBatch(bench: Bench): Promise<Batch> {
   };
 }
 
-/** Seconds of a sweep over that many accounts with a grant that has run out, over those of writing the same rows. */
-export async function measureSweep(bench: Bench): Promise<{ accounts: number; sweep: number; copy: number }> {
-  const accounts = 2 * bench.effort.users;
+export interface Sweep {
+  accounts: number;
+  /** Seconds. */
+  sweep: number;
+  copy: number;
+  ratio: Spread;
+}
+
+/** The sweep of accounts with a grant that has run out, against writing the same rows; others each round. */
+export async function measureSweep(bench: Bench): Promise<Sweep> {
+  const { rounds, users } = bench.effort;
+  const accounts = 2 * users;
   return await withClient(bench, async (client) => {
-    const first = 20_000_000;
-    await client.query("select bench.add_users($1, $2)", [first, first + accounts - 1]);
-    await client.query(
-      `update public.token_balances b set expires_at = b.granted_at + interval '1 day'
-         from generate_series($1::int, $2::int) u where b.user_id = bench.user(u) and b.id = md5(u || ' 1')::uuid`,
-      [first, first + accounts - 1],
-    );
-    await client.query(
-      `update public.token_accounts a set next_due_at = now() - interval '1 day'
-         from generate_series($1::int, $2::int) u where a.user_id = bench.user(u)`,
-      [first, first + accounts - 1],
-    );
-    await client.query("vacuum analyze");
-    const begin = performance.now();
-    let swept = 0;
-    for (;;) {
-      bench.say(`sweeping: ${swept} of ${accounts}`);
-      const { rows } = await client.query("select public.expire_old_token_grants(1000)::int as grants");
-      swept += rows[0].grants;
-      if (rows[0].grants === 0) break;
-    }
-    const sweep = (performance.now() - begin) / 1000;
-    if (swept !== accounts) throw new Error(`swept ${swept} of ${accounts}`);
-    // what was written, found beforehand: only the writing is to be timed
-    await client.query("analyze"); // or the sweep's own rows are looked for as if there were none
-    for (const [table, where] of [
-      ["token_transactions", "t.entry_type = 'expiry'"],
-      ["token_balances", "t.tokens_remaining = 0"],
-      ["token_accounts", "true"],
-    ])
+    const took: { sweep: number; copy: number }[] = [];
+    for (let round = 1; round <= rounds; round++) {
+      const first = 20_000_000 + round * accounts;
+      const range = [first, first + accounts - 1];
+      bench.say(`writing accounts to be swept (round ${round} of ${rounds})`);
+      await client.query("select bench.add_users($1, $2)", range);
       await client.query(
-        `create temporary table found_${table} as
-         select t.* from generate_series(${first}, ${first + accounts - 1}) u
-           join public.${table} t on t.user_id = bench.user(u) where ${where}`,
+        `update public.token_balances b set expires_at = b.granted_at + interval '1 day'
+           from generate_series($1::int, $2::int) u where b.user_id = bench.user(u) and b.id = md5(u || ' 1')::uuid`,
+        range,
       );
-    await client.query(`
-      create table bench.copied_transactions (like public.token_transactions including all);
-      create table bench.copied_balances (like public.token_balances including all);
-      create table bench.copied_accounts (like public.token_accounts including all)`);
-    const copied = performance.now();
-    for (const table of ["transactions", "balances", "accounts"])
-      await client.query(`insert into bench.copied_${table} select * from found_token_${table}`);
-    const copy = (performance.now() - copied) / 1000;
-    return { accounts, sweep, copy };
+      await client.query(
+        `update public.token_accounts a set next_due_at = now() - interval '1 day'
+           from generate_series($1::int, $2::int) u where a.user_id = bench.user(u)`,
+        range,
+      );
+      await client.query("vacuum analyze");
+      await client.query("checkpoint"); // or it would have to write what was changed to get here
+      const begin = performance.now();
+      let swept = 0;
+      for (;;) {
+        bench.say(`sweeping: ${swept} of ${accounts} (round ${round} of ${rounds})`);
+        const { rows } = await client.query("select public.expire_old_token_grants(1000)::int as grants");
+        swept += rows[0].grants;
+        if (rows[0].grants === 0) break;
+      }
+      const sweep = (performance.now() - begin) / 1000;
+      if (swept !== accounts) throw new Error(`swept ${swept} of ${accounts}`);
+      took.push({ sweep, copy: await secondsToCopy(client, first, first + accounts - 1) });
+    }
+    return {
+      accounts,
+      sweep: spread(took.map(({ sweep }) => sweep)).median,
+      copy: spread(took.map(({ copy }) => copy)).median,
+      ratio: spread(took.map(({ sweep, copy }) => sweep / copy)),
+    };
   });
+}
+
+/** Writes what the sweep of these users wrote into empty tables of the same kind. */
+async function secondsToCopy(client: pg.Client, first: number, last: number): Promise<number> {
+  // found beforehand: only the writing is to be timed
+  await client.query("analyze"); // or the sweep's own rows are looked for as if there were none
+  const tables = [
+    ["token_transactions", "t.entry_type = 'expiry'"],
+    ["token_balances", "t.tokens_remaining = 0"],
+    ["token_accounts", "true"],
+  ];
+  for (const [table, where] of tables)
+    await client.query(`
+      create temporary table found_${table} as
+      select t.* from generate_series(${first}, ${last}) u
+        join public.${table} t on t.user_id = bench.user(u) where ${where};
+      create table bench.copied_${table} (like public.${table} including all)`);
+  await client.query("checkpoint");
+  const begin = performance.now();
+  for (const [table] of tables)
+    await client.query(`insert into bench.copied_${table} select * from found_${table}`);
+  const seconds = (performance.now() - begin) / 1000;
+  for (const [table] of tables)
+    await client.query(`drop table bench.copied_${table}; drop table found_${table}`);
+  return seconds;
 }
 
 export interface Growth {
   deductions: number;
-  /** Deductions a second in the first and the last tenth. */
+  /** Deductions a second, and microseconds of CPU each, in the first and the last tenth. */
   first: number;
   last: number;
+  firstCpuUs?: number;
+  lastCpuUs?: number;
   /** Bytes a deduction. */
   wal: number;
   ledger: number;
@@ -322,9 +348,9 @@ export interface Growth {
   hot: number;
 }
 
-/** Deductions without a pause, by 8 clients: whether dead rows pile up. */
-export async function measureGrowth(bench: Bench): Promise<Growth> {
-  const { growth, users } = bench.effort;
+/** That many deductions without a pause, by 8 clients: whether dead rows pile up. */
+export async function measureGrowth(bench: Bench, deductions: number): Promise<Growth> {
+  const { users } = bench.effort;
   const sizes = () =>
     withClient(bench, async (client) => {
       const { rows } = await client.query(
@@ -337,30 +363,40 @@ export async function measureGrowth(bench: Bench): Promise<Growth> {
       return rows[0] as Record<"accounts" | "grants" | "ledger" | "updates" | "hot", number>;
     });
   const before = await sizes();
-  const tps: number[] = [];
+  const runs: Ran[] = [];
   let [done, wal] = [0, 0];
-  while (done < growth) {
-    bench.say(`without a pause: ${count(done)} of ${count(growth)} deductions`);
+  while (done < deductions) {
+    bench.say(`without a pause: ${count(done)} of ${count(deductions)} deductions`);
     const ran = await pgbench(bench.server, {
       ...{ script: deduct.script, clients: 8, users: [1, users] },
-      seconds: Math.max(10, bench.effort.seconds),
+      seconds: 10,
     });
+    if (ran.entries !== 1) throw new Error(`a deduction made ${ran.entries} entries`);
     done += ran.transactions;
     wal += ran.walBytes * ran.transactions;
-    tps.push(ran.tps);
+    runs.push(ran);
   }
   const after = await sizes();
-  const tenth = Math.max(1, Math.round(tps.length / 10));
+  const tenth = Math.max(1, Math.round(runs.length / 10));
+  const [first, last] = [runs.slice(0, tenth), runs.slice(-tenth)];
   return {
     deductions: done,
-    first: spread(tps.slice(0, tenth)).median,
-    last: spread(tps.slice(-tenth)).median,
+    ...{ first: tpsOf(first), last: tpsOf(last), firstCpuUs: cpuUsOf(first), lastCpuUs: cpuUsOf(last) },
     wal: wal / done,
     ledger: (after.ledger - before.ledger) / done,
     accounts: after.accounts / before.accounts,
     grants: after.grants / before.grants,
     hot: (after.hot - before.hot) / (after.updates - before.updates),
   };
+}
+
+function tpsOf(runs: readonly Ran[]): number {
+  return spread(runs.map(({ tps }) => tps)).median;
+}
+
+function cpuUsOf(runs: readonly Ran[]): number | undefined {
+  const known = runs.flatMap(({ cpuUs }) => cpuUs ?? []);
+  return known.length === 0 ? undefined : spread(known).median;
 }
 
 export interface Layer {

@@ -1,7 +1,15 @@
 /** What a run found, as the tables and the picture of docs/performance.md. */
 import { ratioOf, type Figures, type Spread } from "./compare.ts";
 import { contenders } from "./contenders.ts";
-import { type Batch, clientCounts, count, type Flat, type Growth, type Layer } from "./measure.ts";
+import {
+  type Batch,
+  clientCounts,
+  count,
+  type Flat,
+  type Growth,
+  type Layer,
+  type Sweep,
+} from "./measure.ts";
 
 export interface Results {
   /** Date, versions, hardware, and how much was tried. */
@@ -10,9 +18,10 @@ export interface Results {
   hot: Record<string, Figures>;
   flat: Flat[];
   batch: Batch;
-  sweep: { accounts: number; sweep: number; copy: number };
+  sweep: Sweep;
   replay: { ratio: number; transactions: number };
-  growth?: Growth;
+  /** Of a run of its own; where says when, and on what. */
+  growth?: Growth & { where: string };
   layers: Layer[];
 }
 
@@ -90,7 +99,7 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
     ...batch.over.map(({ clients, ratio }) =>
       least(`a batch of 1,000 against single calls, ${clientsOf(clients)}`, clients === 1 ? 8 : 2, ratio),
     ),
-    most("sweep against writing the same rows", 3, just(sweep.sweep / sweep.copy)),
+    most("sweep against writing the same rows", 3, sweep.ratio),
     most("replay against writing the same rows", 3, just(replay.ratio)),
     ...(growth === undefined
       ? []
@@ -146,14 +155,19 @@ function contendersTable(results: Results): string {
 function bulk({ batch, sweep, replay, growth }: Results): string {
   const lines = [
     `- A batch of 1,000 users: ${count(Math.round(batch.batch))} deductions a second; ${batch.over.map(({ clients, ratio }) => `${show(ratio)} times single calls of ${clients}`).join(", ")}.`,
-    `- The sweep of ${count(sweep.accounts)} accounts: ${sweep.sweep.toFixed(1)} s; writing the same rows with INSERT … SELECT ${sweep.copy.toFixed(1)} s.`,
+    `- The sweep of ${count(sweep.accounts)} accounts: ${sweep.sweep.toFixed(1)} s; writing the same rows with INSERT … SELECT ${sweep.copy.toFixed(1)} s; ${show(sweep.ratio)} times.`,
     `- The replay of ${count(replay.transactions)} transactions: ${replay.ratio.toFixed(2)} times writing them.`,
   ];
   if (growth !== undefined)
     lines.push(
-      `- ${count(growth.deductions)} deductions by 8 clients without a pause: ${count(Math.round(growth.first))} a second in the first tenth, ${count(Math.round(growth.last))} in the last. Each wrote ${Math.round(growth.wal)} bytes of WAL and ${Math.round(growth.ledger)} bytes of ledger with its indexes. ${Math.round(growth.hot * 100)} % of the updates of accounts and grants were HOT; those tables are ${growth.accounts.toFixed(1)} and ${growth.grants.toFixed(1)} times what they were.`,
+      `- ${count(growth.deductions)} deductions by 8 clients without a pause: ${count(Math.round(growth.first))} a second in the first tenth, ${count(Math.round(growth.last))} in the last${cpu(growth)}. Each wrote ${Math.round(growth.wal)} bytes of WAL and ${Math.round(growth.ledger)} bytes of ledger with its indexes. ${Math.round(growth.hot * 100)} % of the updates of accounts and grants were HOT; those tables are ${growth.accounts.toFixed(1)} and ${growth.grants.toFixed(1)} times what they were. (A run of its own: ${growth.where}.)`,
     );
   return lines.join("\n");
+}
+
+function cpu({ firstCpuUs, lastCpuUs }: Growth): string {
+  if (firstCpuUs === undefined || lastCpuUs === undefined) return "";
+  return `, at ${Math.round(firstCpuUs)} and ${Math.round(lastCpuUs)} µs of CPU each`;
 }
 
 function show({ median, min, max }: Spread): string {

@@ -63,10 +63,10 @@ export async function pgbench(server: PostgresServer, run: Run): Promise<Ran> {
     const cpu = cpuSeconds(server.pid);
     if (warm === undefined) throw new Failure(`pgbench showed no progress:\n${progress}`);
     const all = figure(output, /actually processed: (\d+)/);
-    const [first, ...rest] = [...progress.matchAll(/progress: ([\d.]+) s, ([\d.]+) tps/g)].map(
-      ([, at, tps]) => ({ at: Number(at), tps: Number(tps) }),
-    );
-    if (first === undefined || rest.length === 0) throw new Failure(`pgbench ended early:\n${progress}`);
+    const first = {
+      at: figure(progress, /progress: ([\d.]+) s/),
+      tps: figure(progress, /progress: [\d.]+ s, ([\d.]+) tps/),
+    };
     const transactions = all - first.at * first.tps;
     return {
       transactions: all,

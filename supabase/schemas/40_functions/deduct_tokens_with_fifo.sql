@@ -31,8 +31,7 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user);
-  v_actor_role text;
+  v_actor_role text := 'service';
   v_actor_id uuid;
   v_account tid; -- where the row is, as long as it is locked
   v_id bigint;
@@ -46,13 +45,11 @@ begin
   <<usual>> -- left by whatever is not, with nothing changed
   begin
     -- validate: what is not plainly right here is looked at, and refused by name, by private.deduct
-    if v_role in ('service_role', 'postgres', 'supabase_admin') then
-      v_actor_role := 'service';
-    elsif v_role = 'authenticated' and auth.uid() = p_user_id then
-      v_actor_role := 'user';
-      v_actor_id := p_user_id;
+    if current_setting('role') <> 'service_role' then -- the server may deduct from anyone
+      select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+        from private.authorize(p_user_id, p_self_may => true) w;
     end if;
-    exit usual when (v_actor_role is not null and p_user_id is not null
+    exit usual when (p_user_id is not null
       and p_tokens_to_deduct between 1 and 1000000000000
       and p_action_type ~ '^[a-z][a-z0-9_]{0,63}$'
       and p_action_type <> all (private.reserved_action_types())) is not true;
