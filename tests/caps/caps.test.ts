@@ -93,6 +93,48 @@ test("of several caps the tightest holds, whoever set it", async () => {
   await own.drop();
 });
 
+describe("a cap that its owner wrote to the table holds as one that was set", () => {
+  /** What is spent, one way after the other, under a cap of 0 for everyone that nobody told the functions of. */
+  async function spentInSpiteOfIt(mutant?: string): Promise<string[]> {
+    const own = await createDatabase();
+    if (mutant !== undefined) await applyMutant(own, mutant);
+    const [someone, another] = [await createUser(own), await createUser(own)];
+    for (const one of [someone, another]) await grant(own, one, 100);
+    await own.admin.query(
+      `insert into public.default_spend_caps (spend_window, tokens, reason, actor_role) values ('day', 0, 'closed', 'service')`,
+    );
+    const ways: Record<string, [name: string, args: Record<string, unknown>]> = {
+      deduction: ["deduct_tokens_with_fifo", { p_user_id: someone, p_tokens_to_deduct: 1 }],
+      usage: ["track_token_usage", { p_user_id: someone, p_action_type: "chat", p_tokens_used: 1 }],
+      hold: ["reserve_tokens", { p_user_id: someone, p_tokens: 1 }],
+      batch: [
+        "deduct_tokens_batch",
+        { p_items: [someone, another].map((user_id) => ({ user_id, tokens: 1 })) },
+      ],
+    };
+    const spent: string[] = [];
+    for (const [way, [name, args]] of Object.entries(ways)) {
+      const answer = await asService(own, (client) => rpc(client, name, args));
+      const answers = answer.results ?? [answer];
+      if (answers.some(({ success }: { success: boolean }) => success)) spent.push(way);
+      else expect(answers[0], way).toMatchObject({ capped_by: { scope: "everyone", limit: 0 } });
+    }
+    await own.drop();
+    return spent;
+  }
+
+  test("by every way of spending", async () => {
+    expect(await spentInSpiteOfIt()).toEqual([]);
+  });
+
+  test.each([
+    ["short-way-forgets-common-caps", "deduction"],
+    ["batch-forgets-common-caps", "batch"],
+  ])("the test sees it: %s", async (mutant, way) => {
+    expect(await spentInSpiteOfIt(mutant)).toEqual([way]);
+  });
+});
+
 describe("it is the same for every way of spending", () => {
   test("tracking: refused, or as far as the cap allows and the rest uncovered", async () => {
     await cap("day", 100);

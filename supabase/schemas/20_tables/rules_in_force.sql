@@ -1,14 +1,13 @@
 /*
- * What whoever touches an account must know of the project's rules, in one row: so that the usual
- * deduction asks one question, not one of each table. Written by whoever changes the rules, in the
- * same transaction.
+ * What whoever touches an account must know of the project's alert rules and its burn order, in one
+ * row: so that it asks one question, not one of each table. Written by the functions that change
+ * them, in the same transaction.
  * An account whose alerts_version is another has marks of older alert rules; whoever touches it next
  * sets them anew.
  */
 create table private.rules_in_force (
   is_current boolean primary key default true,
   alerts_version bigint not null default 0,
-  has_common_caps boolean not null default false,
   is_expiring_first boolean not null default false,
   constraint rules_in_force_has_one_row check (is_current)
 );
@@ -18,6 +17,5 @@ comment on table private.rules_in_force is
   'What is asked of the project''s rules whenever an account is touched: one row, kept by the functions that change the rules.';
 comment on column private.rules_in_force.is_current is 'Always true: there is one row.';
 comment on column private.rules_in_force.alerts_version is 'How often token_alert_rules has changed.';
-comment on column private.rules_in_force.has_common_caps is 'Whether default_spend_caps has any.';
 comment on column private.rules_in_force.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
 alter table private.rules_in_force enable row level security;

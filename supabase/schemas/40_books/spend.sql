@@ -94,7 +94,7 @@ begin
   if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
     and (p_entry.member_id is not null
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
-      or (select r.has_common_caps from private.rules_in_force r))
+      or exists (select from public.default_spend_caps))
   then
     v_cap := private.spend_headroom(v_account, p_entry.member_id, v_now);
     if v_cap.headroom < v_wanted then

@@ -50,7 +50,8 @@ begin
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
-       and a.alerts_version = (select r.alerts_version from private.rules_in_force r where not r.has_common_caps)
+       and a.alerts_version = (select r.alerts_version from private.rules_in_force r)
+       and not exists (select from public.default_spend_caps)
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b

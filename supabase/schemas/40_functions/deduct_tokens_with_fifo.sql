@@ -72,8 +72,9 @@ begin
          or a.tokens_remaining - p_tokens_to_deduct < a.alert_below
          or a.tokens_remaining - p_tokens_to_deduct >= a.alert_above) is not true
        and a.alerts_version = (
-         select r.alerts_version from private.rules_in_force r where not r.has_common_caps and not r.is_expiring_first)
+         select r.alerts_version from private.rules_in_force r where not r.is_expiring_first)
        and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
+       and not exists (select from public.default_spend_caps)
        for no key update skip locked;
     exit usual when v_id is null;
 

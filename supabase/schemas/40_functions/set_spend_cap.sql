@@ -4,8 +4,7 @@
  * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
  * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
  * window counts.
- * Caller: an admin, service_role.   Locks: the account, where one user is named; else the rules
- * in force.
+ * Caller: an admin, service_role.   Locks: the account, where one user is named.
  * Returns {success, scope, window, limit, used (of that user, in the present window)}.
  * Errors: not_authenticated, forbidden, invalid_cap, invalid_reason, plan_not_found, user_not_found,
  * busy.   Keeps: I10.
@@ -66,7 +65,6 @@ begin
       from private.spend_caps_of(v_account, null, clock_timestamp()) as c
      where c.scope = 'user' and c.spend_window = p_window;
   else
-    perform from private.rules_in_force r where r.is_current for update; -- one after the other
     if p_tokens is null then
       delete from public.default_spend_caps d
        where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
@@ -77,9 +75,6 @@ begin
          set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
              actor_id = excluded.actor_id, updated_at = clock_timestamp();
     end if;
-    update private.rules_in_force r
-       set has_common_caps = exists (select from public.default_spend_caps)
-     where r.is_current;
   end if;
 
   return jsonb_build_object(
