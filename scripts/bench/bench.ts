@@ -11,7 +11,7 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { reportFailure } from "../local/failure.ts";
+import { Failure, reportFailure } from "../local/failure.ts";
 import { superuser } from "../local/postgres.ts";
 import { projectRoot } from "../local/settings.ts";
 import { createProgress } from "../progress.ts";
@@ -40,7 +40,8 @@ try {
     },
   });
   const effort = { ...(values.quick ? quick : full) };
-  if (values.rounds !== undefined) effort.rounds = Number(values.rounds);
+  if (values.rounds !== undefined) effort.rounds = atLeastOne("--rounds", values.rounds);
+  const growth = values.growth === undefined ? undefined : atLeastOne("--growth", values.growth);
   const tool = await pgbenchVersion();
   const started = performance.now();
   const say = (text: string) =>
@@ -52,11 +53,8 @@ try {
       const version = await versionOf(server.url("postgres", superuser));
       const where = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB`;
       await measure.prepare(bench);
-      if (values.growth !== undefined)
-        return {
-          ...lastResults(),
-          growth: { where, ...(await measure.measureGrowth(bench, Number(values.growth))) },
-        };
+      if (growth !== undefined)
+        return { ...lastResults(), growth: { where, ...(await measure.measureGrowth(bench, growth)) } };
       const contenders = await measure.measureContenders(bench);
       const hot = Object.fromEntries(await measure.measureHotUser(bench));
       const batch = await measure.measureBatch(bench);
@@ -64,8 +62,10 @@ try {
       const flat = await measure.measureFlatness(bench);
       const sweep = await measure.measureSweep(bench);
       const setting = `${where}. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
-      const { growth } = lastResults();
-      return { setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers, growth };
+      return {
+        ...{ setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers },
+        growth: lastResults().growth,
+      };
     },
     // as a small hosted project: durable, and no checkpoint in the middle of a round
     { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
@@ -82,6 +82,11 @@ try {
 } catch (error) {
   progress.clear();
   reportFailure(error);
+}
+
+function atLeastOne(option: string, text: string): number {
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new Failure(`${option} is a whole number from 1 on, not ${text}.`);
+  return Number(text);
 }
 
 /** On a server of its own, which need keep nothing: both sides of the ratio are reads and bulk writes. */
