@@ -86,6 +86,47 @@ test("ten thousand random histories come out as the reference model has them, gr
   for (const [what, users] of Object.entries(mix)) expect(users, what).toBeGreaterThan(HISTORIES / 50);
 }, 180_000);
 
+/**
+ * A refund reissues one token that exactly nobody lost; a later one names that grant, and forfeits what
+ * exactly was lost by then. A random history in some hundred thousand has it.
+ */
+function reissuedForNothing(): History {
+  const uuid = (n: number) => `${n}0000000-0000-4000-8000-000000000000`;
+  const grant = (n: number, at: number, made: { tokens: number; priority: number; expiresAt: number }) => ({
+    ...{ do: "grant" as const, at },
+    grant: { id: uuid(n), origin: "ledger" as const, grantedAt: at, opening: 0, ...made },
+  });
+  return {
+    user: uuid(9),
+    ...{ grants: [], deductions: [], trail: "usage", openedAt: 24 },
+    events: [
+      grant(1, 51, { tokens: 4, priority: 50, expiresAt: Infinity }),
+      grant(2, 51, { tokens: 4, priority: 50, expiresAt: 52 }),
+      { do: "deduct", at: 51, tokens: 4, newestFirst: true }, // of the second, and exactly of the first
+      { do: "refund", at: 53, charge: 0, tokens: 1, reissue: uuid(3) },
+      grant(4, 54, { tokens: 3, priority: 10, expiresAt: 55 }),
+      { do: "deduct", at: 54, tokens: 4, newestFirst: true }, // of the reissued one too, exactly of the fourth
+      { do: "refund", at: 56, charge: 1, tokens: 4, reissue: null },
+    ],
+  };
+}
+
+test.each([
+  [undefined, 0],
+  ["replay-reissues-late", 1],
+])("what a refund reissued for nothing stays nothing (variant %s: %i differences)", async (mutant, count) => {
+  const db = await createDatabase();
+  if (mutant !== undefined) await applyMutant(db, mutant);
+  const all = [expected(reissuedForNothing())];
+  await write(db, all);
+
+  const found = await differences(db, all);
+  await db.drop();
+
+  expect(all[0]!.grants.get("30000000-0000-4000-8000-000000000000")).toEqual([0, 1]);
+  expect(found).toHaveLength(count);
+});
+
 test.each([
   ["replay-newest-first", "the newest grant pays first"],
   ["replay-ignores-expiry", "a grant pays after it has run out"],

@@ -302,14 +302,14 @@ begin
             v_homeless := v_homeless + v_part_tokens[v_place];
           end if;
         end loop;
-        -- what a refund reissued instead of forfeiting, as far as the replay has it to give back; a release
-        -- that names such a grant gives nothing new
+        -- what this refund reissued instead of forfeiting, as far as the replay has it to give back, be it
+        -- nothing: whatever names that grant later gives it nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
           v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
-          if v_event.kind = 'refund' and v_left[v_nth] is null and v_homeless > 0 then
-            v_part_ids := v_part_ids || v_ids[v_nth];
-            v_part_tokens := v_part_tokens || least(v_homeless, v_event.grant_tokens[v_place]);
-            v_homeless := v_homeless - least(v_homeless, v_event.grant_tokens[v_place]);
+          if v_event.kind = 'refund' and v_left[v_nth] is null then
+            v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
+            v_homeless := v_homeless - v_left[v_nth];
+            v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
           end if;
         end loop;
       end if;
