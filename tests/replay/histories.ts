@@ -96,7 +96,7 @@ export const history: fc.Arbitrary<History> = fc
       deductions: isOld ? rest.deductions : [],
       openedAt: OPENED,
       events: events.map((one, n): Event => {
-        at += hours[n]!;
+        at = Math.min(at + hours[n]!, Math.floor(NOW)); // nothing has happened that is still to come
         if (one.do === "deduct") return { ...one, at, newestFirst: isFaulty && one.newestFirst };
         if (one.do === "repair") {
           const { id: repairId, gives, tokens: amount } = one;
