@@ -71,10 +71,12 @@ try {
     { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
   );
   progress.clear();
+  if (!values.quick)
+    // before anything else can go wrong: it took long
+    write("performance.json", await formatted("docs/performance.json", JSON.stringify(results)));
   const found = tables(results);
   console.log(found);
   if (!values.quick) {
-    write("performance.json", await formatted("docs/performance.json", JSON.stringify(results)));
     write("performance.svg", chart(results.contenders));
     write("performance.md", withTables(readFileSync(inDocs("performance.md"), "utf8"), found));
     console.log("\nWritten: docs/performance.md, docs/performance.svg, docs/performance.json");
