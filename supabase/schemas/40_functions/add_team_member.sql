@@ -2,7 +2,7 @@
  * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
  * already, sets his caps. Moves no tokens: what the member has on his own account waits there.
  * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
- * Caller: an admin, service_role.   Locks: both accounts, in the order of their ids.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_cap, invalid_member,
  * user_not_found, already_in_team, busy.
@@ -36,7 +36,8 @@ begin
   perform private.require_user(p_user_id, v_actor.actor_role);
   perform private.require_user(p_member_id, v_actor.actor_role);
 
-  -- lock
+  -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
+  perform private.queue_for_account(p_member_id);
   insert into public.token_accounts (user_id)
   select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
   on conflict do nothing;

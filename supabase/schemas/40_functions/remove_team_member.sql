@@ -1,7 +1,7 @@
 /*
  * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
  * hold that he has open stays on the payer's account and is settled there.
- * Caller: an admin, service_role.   Locks: both accounts, in the order of their ids.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
  */
@@ -15,6 +15,7 @@ set search_path = ''
 as $$
 begin
   perform private.authorize(p_user_id, p_self_may => false);
+  perform private.queue_for_account(p_member_id); -- as add_team_member
   perform private.lock_accounts(array[p_user_id, p_member_id]);
   update public.team_members m
      set until = clock_timestamp()

@@ -1,0 +1,154 @@
+/*
+ * Who joins or leaves a team stands in his queue first. A deduction of his in the very moment between
+ * could keep his own row locked while it waited for the payer's, which is against the order of the locks:
+ * one of the two was ended as a deadlock. Nothing is stored, allowed or answered differently.
+ */
+
+-- from supabase/schemas/40_functions/add_team_member.sql
+
+/*
+ * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
+ * already, sets his caps. Moves no tokens: what the member has on his own account waits there.
+ * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
+ * Returns what list_team_members says of the member.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_cap, invalid_member,
+ * user_not_found, already_in_team, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.add_team_member(
+  p_user_id uuid,
+  p_member_id uuid,
+  p_cap_day bigint,
+  p_cap_week bigint,
+  p_cap_month bigint
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_actor record;
+  v_payer public.token_accounts;
+  v_member public.token_accounts;
+begin
+  -- validate
+  v_actor := private.authorize(p_user_id, p_self_may => false);
+  if p_member_id is null or p_member_id = p_user_id then
+    perform private.refuse('invalid_member', '{"field": "p_member_id", "rule": "a user other than the payer"}');
+  elsif least(p_cap_day, p_cap_week, p_cap_month) < 0 or greatest(p_cap_day, p_cap_week, p_cap_month) > 1000000000000 then
+    perform private.refuse('invalid_cap', '{"field": "p_cap_day", "rule": "0 to 1000000000000, or null for no cap"}');
+  end if;
+  perform private.require_user(p_user_id, v_actor.actor_role);
+  perform private.require_user(p_member_id, v_actor.actor_role);
+
+  -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
+  perform private.queue_for_account(p_member_id);
+  insert into public.token_accounts (user_id)
+  select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
+  on conflict do nothing;
+  perform private.lock_accounts(array[p_user_id, p_member_id]);
+  select a.* into v_payer from public.token_accounts a where a.user_id = p_user_id;
+  select a.* into v_member from public.token_accounts a where a.user_id = p_member_id;
+
+  -- act
+  if v_payer.payer_id is not null then
+    perform private.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
+  elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
+    perform private.refuse('already_in_team', '{"reason": "the member is in another team"}');
+  elsif exists (select from public.team_members m where m.user_id = p_member_id and m.until is null) then
+    perform private.refuse('already_in_team', '{"reason": "the member pays for a team himself"}');
+  end if;
+  insert into public.team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
+  values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
+  on conflict (user_id, member_id) do update
+     set cap_day = excluded.cap_day, cap_week = excluded.cap_week, cap_month = excluded.cap_month,
+         -- who comes back on the same day has spent what he has spent
+         since = case when m.until is null then m.since else excluded.since end,
+         until = null;
+  update public.token_accounts a
+     set payer_id = p_user_id, updated_at = clock_timestamp()
+   where a.user_id = p_member_id and a.payer_id is null;
+  return private.team_of(p_user_id, p_member_id) -> 0;
+end
+$$;
+comment on function private.add_team_member(uuid, uuid, bigint, bigint, bigint) is 'See public.add_team_member.';
+revoke all on function private.add_team_member(uuid, uuid, bigint, bigint, bigint) from public, anon, authenticated, service_role;
+grant execute on function private.add_team_member(uuid, uuid, bigint, bigint, bigint) to authenticated, service_role;
+
+create or replace function public.add_team_member(
+  p_user_id uuid,
+  p_member_id uuid,
+  p_cap_day bigint default null,
+  p_cap_week bigint default null,
+  p_cap_month bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.add_team_member(p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month);
+end
+$$;
+comment on function public.add_team_member(uuid, uuid, bigint, bigint, bigint) is
+  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12, NULL = no cap. Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
+revoke all on function public.add_team_member(uuid, uuid, bigint, bigint, bigint) from public, anon, authenticated, service_role;
+grant execute on function public.add_team_member(uuid, uuid, bigint, bigint, bigint) to authenticated, service_role;
+
+-- from supabase/schemas/40_functions/remove_team_member.sql
+
+/*
+ * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
+ * hold that he has open stays on the payer's account and is settled there.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
+ * Returns what list_team_members says of the member.
+ * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create or replace function private.remove_team_member(p_user_id uuid, p_member_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.authorize(p_user_id, p_self_may => false);
+  perform private.queue_for_account(p_member_id); -- as add_team_member
+  perform private.lock_accounts(array[p_user_id, p_member_id]);
+  update public.team_members m
+     set until = clock_timestamp()
+   where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
+  if not found then
+    perform private.refuse('member_not_found', '{}');
+  end if;
+  update public.token_accounts a
+     set payer_id = null, updated_at = clock_timestamp()
+   where a.user_id = p_member_id and a.payer_id = p_user_id;
+  return private.team_of(p_user_id, p_member_id) -> 0;
+end
+$$;
+comment on function private.remove_team_member(uuid, uuid) is 'See public.remove_team_member.';
+revoke all on function private.remove_team_member(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.remove_team_member(uuid, uuid) to authenticated, service_role;
+
+create or replace function public.remove_team_member(p_user_id uuid, p_member_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return private.remove_team_member(p_user_id, p_member_id);
+end
+$$;
+comment on function public.remove_team_member(uuid, uuid) is
+  'Ends a membership in the team of p_user_id, the payer; the member spends from his own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';
+revoke all on function public.remove_team_member(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.remove_team_member(uuid, uuid) to authenticated, service_role;
