@@ -17,6 +17,8 @@ export interface Effort {
   rounds: number;
   /** Of each run. */
   seconds: number;
+  /** Users with 10,000 grants, of each kind. */
+  heavyUsers: number;
   /** Users and ledger rows of the large database; 0 leaves it out. */
   manyUsers: number;
   manyEntries: number;
@@ -110,9 +112,8 @@ export interface Flat {
  * made by, so beside them it could be slow itself and nobody would see it.
  */
 export async function measureFlatness(bench: Bench): Promise<Flat[]> {
-  const { users, manyUsers, manyEntries } = bench.effort;
+  const { users, heavyUsers: some, manyUsers, manyEntries } = bench.effort;
   const first = 10_000_000; // above all others
-  const some = 20;
   const base = "base";
   const usual: [number, number] = [first, first + some - 1];
   const cases: { what: string; users: [number, number]; database?: string }[] = [];
