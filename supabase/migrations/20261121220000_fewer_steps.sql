@@ -1170,9 +1170,8 @@ revoke all on function private.spend(public.token_transactions, boolean, numeric
  * burn order covers it, no cap applies, nobody wants to be told (private.book asks the same of the
  * marks), and the key is new. What is not so is left alone, and goes through private.spend; both come
  * to the same grants, totals, ledger rows and receipts.
- * p_entries are transactions to be, as of private.spend, no two of one account and none of a member;
- * their id is the caller's own number, handed back. The caller has locked the accounts and read the
- * clock.
+ * p_entries are transactions to be, as of private.spend, no two of one account and none of a member; their id is the
+ * caller's own number, handed back. The caller has locked the accounts and read the clock.
  * Caller: internal.   Returns the receipt of each deduction that was made.   Keeps: I1 to I5, I7, I8, I10.
  */
 create or replace function private.spend_many(p_entries public.token_transactions[], p_now timestamptz)
@@ -1728,7 +1727,7 @@ declare
 begin
   <<usual>> -- left by whatever is not, with nothing changed
   begin
-    -- validate: what is not plainly right here is looked at, and refused by name, by private.deduct
+    -- validate: as private.authorize and the checks do, which private.deduct asks where this does not do
     if v_role in ('service_role', 'postgres', 'supabase_admin') then
       v_actor_role := 'service';
     elsif v_role = 'authenticated' and auth.uid() = p_user_id then
