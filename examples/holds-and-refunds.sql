@@ -25,5 +25,5 @@ select explain_token_charge(user_id, p_usage_id => id)
 
 -- A gift that was meant for somebody else is taken back whole.
 select grant_tokens('94ace000-0000-4000-8000-000000000008', 5000, 'admin', p_reason => 'for the wrong Grace', p_idempotency_key => 'example-gift');
-select void_grant(user_id, id, 'was for somebody else', p_take_back => true)
+select void_token_grant(user_id, id, 'was for somebody else', p_take_back => true)
   from token_balances where user_id = '94ace000-0000-4000-8000-000000000008' and grant_type = 'admin';

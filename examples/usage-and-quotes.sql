@@ -1,8 +1,8 @@
 -- Recording what calls used, and asking beforehand. The recorded output stands beside this file; on
 -- the demo data of `npm start`: psql "$DATABASE_URL" -f examples/usage-and-quotes.sql
 
--- What models cost the project, in cents; actions have prices in tokens (ai_action_costs).
-insert into ai_model_prices (model, input_cents_per_million, cached_input_cents_per_million, output_cents_per_million)
+-- What models cost the project, in cents; actions have prices in tokens (token_action_costs).
+insert into token_model_prices (model, input_cents_per_million, cached_input_cents_per_million, output_cents_per_million)
 values ('example-model', 25, 2.5, 200);
 
 -- What would a call of about 3,000 tokens take, and from where?

@@ -23,7 +23,7 @@ const usage = `Replays past grants and past use exactly, and shows where the bal
   --yes               with --book: does not ask
   --json              for machines (with npm: npm run --silent restate -- --json)
 
-Each restatement can be undone: select reverse_restatement(user, transaction, reason).
+Each restatement can be undone: select reverse_token_restatement(user, transaction, reason).
 Ends with status 0 when there is no difference, 1 when some remain, 2 when it could not be told.
 The database is the local one, unless SUPABASE_DB_URL or --remote <connection string> names another.`;
 
@@ -218,7 +218,7 @@ function bookedSummary(booked: Restated[], refused: string[], remaining: number)
   const last = booked.findLast((one) => one.transactionIds.length > 0);
   if (last) {
     lines.push(
-      `To undo one: select reverse_restatement('${last.userId}', ${last.transactionIds[0]}, 'why');`,
+      `To undo one: select reverse_token_restatement('${last.userId}', ${last.transactionIds[0]}, 'why');`,
     );
   }
   return lines.join("\n");

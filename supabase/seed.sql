@@ -29,7 +29,7 @@ select u.id, 'email', u.id::text, u.id,
  where u.email like '%@example.com'
 on conflict do nothing;
 
-insert into private.admins (user_id, added_by)
+insert into tokenbook.admins (user_id, added_by)
 values ('ad000000-0000-4000-8000-000000000003', 'demo data')
 on conflict do nothing;
 
@@ -46,19 +46,19 @@ begin
     p_reason => 'token pack', p_idempotency_key => 'demo-alice-pack');
 
   -- Bob, 28-day membership: most of it used
-  perform public.upgrade_plan('b0b00000-0000-4000-8000-000000000002', '28day', 'card', 'demo', 'demo-bob-plan');
+  perform public.change_token_plan('b0b00000-0000-4000-8000-000000000002', '28day', 'card', 'demo', 'demo-bob-plan');
   perform public.deduct_tokens_with_fifo('b0b00000-0000-4000-8000-000000000002', 597500, 'chat_conversation', 'demo-bob-chat');
 
   -- Carol, Erin, Frank, Grace: one on each of the other plans
-  perform public.upgrade_plan('ca401000-0000-4000-8000-000000000004', 'annual', 'paypal', 'demo', 'demo-carol-plan');
-  perform public.upgrade_plan('e4100000-0000-4000-8000-000000000006', 'professional', 'card', 'demo', 'demo-erin-plan');
+  perform public.change_token_plan('ca401000-0000-4000-8000-000000000004', 'annual', 'paypal', 'demo', 'demo-carol-plan');
+  perform public.change_token_plan('e4100000-0000-4000-8000-000000000006', 'professional', 'card', 'demo', 'demo-erin-plan');
   perform public.deduct_tokens_with_fifo('e4100000-0000-4000-8000-000000000006', 300, 'seo_title', 'demo-erin-title');
-  perform public.upgrade_plan('f4a00000-0000-4000-8000-000000000007', 'grow', 'card', 'demo', 'demo-frank-plan');
-  perform public.upgrade_plan('94ace000-0000-4000-8000-000000000008', 'trial', null, null, 'demo-grace-plan');
+  perform public.change_token_plan('f4a00000-0000-4000-8000-000000000007', 'grow', 'card', 'demo', 'demo-frank-plan');
+  perform public.change_token_plan('94ace000-0000-4000-8000-000000000008', 'trial', null, null, 'demo-grace-plan');
 
   -- Dave, starter: his payment for the professional plan waits for an administrator
-  perform public.upgrade_plan('dafe0000-0000-4000-8000-000000000005', 'starter', 'manual', 'demo', 'demo-dave-plan');
-  perform public.create_payment('dafe0000-0000-4000-8000-000000000005', 'professional', 'demo-dave-payment');
+  perform public.change_token_plan('dafe0000-0000-4000-8000-000000000005', 'starter', 'manual', 'demo', 'demo-dave-plan');
+  perform public.create_token_payment('dafe0000-0000-4000-8000-000000000005', 'professional', 'demo-dave-payment');
 
   -- Heidi, free: spent everything, and stays at zero
   perform public.deduct_tokens_with_fifo('4e1d1000-0000-4000-8000-000000000009', 10000, 'rewrite', 'demo-heidi-all');
@@ -102,10 +102,10 @@ begin
           'the books open', 'system', '{"tokens_used": 550000, "total_cost": 1250}', v_opened),
          (c_lower, 1, 'opening_balance', 'opening_balance', 0, 0, '{}', '{}',
           'the books open', 'system', '{"tokens_used": 10000, "total_cost": 0}', v_opened);
-  insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
+  insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
   values (c_published, 0, c_published::text, 'subscription_grant', 600000, v_opened - interval '20 days'),
          (c_unrecorded, 0, c_unrecorded::text, 'subscription_grant', 600000, v_opened - interval '20 days');
-  insert into private.archived_profile_counters
+  insert into tokenbook.archived_profile_counters
     (user_id, vibe_assistant_tokens_remaining, vibe_assistant_tokens_used, vibe_assistant_total_cost, archived_at)
   values (c_published, 600100, 0, 4, v_opened), (c_unrecorded, 50000, 550000, 12.5, v_opened), (c_lower, 40000, 10000, 0, v_opened);
   insert into public.token_usage

@@ -21,7 +21,7 @@ export async function measureReplay(client: SqlClient, users: number): Promise<M
   const generated = await seconds(() => client.query(data));
   const [counts] = await select<Record<string, number>>(
     client,
-    `select (select count(*) from public.token_transactions)::int + (select count(*) from public.legacy_token_transactions)::int as transactions,
+    `select (select count(*) from public.token_transactions)::int + (select count(*) from public.token_legacy_transactions)::int as transactions,
             (select count(*) from public.token_balances)::int as grants,
             (select count(*) from public.verify_token_ledger())::int as breaches`,
   );
@@ -56,10 +56,10 @@ export async function measureReplay(client: SqlClient, users: number): Promise<M
 async function copy(client: SqlClient): Promise<number> {
   await client.query(`
     create table public.bench_copy (like public.token_transactions including all);
-    create table public.bench_legacy_copy (like public.legacy_token_transactions including all)`);
+    create table public.bench_legacy_copy (like public.token_legacy_transactions including all)`);
   const took = await seconds(async () => {
     await client.query("insert into public.bench_copy select * from public.token_transactions");
-    await client.query("insert into public.bench_legacy_copy select * from public.legacy_token_transactions");
+    await client.query("insert into public.bench_legacy_copy select * from public.token_legacy_transactions");
   });
   await client.query("drop table public.bench_copy, public.bench_legacy_copy");
   return took;

@@ -43,7 +43,7 @@ select g.user_id, g.id, 'purchase', 1000, 1000 - coalesce(p.tokens, 0), g.at, g.
     on p.user_id = g.user_id and p.grant_id = g.id
  order by g.at;
 
-insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
+insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
 select h.user_id, row_number() over (partition by h.user_id order by h.at) - 10, h.user_id || ' ' || h.at, h.action_type, h.tokens, h.at
   from (
     select g.user_id, 'token_pack_purchase' as action_type, 1000 as tokens, g.at from grants g where g.is_old and g.round < 3
@@ -83,4 +83,4 @@ select t.user_id, sum(t.tokens),
   from public.token_transactions t group by t.user_id;
 
 drop table users, grants, takes, paid;
-analyze public.token_accounts, public.token_balances, public.token_transactions, public.legacy_token_transactions;
+analyze public.token_accounts, public.token_balances, public.token_transactions, public.token_legacy_transactions;

@@ -6,7 +6,7 @@ export interface Admin {
   userId: string;
   /** Null for a user who is gone from auth.users, or who has no address. */
   email: string | null;
-  /** Null when there is no row in private.admins. */
+  /** Null when there is no row in tokenbook.admins. */
   addedAt: Date | null;
   addedBy: string | null;
   /** Whether `app_metadata.role` says admin too; only with both is he one. */
@@ -20,7 +20,7 @@ export class UserNotFound extends Error {
 
 /**
  * Makes a user an administrator: `app_metadata.role` for his next token, and the row in
- * private.admins, in one transaction. Again for the same user changes nothing.
+ * tokenbook.admins, in one transaction. Again for the same user changes nothing.
  *
  * @param email compared without regard to case.
  * @param addedBy who did it, for the record.
@@ -34,10 +34,10 @@ export async function addAdmin(
 ): Promise<{ userId: string; changed: boolean }> {
   return await inTransaction(client, async () => {
     const user = await findUser(client, email);
-    const rows = await select(client, "select user_id from private.admins where user_id = $1", [user.id]);
+    const rows = await select(client, "select user_id from tokenbook.admins where user_id = $1", [user.id]);
     const hadRow = rows.length > 0;
     if (!hadRow) {
-      await client.query("insert into private.admins (user_id, added_by) values ($1, $2)", [
+      await client.query("insert into tokenbook.admins (user_id, added_by) values ($1, $2)", [
         user.id,
         addedBy,
       ]);
@@ -61,7 +61,7 @@ export async function removeAdmin(
 ): Promise<{ userId: string; changed: boolean }> {
   return await inTransaction(client, async () => {
     const user = await findUser(client, email);
-    const rows = await select(client, "delete from private.admins where user_id = $1 returning user_id", [
+    const rows = await select(client, "delete from tokenbook.admins where user_id = $1 returning user_id", [
       user.id,
     ]);
     const { role, ...otherMetadata } = user.appMetadata;
@@ -83,13 +83,13 @@ export async function listAdmins(client: SqlClient): Promise<Admin[]> {
   }>(
     client,
     `select a.user_id, u.email, a.added_at, a.added_by, u.raw_app_meta_data ->> 'role' as role
-       from private.admins a
+       from tokenbook.admins a
        left join auth.users u on u.id = a.user_id
       union all
      select u.id, u.email, null, null, u.raw_app_meta_data ->> 'role'
        from auth.users u
       where u.raw_app_meta_data ->> 'role' = 'admin'
-        and u.id not in (select user_id from private.admins)`,
+        and u.id not in (select user_id from tokenbook.admins)`,
   );
   return rows
     .map((row) => ({

@@ -13,7 +13,7 @@ export async function lastReport(client: SqlClient): Promise<number> {
   try {
     const [row] = await select<{ last: string | number | null }>(
       client,
-      "select max(id) as last from private.migration_reports",
+      "select max(id) as last from tokenbook.migration_reports",
     );
     return Number(row?.last ?? 0);
   } catch (error) {
@@ -28,7 +28,7 @@ export async function reportsSince(client: SqlClient, last: number): Promise<Mig
   if ((await lastReport(client)) <= last) return [];
   return await select<MigrationReport>(
     client,
-    "select migration, report from private.migration_reports where id > $1 order by id",
+    "select migration, report from tokenbook.migration_reports where id > $1 order by id",
     [last],
   );
 }

@@ -3,10 +3,10 @@ import type { Client } from "pg";
 import { withConnection } from "./connection.ts";
 
 /** The schemas that are Tokenbook's: the API's and the internals. */
-const ownSchemas = ["public", "private"] as const;
+const ownSchemas = ["public", "tokenbook"] as const;
 
 /**
- * What a database holds, one entry a fact: `table column public.user_storage.quota_gb · definition`
+ * What a database holds, one entry a fact: `table column public.token_storage_quotas.quota_gb · definition`
  * → `integer not null`. The order in which objects and columns were made plays no part.
  */
 export type Catalog = ReadonlyMap<string, string>;
@@ -19,7 +19,7 @@ export interface Difference {
 }
 
 /**
- * Reads the catalog of the schemas `public` and `private`, default privileges and publication
+ * Reads the catalog of the schemas `public` and `tokenbook`, default privileges and publication
  * memberships included.
  *
  * @param databaseUrl - any role that may connect: Postgres' catalogs are readable by all.

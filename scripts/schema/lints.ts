@@ -1,7 +1,7 @@
 import type { Client } from "pg";
 import { withConnection } from "./connection.ts";
 
-/** A rule about what may stand in the schemas `public` and `private`. */
+/** A rule about what may stand in the schemas `public` and `tokenbook`. */
 export interface Lint {
   /** What goes wrong where the rule is broken. */
   readonly why: string;
@@ -13,14 +13,14 @@ const ownFunctions = `
   select p.*, p.oid::regprocedure::text as name, n.nspname
     from pg_proc p
     join pg_namespace n on n.oid = p.pronamespace
-   where n.nspname in ('public', 'private')
+   where n.nspname in ('public', 'tokenbook')
      and p.prokind in ('f', 'p')`;
 
 const ownRelations = `
   select c.*, c.oid::regclass::text as name, n.nspname
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-   where n.nspname in ('public', 'private')`;
+   where n.nspname in ('public', 'tokenbook')`;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
 const ownLogic = `
@@ -45,7 +45,7 @@ const readByClients = `p.polpermissive and p.polcmd in ('r', '*')
  */
 export const lints = {
   security_definer_in_the_api: {
-    why: "It runs with its owner's rights for whoever finds it: keep it in private, behind a thin public wrapper.",
+    why: "It runs with its owner's rights for whoever finds it: keep it in tokenbook, behind a thin public wrapper.",
     query: `
       select f.name from (${ownFunctions}) f
        where f.prosecdef and f.nspname = 'public'
@@ -135,15 +135,15 @@ export const lints = {
         join (${ownRelations}) r on r.oid = p.polrelid
        where ${readByClients}
          and r.oid not in (
-           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.ai_model_prices',
-             'public.ai_action_costs', 'public.default_spend_caps']) price)`,
+           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_model_prices',
+             'public.token_action_costs', 'public.token_default_spend_caps']) price)`,
   },
   internal_relation_readable: {
-    why: "What is in private is for the functions: no caller has a use for it, and seeing that it exists is too much.",
+    why: "What is in tokenbook is for the functions: no caller has a use for it, and seeing that it exists is too much.",
     query: `
       select format('%s: %s', r.name, role) from (${ownRelations}) r
        cross join unnest(array['anon', 'authenticated', 'service_role']) role
-       where r.nspname = 'private'
+       where r.nspname = 'tokenbook'
          and case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'select')
                   when r.relkind in ('r', 'p', 'v', 'm', 'f') then has_any_column_privilege(role, r.oid, 'select') end`,
   },

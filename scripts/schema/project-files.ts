@@ -6,11 +6,14 @@ import { projectRoot } from "../local/settings.ts";
 export const migrationsFolder = "supabase/migrations";
 
 /**
- * The files of the readable truth in the order in which they build a database: by path. Relative
- * to the project, with forward slashes.
+ * The files of the readable truth in the order in which they build a database: the schema, then every
+ * chapter's tables (functions have their rows for types), then every chapter's functions, then
+ * privileges, realtime and jobs. Relative to the project, with forward slashes.
  */
 export async function schemaFiles(root = projectRoot): Promise<string[]> {
-  return sqlFiles(root, "supabase/schemas");
+  const files = await sqlFiles(root, "supabase/schemas");
+  const rank = (file: string) => (file.endsWith("/00_schema.sql") ? 0 : file.includes("/tables/") ? 1 : 2);
+  return files.toSorted((a, b) => rank(a) - rank(b)); // stable: by path within each
 }
 
 /** The migrations in the order in which they apply. Relative to the project, with forward slashes. */

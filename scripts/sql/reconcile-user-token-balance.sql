@@ -215,7 +215,7 @@ select l.line, l.tokens
 
 -- Step 5: repair (a dry run, unless step 0 says 'yes') ---------------------------------------------------
 
--- Before the clean-up: overwrites the counters, after copying the whole profile to private.reconciled_profiles.
+-- Before the clean-up: overwrites the counters, after copying the whole profile to tokenbook.reconciled_profiles.
 -- After it nothing is overwritten: an adjustment with its sign is booked, which settles what was before it.
 create or replace function pg_temp.repaired()
 returns table (user_id uuid, what text, tokens_before bigint, tokens_after bigint) language plpgsql as $$
@@ -241,12 +241,12 @@ begin
 
   if not pg_temp.has_books() then
     if v_asked then
-      create schema if not exists private;
-      create table if not exists private.reconciled_profiles (
+      create schema if not exists tokenbook;
+      create table if not exists tokenbook.reconciled_profiles (
         user_id uuid not null, profile jsonb not null, copied_at timestamptz not null default now());
-      alter table private.reconciled_profiles enable row level security;
-      revoke all on table private.reconciled_profiles from public, anon, authenticated, service_role;
-      insert into private.reconciled_profiles (user_id, profile)
+      alter table tokenbook.reconciled_profiles enable row level security;
+      revoke all on table tokenbook.reconciled_profiles from public, anon, authenticated, service_role;
+      insert into tokenbook.reconciled_profiles (user_id, profile)
       select p.user_id, to_jsonb(p) from public.user_profiles p where p.user_id = v_user_id for update;
       update public.user_profiles p
          set vibe_assistant_tokens_remaining = greatest(v.expected_remaining, 0),
@@ -255,7 +255,7 @@ begin
        where p.user_id = v_user_id;
     end if;
     return query select v_user_id,
-      case when v_asked then 'wrote the counters; the profile as it was is in private.reconciled_profiles'
+      case when v_asked then 'wrote the counters; the profile as it was is in tokenbook.reconciled_profiles'
            else 'dry run: would write remaining ' || greatest(v.expected_remaining, 0) || ', used ' || v.calculated_used
                 || ', cost ' || round(v.calculated_cost, 4) end,
       v.current_remaining, greatest(v.expected_remaining, 0);

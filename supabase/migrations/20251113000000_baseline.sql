@@ -3,7 +3,7 @@
  * before the clean-up of November 2025. Each is created only where it is missing, so this file
  * runs on an old project (where it changes none of them) and on an empty one.
  *
- * It also brings what the data migrations share: the schema `private` (never exposed by the API),
+ * It also brings what the data migrations share: the schema `tokenbook` (never exposed by the API),
  * a place where they report what they did, archives for what they take away, and the one piece of
  * code that turns a grant transaction into a grant.
  *
@@ -11,10 +11,10 @@
  * `supabase migration up --include-all`.
  */
 
-create schema if not exists private;
-comment on schema private is
+create schema if not exists tokenbook;
+comment on schema tokenbook is
   'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
-revoke all on schema private from public, anon, authenticated, service_role;
+revoke all on schema tokenbook from public, anon, authenticated, service_role;
 
 -- What the old project had ----------------------------------------------------------------------
 
@@ -80,40 +80,40 @@ $$;
 
 -- What data migrations have to say --------------------------------------------------------------
 
-create table if not exists private.migration_reports (
+create table if not exists tokenbook.migration_reports (
   id bigint generated always as identity primary key,
   migration text not null,
   report text not null,
   created_at timestamptz not null default clock_timestamp()
 );
-comment on table private.migration_reports is
+comment on table tokenbook.migration_reports is
   'What each data migration did, in words: the same text as its notice, kept because the Supabase CLI shows no notices. `npm run migrate` prints it.';
-comment on column private.migration_reports.id is 'Order of writing.';
-comment on column private.migration_reports.migration is 'Name of the migration file, without its extension.';
-comment on column private.migration_reports.report is 'The text of the notice.';
-comment on column private.migration_reports.created_at is 'When it was written.';
-alter table private.migration_reports enable row level security;
-revoke all on table private.migration_reports from public, anon, authenticated, service_role;
+comment on column tokenbook.migration_reports.id is 'Order of writing.';
+comment on column tokenbook.migration_reports.migration is 'Name of the migration file, without its extension.';
+comment on column tokenbook.migration_reports.report is 'The text of the notice.';
+comment on column tokenbook.migration_reports.created_at is 'When it was written.';
+alter table tokenbook.migration_reports enable row level security;
+revoke all on table tokenbook.migration_reports from public, anon, authenticated, service_role;
 
-create or replace function private.report(p_migration text, p_report text)
+create or replace function tokenbook.report(p_migration text, p_report text)
 returns void
 language plpgsql
 volatile
 security invoker
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise notice '%', p_report;
-  insert into private.migration_reports (migration, report) values (p_migration, p_report);
+  insert into tokenbook.migration_reports (migration, report) values (p_migration, p_report);
 end
 $$;
-comment on function private.report(text, text) is
-  'Raises a notice and keeps its text in private.migration_reports. For migrations only; nobody may execute it through the API.';
-revoke all on function private.report(text, text) from public, anon, authenticated, service_role;
+comment on function tokenbook.report(text, text) is
+  'Raises a notice and keeps its text in tokenbook.migration_reports. For migrations only; nobody may execute it through the API.';
+revoke all on function tokenbook.report(text, text) from public, anon, authenticated, service_role;
 
 -- Where the data migrations keep what they take away -------------------------------------------
 
-create table if not exists private.archived_profile_counters (
+create table if not exists tokenbook.archived_profile_counters (
   id bigint generated always as identity primary key,
   user_id uuid not null,
   vibe_assistant_tokens_remaining bigint,
@@ -122,36 +122,36 @@ create table if not exists private.archived_profile_counters (
   storage_quota_gb integer,
   archived_at timestamptz not null default now()
 );
-comment on table private.archived_profile_counters is
+comment on table tokenbook.archived_profile_counters is
   'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Never read by the books; kept for reconciliation.';
-comment on column private.archived_profile_counters.id is 'Order of copying; a user with several profiles has several rows.';
-comment on column private.archived_profile_counters.user_id is 'The user.';
-comment on column private.archived_profile_counters.vibe_assistant_tokens_remaining is 'Tokens, as the profile had them.';
-comment on column private.archived_profile_counters.vibe_assistant_tokens_used is 'Lifetime tokens, as the profile had them.';
-comment on column private.archived_profile_counters.vibe_assistant_total_cost is 'Dollars (not cents), as the profile had it.';
-comment on column private.archived_profile_counters.storage_quota_gb is 'Gigabytes, as the profile had it.';
-comment on column private.archived_profile_counters.archived_at is 'When it was copied.';
-create index if not exists archived_profile_counters_user_idx on private.archived_profile_counters (user_id);
-alter table private.archived_profile_counters enable row level security;
-revoke all on table private.archived_profile_counters from public, anon, authenticated, service_role;
+comment on column tokenbook.archived_profile_counters.id is 'Order of copying; a user with several profiles has several rows.';
+comment on column tokenbook.archived_profile_counters.user_id is 'The user.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_remaining is 'Tokens, as the profile had them.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_used is 'Lifetime tokens, as the profile had them.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_total_cost is 'Dollars (not cents), as the profile had it.';
+comment on column tokenbook.archived_profile_counters.storage_quota_gb is 'Gigabytes, as the profile had it.';
+comment on column tokenbook.archived_profile_counters.archived_at is 'When it was copied.';
+create index if not exists archived_profile_counters_user_idx on tokenbook.archived_profile_counters (user_id);
+alter table tokenbook.archived_profile_counters enable row level security;
+revoke all on table tokenbook.archived_profile_counters from public, anon, authenticated, service_role;
 
-create table if not exists private.cleared_token_balances (
+create table if not exists tokenbook.cleared_token_balances (
   id bigint generated always as identity primary key,
   user_id uuid not null,
   grant_row jsonb not null,
   why text not null,
   cleared_at timestamptz not null default now()
 );
-comment on table private.cleared_token_balances is
+comment on table tokenbook.cleared_token_balances is
   'Whole copies of token_balances rows that a migration cleared or changed. Never read by the books.';
-comment on column private.cleared_token_balances.id is 'Order of copying.';
-comment on column private.cleared_token_balances.user_id is 'The user.';
-comment on column private.cleared_token_balances.grant_row is 'The row as it was, every column of it.';
-comment on column private.cleared_token_balances.why is 'Why it was cleared or changed.';
-comment on column private.cleared_token_balances.cleared_at is 'When it was copied.';
-create index if not exists cleared_token_balances_user_idx on private.cleared_token_balances (user_id);
-alter table private.cleared_token_balances enable row level security;
-revoke all on table private.cleared_token_balances from public, anon, authenticated, service_role;
+comment on column tokenbook.cleared_token_balances.id is 'Order of copying.';
+comment on column tokenbook.cleared_token_balances.user_id is 'The user.';
+comment on column tokenbook.cleared_token_balances.grant_row is 'The row as it was, every column of it.';
+comment on column tokenbook.cleared_token_balances.why is 'Why it was cleared or changed.';
+comment on column tokenbook.cleared_token_balances.cleared_at is 'When it was copied.';
+create index if not exists cleared_token_balances_user_idx on tokenbook.cleared_token_balances (user_id);
+alter table tokenbook.cleared_token_balances enable row level security;
+revoke all on table tokenbook.cleared_token_balances from public, anon, authenticated, service_role;
 
 -- From a grant transaction to a grant -----------------------------------------------------------
 
@@ -167,12 +167,12 @@ revoke all on table private.cleared_token_balances from public, anon, authentica
  * Raises when there was something to migrate and nothing was created: the first version of this
  * looked for negative amounts, inserted nothing, and reported success.
  */
-create or replace function private.move_legacy_grants(p_migration text)
+create or replace function tokenbook.move_legacy_grants(p_migration text)
 returns void
 language plpgsql
 volatile
 security invoker
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found bigint;
@@ -253,7 +253,7 @@ begin
   end if;
 
   v_already := v_found - v_created;
-  perform private.report(p_migration, concat_ws(E'\n',
+  perform tokenbook.report(p_migration, concat_ws(E'\n',
     'Migration Complete:',
     format('  - Found %s grant transactions', v_found),
     format('  - Created %s token_balance records', v_created),
@@ -265,6 +265,6 @@ begin
   drop table pg_temp.pending_grants;
 end
 $$;
-comment on function private.move_legacy_grants(text) is
+comment on function tokenbook.move_legacy_grants(text) is
   'Creates the missing token_balances rows of old grant transactions and reports the counts. Used by two migrations and dropped once the books are open.';
-revoke all on function private.move_legacy_grants(text) from public, anon, authenticated, service_role;
+revoke all on function tokenbook.move_legacy_grants(text) from public, anon, authenticated, service_role;

@@ -3,7 +3,7 @@
  * first), storage quotas (user_storage), and the counters of the profile archived, then dropped.
  *
  * Affected: token_balances and user_storage (created where missing, filled), user_profiles (four
- * columns dropped), private.archived_profile_counters (filled).
+ * columns dropped), tokenbook.archived_profile_counters (filled).
  *
  * This is the corrected form. The published one looked for negative grants (there are none: grants
  * are positive) and subtracted all usage from each grant. What it left behind is mended by
@@ -58,7 +58,7 @@ $$;
 
 -- Grants ----------------------------------------------------------------------------------------
 
-select private.move_legacy_grants('20251114000000_cleanup_user_profiles');
+select tokenbook.move_legacy_grants('20251114000000_cleanup_user_profiles');
 
 -- Counters and storage of the profiles ----------------------------------------------------------
 
@@ -81,7 +81,7 @@ begin
      and p.fields ?| array['vibe_assistant_tokens_remaining', 'vibe_assistant_tokens_used',
                            'vibe_assistant_total_cost', 'storage_quota_gb'];
 
-  insert into private.archived_profile_counters
+  insert into tokenbook.archived_profile_counters
     (user_id, vibe_assistant_tokens_remaining, vibe_assistant_tokens_used, vibe_assistant_total_cost, storage_quota_gb)
   select c.user_id, c.tokens_remaining, c.tokens_used, c.total_cost, c.quota_gb
     from pg_temp.profile_counters c;
@@ -100,12 +100,12 @@ begin
    where c.tokens_remaining > 0
      and not exists (select from public.token_balances b where b.user_id = c.user_id);
 
-  perform private.report('20251114000000_cleanup_user_profiles', concat_ws(E'\n',
+  perform tokenbook.report('20251114000000_cleanup_user_profiles', concat_ws(E'\n',
     'Profiles:',
     format('  - Archived the counters of %s profiles', v_archived),
     format('  - Created %s storage quotas', v_quotas),
     case when v_counter_only > 0 then format(
-      '  - %s users had tokens on their counter and no grant at all: archived, not granted; see private.archived_profile_counters',
+      '  - %s users had tokens on their counter and no grant at all: archived, not granted; see tokenbook.archived_profile_counters',
       v_counter_only) end));
   drop table pg_temp.profile_counters;
 end

@@ -51,7 +51,7 @@ begin
             and (to_jsonb(t) -> 'metadata' ->> 'balance_id') is distinct from b.id::text)
     returning b.*
   ), copies as (
-    insert into private.cleared_token_balances (user_id, grant_row, why)
+    insert into tokenbook.cleared_token_balances (user_id, grant_row, why)
     select h.user_id, to_jsonb(h), 'written by the first version of the clean-up'
       from from_history h
   )
@@ -61,11 +61,11 @@ begin
 
   select count(*) into v_kept from public.token_balances b where b.legacy_transaction_id is null;
 
-  perform private.report('20251114000001_hotfix_token_balances_data', concat_ws(E'\n',
+  perform tokenbook.report('20251114000001_hotfix_token_balances_data', concat_ws(E'\n',
     'Hotfix:',
     format('  - Cleared %s grants of the first version (%s with an impossible balance), copies kept', v_cleared, v_impossible),
     format('  - Left %s grants alone that were made since', v_kept)));
 end
 $$;
 
-select private.move_legacy_grants('20251114000001_hotfix_token_balances_data');
+select tokenbook.move_legacy_grants('20251114000001_hotfix_token_balances_data');

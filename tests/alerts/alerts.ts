@@ -65,13 +65,13 @@ export async function alertBreaches(db: Database): Promise<string[]> {
      where tokens_remaining < alert_below or tokens_remaining >= alert_above
     union all
     select 'state of ' || s.user_id || ' ' || s.rule
-      from private.token_alert_states s
+      from tokenbook.token_alert_states s
       join public.token_accounts a on a.user_id = s.user_id
-     where a.alerts_version = (select alerts_version from private.rules_in_force)
+     where a.alerts_version = (select alerts_version from tokenbook.project_settings)
        and s.is_below <> (a.tokens_remaining < s.threshold)
     union all
     select 'epochs of ' || s.user_id || ' ' || s.rule
-      from private.token_alert_states s
+      from tokenbook.token_alert_states s
      where s.rule <> 'auto_top_up'
        and s.epoch <> (select count(*) from public.token_alerts t
                         where t.user_id = s.user_id and t.rule = s.rule and t.kind in ('dropped', 'depleted'))

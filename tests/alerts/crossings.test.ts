@@ -134,7 +134,12 @@ test("the same in different transactions is two crossings", async () => {
 test("a grant that repays a debt is judged by what it leaves", async () => {
   const extra = await grant(db, user, 80);
   await deduct(db, user, 180);
-  await call(db, "void_grant", { p_user_id: user, p_grant_id: extra, p_reason: "x", p_take_back: true });
+  await call(db, "void_token_grant", {
+    p_user_id: user,
+    p_grant_id: extra,
+    p_reason: "x",
+    p_take_back: true,
+  });
   const before = await told(db, user);
   await grant(db, user, 90);
   expect(await told(db, user)).toEqual(before);
@@ -170,7 +175,12 @@ test("a refund and an adjustment are changes like any other", async () => {
 test("a clawback and a voided grant are too", async () => {
   const extra = await grant(db, user, 100);
   await deduct(db, user, 100);
-  await call(db, "void_grant", { p_user_id: user, p_grant_id: extra, p_reason: "x", p_take_back: true });
+  await call(db, "void_token_grant", {
+    p_user_id: user,
+    p_grant_id: extra,
+    p_reason: "x",
+    p_take_back: true,
+  });
   expect(await told(db, user)).toEqual(["dropped low 0", "dropped very_low 0", "depleted empty 0"]);
 });
 
@@ -192,7 +202,7 @@ test("an expiry is told by whoever books it: the sweeper, a balance read, a dedu
 test("a renewal that finds the old period's tokens expired tells of neither end", async () => {
   await db.admin.query(
     `begin;
-     select private.book_expiries(array['${user}'::uuid], now());
+     select tokenbook.record_expiries(array['${user}'::uuid], now());
      select public.deduct_tokens_with_fifo('${user}', 100);
      select public.grant_tokens('${user}', 200, 'plan');
      commit`,

@@ -22,7 +22,7 @@ afterAll(async () => {
 
 /** The sweeper, as if it ran at that moment. */
 const sweepAt = (moment: string) =>
-  db.admin.query("select private.book_expiries(array[$1::uuid], clock_timestamp() + $2::interval)", [
+  db.admin.query("select tokenbook.record_expiries(array[$1::uuid], clock_timestamp() + $2::interval)", [
     user,
     moment,
   ]);

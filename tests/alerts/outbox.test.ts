@@ -132,7 +132,7 @@ test("a deduction is never kept waiting, or from happening, by the outbox", asyn
   sender.release();
   // a crossing that is in the outbox already, whyever: not written again, and no error
   await db.admin.query(
-    "update private.token_alert_states set is_below = false, epoch = epoch - 1 where user_id = $1",
+    "update tokenbook.token_alert_states set is_below = false, epoch = epoch - 1 where user_id = $1",
     [user],
   );
   await db.admin.query(

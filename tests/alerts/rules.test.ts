@@ -41,7 +41,7 @@ test("of the rules of one name the closest holds: the user's, the plan's, everyo
   await setRule(db, { rule: "closest", kind: "dropped", threshold_tokens: 60 });
   await setRule(db, { rule: "closest", kind: "dropped", threshold_tokens: 300_000, plan_type: "starter" });
   await setRule(db, { rule: "closest", kind: "depleted", user_id: muted!, is_enabled: false });
-  await call(db, "upgrade_plan", { p_user_id: gold, p_plan_type: "starter" });
+  await call(db, "change_token_plan", { p_user_id: gold, p_plan_type: "starter" });
   for (const one of [plain, muted]) await grant(db, one!, 100);
   await deduct(db, plain!, 41);
   await deduct(db, gold!, 100_001);
@@ -69,12 +69,12 @@ test("a percentage is of the mark, and moves with it", async () => {
   });
   await deduct(db, user, 90);
   expect(await told(db, user)).toEqual([]); // no subscription, no mark
-  await call(db, "upgrade_plan", { p_user_id: user, p_plan_type: "starter" }); // 400,010
+  await call(db, "change_token_plan", { p_user_id: user, p_plan_type: "starter" }); // 400,010
   await deduct(db, user, 320_008);
   expect(await told(db, user)).toEqual([]); // 80,002 of 400,010: a fifth
   await deduct(db, user, 1);
   expect(await told(db, user)).toEqual(["dropped fifth 80001"]);
-  await call(db, "upgrade_plan", { p_user_id: user, p_plan_type: "professional" }); // 2,080,001
+  await call(db, "change_token_plan", { p_user_id: user, p_plan_type: "professional" }); // 2,080,001
   await deduct(db, user, 1_700_000);
   expect((await told(db, user)).slice(1)).toEqual(["recovered fifth 2080001", "dropped fifth 380001"]);
 });
@@ -83,7 +83,7 @@ test("a renewal that books the old period's expiry first tells of nothing", asyn
   await db.admin.query("update public.token_plans set grant_lifetime_days = 28 where plan_type = 'starter'");
   await setRule(db, { rule: "empty", kind: "depleted", user_id: user, notify_recovered: true });
   await deduct(db, user, 100);
-  await call(db, "upgrade_plan", { p_user_id: user, p_plan_type: "starter" });
+  await call(db, "change_token_plan", { p_user_id: user, p_plan_type: "starter" });
   const before = await told(db, user);
   expect(before).toEqual(["depleted empty 0", "recovered empty 400000"]);
   // a month later, nobody having looked
@@ -97,10 +97,10 @@ test("a renewal that books the old period's expiry first tells of nothing", asyn
     [user],
   );
   await db.admin.query(
-    "update public.user_subscriptions set period_start = period_start - interval '1 month', expires_at = now() - interval '1 minute' where user_id = $1",
+    "update public.token_subscriptions set period_start = period_start - interval '1 month', expires_at = now() - interval '1 minute' where user_id = $1",
     [user],
   );
-  const renewed = await call(db, "renew_subscription", { p_user_id: user });
+  const renewed = await call(db, "renew_token_subscription", { p_user_id: user });
   expect(renewed).toMatchObject({ success: true, tokens_granted: 400_000, tokens_remaining: 400_000 });
   expect(await told(db, user)).toEqual(before);
 });

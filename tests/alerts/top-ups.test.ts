@@ -23,7 +23,7 @@ afterAll(async () => {
 /** Switches it on as the user: below 50, buy 500. */
 const enable = (more: Record<string, unknown> = {}, of = user, database = db) =>
   asUser(database, of, (client) =>
-    rpc(client, "set_auto_top_up", { p_user_id: of, p_below_tokens: 50, p_tokens: 500, ...more }),
+    rpc(client, "set_token_top_up", { p_user_id: of, p_below_tokens: 50, p_tokens: 500, ...more }),
   );
 
 interface Request {
@@ -43,7 +43,11 @@ async function requests(of = user, database = db): Promise<Request[]> {
 
 const settle = async (outcome: "done" | "failed") => {
   const pending = (await requests()).find(({ status }) => status === "pending")!;
-  return await call(db, "settle_top_up", { p_user_id: user, p_request_id: pending.id, p_outcome: outcome });
+  return await call(db, "settle_token_top_up", {
+    p_user_id: user,
+    p_request_id: pending.id,
+    p_outcome: outcome,
+  });
 };
 
 /** Lets so much time pass for what is stored. */
@@ -130,7 +134,7 @@ test("a charge that failed pauses it until the user sets it again", async () => 
 test("switched off, it asks for nothing; what is pending stays the server's to settle", async () => {
   await enable();
   await asUser(db, user, (client) =>
-    rpc(client, "set_auto_top_up", { p_user_id: user, p_is_enabled: false }),
+    rpc(client, "set_token_top_up", { p_user_id: user, p_is_enabled: false }),
   );
   await deduct(db, user, 100);
   expect(await requests()).toEqual([]);
@@ -155,8 +159,12 @@ test("a request is settled once, the same word again changes nothing", async () 
   await deduct(db, user, 60);
   const [{ id }] = (await requests()) as [Request];
   const args = { p_user_id: user, p_request_id: id };
-  expect(await call(db, "settle_top_up", { ...args, p_outcome: "done" })).toMatchObject({ replayed: false });
-  expect(await call(db, "settle_top_up", { ...args, p_outcome: "done" })).toMatchObject({ replayed: true });
+  expect(await call(db, "settle_token_top_up", { ...args, p_outcome: "done" })).toMatchObject({
+    replayed: false,
+  });
+  expect(await call(db, "settle_token_top_up", { ...args, p_outcome: "done" })).toMatchObject({
+    replayed: true,
+  });
   for (const [more, message] of [
     [{ p_outcome: "failed" }, "top_up_already_settled"],
     [{ p_outcome: "pending" }, "invalid_top_up"],
@@ -164,10 +172,12 @@ test("a request is settled once, the same word again changes nothing", async () 
     [{ p_outcome: "done", p_request_id: user }, "top_up_request_not_found"],
     [{ p_outcome: "done", p_reason: " " }, "invalid_reason"],
   ] as const) {
-    await expect(call(db, "settle_top_up", { ...args, ...more }), message).rejects.toMatchObject({ message });
+    await expect(call(db, "settle_token_top_up", { ...args, ...more }), message).rejects.toMatchObject({
+      message,
+    });
   }
   await expect(
-    asUser(db, user, (client) => rpc(client, "settle_top_up", { ...args, p_outcome: "done" })),
+    asUser(db, user, (client) => rpc(client, "settle_token_top_up", { ...args, p_outcome: "done" })),
   ).rejects.toMatchObject({ message: "forbidden" });
 });
 
@@ -217,10 +227,10 @@ test("the test sees it: without its guards every deduction below asks", async ()
   await broken.admin.query("drop index public.token_top_up_requests_one_pending_key");
   await broken.admin.query(
     `do $$ begin
-       execute replace(pg_get_functiondef('private.request_top_up'::regproc), 'if v_request.id is not null or v_top_up.paused_at is not null then', 'if false then');
-       execute replace(pg_get_functiondef('private.request_top_up'::regproc), 'if next_at > p_at then', 'if false then');
-       execute replace(pg_get_functiondef('private.book'::regproc), 'a.tokens_remaining < a.alert_below or', 'true or');
-       execute replace(pg_get_functiondef('private.deduct_tokens_with_fifo'::regproc), 'a.tokens_remaining - p_tokens_to_deduct < a.alert_below', 'true');
+       execute replace(pg_get_functiondef('tokenbook.request_top_up'::regproc), 'if v_request.id is not null or v_top_up.paused_at is not null then', 'if false then');
+       execute replace(pg_get_functiondef('tokenbook.request_top_up'::regproc), 'if next_at > p_at then', 'if false then');
+       execute replace(pg_get_functiondef('tokenbook.record_transaction'::regproc), 'a.tokens_remaining < a.alert_below or', 'true or');
+       execute replace(pg_get_functiondef('tokenbook.deduct_tokens_with_fifo'::regproc), 'a.tokens_remaining - p_tokens_to_deduct < a.alert_below', 'true');
      end $$`,
   );
   const result = await crossAtOnce(broken);
@@ -241,7 +251,7 @@ test("users read their own top-up and requests, and nobody else's", async () => 
   await expect(
     enable({}, stranger).then(() =>
       asUser(db, stranger, (client) =>
-        rpc(client, "set_auto_top_up", { p_user_id: user, p_is_enabled: false }),
+        rpc(client, "set_token_top_up", { p_user_id: user, p_is_enabled: false }),
       ),
     ),
   ).rejects.toMatchObject({ message: "forbidden" });

@@ -215,7 +215,7 @@ async function take(
   );
   if (subscribed) {
     script.unshift(
-      `begin;\ninsert into public.user_subscriptions (user_id, plan_type, billing_cycle) values ('${user}', 'free', 'none');\ncommit`,
+      `begin;\ninsert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ('${user}', 'free', 'none');\ncommit`,
     );
   }
   const answers = (await client.query(script.join(";\n"))) as unknown as pg.QueryResult[];
@@ -284,7 +284,7 @@ function sqlOf(user: string, it: Op): string {
     case "drain":
       return `select walks.drain('${user}')`;
     case "expire":
-      return `select private.book_expiries(array['${user}'::uuid], '2091-01-01T00:00:00Z')`;
+      return `select tokenbook.record_expiries(array['${user}'::uuid], '2091-01-01T00:00:00Z')`;
   }
 }
 
@@ -301,7 +301,7 @@ create function walks.seen(p_user_id uuid) returns json language sql as $$
                            'last', coalesce(max(a.last_transaction_id), 0), 'alerts', coalesce(max(a.last_alert_id), 0))
     from (values (p_user_id)) u (id)
     left join public.token_accounts a on a.user_id = u.id
-    left join public.user_subscriptions s on s.user_id = u.id
+    left join public.token_subscriptions s on s.user_id = u.id
 $$;
 create function walks.drain(p_user_id uuid) returns void language plpgsql as $$
 declare

@@ -135,9 +135,9 @@ test("the grants are listed in the order that was in force then", async () => {
   const late = await grant(db, user, 10, { expires_in: "2 days" });
   const soon = await grant(db, user, 20, { expires_in: "1 day" });
   const fifo = await moment();
-  await asService(db, (client) => rpc(client, "set_burn_order", { p_burn_order: "expiring_first" }));
+  await asService(db, (client) => rpc(client, "set_token_burn_order", { p_burn_order: "expiring_first" }));
   const expiringFirst = await moment();
-  await asService(db, (client) => rpc(client, "set_burn_order", { p_burn_order: "fifo" }));
+  await asService(db, (client) => rpc(client, "set_token_burn_order", { p_burn_order: "fifo" }));
 
   const listed = async (at: string) => (await asOf(user, at)).grants.map((one: { id: string }) => one.id);
   expect(await listed(fifo)).toEqual([late, soon]);

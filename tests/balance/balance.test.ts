@@ -82,9 +82,7 @@ test("the old names stay readable, in dollars", async () => {
   );
   await db.admin.query("update public.token_accounts set total_cost = 150 where user_id = $1", [user]);
 
-  const { rows } = await asUser(db, user, (client) =>
-    client.query("select * from public.user_token_counters"),
-  );
+  const { rows } = await asUser(db, user, (client) => client.query("select * from public.token_counters"));
 
   expect(rows).toMatchObject([
     { user_id: user, vibe_assistant_tokens_remaining: "70", vibe_assistant_tokens_used: "30" },

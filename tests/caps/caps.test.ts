@@ -20,9 +20,9 @@ afterAll(() => db.drop());
 const call = (name: string, args: Record<string, unknown> = {}) =>
   asService(db, (client) => rpc(client, name, { p_user_id: user, ...args }));
 const cap = (window: string, tokens: number | null) =>
-  call("set_spend_cap", { p_window: window, p_tokens: tokens });
+  call("set_token_spend_cap", { p_window: window, p_tokens: tokens });
 const spend = (tokens: number) => call("deduct_tokens_with_fifo", { p_tokens_to_deduct: tokens });
-const caps = async () => (await call("get_spend_caps")).caps as Record<string, unknown>[];
+const caps = async () => (await call("get_token_spend_caps")).caps as Record<string, unknown>[];
 
 async function expectRightBooks() {
   await expectCleanBooks(db);
@@ -77,18 +77,18 @@ test("of several caps the tightest holds, whoever set it", async () => {
   await grant(own, member, 1_000);
   const ask = (name: string, args: Record<string, unknown>) =>
     asService(own, (client) => rpc(client, name, args));
-  await ask("upgrade_plan", { p_user_id: member, p_plan_type: "starter" });
-  await ask("set_spend_cap", { p_window: "day", p_tokens: 300, p_user_id: member });
-  await ask("set_spend_cap", { p_window: "month", p_tokens: 250, p_plan_type: "starter" });
-  await ask("set_spend_cap", { p_window: "month", p_tokens: 10, p_plan_type: "grow" });
-  await ask("set_spend_cap", { p_window: "week", p_tokens: 200 });
+  await ask("change_token_plan", { p_user_id: member, p_plan_type: "starter" });
+  await ask("set_token_spend_cap", { p_window: "day", p_tokens: 300, p_user_id: member });
+  await ask("set_token_spend_cap", { p_window: "month", p_tokens: 250, p_plan_type: "starter" });
+  await ask("set_token_spend_cap", { p_window: "month", p_tokens: 10, p_plan_type: "grow" });
+  await ask("set_token_spend_cap", { p_window: "week", p_tokens: 200 });
   const deduct = () => ask("deduct_tokens_with_fifo", { p_user_id: member, p_tokens_to_deduct: 301 });
   const tightest = async () => (await deduct()).capped_by as Record<string, unknown>;
 
   expect(await tightest()).toMatchObject({ scope: "everyone", window: "week", limit: 200 });
-  await ask("set_spend_cap", { p_window: "week", p_tokens: null });
+  await ask("set_token_spend_cap", { p_window: "week", p_tokens: null });
   expect(await tightest()).toMatchObject({ scope: "plan", window: "month", limit: 250 });
-  await ask("set_spend_cap", { p_window: "month", p_tokens: null, p_plan_type: "starter" });
+  await ask("set_token_spend_cap", { p_window: "month", p_tokens: null, p_plan_type: "starter" });
   expect(await tightest()).toMatchObject({ scope: "user", window: "day", limit: 300 });
   await own.drop();
 });
@@ -101,7 +101,7 @@ describe("a cap that its owner wrote to the table holds as one that was set", ()
     const [someone, another] = [await createUser(own), await createUser(own)];
     for (const one of [someone, another]) await grant(own, one, 100);
     await own.admin.query(
-      `insert into public.default_spend_caps (spend_window, tokens, reason, actor_role) values ('day', 0, 'closed', 'service')`,
+      `insert into public.token_default_spend_caps (spend_window, tokens, reason, actor_role) values ('day', 0, 'closed', 'service')`,
     );
     const ways: Record<string, [name: string, args: Record<string, unknown>]> = {
       deduction: ["deduct_tokens_with_fifo", { p_user_id: someone, p_tokens_to_deduct: 1 }],
@@ -285,7 +285,7 @@ describe("windows are UTC, half-open, and weeks begin on Monday", () => {
          from (select (jsonb_populate_record(a, jsonb_build_object(
                  'spent_at', $2::timestamptz, 'spent_day', 7, 'spent_week', 7, 'spent_month', 7))).*
                  from public.token_accounts a where a.user_id = $1) x
-        cross join lateral private.spend_caps_of(
+        cross join lateral tokenbook.spend_caps_of(
           (select jsonb_populate_record(null::public.token_accounts, to_jsonb(x))), null, $3::timestamptz) as c`,
       [user, spentAt, now],
     );
@@ -332,7 +332,7 @@ describe("windows are UTC, half-open, and weeks begin on Monday", () => {
     user = await createUser(broken);
     await grant(broken, user, 1);
     await asService(broken, (client) =>
-      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: 100, p_user_id: user }),
+      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: 100, p_user_id: user }),
     );
 
     const seen = await counted(broken, "2026-11-23T00:00:00Z", "2026-11-23T23:59:59.999999Z");
@@ -390,7 +390,7 @@ describe("under load", () => {
     const victim = await createUser(broken);
     await grant(broken, victim, 10_000);
     await asService(broken, (client) =>
-      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: CAP, p_user_id: victim }),
+      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: CAP, p_user_id: victim }),
     );
 
     const { mix, spent } = await press(broken, victim);
@@ -423,15 +423,17 @@ describe("who may set and see them", () => {
     const admin = await createUser(db, { admin: true });
     const setting = { p_window: "day", p_tokens: 5, p_user_id: user, p_reason: "trial" };
 
-    await expect(asUser(db, user, (client) => rpc(client, "set_spend_cap", setting))).rejects.toMatchObject({
+    await expect(
+      asUser(db, user, (client) => rpc(client, "set_token_spend_cap", setting)),
+    ).rejects.toMatchObject({
       message: "forbidden",
     });
     await expect(
-      asUser(db, user, (client) => rpc(client, "set_spend_cap", { p_window: "day", p_tokens: 5 })),
+      asUser(db, user, (client) => rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: 5 })),
     ).rejects.toMatchObject({ message: "forbidden" });
-    await asAdmin(db, admin, (client) => rpc(client, "set_spend_cap", setting));
+    await asAdmin(db, admin, (client) => rpc(client, "set_token_spend_cap", setting));
 
-    expect(await asUser(db, user, (client) => rpc(client, "get_spend_caps"))).toMatchObject({
+    expect(await asUser(db, user, (client) => rpc(client, "get_token_spend_caps"))).toMatchObject({
       caps: [{ scope: "user", window: "day", limit: 5, used: 0 }],
     });
     const { rows } = await asUser(db, user, (client) =>
@@ -450,6 +452,6 @@ describe("who may set and see them", () => {
     [{ p_window: "day", p_tokens: 1, p_plan_type: "nope", p_user_id: null }, "plan_not_found"],
     [{ p_window: "day", p_tokens: 1, p_user_id: "00000000-0000-4000-8000-00000000dead" }, "user_not_found"],
   ])("%j is refused with %s", async (args, slug) => {
-    await expect(call("set_spend_cap", args)).rejects.toMatchObject({ message: slug });
+    await expect(call("set_token_spend_cap", args)).rejects.toMatchObject({ message: slug });
   });
 });

@@ -21,7 +21,7 @@ beforeEach(async () => {
 afterAll(() => db.drop());
 
 const order = (burnOrder: string) =>
-  asService(db, (client) => rpc(client, "set_burn_order", { p_burn_order: burnOrder }));
+  asService(db, (client) => rpc(client, "set_token_burn_order", { p_burn_order: burnOrder }));
 const name = (id: string) => Object.keys(named).find((key) => named[key] === id);
 
 /** What pays for everything, by name, and whether balance and quote show the same order. */
@@ -69,7 +69,7 @@ test("the order changes while traffic runs: every deduction follows one of the t
     attempts: 1_000,
     run: async (client, attempt) => {
       if (attempt % 25 === 0) {
-        await client.query("select public.set_burn_order($1)", [
+        await client.query("select public.set_token_burn_order($1)", [
           attempt % 50 === 0 ? "expiring_first" : "fifo",
         ]);
         return "changed";
@@ -86,6 +86,6 @@ test("the order changes while traffic runs: every deduction follows one of the t
 test("another order is refused, and users may not choose one", async () => {
   await expect(order("lifo")).rejects.toMatchObject({ code: "PT400", message: "invalid_burn_order" });
   await expect(
-    asUser(db, user, (client) => rpc(client, "set_burn_order", { p_burn_order: "fifo" })),
+    asUser(db, user, (client) => rpc(client, "set_token_burn_order", { p_burn_order: "fifo" })),
   ).rejects.toMatchObject({ code: "42501" });
 });

@@ -111,8 +111,8 @@ async function follow(db: Database, sequence: readonly Command[], mix: Record<st
     [user],
   );
   // these are the project's, not the user's
-  await db.admin.query("select public.set_spend_cap('day', null)");
-  await db.admin.query("select public.set_burn_order('fifo')");
+  await db.admin.query("select public.set_token_spend_cap('day', null)");
+  await db.admin.query("select public.set_token_burn_order('fifo')");
   return {
     answers,
     accounts,
@@ -163,11 +163,11 @@ async function act(db: Database, user: string, step: Command, places: Map<string
       );
       return {};
     case "cap":
-      return ask(db, "select public.set_spend_cap('month', $2, $1) as answer", [user, step.tokens]);
+      return ask(db, "select public.set_token_spend_cap('month', $2, $1) as answer", [user, step.tokens]);
     case "common cap":
-      return ask(db, "select public.set_spend_cap('day', $1) as answer", [step.tokens]);
+      return ask(db, "select public.set_token_spend_cap('day', $1) as answer", [step.tokens]);
     case "order":
-      await db.admin.query("select public.set_burn_order($1)", [step.order]);
+      await db.admin.query("select public.set_token_burn_order($1)", [step.order]);
       return {};
     case "alert":
       if (step.below === null)

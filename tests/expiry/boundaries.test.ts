@@ -16,7 +16,7 @@ test("what is booked as expired at an instant is exactly what is due then", asyn
   await grant(db, user, 10, { expires_at: "2030-06-30T12:00:00Z" });
   await grant(db, user, 5, { expires_at: "2030-06-30T12:00:00.000001Z" });
   const { rows } = await db.admin.query(
-    "select private.book_expiries(array[$1::uuid], '2030-06-30T12:00:00Z')::int as booked",
+    "select tokenbook.record_expiries(array[$1::uuid], '2030-06-30T12:00:00Z')::int as booked",
     [user],
   );
 
@@ -58,7 +58,7 @@ test("the balance books what is due on its way, and the old names never count it
   await grant(db, user, 10);
   await sleep(90);
 
-  const before = await asUser(db, user, (client) => client.query("select * from public.user_token_counters"));
+  const before = await asUser(db, user, (client) => client.query("select * from public.token_counters"));
   const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
   const { rows } = await db.admin.query(
     "select tokens_remaining::int, tokens_expired::int from public.token_accounts where user_id = $1",

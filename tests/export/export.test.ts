@@ -101,11 +101,11 @@ test("a file is whole or not there: what was there stays when an error, Ctrl-C o
   const blocker = await db.admin.connect();
   /** Starts the command and waits until it waits for a page. */
   const startAndBlock = async () => {
-    await blocker.query("begin; lock table public.legacy_token_transactions in access exclusive mode");
+    await blocker.query("begin; lock table public.token_legacy_transactions in access exclusive mode");
     const command = start("export", args, env);
     for (;;) {
       const { rows } = await blocker.query(
-        "select pid from pg_locks where not granted and relation = 'public.legacy_token_transactions'::regclass",
+        "select pid from pg_locks where not granted and relation = 'public.token_legacy_transactions'::regclass",
       );
       if (rows.length > 0) return { command, backend: rows[0].pid as number };
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -129,7 +129,7 @@ test("a file is whole or not there: what was there stays when an error, Ctrl-C o
     returns jsonb language plpgsql volatile security invoker set search_path = '' as $$
     begin
       if p_before < 50000 then raise exception 'disk on fire'; end if;
-      return private.get_token_history(p_user_id, p_limit, p_before);
+      return tokenbook.get_token_history(p_user_id, p_limit, p_before);
     end $$`);
   const onError = await run("export", args, env);
   const onErrorPrinted = await run("export", ["--user", longUser], env);

@@ -45,10 +45,10 @@ async function moveToSmallDisk(): Promise<SmallDisk | undefined> {
   await admin.query(`create tablespace small location '${path}'`);
   const { rows } = await admin.query(
     `select format('alter table %s set tablespace small', c.oid::regclass) as move from pg_class c
-      where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+      where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace)
      union all
      select format('alter index %s set tablespace small', c.oid::regclass) from pg_class c
-      where c.relkind = 'i' and c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)`,
+      where c.relkind = 'i' and c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace)`,
   );
   for (const { move } of rows) await admin.query(move);
   await admin.query("create table public.test_filler (filling text) tablespace small");

@@ -17,7 +17,7 @@ export async function everyCaller(stack: Stack, target: string): Promise<Callers
   const { keys, token } = stack;
   const admin = await stack.user({ admin: true });
   const former = await stack.user({ admin: true });
-  await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
+  await stack.db.admin.query("delete from tokenbook.admins where user_id = $1", [former.id]);
 
   const bearer = (jwt: string) => ({ apikey: keys.publishableKey, authorization: `Bearer ${jwt}` });
   const good = await token(admin.id, adminClaims);

@@ -4,7 +4,7 @@ import type { Answer } from "./stack.ts";
 
 /** What no answer may hold: names of our parts, of the platform's, of places in the code, and keys. */
 const internals =
-  /postgres|postgrest|pgrst|sqlstate|supabase|deno|npm:|jose|zod|\bsql\b|stack|exception|\bp_[a-z]|private\.|public\.|\bat \S+ \(|\.ts\b|sb_|eyJ|\/(work|tmp|home|root)\b/i;
+  /postgres|postgrest|pgrst|sqlstate|supabase|deno|npm:|jose|zod|\bsql\b|stack|exception|\bp_[a-z]|tokenbook\.|public\.|\bat \S+ \(|\.ts\b|sb_|eyJ|\/(work|tmp|home|root)\b/i;
 
 /** What is wrong with an answer that should be a problem, in words: nothing, if it is well-formed and gives nothing of our insides away. */
 export function problemFaults(answer: Answer): string[] {

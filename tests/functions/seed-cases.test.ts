@@ -28,7 +28,7 @@ test("Test Case 1: New User Registration", async () => {
   const { data } = await supabase.auth.signUp({ email: "test@example.com", password: "Test123!@#" });
   const id = data.user!.id;
 
-  const subscription = await supabase.from("user_subscriptions").select("plan_type, tokens_limit").single();
+  const subscription = await supabase.from("token_subscriptions").select("plan_type, tokens_limit").single();
   const account = await supabase.from("token_accounts").select("tokens_remaining").single();
   const title = await supabase.rpc("deduct_tokens_with_fifo", {
     p_user_id: id,
@@ -81,7 +81,7 @@ test("Test Case 3: Auto-Initialization Safety Net", async () => {
   const user = await createUser(stack.db);
   await giveFreePlanAtRegistration(stack.db);
   await stack.db.admin.query(
-    "insert into public.user_subscriptions (user_id, plan_type, billing_cycle, tokens_limit) values ($1, 'professional', 'monthly', 2000000)",
+    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle, tokens_limit) values ($1, 'professional', 'monthly', 2000000)",
     [user],
   );
   const supabase = client(await stack.token(user));

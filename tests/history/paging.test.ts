@@ -71,7 +71,7 @@ test("history is newest first, with the balance after each and who paid", async 
 test("pages neither skip nor repeat while new transactions arrive, and run on into the old history", async () => {
   const user = await createUser(db);
   await db.admin.query(
-    `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
+    `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
      select $1, 1 - n, n::text, 'chat_conversation', -n, timestamptz '2025-01-01' - n * interval '1 day' from generate_series(1, 5) n`,
     [user],
   );
@@ -92,7 +92,7 @@ test("pages neither skip nor repeat while new transactions arrive, and run on in
 test("an entry from before the books has no balance and pays from no grant", async () => {
   const user = await createUser(db);
   await db.admin.query(
-    `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
+    `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
      values ($1, 0, 'old', 'trial_grant', 500, '{"plan": "x"}', '2025-01-01')`,
     [user],
   );

@@ -140,7 +140,7 @@ test("what a hold gives back when it runs out repays a debt first", async () => 
   const user = await createUser(db);
   const mistake = await grant(db, user, 100);
   await call("reserve_tokens", { p_user_id: user, p_tokens: 80, p_ttl_seconds: 1 });
-  const voided = await call("void_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
+  const voided = await call("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
   expect(voided).toMatchObject({ tokens_voided: 20, tokens_owed: 80 });
   await grant(db, user, 500);
   expect(await balanceOf(user)).toMatchObject({ total_active: 420, total_owed: 0, total_reserved: 80 });

@@ -40,7 +40,7 @@ const runAgain = async (db: Database, file: string) =>
 /** What a migration reported last, its lines. */
 async function report(db: Database, migration: string): Promise<string[]> {
   const { rows } = await db.admin.query(
-    "select report from private.migration_reports where migration = $1 order by id",
+    "select report from tokenbook.migration_reports where migration = $1 order by id",
     [migration.replace(".sql", "")],
   );
   return rows.flatMap((row) => (row.report as string).split("\n"));
@@ -124,10 +124,10 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
         .query(
           `select md5(string_agg(x, '|' order by x)) as digest from (
              select to_jsonb(b)::text x from public.token_balances b
-             union all select to_jsonb(s)::text from public.user_storage s
+             union all select to_jsonb(s)::text from public.token_storage_quotas s
              union all select to_jsonb(p)::text from public.user_profiles p
-             union all select to_jsonb(c)::text from private.cleared_token_balances c
-             union all select to_jsonb(a)::text from private.archived_profile_counters a) rows`,
+             union all select to_jsonb(c)::text from tokenbook.cleared_token_balances c
+             union all select to_jsonb(a)::text from tokenbook.archived_profile_counters a) rows`,
         )
         .then((result) => result.rows[0].digest as string);
     const before = await digest();
@@ -167,9 +167,7 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
     const usage = await asUser(db, user, (client) =>
       client.query("select count(*)::int from public.token_usage"),
     );
-    const counters = await asUser(db, user, (client) =>
-      client.query("select * from public.user_token_counters"),
-    );
+    const counters = await asUser(db, user, (client) => client.query("select * from public.token_counters"));
 
     const mine = {
       grants: project.grants.filter((row) => row.user === user),
@@ -193,7 +191,7 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
       used.reduce((sum, row) => sum + row.cents, 0) / 100,
     );
     const { rows } = await db.admin.query(
-      "select (select count(*)::int from public.legacy_token_transactions) kept, (select count(*)::int from private.old_token_transactions) old",
+      "select (select count(*)::int from public.token_legacy_transactions) kept, (select count(*)::int from tokenbook.old_token_transactions) old",
     );
     expect(rows[0]).toEqual({ kept: 47 + project.deductions.length, old: 47 + project.deductions.length });
   });
@@ -243,7 +241,7 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
       "select attname from pg_attribute where attrelid = 'public.user_profiles'::regclass and attnum > 0 and not attisdropped order by attname",
     );
     const { rows: storage } = await db.admin.query(
-      "select user_id, quota_gb from public.user_storage where user_id = any ($1) order by user_id",
+      "select user_id, quota_gb from public.token_storage_quotas where user_id = any ($1) order by user_id",
       [[project.users[1], project.users[2]]],
     );
 
@@ -261,7 +259,7 @@ describe.each(STATES)("$state", ({ state, load, by, cleared }) => {
     if (load === loadBeforeCleanup) {
       const { rows: archived } = await db.admin.query(
         `select vibe_assistant_tokens_remaining::int remaining, vibe_assistant_tokens_used::int used, vibe_assistant_total_cost::float cost
-           from private.archived_profile_counters where user_id = $1`,
+           from tokenbook.archived_profile_counters where user_id = $1`,
         [project.users[5]],
       );
       expect(archived).toEqual([{ remaining: 5_000, used: 50, cost: 1.25 }]);
@@ -284,7 +282,7 @@ describe("an empty project", () => {
       ]),
     );
     const { rows } = await db.admin.query(
-      "select relname from pg_class where relnamespace = 'private'::regnamespace and relname like 'old%'",
+      "select relname from pg_class where relnamespace = 'tokenbook'::regnamespace and relname like 'old%'",
     );
     expect(rows).toEqual([]);
     await db.drop();
@@ -412,7 +410,7 @@ describe("rows that no rule can hold", () => {
       { grant_type: "purchase", granted: 100, remaining: 100 },
     ]);
     const { rows: copies } = await db.admin.query(
-      "select why from private.cleared_token_balances where user_id = $1 order by 1",
+      "select why from tokenbook.cleared_token_balances where user_id = $1 order by 1",
       [user],
     );
     expect(copies.map((row) => row.why)).toEqual([
@@ -424,8 +422,8 @@ describe("rows that no rule can hold", () => {
     ]);
     expect(await report(db, "20261121090000_ledger.sql")).toEqual(
       expect.arrayContaining([
-        "  - Put right 3 grants out of range, copies in private.cleared_token_balances",
-        "  - Left out 2 grants that no rule can hold, copies in private.cleared_token_balances",
+        "  - Put right 3 grants out of range, copies in tokenbook.cleared_token_balances",
+        "  - Left out 2 grants that no rule can hold, copies in tokenbook.cleared_token_balances",
       ]),
     );
     await expectCleanBooks(db);

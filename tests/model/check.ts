@@ -26,7 +26,7 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
       update public.token_accounts
          set next_due_at = next_due_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
-      update public.user_subscriptions
+      update public.token_subscriptions
          set period_start = period_start - v_by, expires_at = expires_at - v_by,
              created_at = created_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
@@ -46,21 +46,21 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
       update public.token_transactions set created_at = created_at - v_by where user_id = p_user_id;
       update public.token_usage set created_at = created_at - v_by where user_id = p_user_id;
       -- what was spent may be of another day now
-      perform private.count_spending(array[p_user_id], clock_timestamp());
+      perform tokenbook.recount_spending(array[p_user_id], clock_timestamp());
     end
     $$;
     -- when the present or the next period begins; a downgrade that is due may not have been put into effect
     create function public.test_period(p_user_id uuid, p_period text) returns timestamptz language sql as $$
       select case when next.plan_type is null and p_period = 'this' then s.period_start
                   when next.plan_type is null or p_period = 'this' then s.expires_at end
-        from public.user_subscriptions s
+        from public.token_subscriptions s
         left join public.token_plans next
           on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= clock_timestamp()
        where s.user_id = p_user_id and p_period is not null
     $$;
     create function public.test_event(p_user_id uuid, p_nth integer, p_payment integer, p_said jsonb, p_period text)
     returns jsonb language sql as $$
-      select public.record_provider_event(
+      select public.record_token_payment_event(
         'stripe', format('%s.%s', p_user_id, p_nth), 'x', format('%s.payment.%s', p_user_id, p_payment),
         p_said || case when p_said ->> 'kind' = 'paid'
                        then jsonb_build_object('user_id', p_user_id, 'period_start', public.test_period(p_user_id, p_period))
@@ -92,7 +92,7 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
 /** Chooses the order of spending, for the books and for the model beside them. */
 export async function spendInOrder(books: Database, order: BurnOrder): Promise<void> {
   booksInOrder.set(books, order);
-  await books.admin.query("select public.set_burn_order($1)", [order]);
+  await books.admin.query("select public.set_token_burn_order($1)", [order]);
 }
 
 /** Which order of spending each of the books has, for the model beside it. */

@@ -278,7 +278,7 @@ export class Run {
         return grant === undefined
           ? null
           : {
-              sql: "public.void_grant($1, $2, null, $3, $4)",
+              sql: "public.void_token_grant($1, $2, null, $3, $4)",
               args: [grant, command.takeBack, command.key],
               key: command.key,
             };
@@ -291,7 +291,7 @@ export class Run {
         };
       case "ask":
         return {
-          sql: "public.create_payment($1, $2, $3)",
+          sql: "public.create_token_payment($1, $2, $3)",
           args: [command.plan, command.key],
           // a key of its own kind: see `ask`
           key: null,
@@ -308,20 +308,20 @@ export class Run {
         return of === undefined
           ? null
           : {
-              sql: "public.refund_payment($1, $2, 'went back', $3)",
+              sql: "public.refund_token_payment($1, $2, 'went back', $3)",
               args: [of.id, this.paidBack(command)],
               key: null,
             };
       }
       case "change":
         return {
-          sql: "public.upgrade_plan($1, $2, p_idempotency_key => $3)",
+          sql: "public.change_token_plan($1, $2, p_idempotency_key => $3)",
           args: [command.plan, command.key],
           key: command.key,
         };
       case "renew":
         return {
-          sql: "public.renew_subscription($1, public.test_period($1, $2))",
+          sql: "public.renew_token_subscription($1, public.test_period($1, $2))",
           args: [command.period],
           key: null,
         };

@@ -1,5 +1,5 @@
 -- A deduction gives one token back, and writes no entry about it.
-select pg_temp.mutate('private.spend', 'tokens_remaining := transaction.balance_after;
+select pg_temp.mutate('tokenbook.spend_tokens', 'tokens_remaining := transaction.balance_after;
 end', 'tokens_remaining := transaction.balance_after;
   update public.token_accounts a set tokens_remaining = a.tokens_remaining + 1 where a.user_id = p_entry.user_id;
 end');

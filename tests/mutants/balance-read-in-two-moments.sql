@@ -1,2 +1,2 @@
 -- The grants are looked up by a statement of their own, later than the total beside them.
-alter function private.choose_grants(uuid, bigint, timestamptz, integer, boolean) volatile;
+alter function tokenbook.choose_grants(uuid, bigint, timestamptz, integer, boolean) volatile;

@@ -1,10 +1,10 @@
 -- The guard that everybody writes first: NULL <> anything is NULL, so a token without a subject passes.
-select pg_temp.mutate('private.authorize', $$
+select pg_temp.mutate('tokenbook.authorize', $$
 begin
   if v_role = 'none' then$$, $$
 begin
   if auth.uid() <> p_user_id then
-    perform private.refuse('forbidden');
+    perform tokenbook.refuse('forbidden');
   end if;
   actor_role := 'service';
   return;

@@ -1,7 +1,7 @@
 -- Adds the ledger up, looks whether it is enough, and writes an entry: what two read at once they both spend.
-create sequence private.entries;
-select setval('private.entries', 1000000);
-create or replace function private.deduct_tokens_with_fifo(
+create sequence tokenbook.entries;
+select setval('tokenbook.entries', 1000000);
+create or replace function tokenbook.deduct_tokens_with_fifo(
   p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
 )
 returns jsonb language plpgsql volatile security definer set search_path = ''
@@ -14,7 +14,7 @@ begin
   insert into public.token_transactions
     (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role)
   values
-    (p_user_id, nextval('private.entries'), 'deduction', p_action_type, -p_tokens_to_deduct, 0, '{}', '{}', p_action_type, 'service');
+    (p_user_id, nextval('tokenbook.entries'), 'deduction', p_action_type, -p_tokens_to_deduct, 0, '{}', '{}', p_action_type, 'service');
   return jsonb_build_object('success', true);
 end
 $$;

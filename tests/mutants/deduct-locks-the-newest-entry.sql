@@ -1,6 +1,6 @@
 -- Locks the newest entry of the ledger and trusts what was read with it. The lock moves on with every
 -- entry: whoever waited holds an old one, and writes what he had read.
-create or replace function private.deduct_tokens_with_fifo(
+create or replace function tokenbook.deduct_tokens_with_fifo(
   p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
 )
 returns jsonb language plpgsql volatile security definer set search_path = ''

@@ -1,5 +1,5 @@
 -- What most apps do: read the balance, look whether it is enough, write what is left.
-create or replace function private.deduct_tokens_with_fifo(
+create or replace function tokenbook.deduct_tokens_with_fifo(
   p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
 )
 returns jsonb language plpgsql volatile security definer set search_path = ''

@@ -1,3 +1,3 @@
 -- A lower plan whose time has come begins only when somebody reads the balance.
-select pg_temp.mutate('private.start_period', 'perform private.take_up_next_plan(p_entry.user_id);', '');
-select pg_temp.mutate('private.renew_subscription', 'perform private.take_up_next_plan(p_user_id);', '');
+select pg_temp.mutate('tokenbook.start_period', 'perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);', '');
+select pg_temp.mutate('tokenbook.renew_token_subscription', 'perform tokenbook.apply_scheduled_downgrade(p_user_id);', '');

@@ -55,9 +55,9 @@ test("every mutant still breaks something: what it looks for is there exactly on
 }, 60_000);
 
 test("the test sees it: a mutant that looks for what nobody says any more", async () => {
-  const stale = "select pg_temp.mutate('private.initialise', 'what nobody has ever written', '')";
+  const stale = "select pg_temp.mutate('tokenbook.grant_initial_plan', 'what nobody has ever written', '')";
 
   expect(await complaints([["stale", stale]])).toEqual([
-    'stale: private.initialise says "what nobody has ever written" 0 times, not once',
+    'stale: tokenbook.grant_initial_plan says "what nobody has ever written" 0 times, not once',
   ]);
 });

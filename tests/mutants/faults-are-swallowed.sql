@@ -1,5 +1,5 @@
 -- Goes on when the ledger could not be written, so that the caller gets an answer.
-select pg_temp.mutate('private.deduct_tokens_with_fifo', $$    insert into public.token_transactions
+select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', $$    insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
     values

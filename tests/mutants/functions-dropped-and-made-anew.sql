@@ -5,7 +5,7 @@ declare
   v_definition text;
 begin
   foreach v_function in array array[
-    'public.adjust_tokens'::regproc::oid::regprocedure, 'private.set_burn_order'::regproc::oid::regprocedure]
+    'public.adjust_tokens'::regproc::oid::regprocedure, 'tokenbook.set_token_burn_order'::regproc::oid::regprocedure]
   loop
     v_definition := pg_get_functiondef(v_function);
     execute format('drop function %s', v_function);

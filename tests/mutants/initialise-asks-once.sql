@@ -1,4 +1,4 @@
 -- Does not ask again under the lock whether somebody was faster.
-select pg_temp.mutate('private.initialise', $$p_create => true);
+select pg_temp.mutate('tokenbook.grant_initial_plan', $$p_create => true);
   if exists (select from public.token_balances b where b.user_id = p_user_id) then$$, $$p_create => true);
   if false then$$);

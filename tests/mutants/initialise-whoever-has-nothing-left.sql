@@ -1,5 +1,5 @@
 -- The rule of the seed: a balance that is NULL or 0 is filled up from the plan.
-create or replace function private.initialise(p_user_id uuid)
+create or replace function tokenbook.grant_initial_plan(p_user_id uuid)
 returns void language plpgsql volatile security invoker set search_path = ''
 as $$
 declare
@@ -14,14 +14,14 @@ begin
   v_entry.reason := 'plan';
   v_entry.actor_role := 'system';
   v_entry.metadata := '{}';
-  perform private.start_period(v_plan, null, null, null, v_entry);
+  perform tokenbook.start_period(v_plan, null, null, null, v_entry);
 end
 $$;
-create or replace function private.get_user_token_balance(p_user_id uuid)
+create or replace function tokenbook.get_user_token_balance(p_user_id uuid)
 returns jsonb language plpgsql volatile security definer set search_path = ''
 as $$
 begin
-  perform private.initialise(p_user_id);
+  perform tokenbook.grant_initial_plan(p_user_id);
   return jsonb_build_object('total_active',
     (select a.tokens_remaining from public.token_accounts a where a.user_id = p_user_id));
 end

@@ -2,4 +2,4 @@
 drop trigger token_transactions_keep_append_only on public.token_transactions;
 create trigger token_transactions_keep_append_only
   before update or delete on public.token_transactions
-  for each row execute function private.keep_ledger_append_only();
+  for each row execute function tokenbook.keep_ledger_append_only();

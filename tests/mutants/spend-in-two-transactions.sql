@@ -4,9 +4,9 @@ create procedure public.spend_in_two_transactions(p_user_id uuid, p_tokens bigin
 declare
   v_entry public.token_transactions;
 begin
-  perform private.lock_account(p_user_id);
+  perform tokenbook.lock_account(p_user_id);
   select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from private.take_from_grants(p_user_id, p_tokens, clock_timestamp()) as taken;
+    from tokenbook.take_from_grants(p_user_id, p_tokens, clock_timestamp()) as taken;
   commit;
   perform pg_sleep(0.005); -- an app's second call comes a moment later
   v_entry.user_id := p_user_id;
@@ -18,7 +18,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.created_at := clock_timestamp();
   if v_entry.tokens < 0 then
-    perform private.book(v_entry);
+    perform tokenbook.record_transaction(v_entry);
   end if;
 end
 $$;

@@ -16,7 +16,7 @@ afterAll(() => db.drop());
 
 const asksFor = (user: string, plan: string, key?: string) =>
   asUser(db, user, (client) =>
-    rpc(client, "create_payment", {
+    rpc(client, "create_token_payment", {
       p_user_id: user,
       p_to_plan: plan,
       ...(key && { p_idempotency_key: key }),
@@ -32,7 +32,7 @@ test("an approved payment adds the plan's tokens, and limit and balance are 2,01
   const { payment_id, amount_cents, status } = await asksFor(user, "professional");
   const before = await standing(db, user);
 
-  const receipt = await decide("approve_payment", user, payment_id, "bank transfer of 20 November");
+  const receipt = await decide("approve_token_payment", user, payment_id, "bank transfer of 20 November");
 
   const after = await standing(db, user);
   show("approval", before, after);
@@ -59,9 +59,9 @@ test("an approved payment adds the plan's tokens, and limit and balance are 2,01
 test("approving twice changes nothing and says so", async () => {
   const user = await createUser(db);
   const { payment_id } = await asksFor(user, "starter");
-  const first = await decide("approve_payment", user, payment_id);
+  const first = await decide("approve_token_payment", user, payment_id);
 
-  expect(await decide("approve_payment", user, payment_id)).toEqual({ ...first, replayed: true });
+  expect(await decide("approve_token_payment", user, payment_id)).toEqual({ ...first, replayed: true });
   expect(await standing(db, user)).toMatchObject({ balance: 410_000 });
 });
 
@@ -69,22 +69,22 @@ test("what was rejected cannot be approved, nor the other way round", async () =
   const user = await createUser(db);
   const rejected = (await asksFor(user, "starter")).payment_id;
   const approved = (await asksFor(user, "starter")).payment_id;
-  expect(await decide("reject_payment", user, rejected, "no money came")).toMatchObject({
+  expect(await decide("reject_token_payment", user, rejected, "no money came")).toMatchObject({
     status: "rejected",
     replayed: false,
   });
-  expect(await decide("reject_payment", user, rejected, "no money came")).toMatchObject({
+  expect(await decide("reject_token_payment", user, rejected, "no money came")).toMatchObject({
     status: "rejected",
     replayed: true,
   });
-  await decide("approve_payment", user, approved);
+  await decide("approve_token_payment", user, approved);
 
-  await expect(decide("approve_payment", user, rejected)).rejects.toMatchObject({
+  await expect(decide("approve_token_payment", user, rejected)).rejects.toMatchObject({
     code: "PT409",
     message: "payment_already_decided",
     detail: '{"status": "rejected"}',
   });
-  await expect(decide("reject_payment", user, approved, "too late")).rejects.toMatchObject({
+  await expect(decide("reject_token_payment", user, approved, "too late")).rejects.toMatchObject({
     code: "PT409",
     message: "payment_already_decided",
   });
@@ -97,12 +97,12 @@ test("a rejection needs a reason, and an unknown payment is said to be unknown",
 
   await expect(
     asAdmin(db, admin, (client) =>
-      rpc(client, "reject_payment", { p_user_id: user, p_payment_id: payment_id, p_reason: null }),
+      rpc(client, "reject_token_payment", { p_user_id: user, p_payment_id: payment_id, p_reason: null }),
     ),
   ).rejects.toMatchObject({ message: "invalid_reason" });
-  await expect(decide("approve_payment", user, "00000000-0000-4000-8000-00000000dead")).rejects.toMatchObject(
-    { code: "PT404", message: "payment_not_found" },
-  );
+  await expect(
+    decide("approve_token_payment", user, "00000000-0000-4000-8000-00000000dead"),
+  ).rejects.toMatchObject({ code: "PT404", message: "payment_not_found" });
 });
 
 test("asking twice with one key is one payment; a user neither approves nor sees another's", async () => {
@@ -115,20 +115,20 @@ test("asking twice with one key is one payment; a user neither approves nor sees
 
   await expect(
     asUser(db, user, (client) =>
-      rpc(client, "approve_payment", { p_user_id: user, p_payment_id: first.payment_id }),
+      rpc(client, "approve_token_payment", { p_user_id: user, p_payment_id: first.payment_id }),
     ),
   ).rejects.toMatchObject({ code: "42501" });
-  const { rows } = await asUser(db, other, (client) => client.query("select * from public.payments"));
+  const { rows } = await asUser(db, other, (client) => client.query("select * from public.token_payments"));
   expect(rows).toEqual([]);
 });
 
 test("a refund of a manual payment takes its share back, in full the plan too, and a repetition nothing", async () => {
   const user = await createUser(db);
   const { payment_id } = await asksFor(user, "professional");
-  await decide("approve_payment", user, payment_id);
+  await decide("approve_token_payment", user, payment_id);
   const refund = (cents?: number) =>
     asAdmin(db, admin, (client) =>
-      rpc(client, "refund_payment", {
+      rpc(client, "refund_token_payment", {
         p_user_id: user,
         p_payment_id: payment_id,
         p_reason: "asked for it",
@@ -160,7 +160,7 @@ test("a refund of a manual payment takes its share back, in full the plan too, a
   const after = await standing(db, user);
   show("refund of a manual payment", before, after);
   expect(after).toEqual({ plan: "free", limit: 10_000, balance: 10_000, owed: 0 });
-  await expect(decide("approve_payment", user, payment_id)).rejects.toMatchObject({
+  await expect(decide("approve_token_payment", user, payment_id)).rejects.toMatchObject({
     message: "payment_already_decided",
   });
   const { rows } = await db.admin.query(
@@ -180,7 +180,7 @@ test("40 connections approving the same payment have one effect", async () => {
     attempts: 400,
     run: async (client) => {
       const { rows } = await client.query(
-        "select public.approve_payment($1, $2) ->> 'replayed' as replayed",
+        "select public.approve_token_payment($1, $2) ->> 'replayed' as replayed",
         [user, payment_id],
       );
       return rows[0].replayed === "true" ? "replayed" : "effect";

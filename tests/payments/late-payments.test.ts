@@ -36,7 +36,7 @@ const pay = (user: string, payment: string, plan: string, periodStart: string) =
     period_start: periodStart,
   });
 const event = (user: string, payment: string, facts: Record<string, unknown>) =>
-  call("record_provider_event", {
+  call("record_token_payment_event", {
     p_provider: "stripe",
     p_event_id: `${payment}.${String(facts["kind"])}.${user}`,
     p_event_type: "x",
@@ -46,7 +46,7 @@ const event = (user: string, payment: string, facts: Record<string, unknown>) =>
 
 async function subscription(user: string) {
   const { rows } = await db.admin.query(
-    `select to_jsonb(s) - 'updated_at' - 'tokens_limit' as row from public.user_subscriptions s where s.user_id = $1`,
+    `select to_jsonb(s) - 'updated_at' - 'tokens_limit' as row from public.token_subscriptions s where s.user_id = $1`,
     [user],
   );
   return rows[0].row as Record<string, unknown>;
@@ -72,7 +72,7 @@ test("two late payments for one old period give their tokens and leave the prese
 test("nor do they when that period was renewed at its time, and the next renewal is the next period", async () => {
   const user = await oldUser();
   await pay(user, "first", "starter", OLD);
-  for (let months = 0; months < 5; months++) await call("renew_subscription", { p_user_id: user });
+  for (let months = 0; months < 5; months++) await call("renew_token_subscription", { p_user_id: user });
   const present = await subscription(user);
   expect(present).toMatchObject({ period_start: PRESENT });
 
@@ -81,7 +81,7 @@ test("nor do they when that period was renewed at its time, and the next renewal
 
   expect(await subscription(user)).toEqual(present);
   expect(await standing(db, user)).toMatchObject({ balance: 10_000 + 7 * 400_000 });
-  await expect(call("renew_subscription", { p_user_id: user })).rejects.toMatchObject({
+  await expect(call("renew_token_subscription", { p_user_id: user })).rejects.toMatchObject({
     message: "not_due_yet",
   });
   await expectCleanBooks(db);
@@ -90,10 +90,10 @@ test("nor do they when that period was renewed at its time, and the next renewal
 test("a late payment does not bring back the plan of someone who has gone back to the free one", async () => {
   const user = await oldUser();
   await pay(user, "first", "starter", OLD);
-  await db.admin.query("update public.user_subscriptions set next_plan_type = 'free' where user_id = $1", [
+  await db.admin.query("update public.token_subscriptions set next_plan_type = 'free' where user_id = $1", [
     user,
   ]);
-  await db.admin.query("select private.take_up_next_plan($1)", [user]);
+  await db.admin.query("select tokenbook.apply_scheduled_downgrade($1)", [user]);
   const present = await subscription(user);
   expect(present).toMatchObject({ plan_type: "free", expires_at: null });
 

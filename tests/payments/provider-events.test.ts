@@ -16,7 +16,7 @@ afterAll(() => db.drop());
 let events = 0;
 const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++events}`) =>
   asService(db, (client) =>
-    rpc(client, "record_provider_event", {
+    rpc(client, "record_token_payment_event", {
       p_provider: "stripe",
       p_event_id: id,
       p_event_type: String(facts.kind),
@@ -63,7 +63,7 @@ test("a connection lost between commit and answer leaves one effect, when the ev
     client.on("error", () => {}); // the loss is the point
     await client.query("set role service_role");
     const lost = client
-      .query("select public.record_provider_event('stripe', $1, 'paid', $2, $3)", [
+      .query("select public.record_token_payment_event('stripe', $1, 'paid', $2, $3)", [
         `evt_${payment}`,
         payment,
         JSON.stringify(paid(user)),
@@ -175,11 +175,11 @@ test("a period that was renewed before its payment came is granted once, and is 
   const user = await createUser(db);
   await event("pi_first", paid(user));
   const { rows } = await db.admin.query(
-    `update public.user_subscriptions set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
+    `update public.token_subscriptions set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1 returning expires_at::text as due`,
     [user],
   );
-  await asService(db, (client) => rpc(client, "renew_subscription", { p_user_id: user }));
+  await asService(db, (client) => rpc(client, "renew_token_subscription", { p_user_id: user }));
 
   await event("pi_renewal", { ...paid(user), period_start: rows[0].due });
   expect(await standing(db, user)).toMatchObject({ balance: 4_010_000 });
@@ -196,14 +196,14 @@ test("a payment of an unknown user is parked until an admin says whose it is", a
     await event("pi_parked", { ...paid(user), user_id: "00000000-0000-4000-8000-00000000dead" }),
   ).toMatchObject({ status: "parked", user_id: null });
   const { rows } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.list_parked_payments()"),
+    client.query("select * from public.list_parked_token_payments()"),
   );
   expect(rows).toContainEqual(
     expect.objectContaining({ provider_payment_id: "pi_parked", plan_type: "professional", is_paid: true }),
   );
 
   const answer = await asAdmin(db, admin, (client) =>
-    rpc(client, "assign_parked_payment", {
+    rpc(client, "assign_parked_token_payment", {
       p_provider: "stripe",
       p_provider_payment_id: "pi_parked",
       p_user_id: user,
@@ -213,7 +213,7 @@ test("a payment of an unknown user is parked until an admin says whose it is", a
   expect(answer).toMatchObject({ status: "approved", tokens_remaining: 2_010_000 });
   await expect(
     asAdmin(db, admin, (client) =>
-      rpc(client, "assign_parked_payment", {
+      rpc(client, "assign_parked_token_payment", {
         p_provider: "stripe",
         p_provider_payment_id: "pi_parked",
         p_user_id: admin,
@@ -231,7 +231,7 @@ test.each([
 ])("%s is refused", async (_what, change) => {
   await expect(
     asService(db, (client) =>
-      rpc(client, "record_provider_event", {
+      rpc(client, "record_token_payment_event", {
         p_provider: "stripe",
         p_event_id: "evt_bad",
         p_event_type: "x",

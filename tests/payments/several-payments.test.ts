@@ -63,7 +63,7 @@ async function play(database: Database, sequence: Step[], mix: Record<string, nu
         dispute_won: {},
         refunded: { refunded_cents: 450 },
       }[step.kind];
-      await database.admin.query("select public.record_provider_event('stripe', $1, 'x', $2, $3)", [
+      await database.admin.query("select public.record_token_payment_event('stripe', $1, 'x', $2, $3)", [
         `${user}.${i}`,
         `${user}.${step.payment}`,
         JSON.stringify({ kind: step.kind, ...facts }),

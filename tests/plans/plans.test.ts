@@ -17,7 +17,7 @@ afterAll(() => db.drop());
 const call = (name: string, args: Record<string, unknown>) =>
   asService(db, (client) => rpc(client, name, args));
 const upgrade = (user: string, plan: string, key?: string) =>
-  call("upgrade_plan", {
+  call("change_token_plan", {
     p_user_id: user,
     p_plan_type: plan,
     p_payment_method: "card",
@@ -27,7 +27,7 @@ const upgrade = (user: string, plan: string, key?: string) =>
 /** Moves a user's present period into the past, so that the next one is due. */
 async function letPeriodEnd(user: string, database = db): Promise<void> {
   await database.admin.query(
-    `update public.user_subscriptions
+    `update public.token_subscriptions
         set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1`,
     [user],
@@ -102,7 +102,7 @@ test("a downgrade takes effect at the end of the period and takes no token away"
   expect(await standing(db, user)).toEqual(before);
 
   await letPeriodEnd(user);
-  await call("renew_subscription", { p_user_id: user });
+  await call("renew_token_subscription", { p_user_id: user });
   const after = await standing(db, user);
   show("renewal after the downgrade", before, after);
   expect(after).toEqual({ plan: "starter", limit: 2_410_000, balance: 2_410_000, owed: 0 });
@@ -127,7 +127,7 @@ test("a downgrade keeps its key: a retry is told the same, whatever has happened
 
   expect(first).toMatchObject({ effective: "period_end", tokens_limit: 2_010_000, replayed: false });
   const { rows } = await db.admin.query(
-    "select next_plan_type from public.user_subscriptions where user_id = $1",
+    "select next_plan_type from public.token_subscriptions where user_id = $1",
     [user],
   );
   expect(rows).toEqual([{ next_plan_type: null }]);
@@ -157,7 +157,7 @@ test("a downgrade is in the ledger, by whom and to what, and moves no token", as
   const user = await createUser(db);
   await upgrade(user, "professional");
   const receipt = await asAdmin(db, admin, (client) =>
-    rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "starter" }),
+    rpc(client, "change_token_plan", { p_user_id: user, p_plan_type: "starter" }),
   );
 
   const { transactions } = await call("get_token_history", { p_user_id: user });
@@ -180,7 +180,7 @@ test("an upgrade gives all its tokens, whatever the cap of renewals, and once un
   await db.admin.query("update public.token_plans set balance_cap = 10000 where plan_type = 'starter'");
   const period = async () => {
     const { rows } = await db.admin.query(
-      "select plan_type, period_start, expires_at from public.user_subscriptions where user_id = $1",
+      "select plan_type, period_start, expires_at from public.token_subscriptions where user_id = $1",
       [user],
     );
     return rows[0];
@@ -212,7 +212,7 @@ test("a retry of an upgrade that repaid a debt, or whose plan is gone, is told t
   await asUser(db, user, (client) =>
     rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 12_000 }),
   );
-  await call("void_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
+  await call("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
   await db.admin.query(
     "insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, rank) values ('brief', 'Brief', 7000, 100, 'monthly', 25)",
   );
@@ -237,7 +237,7 @@ test("a downgrade to a plan without a price needs nobody: the first read after t
 
   expect(await read()).toMatchObject({ plan_type: "free", total_active: 2_010_000, tokens_limit: 2_010_000 });
   const { rows } = await db.admin.query(
-    "select expires_at, next_plan_type, auto_renew from public.user_subscriptions where user_id = $1",
+    "select expires_at, next_plan_type, auto_renew from public.token_subscriptions where user_id = $1",
     [user],
   );
   expect(rows).toEqual([{ expires_at: null, next_plan_type: null, auto_renew: false }]);
@@ -246,7 +246,7 @@ test("a downgrade to a plan without a price needs nobody: the first read after t
 test("a renewal is a new grant, once a period, and not before it is due", async () => {
   const user = await createUser(db);
   await upgrade(user, "28day");
-  await expect(call("renew_subscription", { p_user_id: user })).rejects.toMatchObject({
+  await expect(call("renew_token_subscription", { p_user_id: user })).rejects.toMatchObject({
     code: "PT409",
     message: "not_due_yet",
   });
@@ -257,11 +257,11 @@ test("a renewal is a new grant, once a period, and not before it is due", async 
   const before = await standing(db, user);
 
   const { rows } = await db.admin.query(
-    "select expires_at::text as due from public.user_subscriptions where user_id = $1",
+    "select expires_at::text as due from public.token_subscriptions where user_id = $1",
     [user],
   );
-  const first = await call("renew_subscription", { p_user_id: user, p_period_start: rows[0].due });
-  const again = await call("renew_subscription", { p_user_id: user, p_period_start: rows[0].due });
+  const first = await call("renew_token_subscription", { p_user_id: user, p_period_start: rows[0].due });
+  const again = await call("renew_token_subscription", { p_user_id: user, p_period_start: rows[0].due });
 
   const after = await standing(db, user);
   show("renewal", before, after);
@@ -282,9 +282,9 @@ test("a plan's cap lets a renewal fill the balance up to it and no further", asy
   await db.admin.query("update public.token_plans set balance_cap = 1000000 where plan_type = '28day'");
   await letPeriodEnd(user);
 
-  const receipt = await call("renew_subscription", { p_user_id: user });
+  const receipt = await call("renew_token_subscription", { p_user_id: user });
   await letPeriodEnd(user);
-  const none = await call("renew_subscription", { p_user_id: user });
+  const none = await call("renew_token_subscription", { p_user_id: user });
   await db.admin.query("update public.token_plans set balance_cap = null");
 
   expect(receipt).toMatchObject({ tokens_granted: 390_000, tokens_remaining: 1_000_000 });
@@ -296,7 +296,7 @@ test("a plan with storage adds its quota once", async () => {
   const user = await createUser(db);
   await upgrade(user, "annual");
   await letPeriodEnd(user);
-  await call("renew_subscription", { p_user_id: user });
+  await call("renew_token_subscription", { p_user_id: user });
 
   const quota = await asUser(db, user, (client) => rpc(client, "get_user_storage_quota"));
 
@@ -316,7 +316,9 @@ test("an unknown plan is refused, and a user may not upgrade himself", async () 
 
   await expect(upgrade(user, "platinum")).rejects.toMatchObject({ code: "PT404", message: "plan_not_found" });
   await expect(
-    asUser(db, user, (client) => rpc(client, "upgrade_plan", { p_user_id: user, p_plan_type: "annual" })),
+    asUser(db, user, (client) =>
+      rpc(client, "change_token_plan", { p_user_id: user, p_plan_type: "annual" }),
+    ),
   ).rejects.toMatchObject({ code: "42501" });
 });
 
@@ -330,16 +332,16 @@ test("the synchronisation check names each status, and nobody is without a balan
     client.query("select * from public.check_token_synchronization()"),
   );
   const { rows: without } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_without_balance()"),
+    client.query("select * from public.get_users_without_token_balance()"),
   );
   const { rows: recent } = await asAdmin(db, admin, (client) =>
     client.query("select * from public.get_recent_token_usage()"),
   );
   const { rows: low } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_with_low_balance(10000)"),
+    client.query("select * from public.get_users_with_low_token_balance(10000)"),
   );
   const { rows: high } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_with_high_usage(1)"),
+    client.query("select * from public.get_users_with_high_token_usage(1)"),
   );
 
   const statusOf = (id: string) => rows.find((row) => row.user_id === id)?.status;
@@ -356,11 +358,11 @@ test("the synchronisation check names each status, and nobody is without a balan
   expect(high).toMatchObject([{ tokens_used: "500000" }]);
   for (const report of [
     "check_token_synchronization",
-    "get_users_without_balance",
+    "get_users_without_token_balance",
     "get_recent_token_usage",
-    "get_users_with_low_balance",
-    "get_users_with_high_usage",
-    "list_parked_payments",
+    "get_users_with_low_token_balance",
+    "get_users_with_high_token_usage",
+    "list_parked_token_payments",
   ]) {
     await expect(
       asUser(db, used, (client) => client.query(`select * from public.${report}()`)),
@@ -374,10 +376,10 @@ async function renewAfterDowngrade(database: Database): Promise<string> {
   const user = await createUser(database);
   const ask = (name: string, args: object) =>
     asService(database, (client) => rpc(client, name, { p_user_id: user, ...args }));
-  await ask("upgrade_plan", { p_plan_type: "starter" });
-  await ask("upgrade_plan", { p_plan_type: "free" });
+  await ask("change_token_plan", { p_plan_type: "starter" });
+  await ask("change_token_plan", { p_plan_type: "free" });
   await letPeriodEnd(user, database);
-  return ask("renew_subscription", {}).then(
+  return ask("renew_token_subscription", {}).then(
     (receipt) => `gave ${receipt.tokens_granted}`,
     (error: Error) => error.message,
   );
@@ -419,10 +421,10 @@ test("a payment's event that comes again does not undo an upgrade that came afte
     ...{ p_provider_payment_id: `again.${user}` },
     p_facts: { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" },
   };
-  await call("record_provider_event", event);
+  await call("record_token_payment_event", event);
   await upgrade(user, "professional");
 
-  await call("record_provider_event", event);
+  await call("record_token_payment_event", event);
 
   expect(await standing(db, user)).toMatchObject({ plan: "professional" });
 });

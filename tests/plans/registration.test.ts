@@ -45,7 +45,7 @@ test("a fault of the books does not keep anybody from signing up, and is healed 
   const other = await createDatabase();
   await giveFreePlanAtRegistration(other);
   const healthy = (
-    await other.admin.query("select pg_get_functiondef('private.start_period'::regproc) as definition")
+    await other.admin.query("select pg_get_functiondef('tokenbook.start_period'::regproc) as definition")
   ).rows[0].definition;
   for (const fault of [
     "raise exception 'broken'",
@@ -58,7 +58,7 @@ test("a fault of the books does not keep anybody from signing up, and is healed 
     const user = await createUser(other);
     expect(await standing(other, user), fault).toEqual(NOBODY);
     const { rows } = await other.admin.query(
-      "select error from private.failed_registrations where user_id = $1",
+      "select error from tokenbook.failed_registrations where user_id = $1",
       [user],
     );
     expect(rows, fault).toHaveLength(1);

@@ -15,12 +15,12 @@ beforeAll(async () => {
   fresh = await createUser(db);
   // a subscription table of the project's own, a limit beside a balance as seed 004 had it
   await db.admin.query(`
-    create table public.user_subscriptions (
+    create table public.token_subscriptions (
       id bigint generated always as identity primary key,
       user_id uuid unique not null references auth.users (id) on delete cascade,
       plan_type text default 'free', tokens_limit integer default 10000, articles_limit integer default 2,
       features text, is_active boolean default true, expires_at timestamptz, created_at timestamptz default now());
-    insert into public.user_subscriptions (user_id, plan_type, tokens_limit)
+    insert into public.token_subscriptions (user_id, plan_type, tokens_limit)
       values ('${project.users[0]}', 'professional', 2000000), ('${project.users[1]}', 'platinum', 1)`);
   await migrationUp({ url: db.url("postgres"), includeAll: true });
 });
@@ -30,7 +30,7 @@ test("users with tokens keep them and have a plan, the balance their mark", asyn
   const { rows } = await db.admin.query(
     `select count(*)::int as users, count(s.user_id)::int as with_plan, count(*) filter (where s.tokens_limit < a.tokens_remaining)::int as above_mark
        from auth.users u
-       left join public.user_subscriptions s on s.user_id = u.id
+       left join public.token_subscriptions s on s.user_id = u.id
        left join public.token_accounts a on a.user_id = u.id`,
   );
 
@@ -50,7 +50,7 @@ test("who never had a grant is given the free plan's tokens by the backfill", as
 test("a subscription of the project to a plan of the catalogue is kept; the old table is set aside whole", async () => {
   expect(await standing(db, project.users[0]!)).toMatchObject({ plan: "professional" });
   expect(await standing(db, project.users[1]!)).toMatchObject({ plan: "free" });
-  const { rows } = await db.admin.query("select count(*)::int from private.old_user_subscriptions");
+  const { rows } = await db.admin.query("select count(*)::int from tokenbook.old_user_subscriptions");
   expect(rows).toEqual([{ count: 2 }]);
 });
 

@@ -18,7 +18,11 @@ test("five members at once: none beyond his cap, the pool never overspent", asyn
   await grant(db, payer, 330);
   const members = await Promise.all(Array.from({ length: 5 }, () => createUser(db)));
   for (const [nth, member] of members.entries())
-    await db.admin.query("select public.add_team_member($1, $2, $3)", [payer, member, nth === 0 ? 20 : 100]);
+    await db.admin.query("select public.add_token_team_member($1, $2, $3)", [
+      payer,
+      member,
+      nth === 0 ? 20 : 100,
+    ]);
 
   const { mix } = await storm(db, {
     connections: 40,
@@ -32,7 +36,7 @@ test("five members at once: none beyond his cap, the pool never overspent", asyn
   });
 
   const { rows } = await db.admin.query(
-    "select min(tokens_used)::int as least, max(tokens_used)::int as most, sum(tokens_used)::int as all from public.team_members",
+    "select min(tokens_used)::int as least, max(tokens_used)::int as most, sum(tokens_used)::int as all from public.token_team_members",
   );
   console.log(
     `pool=330 spent=${rows[0].all} of one=${rows[0].least} of 20 of another=${rows[0].most} of 100 mix=${JSON.stringify(mix)}`,
@@ -57,7 +61,7 @@ async function comeAndGo(db: Database, { attempts = 1_500, changes = 0.2 } = {})
     run: async (client, attempt) => {
       const member = members[attempt % 3];
       if (Math.random() < changes) {
-        const change = Math.random() < 0.5 ? "add_team_member" : "remove_team_member";
+        const change = Math.random() < 0.5 ? "add_token_team_member" : "remove_token_team_member";
         return client
           .query(`select public.${change}($1, $2)`, [payer, member])
           .then(() => change)
@@ -90,7 +94,7 @@ test("who joins and leaves under traffic has each key's effect once, and nobody 
 
   console.log(`keys with two effects=${doubled} mix=${JSON.stringify(mix)}`);
   expect(doubled).toBe(0);
-  const { spent, replayed, add_team_member: joined, remove_team_member: left, ...rest } = mix;
+  const { spent, replayed, add_token_team_member: joined, remove_token_team_member: left, ...rest } = mix;
   expect(Math.min(spent!, replayed!, joined!, left!)).toBeGreaterThan(0);
   expect(Object.keys(rest).filter((it) => !["was not in it", "error PT503 busy"].includes(it))).toEqual([]);
   const { rows } = await db.admin.query(
@@ -112,7 +116,9 @@ test.each([
   const { mix } = await comeAndGo(db, { attempts: 800, changes: 0.5 });
 
   console.log(`mix=${JSON.stringify(mix)}`);
-  expect(Math.min(mix["spent"]!, mix["add_team_member"]!, mix["remove_team_member"]!)).toBeGreaterThan(0);
+  expect(
+    Math.min(mix["spent"]!, mix["add_token_team_member"]!, mix["remove_token_team_member"]!),
+  ).toBeGreaterThan(0);
   expect((mix["error 40P01 deadlock detected"] ?? 0) > 0).toBe(circles);
   await db.drop();
 });
@@ -125,14 +131,14 @@ const ways = {
 /** Something is spent, waits for the account, and goes on when its user has joined or left. */
 async function spendAcross(
   db: Database,
-  change: "add_team_member" | "remove_team_member",
+  change: "add_token_team_member" | "remove_token_team_member",
   way: keyof typeof ways = "track_token_usage",
 ) {
   const [payer, member] = [await createUser(db), await createUser(db)];
   await grant(db, payer, 100);
   await grant(db, member, 100);
-  if (change === "remove_team_member")
-    await db.admin.query("select public.add_team_member($1, $2)", [payer, member]);
+  if (change === "remove_token_team_member")
+    await db.admin.query("select public.add_token_team_member($1, $2)", [payer, member]);
   const changer = new pg.Client({ connectionString: db.url() });
   await changer.connect();
   await changer.query("begin");
@@ -152,7 +158,7 @@ async function spendAcross(
   return { outcome, left: rows.map((row) => row.left as number) };
 }
 
-test.each(["add_team_member", "remove_team_member"] as const)(
+test.each(["add_token_team_member", "remove_token_team_member"] as const)(
   "use that waited across %s is asked to come again, and spends from neither account",
   async (change) => {
     const db = await createDatabase();
@@ -164,8 +170,8 @@ test.each(["add_team_member", "remove_team_member"] as const)(
 );
 
 test.each([
-  ["add_team_member", [100, 90]],
-  ["remove_team_member", [90, 100]],
+  ["add_token_team_member", [100, 90]],
+  ["remove_token_team_member", [90, 100]],
 ] as const)(
   "a deduction that waited across %s spends from the account that is now his",
   async (change, left) => {
@@ -178,8 +184,8 @@ test.each([
 );
 
 test.each([
-  ["add_team_member", [90, 100]],
-  ["remove_team_member", [100, 90]],
+  ["add_token_team_member", [90, 100]],
+  ["remove_token_team_member", [100, 90]],
 ] as const)(
   "the test sees it: asking once who pays spends across %s from the wrong account",
   async (change, left) => {

@@ -20,8 +20,8 @@ afterAll(() => db.drop());
 const call = (name: string, args: Record<string, unknown>) =>
   asService(db, (client) => rpc(client, name, args));
 const join = (member: string, caps: Record<string, number> = {}) =>
-  call("add_team_member", { p_user_id: payer, p_member_id: member, ...caps });
-const leave = (member: string) => call("remove_team_member", { p_user_id: payer, p_member_id: member });
+  call("add_token_team_member", { p_user_id: payer, p_member_id: member, ...caps });
+const leave = (member: string) => call("remove_token_team_member", { p_user_id: payer, p_member_id: member });
 const spend = (user: string, tokens: number, key?: string) =>
   call("deduct_tokens_with_fifo", {
     p_user_id: user,
@@ -109,7 +109,7 @@ test("every way of spending draws from the payer, and says whose it was", async 
     [payer, ann],
   );
   expect(rows[0]).toEqual({ usage: [ann], holds: [ann], spent: -96 });
-  expect(await call("list_team_members", { p_user_id: payer })).toMatchObject({
+  expect(await call("list_token_team_members", { p_user_id: payer })).toMatchObject({
     members: [{ member_id: ann, tokens_used: 96 }],
   });
   expect([await left(payer), await left(ann)]).toEqual([902, 50]);
@@ -136,7 +136,7 @@ test("a member reads his own entries and no other's, the payer all of them", asy
         `select (select count(*)::int from public.token_balances where user_id = $1) as grants,
                 (select count(*)::int from public.token_accounts where user_id = $1) as accounts,
                 (select count(*)::int from public.token_usage where user_id = $1) as usage,
-                (select count(*)::int from public.team_members) as members`,
+                (select count(*)::int from public.token_team_members) as members`,
         [payer],
       ),
     );
@@ -160,7 +160,7 @@ describe("caps of members", () => {
     });
     expect(await spend(ann, 100)).toMatchObject({ success: true });
     expect(await spend(ben, 60)).toMatchObject({ success: true });
-    await call("set_spend_cap", { p_user_id: payer, p_window: "day", p_tokens: 180 });
+    await call("set_token_spend_cap", { p_user_id: payer, p_window: "day", p_tokens: 180 });
 
     expect(await spend(ben, 30)).toMatchObject({
       success: false,
@@ -185,7 +185,7 @@ describe("caps of members", () => {
     await join(ann, { p_cap_day: 110 });
 
     expect(await spend(ann, 20)).toMatchObject({ success: true });
-    expect((await asUser(db, ann, (client) => rpc(client, "get_spend_caps"))).caps).toMatchObject([
+    expect((await asUser(db, ann, (client) => rpc(client, "get_token_spend_caps"))).caps).toMatchObject([
       { scope: "member", window: "day", limit: 110, used: 110 },
     ]);
     await expectRightBooks();
@@ -197,7 +197,7 @@ describe("caps of members", () => {
 
     await call("refund_tokens", { p_user_id: payer, p_transaction_id: transaction_id, p_tokens: 40 });
 
-    expect(await call("list_team_members", { p_user_id: payer })).toMatchObject({
+    expect(await call("list_token_team_members", { p_user_id: payer })).toMatchObject({
       members: [{ tokens_used: 60, caps: [{ used: 60 }] }],
     });
     expect(await spend(ann, 40)).toMatchObject({ success: true });
@@ -349,18 +349,20 @@ describe("a team is refused", () => {
   test("to a member of another one", async () => {
     await join(ann);
     await expect(
-      call("add_team_member", { p_user_id: await other(), p_member_id: ann }),
+      call("add_token_team_member", { p_user_id: await other(), p_member_id: ann }),
     ).rejects.toMatchObject({ message: "already_in_team", detail: expect.stringContaining("another team") });
   });
 
   test("where teams would nest, either way", async () => {
     await join(ann);
-    await expect(call("add_team_member", { p_user_id: ann, p_member_id: ben })).rejects.toMatchObject({
+    await expect(call("add_token_team_member", { p_user_id: ann, p_member_id: ben })).rejects.toMatchObject({
       message: "already_in_team",
     });
-    await expect(call("add_team_member", { p_user_id: ben, p_member_id: payer })).rejects.toMatchObject({
-      message: "already_in_team",
-    });
+    await expect(call("add_token_team_member", { p_user_id: ben, p_member_id: payer })).rejects.toMatchObject(
+      {
+        message: "already_in_team",
+      },
+    );
   });
 
   test.each([
@@ -370,7 +372,7 @@ describe("a team is refused", () => {
     [() => ({ p_user_id: payer, p_member_id: ann, p_cap_month: 2e12 }), "invalid_cap"],
     [() => ({ p_user_id: payer, p_member_id: "00000000-0000-4000-8000-00000000dead" }), "user_not_found"],
   ])("%# for what is wrong in itself", async (args, slug) => {
-    await expect(call("add_team_member", args())).rejects.toMatchObject({ message: slug });
+    await expect(call("add_token_team_member", args())).rejects.toMatchObject({ message: slug });
   });
 
   test("when nobody is there to leave it", async () => {
@@ -384,14 +386,16 @@ describe("a team is refused", () => {
     await join(ann);
     for (const user of [payer, ann]) {
       await expect(
-        asUser(db, user, (client) => rpc(client, "add_team_member", { p_user_id: payer, p_member_id: ben })),
+        asUser(db, user, (client) =>
+          rpc(client, "add_token_team_member", { p_user_id: payer, p_member_id: ben }),
+        ),
       ).rejects.toMatchObject({ message: "forbidden" });
     }
-    expect(await asUser(db, payer, (client) => rpc(client, "list_team_members"))).toMatchObject({
+    expect(await asUser(db, payer, (client) => rpc(client, "list_token_team_members"))).toMatchObject({
       members: [{ member_id: ann }],
     });
     await expect(
-      asUser(db, ann, (client) => rpc(client, "list_team_members", { p_user_id: payer })),
+      asUser(db, ann, (client) => rpc(client, "list_token_team_members", { p_user_id: payer })),
     ).rejects.toMatchObject({ message: "forbidden" });
   });
 });

@@ -47,14 +47,17 @@ const operations: Record<string, { sql: string; of?: keyof Things }> = {
     sql: "public.refund_tokens($1, $2, 20, null, 'reissue', null, 30)",
     of: "charge",
   },
-  "void of a grant": { sql: "public.void_grant($1, $2)", of: "grant" },
-  "void, taking back what was spent": { sql: "public.void_grant($1, $2, null, true)", of: "spentGrant" },
+  "void of a grant": { sql: "public.void_token_grant($1, $2)", of: "grant" },
+  "void, taking back what was spent": {
+    sql: "public.void_token_grant($1, $2, null, true)",
+    of: "spentGrant",
+  },
   "correction up": { sql: "public.adjust_tokens($1, 40)" },
   "correction down": { sql: "public.adjust_tokens($1, -140)" },
-  upgrade: { sql: "public.upgrade_plan($1, 'professional')" },
-  approval: { sql: "public.approve_payment($1, $2)", of: "payment" },
+  upgrade: { sql: "public.change_token_plan($1, 'professional')" },
+  approval: { sql: "public.approve_token_payment($1, $2)", of: "payment" },
   "a provider's payment": {
-    sql: `public.record_provider_event('stripe', 'evt_fault', 'paid', 'pi_fault',
+    sql: `public.record_token_payment_event('stripe', 'evt_fault', 'paid', 'pi_fault',
             jsonb_build_object('kind', 'paid', 'user_id', $1::uuid, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'))`,
   },
   expiry: { sql: "(select public.expire_old_token_grants() from (select $1::uuid) due)" },
@@ -179,7 +182,7 @@ async function addFaults(db: Database): Promise<void> {
       v_table regclass;
     begin
       for v_table in
-        select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+        select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace)
       loop
         execute format('create trigger test_fault before insert or update or delete on %s for each row execute function public.test_fault()', v_table);
       end loop;
@@ -191,7 +194,7 @@ async function addFaults(db: Database): Promise<void> {
 async function digest(client: pg.ClientBase): Promise<string> {
   const { rows } = await client.query(`
     select string_agg(md5(query_to_xml(format('select t::text from %s t order by t::text', c.oid::regclass), false, false, '')::text), ' ' order by c.oid::regclass::text) as digest
-      from pg_class c where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)`);
+      from pg_class c where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace)`);
   return rows[0].digest as string;
 }
 
@@ -213,14 +216,14 @@ async function someone(db: Database): Promise<{ user: string; things: Things }> 
   const one = async (sql: string, ...values: unknown[]) =>
     (await db.admin.query(`select ${sql} as receipt`, [user, ...values])).rows[0].receipt;
   await db.admin.query(
-    "insert into public.user_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   const spent = await one("public.grant_tokens($1, 60, 'purchase')");
   const grant = await one("public.grant_tokens($1, 300, 'purchase')");
   const charge = await one("public.deduct_tokens_with_fifo($1, 70)");
   const hold = await one("public.reserve_tokens($1, 110)");
-  const payment = await one("public.create_payment($1, 'professional', 'manual')");
+  const payment = await one("public.create_token_payment($1, 'professional', 'manual')");
   // one that has run out and is not booked: whatever touches the account books it on the way
   await one("public.grant_tokens($1, 25, 'purchase', clock_timestamp() + interval '50 milliseconds')");
   await db.admin.query("select pg_sleep(0.06)");

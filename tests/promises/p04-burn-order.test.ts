@@ -81,7 +81,7 @@ async function tryIt(mutant: string | null, sequences: number): Promise<Tried> {
   try {
     if (mutant !== null) await applyMutant(db, mutant);
     for (const order of ["fifo", "expiring_first"] as const) {
-      await db.admin.query("select public.set_burn_order($1)", [order]);
+      await db.admin.query("select public.set_token_burn_order($1)", [order]);
       const result = await fc.check(
         fc.asyncProperty(steps, (sequence) => follow(db, order, sequence, mix)),
         { numRuns: Math.ceil(sequences / 2), seed, endOnFailure: mutant !== null },

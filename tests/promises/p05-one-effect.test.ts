@@ -139,7 +139,7 @@ const operations: Record<string, Operation> = {
     },
   },
   void: {
-    calls: "void_grant",
+    calls: "void_token_grant",
     with: { p_reason: "a mistake" },
     of: {
       argument: "p_grant_id",
@@ -162,7 +162,7 @@ const operations: Record<string, Operation> = {
   },
   "correction down": { calls: "adjust_tokens", with: { p_delta: -15, p_reason: "too many" } },
   upgrade: {
-    calls: "upgrade_plan",
+    calls: "change_token_plan",
     with: { p_plan_type: "professional", p_payment_method: "card" },
     changes: {
       plan_type: { p_plan_type: "annual" },
@@ -171,8 +171,8 @@ const operations: Record<string, Operation> = {
     },
   },
   downgrade: {
-    before: "select public.upgrade_plan($1, 'annual', 'card')",
-    calls: "upgrade_plan",
+    before: "select public.change_token_plan($1, 'annual', 'card')",
+    calls: "change_token_plan",
     with: { p_plan_type: "professional" },
     changes: {
       plan_type: { p_plan_type: "annual" },
@@ -181,7 +181,7 @@ const operations: Record<string, Operation> = {
     },
   },
   "upgrade to a plan with a cap": {
-    calls: "upgrade_plan",
+    calls: "change_token_plan",
     with: { p_plan_type: "full" },
     changes: { plan_type: { p_plan_type: "annual" }, payment_method: { p_payment_method: "paypal" } },
   },
@@ -191,7 +191,7 @@ const operations: Record<string, Operation> = {
     changes: { reason: { p_reason: "another" } },
   },
   "asking for a plan": {
-    calls: "create_payment",
+    calls: "create_token_payment",
     with: { p_to_plan: "professional" },
     changes: { to_plan: { p_to_plan: "annual" } },
   },
@@ -242,7 +242,7 @@ async function call(
 async function someone(db: Database, { before }: Pick<Operation, "before">): Promise<string> {
   const user = await createUser(db);
   await db.admin.query(
-    "insert into public.user_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   await grant(db, user, 100);
@@ -261,11 +261,11 @@ async function amounts(db: Database, user: string): Promise<string> {
                from public.token_transactions t where t.user_id = $1) as ledger,
             (select string_agg(format('%s of %s', b.tokens_remaining, b.tokens_granted), ', ' order by b.granted_at, b.tokens_granted)
                from public.token_balances b where b.user_id = $1) as grants,
-            (select format('%s, then %s', s.plan_type, s.next_plan_type) from public.user_subscriptions s
+            (select format('%s, then %s', s.plan_type, s.next_plan_type) from public.token_subscriptions s
               where s.user_id = $1) as plan,
             (select count(*) from public.token_usage where user_id = $1) as usage,
             (select count(*) from public.token_holds where user_id = $1) as holds,
-            (select count(*) from public.payments where user_id = $1) as payments`,
+            (select count(*) from public.token_payments where user_id = $1) as payments`,
     [user],
   );
   return JSON.stringify(rows[0]);
@@ -411,10 +411,11 @@ async function tryIt(
   return { times, unit: "calls", mix, wrong };
 }
 
-const isForUsers = ({ calls }: Operation) => ["deduct_tokens_with_fifo", "create_payment"].includes(calls);
+const isForUsers = ({ calls }: Operation) =>
+  ["deduct_tokens_with_fifo", "create_token_payment"].includes(calls);
 
 /** Requests for a plan have their keys among themselves: they are no transactions yet. */
-const isInTheLedger = (...calls: string[]) => !calls.includes("create_payment");
+const isInTheLedger = (...calls: string[]) => !calls.includes("create_token_payment");
 
 /** The fields that a reuse of the key was refused for; null when it was not. */
 async function refusalOf(asked: Promise<unknown>): Promise<string[] | null> {
@@ -440,8 +441,8 @@ async function digest(db: Database, user: string): Promise<string> {
        union all select to_jsonb(t)::text from public.token_balances t where t.user_id = $1
        union all select to_jsonb(t)::text from public.token_holds t where t.user_id = $1
        union all select to_jsonb(t)::text from public.token_usage t where t.user_id = $1
-       union all select to_jsonb(t)::text from public.user_subscriptions t where t.user_id = $1
-       union all select to_jsonb(t)::text from public.payments t where t.user_id = $1) rows`,
+       union all select to_jsonb(t)::text from public.token_subscriptions t where t.user_id = $1
+       union all select to_jsonb(t)::text from public.token_payments t where t.user_id = $1) rows`,
     [user],
   );
   return rows[0].digest;

@@ -102,7 +102,7 @@ async function tryIt(mutant: string | null, mostOrders: number, deliveries: numb
 async function addEvents(db: Database): Promise<void> {
   await db.admin.query(`
     create function public.test_event(p_user uuid, p_event integer) returns boolean language sql as $$
-      select not (public.record_provider_event('stripe', format('%s.%s', p_user, p_event), 'x', 'order_' || p_user,
+      select not (public.record_token_payment_event('stripe', format('%s.%s', p_user, p_event), 'x', 'order_' || p_user,
         case p_event
           when 1 then jsonb_build_object('kind', 'paid', 'user_id', p_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd')
           when ${INVOICE} then jsonb_build_object('kind', 'paid', 'user_id', p_user, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd')
@@ -117,7 +117,7 @@ async function addEvents(db: Database): Promise<void> {
       select format('%s refunded=%s disputed=%s clawed=%s | %s limit=%s balance=%s owed=%s | grants=%s',
                p.status, p.refunded_cents, p.is_disputed, p.tokens_clawed_back, s.plan_type, s.tokens_limit, a.tokens_remaining, a.tokens_owed,
                (select count(*) from public.token_balances b where b.user_id = p_user))
-        from public.payments p join public.user_subscriptions s on s.user_id = p.user_id join public.token_accounts a on a.user_id = p.user_id
+        from public.token_payments p join public.token_subscriptions s on s.user_id = p.user_id join public.token_accounts a on a.user_id = p.user_id
        where p.user_id = p_user
     $$;
     create function public.test_order(p_order integer[]) returns text language plpgsql as $$

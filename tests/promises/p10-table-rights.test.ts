@@ -39,7 +39,7 @@ keep({
 
 interface Relation {
   name: string;
-  schema: "public" | "private";
+  schema: "public" | "tokenbook";
   /** As pg_class.relkind says it. */
   kind: string;
   /** That can be written, by who may. */
@@ -50,7 +50,7 @@ interface Relation {
 /**
  * Tries every cell in one world, and closes it.
  *
- * @param throughApi what is tried through HTTP as well; what is private is not even there for it
+ * @param throughApi what is tried through HTTP as well; what is internal is not even there for it
  */
 async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing"): Promise<Tried> {
   const mix: Record<string, number> = {};
@@ -78,7 +78,7 @@ async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing
         for (const relation of declared) {
           await throughSql(cast, client, caller, relation, expected.get(relation.name)![caller], cell);
         }
-        for (const schema of ["public", "private"]) {
+        for (const schema of ["public", "tokenbook"]) {
           const made = await attempt(client, `create table ${schema}.made ()`);
           cell(`SQL, ${caller} creates in ${schema}`, "no", "code" in made ? "no" : "done");
         }
@@ -167,8 +167,8 @@ async function throughHttp(
   );
   const row = JSON.stringify(rows[0]?.row ?? {});
 
-  const read = await door.ask(caller, path, { headers: schema === "private" ? profile : {} });
-  if (schema === "private") {
+  const read = await door.ask(caller, path, { headers: schema === "tokenbook" ? profile : {} });
+  if (schema === "tokenbook") {
     cell(where("GET"), "not there", read.status === 406 ? "not there" : `HTTP ${read.status}`);
     const named = await door.ask(caller, path);
     cell(where("GET as if public"), "not there", named.status === 404 ? "not there" : `HTTP ${named.status}`);
@@ -187,9 +187,9 @@ async function throughHttp(
     DELETE: [path + filter, { method: "DELETE" }],
   };
   for (const [verb, [to, init]] of Object.entries(writes)) {
-    const headers = { ...init.headers, ...(schema === "private" && profile) } as Record<string, string>;
+    const headers = { ...init.headers, ...(schema === "tokenbook" && profile) } as Record<string, string>;
     const said = await door.ask(caller, to, { ...init, headers });
-    if (schema === "private") {
+    if (schema === "tokenbook") {
       cell(where(verb), "not there", said.status === 406 ? "not there" : `HTTP ${said.status}`);
       continue;
     }
@@ -236,7 +236,7 @@ async function relationsOf(db: Database): Promise<Relation[]> {
                   where i.indrelid = c.oid and i.indisprimary) as key
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname in ('public', 'private') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+     where n.nspname in ('public', 'tokenbook') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
      order by 1`);
   return rows;
 }

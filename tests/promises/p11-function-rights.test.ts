@@ -15,7 +15,7 @@ import { together, tryVariants, type Variant } from "./variants.ts";
 const variants: Record<string, Variant> = {
   "functions dropped and made anew": {
     change: (db) => applyMutant(db, "functions-dropped-and-made-anew"),
-    seen: /anon calls public\.adjust_tokens: inside|self calls private\.set_burn_order: may/,
+    seen: /anon calls public\.adjust_tokens: inside|self calls private\.set_token_burn_order: may/,
   },
   "a caller compared with <>": {
     change: (db) => applyMutant(db, "caller-compared-with-not-equal"),
@@ -49,7 +49,7 @@ keep({
 /**
  * Tries every cell in one world, and closes it.
  *
- * @param throughApi what is tried through HTTP as well; what is private is not even there for it
+ * @param throughApi what is tried through HTTP as well; what is internal is not even there for it
  */
 async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing"): Promise<Tried> {
   const mix: Record<string, number> = {};
@@ -98,7 +98,7 @@ async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing
           headers: { "content-profile": fn.schema } as Record<string, string>,
         };
         const { status, body } = await door.ask(caller, `rpc/${name}`, init);
-        if (fn.schema === "private") {
+        if (fn.schema === "tokenbook") {
           cell(where, "not there", status === 406 ? "not there" : `HTTP ${status}`);
           return;
         }
@@ -122,7 +122,7 @@ async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing
 
 function argumentsFor(cast: Cast, fn: Callable, functions: Callable[]): Arguments {
   const wrapper =
-    fn.schema === "private" && functions.find(({ name }) => name === fn.name.replace("private.", "public."));
+    fn.schema === "tokenbook" && functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."));
   return wrapper ? argumentsBehind(cast.user, fn, wrapper) : argumentsAbout(cast.user, fn);
 }
 

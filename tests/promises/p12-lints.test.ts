@@ -13,9 +13,9 @@ const bundled = 23;
 const known: Record<string, { why: string; objects: RegExp }> = {
   no_primary_key: {
     why: "the plan of a cap for everyone is NULL, which no primary key can hold; a unique index does the same",
-    objects: /^public\.default_spend_caps$/,
+    objects: /^public\.token_default_spend_caps$/,
   },
-  rls_enabled_no_policy: { why: "what is in private is for nobody", objects: /^private\./ },
+  rls_enabled_no_policy: { why: "what is in tokenbook is for nobody", objects: /^tokenbook\./ },
   unused_index: { why: "in a database that is a minute old, none has been used", objects: /./ },
 };
 

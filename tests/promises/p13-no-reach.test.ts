@@ -119,8 +119,8 @@ interface Passed {
 /** What a user can pass to reach another: his own call, with something of the other's in one place, and in all. */
 function passedTo(fn: Callable, functions: Callable[], user: WholeLife, other: WholeLife): Passed[] {
   const wrapper =
-    fn.schema === "private"
-      ? functions.find(({ name }) => name === fn.name.replace("private.", "public."))
+    fn.schema === "tokenbook"
+      ? functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."))
       : undefined;
   const about = (life: WholeLife) =>
     wrapper === undefined ? argumentsAbout(life, fn) : argumentsBehind(life, fn, wrapper);
@@ -218,7 +218,7 @@ async function victimOf(db: Database, { id, mark, member }: WholeLife) {
   const { rows: columns } = await db.admin.query<{ relation: string; columns: string[] }>(`
     select c.oid::regclass::text as relation, array_agg(a.attname::text) as columns from pg_class c
       join pg_attribute a on a.attrelid = c.oid and not a.attisdropped and a.atttypid in ('uuid'::regtype, 'uuid[]'::regtype)
-     where c.relnamespace in ('public'::regnamespace, 'private'::regnamespace) and c.relkind = 'r'
+     where c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace) and c.relkind = 'r'
      group by c.oid`);
   const rowsOfHis = columns
     .map(

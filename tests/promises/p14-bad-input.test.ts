@@ -55,7 +55,7 @@ function seedOf(): number {
 const native = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021", "42501", "25006"];
 
 /** What a message may not tell: how the books are built. */
-const insides = /relation|constraint|column|schema|private\.|public\.|PL\/pgSQL|stack depth|index/i;
+const insides = /relation|constraint|column|schema|tokenbook\.|public\.|PL\/pgSQL|stack depth|index/i;
 
 /** What is wrong with a refusal, if anything. */
 function faultOf(
@@ -220,7 +220,7 @@ async function somebody(db: Database): Promise<Somebody> {
   const { rows } = await db.admin.query(
     `select public.reserve_tokens($1, 5) ->> 'hold_id' as hold,
             public.deduct_tokens_with_fifo($1, 7) ->> 'transaction_id' as charge,
-            public.create_payment($1, 'starter') ->> 'payment_id' as payment`,
+            public.create_token_payment($1, 'starter') ->> 'payment_id' as payment`,
     [user],
   );
   ids.push(rows[0].hold as string, rows[0].payment as string);
@@ -364,7 +364,7 @@ const oddHeaders: readonly Record<string, string>[] = [
   { "idempotency-key": "k".repeat(300) },
   { "idempotency-key": '"' },
   { prefer: "tx=rollback, params=single-object, count=exact, handling=strict" },
-  { "content-profile": "private", "accept-profile": "auth" },
+  { "content-profile": "tokenbook", "accept-profile": "auth" },
   { accept: "text/csv" },
   { accept: "application/vnd.pgrst.plan+json" },
   { range: "0-1000000000" },

@@ -186,11 +186,11 @@ async function lookAtInstants(
     await client.query("begin");
     const { rows } = await client.query(
       `select d.lost::int, d.returned::int, d.forfeited::int,
-              (select coalesce(sum(t), 0)::int from private.choose_grants($1, 1000000, $2, p_count_due => true) c, unnest(c.grant_tokens) t) as spendable
-         from private.tokens_due($1, $2) d`,
+              (select coalesce(sum(t), 0)::int from tokenbook.choose_grants($1, 1000000, $2, p_count_due => true) c, unnest(c.grant_tokens) t) as spendable
+         from tokenbook.tokens_due($1, $2) d`,
       [user, isoOf(now)],
     );
-    await client.query("select private.book_expiries(array[$1::uuid], $2)", [user, isoOf(now)]);
+    await client.query("select tokenbook.record_expiries(array[$1::uuid], $2)", [user, isoOf(now)]);
     const after = await client.query(
       "select tokens_remaining::int as booked from public.token_accounts where user_id = $1",
       [user],
@@ -279,7 +279,7 @@ async function sweep(db: Database, users: number, wrong: string[]): Promise<numb
   // killed with its work done and not committed
   const victim = await connectAsOwner(db);
   await victim.query("begin");
-  await victim.query("select private.book_expiries($1, clock_timestamp())", [killed]);
+  await victim.query("select tokenbook.record_expiries($1, clock_timestamp())", [killed]);
   const { rows } = await victim.query("select pg_backend_pid() as pid");
   await db.admin.query("select pg_terminate_backend($1)", [rows[0].pid]);
   await victim.end().catch(() => {});
@@ -326,8 +326,8 @@ async function compareCalendar(db: Database, client: pg.Client, wrong: string[])
   );
   const { rows } = await client.query<{ kind: string; at: string; ends: string }>(
     `select k as kind, m as at,
-            (extract(epoch from case when k like 'grant %' then m::timestamptz + private.grant_lifetime(split_part(k, ' ', 2))
-                                     else private.period_end(split_part(k, ' ', 2), m::timestamptz) end) * 1000000)::bigint as ends
+            (extract(epoch from case when k like 'grant %' then m::timestamptz + tokenbook.grant_lifetime(split_part(k, ' ', 2))
+                                     else tokenbook.period_end(split_part(k, ' ', 2), m::timestamptz) end) * 1000000)::bigint as ends
        from unnest($1::text[]) k, unnest($2::text[]) m`,
     [Object.keys(ends), moments.map(isoOf)],
   );
@@ -365,7 +365,7 @@ async function compareCaps(db: Database, client: pg.Client, wrong: string[]): Pr
   const user = await createUser(db);
   await client.query("select public.grant_tokens($1, 10, 'purchase')", [user]);
   for (const window of Object.keys(begins)) {
-    await client.query("select public.set_spend_cap($1, 100, $2)", [window, user]);
+    await client.query("select public.set_token_spend_cap($1, 100, $2)", [window, user]);
   }
   const pairs = [...awkward, "2095-11-30T00:00:00Z", "2095-05-02T00:00:00Z", "2095-06-01T00:00:00Z"].flatMap(
     (iso) => {
@@ -384,7 +384,7 @@ async function compareCaps(db: Database, client: pg.Client, wrong: string[]): Pr
     `select p.nth, c.spend_window as window, c.used::int, (extract(epoch from c.resets_at) * 1000000)::bigint as resets
        from unnest($2::timestamptz[], $3::timestamptz[]) with ordinality p (spent, now, nth)
        join public.token_accounts a on a.user_id = $1
-      cross join lateral private.spend_caps_of(
+      cross join lateral tokenbook.spend_caps_of(
         (jsonb_populate_record(a, jsonb_build_object('spent_at', p.spent, 'spent_day', 7, 'spent_week', 7, 'spent_month', 7))),
         null, p.now) as c`,
     [user, pairs.map(([spent]) => isoOf(spent)), pairs.map(([, now]) => isoOf(now))],

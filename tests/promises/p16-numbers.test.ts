@@ -120,7 +120,7 @@ const operations: Record<string, Operation> = {
   cap: {
     from: 0n,
     zero: true,
-    call: (tokens) => ["set_spend_cap", { p_window: '"month"', p_tokens: tokens }],
+    call: (tokens) => ["set_token_spend_cap", { p_window: '"month"', p_tokens: tokens }],
     said: "limit",
     moves: () => 0n,
   },
@@ -269,7 +269,11 @@ async function tryOne(
       if (name !== "cap" && remaining !== String(balance))
         fault(`${number} leaves ${remaining}, not ${balance}`);
       if (name === "cap")
-        await via.call("set_spend_cap", { p_user_id: `"${user}"`, p_window: '"month"', p_tokens: "null" });
+        await via.call("set_token_spend_cap", {
+          p_user_id: `"${user}"`,
+          p_window: '"month"',
+          p_tokens: "null",
+        });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       count("refused");
@@ -307,7 +311,7 @@ async function read(
   const { rows } = await it.db.admin.query(
     `select a.tokens_remaining::text as account, (select sum(b.tokens_remaining)::text from public.token_balances b where b.user_id = a.user_id) as grants,
             (select sum(t.tokens - t.reserved_change)::text from public.token_transactions t where t.user_id = a.user_id) as ledger,
-            (select c.vibe_assistant_tokens_remaining::text from public.user_token_counters c where c.user_id = a.user_id) as old_name
+            (select c.vibe_assistant_tokens_remaining::text from public.token_counters c where c.user_id = a.user_id) as old_name
        from public.token_accounts a where a.user_id = $1`,
     [user],
   );

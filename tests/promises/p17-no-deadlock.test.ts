@@ -95,7 +95,7 @@ const anything: Act = async (client, nth, users, work) => {
               user_id: users[payment % users.length],
               plan_type: "professional",
             };
-      await client.query("select public.record_provider_event('stripe', $1, $2, $3, $4)", [
+      await client.query("select public.record_token_payment_event('stripe', $1, $2, $3, $4)", [
         `evt_${nth}`,
         facts.kind,
         `pi_${payment}`,
@@ -104,14 +104,15 @@ const anything: Act = async (client, nth, users, work) => {
       return `event: ${facts.kind}`;
     }
     case 4: {
-      const { rows } = await client.query("select public.create_payment($1, 'professional') as payment", [
-        user,
-      ]);
-      await client.query("select public.approve_payment($1, $2)", [user, rows[0].payment.payment_id]);
+      const { rows } = await client.query(
+        "select public.create_token_payment($1, 'professional') as payment",
+        [user],
+      );
+      await client.query("select public.approve_token_payment($1, $2)", [user, rows[0].payment.payment_id]);
       return "payment approved";
     }
     case 5:
-      await client.query("select public.upgrade_plan($1, 'professional')", [user]);
+      await client.query("select public.change_token_plan($1, 'professional')", [user]);
       return "upgraded";
     case 6:
       await client.query("select public.get_user_token_balance($1)", [user]);

@@ -188,8 +188,8 @@ const deeds: [name: string, call: string][] = [
   ["grant_tokens", "public.grant_tokens($1, 900, 'purchase', p_idempotency_key => 'pack')"],
   ["grant_tokens", "public.grant_tokens($1, 300, 'trial', now() + interval '30 days')"],
   ["deduct_tokens_with_fifo", "public.deduct_tokens_with_fifo($1, 120, p_idempotency_key => 'first')"],
-  ["upgrade_plan", "public.upgrade_plan($1, 'starter')"],
-  ["create_payment", "public.create_payment($1, 'professional')"],
+  ["change_token_plan", "public.change_token_plan($1, 'starter')"],
+  ["create_token_payment", "public.create_token_payment($1, 'professional')"],
   ["adjust_tokens", "public.adjust_tokens($1, -15, 'correction')"],
   ["adjust_tokens", "public.adjust_tokens($1, 25, 'correction')"],
   ["track_token_usage", "public.track_token_usage($1, 'chat_conversation', p_tokens_used => 40)"],
@@ -202,7 +202,7 @@ const deeds: [name: string, call: string][] = [
     "deduct_tokens_batch",
     "public.deduct_tokens_batch(jsonb_build_array(jsonb_build_object('user_id', $1::uuid, 'tokens', 20)))",
   ],
-  ["set_spend_cap", "public.set_spend_cap('month', 1000000, $1)"],
+  ["set_token_spend_cap", "public.set_token_spend_cap('month', 1000000, $1)"],
 ];
 
 async function live(db: Database, user: string): Promise<void> {

@@ -73,7 +73,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       // what was before the books is at their end
       const entries = [
         ...rows.get("public.token_transactions")!,
-        ...rows.get("public.legacy_token_transactions")!,
+        ...rows.get("public.token_legacy_transactions")!,
       ].length;
       for (const ask of [() => asService(db, read), () => asAdmin(db, admin, read)]) {
         const seen = await ask().then(
@@ -109,7 +109,7 @@ async function tablesOf(db: Database): Promise<string[]> {
     select n.nspname || '.' || c.relname as name from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id'
-     where n.nspname in ('public', 'private') and c.relkind = 'r' and c.relname <> 'user_profiles'
+     where n.nspname in ('public', 'tokenbook') and c.relkind = 'r' and c.relname <> 'user_profiles'
        and c.relname not in (${elsewhere.map((name) => `'${name}'`).join(", ")})
      order by 1`);
   return rows.map(({ name }) => name as string);

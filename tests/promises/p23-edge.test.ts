@@ -369,7 +369,7 @@ async function tryLimitsAndPreflight(
 }
 
 /** What the database says when it fails here, and nobody may hear. */
-const insides = "planted-insides at private.books, host db.example.com";
+const insides = "planted-insides at tokenbook.books, host db.example.com";
 
 /** Each function is asked by who may while whatever it needs of the database fails. */
 async function tryTrouble(

@@ -108,7 +108,7 @@ async function unattributed(db: Database): Promise<string[]> {
          or (t.actor_role in ('user', 'admin')) <> (t.actor_id is not null)
          or (t.idempotency_key is null) <> (t.request is null)
          or t.actor_role = 'user' and t.actor_id not in (t.user_id, coalesce(t.member_id, t.user_id))
-         or t.actor_role = 'admin' and not exists (select from private.admins a where a.user_id = t.actor_id)`,
+         or t.actor_role = 'admin' and not exists (select from tokenbook.admins a where a.user_id = t.actor_id)`,
   );
   return rows.map(({ entry }) => `says too little: ${entry}`);
 }
@@ -142,7 +142,7 @@ class Lane {
   static async open(db: Database, admins: readonly string[], dice: Dice): Promise<Lane> {
     const users = [await createUser(db), await createUser(db), await createUser(db)];
     await asService(db, (client) =>
-      rpc(client, "add_team_member", { p_user_id: users[1], p_member_id: users[2] }),
+      rpc(client, "add_token_team_member", { p_user_id: users[1], p_member_id: users[2] }),
     );
     return new Lane(db, admins, users, dice);
   }
@@ -294,7 +294,7 @@ class Lane {
       this.charges.push({ of: of === this.member ? this.payer : of, id: Number(receipt["transaction_id"]) });
     }
     if (receipt["grant_id"]) this.grants.push({ of, id: String(receipt["grant_id"]) });
-    if (receipt["payment_id"] && name === "create_payment") {
+    if (receipt["payment_id"] && name === "create_token_payment") {
       this.payments.push({ of, id: String(receipt["payment_id"]) });
     }
   }
@@ -413,7 +413,7 @@ class Lane {
       ),
       () =>
         call(
-          "void_grant",
+          "void_token_grant",
           operator(),
           {
             ...{
@@ -439,14 +439,19 @@ class Lane {
           ),
       ),
       () =>
-        call("create_payment", anyone(), {
+        call("create_token_payment", anyone(), {
           p_user_id: user,
           p_to_plan: dice.any(["starter", "professional"]),
         }),
-      () => call("approve_payment", operator(), { p_user_id: payment.of, p_payment_id: payment.id, ...why }),
+      () =>
+        call("approve_token_payment", operator(), {
+          p_user_id: payment.of,
+          p_payment_id: payment.id,
+          ...why,
+        }),
       () =>
         call(
-          "record_provider_event",
+          "record_token_payment_event",
           { role: "service", id: null },
           {
             ...{ p_provider: "stripe", p_event_id: `evt_${randomUUID()}`, p_event_type: "of the trial" },

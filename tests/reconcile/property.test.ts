@@ -77,11 +77,11 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
     if (kind === "adjust down") await call("public.adjust_tokens($1, $2)", -tokens);
     if (kind === "repair")
       await call("public.adjust_tokens($1, $2, 'reconciliation: balance_lower')", tokens);
-    if (kind === "plan") await call("public.upgrade_plan($1, 'starter', 'card', 'x')");
+    if (kind === "plan") await call("public.change_token_plan($1, 'starter', 'card', 'x')");
     if (kind === "payment") {
       paid.push(`pi-${user}-${i}`);
       await call(
-        "public.record_provider_event('stripe', $2, 'paid', $2, $3) from (values ($1::uuid)) u",
+        "public.record_token_payment_event('stripe', $2, 'paid', $2, $3) from (values ($1::uuid)) u",
         paid.at(-1),
         {
           kind: "paid",
@@ -93,7 +93,7 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
     }
     if (kind === "refund" && paid.length > 0)
       await call(
-        "public.record_provider_event('stripe', $2, 'refunded', $3, $4) from (values ($1::uuid)) u",
+        "public.record_token_payment_event('stripe', $2, 'refunded', $3, $4) from (values ($1::uuid)) u",
         `re-${user}-${i}`,
         paid.pop(),
         {
@@ -118,7 +118,7 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
       );
     if (kind === "void")
       await call(
-        "public.void_grant($1, b.id, 'test') from public.token_balances b where b.user_id = $1 and b.is_open order by b.granted_at desc limit 1",
+        "public.void_token_grant($1, b.id, 'test') from public.token_balances b where b.user_id = $1 and b.is_open order by b.granted_at desc limit 1",
       );
     if (kind === "expire") {
       await new Promise((resolve) => setTimeout(resolve, 25));

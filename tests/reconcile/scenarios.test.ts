@@ -273,7 +273,7 @@ test("a partial deduction, a plan, a refunded payment and its debt are no discre
   await track(user, 800, { p_on_shortage: "partial" });
   const event = (id: string, facts: Record<string, unknown>) =>
     asService(db, (client) =>
-      rpc(client, "record_provider_event", {
+      rpc(client, "record_token_payment_event", {
         p_provider: "stripe",
         p_event_id: id,
         p_event_type: id,

@@ -117,7 +117,7 @@ describe("before the clean-up", () => {
       tokens_after: "167222",
     });
     expect(rows).toEqual([{ left: 600_100 }]);
-    expect((await db.admin.query("select to_regnamespace('private') as made")).rows).toEqual([
+    expect((await db.admin.query("select to_regnamespace('tokenbook') as made")).rows).toEqual([
       { made: null },
     ]);
   });
@@ -125,10 +125,10 @@ describe("before the clean-up", () => {
   test("step 5, asked, copies the profile and writes the counters; then there is no discrepancy", async () => {
     const [row] = await step(db, 5, users.published, { repair: "yes" });
     const { rows: copies } = await db.admin.query(
-      "select profile ->> 'vibe_assistant_tokens_remaining' as was from private.reconciled_profiles where user_id = $1",
+      "select profile ->> 'vibe_assistant_tokens_remaining' as was from tokenbook.reconciled_profiles where user_id = $1",
       [users.published],
     );
-    const { rows: others } = await db.admin.query("select count(*)::int from private.reconciled_profiles");
+    const { rows: others } = await db.admin.query("select count(*)::int from tokenbook.reconciled_profiles");
 
     expect(row.what).toMatch(/^wrote the counters/);
     expect(copies).toEqual([{ was: "600100" }]);

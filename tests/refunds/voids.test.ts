@@ -19,7 +19,11 @@ test("voiding a grant takes what is left of it and leaves what was spent", async
   const [voided, other] = [await grant(db, user, 100), await grant(db, user, 50)];
   await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 30 });
 
-  const receipt = await call("void_grant", { p_user_id: user, p_grant_id: voided, p_reason: "charged back" });
+  const receipt = await call("void_token_grant", {
+    p_user_id: user,
+    p_grant_id: voided,
+    p_reason: "charged back",
+  });
 
   expect(receipt).toMatchObject({ tokens_voided: 70, tokens_owed: 0, tokens_remaining: 50, replayed: false });
   expect((await call("get_user_token_balance", { p_user_id: user })).grants).toMatchObject([{ id: other }]);
@@ -33,7 +37,7 @@ test("what comes back to a voided grant expires at once", async () => {
     p_user_id: user,
     p_tokens_to_deduct: 30,
   });
-  await call("void_grant", { p_user_id: user, p_grant_id: voided });
+  await call("void_token_grant", { p_user_id: user, p_grant_id: voided });
 
   expect(await call("refund_tokens", { p_user_id: user, p_transaction_id: transaction_id })).toMatchObject({
     restored: [],
@@ -49,7 +53,7 @@ test("a grant made by mistake is taken back whole: left, spent from others, and 
   await grant(db, user, 50);
   await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 120 });
 
-  const receipt = await call("void_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
+  const receipt = await call("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
 
   expect(receipt).toMatchObject({ tokens_voided: 30, tokens_owed: 70, tokens_remaining: 0 });
   expect(await grant(db, user, 100)).toBeTypeOf("string");
@@ -63,17 +67,23 @@ test("a grant made by mistake is taken back whole: left, spent from others, and 
 test("a grant ends once", async () => {
   const user = await createUser(db);
   const voided = await grant(db, user, 100);
-  const first = await call("void_grant", { p_user_id: user, p_grant_id: voided, p_idempotency_key: "v" });
+  const first = await call("void_token_grant", {
+    p_user_id: user,
+    p_grant_id: voided,
+    p_idempotency_key: "v",
+  });
 
-  expect(await call("void_grant", { p_user_id: user, p_grant_id: voided, p_idempotency_key: "v" })).toEqual({
+  expect(
+    await call("void_token_grant", { p_user_id: user, p_grant_id: voided, p_idempotency_key: "v" }),
+  ).toEqual({
     ...first,
     replayed: true,
   });
-  await expect(call("void_grant", { p_user_id: user, p_grant_id: voided })).rejects.toMatchObject({
+  await expect(call("void_token_grant", { p_user_id: user, p_grant_id: voided })).rejects.toMatchObject({
     code: "PT409",
     message: "grant_already_voided",
   });
-  await expect(call("void_grant", { p_user_id: user, p_grant_id: user })).rejects.toMatchObject({
+  await expect(call("void_token_grant", { p_user_id: user, p_grant_id: user })).rejects.toMatchObject({
     code: "PT404",
     message: "grant_not_found",
   });

@@ -211,7 +211,7 @@ export async function write(db: Database, histories: { history: History; stored:
   const moment = (hour: number) => new Date(begin + hour * 3_600_000).toISOString();
   const hour = (column: string) => `timestamptz '${moment(0)}' + ${column} * interval '1 hour'`;
   await db.admin.query(
-    "insert into private.burn_orders (since, burn_order) values ($1, 'expiring_first'), ($2, 'fifo')",
+    "insert into tokenbook.burn_orders (since, burn_order) values ($1, 'expiring_first'), ($2, 'fifo')",
     [moment(EXPIRING_FIRST.from), moment(EXPIRING_FIRST.until)],
   );
   const insert = async (data: object[], columns: string, select: string) => {
@@ -230,7 +230,7 @@ export async function write(db: Database, histories: { history: History; stored:
   await insert(
     rows.old,
     "user_id uuid, id bigint, legacy_id text, action_type text, tokens bigint, at float",
-    `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
+    `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
      select user_id, id, legacy_id, action_type, tokens, ${hour("at")} $rows`,
   );
   await insert(

@@ -52,7 +52,7 @@ export async function oldUser(
   }
   for (const [n, [tokens, ago]] of deductions.entries())
     await db.admin.query(
-      `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
+      `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
        values ($1, $2::bigint, $2::bigint::text, 'chat_conversation', $3, now() - $4::interval)`,
       [user, -n, -tokens, ago],
     );

@@ -111,7 +111,7 @@ test("told to, it books every difference, says what it wrote, and ends with 0; a
   expect(status).toBe(0);
   expect(out).toContain("2 restatements booked for 2 users: 432,778 tokens taken, 70 tokens given.");
   expect(out).toContain("No difference remains.");
-  expect(out).toMatch(/To undo one: select reverse_restatement\('[0-9a-f-]{36}', 2, 'why'\);/);
+  expect(out).toMatch(/To undo one: select reverse_token_restatement\('[0-9a-f-]{36}', 2, 'why'\);/);
   expect(await entries()).toBe(2);
 
   const again = await restate("--book", "--reason", "exact history", "--yes");

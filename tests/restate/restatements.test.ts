@@ -21,7 +21,7 @@ const restate = (user: string, key?: string) =>
     ...(key && { p_idempotency_key: key }),
   });
 const reverse = (user: string, transaction: number, key?: string) =>
-  call("reverse_restatement", {
+  call("reverse_token_restatement", {
     p_user_id: user,
     p_transaction_id: transaction,
     p_reason: "too strict",
@@ -280,7 +280,7 @@ test("what a restatement gives repays a debt first, lifts the mark, and runs out
   });
   const wrong = await grant(db, user, 20);
   await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 15 });
-  await call("void_grant", { p_user_id: user, p_grant_id: wrong, p_take_back: true });
+  await call("void_token_grant", { p_user_id: user, p_grant_id: wrong, p_take_back: true });
 
   const receipt = await restate(user);
 
@@ -297,12 +297,12 @@ test("what a restatement gives repays a debt first, lifts the mark, and runs out
 
 test("the mark is never below what a restatement leaves", async () => {
   const { user } = await oldUser(db, { grants: [{ tokens: 100, granted: "9 days", stored: 30 }] });
-  await call("upgrade_plan", { p_user_id: user, p_plan_type: "starter" });
+  await call("change_token_plan", { p_user_id: user, p_plan_type: "starter" });
 
   const { tokens_remaining } = await restate(user);
 
   const { rows } = await db.admin.query(
-    "select tokens_limit::int as mark from public.user_subscriptions where user_id = $1",
+    "select tokens_limit::int as mark from public.token_subscriptions where user_id = $1",
     [user],
   );
   expect(rows).toEqual([{ mark: tokens_remaining }]);
@@ -319,7 +319,7 @@ test("an admin restates and is named; the user himself may not", async () => {
   ).rejects.toMatchObject({ code: "42501", message: "forbidden" });
   await asAdmin(db, admin, (client) => rpc(client, "restate_token_balances", args));
   await expect(
-    asUser(db, user, (client) => rpc(client, "reverse_restatement", { ...args, p_transaction_id: 2 })),
+    asUser(db, user, (client) => rpc(client, "reverse_token_restatement", { ...args, p_transaction_id: 2 })),
   ).rejects.toMatchObject({ code: "42501", message: "forbidden" });
 
   const { rows } = await db.admin.query(
@@ -335,7 +335,7 @@ test("a reason is asked for, and an unknown user is said to be unknown", async (
 
   for (const [name, more] of [
     ["restate_token_balances", {}],
-    ["reverse_restatement", { p_transaction_id: 1 }],
+    ["reverse_token_restatement", { p_transaction_id: 1 }],
   ] as const) {
     for (const reason of [null, " ", "x".repeat(501)])
       await expect(call(name, { p_user_id: known, p_reason: reason, ...more })).rejects.toMatchObject({
@@ -376,7 +376,7 @@ async function rush(database: Database) {
       }
       if (attempt % 8 === 1) {
         await client.query(
-          `select public.reverse_restatement($1, t.id, 'storm') from (
+          `select public.reverse_token_restatement($1, t.id, 'storm') from (
              select t.id from public.token_transactions t
               where t.user_id = $1 and t.entry_type = 'restatement' and t.original_id is null
               order by t.id desc limit 1) t`,

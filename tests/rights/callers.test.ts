@@ -31,15 +31,15 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["track_token_usage", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
   ["estimate_tokens", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
   ["explain_token_charge", () => ({ p_user_id: bob, p_transaction_id: 1 })],
-  ["get_spend_caps", () => ({ p_user_id: bob })],
-  ["list_team_members", () => ({ p_user_id: bob })],
+  ["get_token_spend_caps", () => ({ p_user_id: bob })],
+  ["list_token_team_members", () => ({ p_user_id: bob })],
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
-  ["create_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
+  ["create_token_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],
   ["restate_token_balances", () => ({ p_user_id: bob, p_reason: "x" })],
-  ["upgrade_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
+  ["change_token_plan", () => ({ p_user_id: bob, p_plan_type: "starter" })],
   ["reconcile_user_token_balance", () => ({ p_user_id: bob })],
-  ["set_auto_top_up", () => ({ p_user_id: bob, p_below_tokens: 1, p_tokens: 1 })],
+  ["set_token_top_up", () => ({ p_user_id: bob, p_below_tokens: 1, p_tokens: 1 })],
 ];
 const REFUSED = { code: "42501" };
 
@@ -82,7 +82,7 @@ test("an admin whose right was taken away is refused at once, his token notwiths
   const former = await createUser(db, { admin: true });
   await asAdmin(db, former, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 }));
 
-  await db.admin.query("delete from private.admins where user_id = $1", [former]);
+  await db.admin.query("delete from tokenbook.admins where user_id = $1", [former]);
 
   await expect(
     asAdmin(db, former, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 })),
@@ -123,9 +123,9 @@ test("a database role that nobody knows is refused", async () => {
     await client.query("begin");
     await client.query("create role stranger nologin");
     await client.query("grant stranger to postgres with set true");
-    await client.query("grant usage on schema private to stranger");
+    await client.query("grant usage on schema tokenbook to stranger");
     await client.query(
-      "grant execute on function public.deduct_tokens_with_fifo, private.deduct_tokens_with_fifo to stranger",
+      "grant execute on function public.deduct_tokens_with_fifo, tokenbook.deduct_tokens_with_fifo to stranger",
     );
     await client.query("set local role stranger");
     await expect(client.query("select public.deduct_tokens_with_fifo($1, 1)", [bob])).rejects.toMatchObject(

@@ -48,7 +48,7 @@ async function prepare(db: Database): Promise<void> {
 async function follow(db: Database, sequence: readonly Step[], mix: Record<string, number>) {
   const user = await createUser(db);
   const ask = (sql: string, ...values: unknown[]) => db.admin.query(sql, [user, ...values]);
-  await ask("select public.upgrade_plan($1, 'short')");
+  await ask("select public.change_token_plan($1, 'short')");
   let payments = 0;
   for (const step of sequence) {
     const done = await (async () => {
@@ -57,9 +57,9 @@ async function follow(db: Database, sequence: readonly Step[], mix: Record<strin
           return ask("select public.deduct_tokens_with_fifo($1, $2)", step.tokens);
         case "renew":
           await letTimePass(db, user, 28 + step.late);
-          return ask("select public.renew_subscription($1)");
+          return ask("select public.renew_token_subscription($1)");
         case "plan":
-          return ask("select public.upgrade_plan($1, $2)", step.plan);
+          return ask("select public.change_token_plan($1, $2)", step.plan);
         case "sweep":
           return ask("select public.expire_old_token_grants(), $1::uuid");
         case "wait":
@@ -72,15 +72,15 @@ async function follow(db: Database, sequence: readonly Step[], mix: Record<strin
         case "set back":
           // no function does it; a late payment once did, and there are subscriptions that remember
           return ask(
-            `update public.user_subscriptions set period_start = period_start - interval '28 days',
+            `update public.token_subscriptions set period_start = period_start - interval '28 days',
                     expires_at = expires_at - interval '28 days' where user_id = $1`,
           );
         case "old payment":
           // a payment that is told late: for the period before this one
           return ask(
-            `select public.record_provider_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'user_id', $1::uuid,
+            `select public.record_token_payment_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'user_id', $1::uuid,
                'plan_type', s.plan_type, 'amount_cents', 100, 'period_start', s.period_start - interval '28 days'))
-               from public.user_subscriptions s where s.user_id = $1`,
+               from public.token_subscriptions s where s.user_id = $1`,
             `pi-${user}-${payments++}`,
           );
       }

@@ -45,7 +45,7 @@ async function addPlan(name: string, terms: Record<string, number | null>): Prom
 
 const call = (name: string, args: Record<string, unknown> = {}) =>
   asService(db, (client) => rpc(client, name, { p_user_id: user, ...args }));
-const start = (plan: string) => call("upgrade_plan", { p_plan_type: plan });
+const start = (plan: string) => call("change_token_plan", { p_plan_type: plan });
 const spend = (tokens: number) => call("deduct_tokens_with_fifo", { p_tokens_to_deduct: tokens });
 const balance = () => call("get_user_token_balance");
 
@@ -76,7 +76,7 @@ describe("a period that closes with its tokens", () => {
     await spend(600);
     await letTimePass(db, user, 28);
 
-    const renewed = await call("renew_subscription");
+    const renewed = await call("renew_token_subscription");
 
     // of 400 left 300 live on for 28 days, 100 have run out
     expect(renewed).toMatchObject({ success: true, tokens_granted: 1_000, tokens_remaining: 1_300 });
@@ -96,7 +96,7 @@ describe("a period that closes with its tokens", () => {
     expect(await balance()).toMatchObject({ total_active: 0, total_expired: 400 });
     await letTimePass(db, user, 3); // the renewal is late
 
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     expect((await carried()).grants).toEqual([{ tokens: 300, days: 28 }]);
     expect(await balance()).toMatchObject({ total_active: 1_300, total_expired: 100 });
@@ -106,12 +106,12 @@ describe("a period that closes with its tokens", () => {
   test("carries no more than its share, and nothing when it is spent", async () => {
     await start("percent");
     await letTimePass(db, user, 28);
-    await call("renew_subscription");
+    await call("renew_token_subscription");
     expect((await carried()).grants).toEqual([{ tokens: 100, days: 56 }]);
 
     await spend(1_100);
     await letTimePass(db, user, 28);
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     expect((await carried()).grants).toHaveLength(1);
     await expectRightBooks();
@@ -120,12 +120,12 @@ describe("a period that closes with its tokens", () => {
   test("what was carried over is spent before the new period's tokens, and is not carried over again", async () => {
     await start("rolling");
     await letTimePass(db, user, 28);
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     const spent = await spend(350);
     expect(spent.deducted_from.map((part: { deducted: number }) => part.deducted)).toEqual([300, 50]);
     await letTimePass(db, user, 28);
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     // 300 of the 950 that the second period had left; nothing of the first
     expect((await carried()).grants.map(({ tokens }) => tokens)).toEqual([300, 300]);
@@ -135,9 +135,9 @@ describe("a period that closes with its tokens", () => {
   test("a period is carried over once, however often it is renewed", async () => {
     await start("rolling");
     await letTimePass(db, user, 28);
-    const first = await call("renew_subscription");
+    const first = await call("renew_token_subscription");
 
-    const again = await call("renew_subscription", { p_period_start: first.period_start });
+    const again = await call("renew_token_subscription", { p_period_start: first.period_start });
 
     expect(again).toMatchObject({ replayed: true, transaction_id: first.transaction_id });
     expect((await carried()).grants).toHaveLength(1);
@@ -150,7 +150,7 @@ describe("a grant that lives longer than its period", () => {
     await spend(100);
     await letTimePass(db, user, 28);
 
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     expect(await carried()).toEqual({
       entries: [
@@ -169,7 +169,7 @@ describe("a grant that lives longer than its period", () => {
     await start("lasting"); // 62 days to go, and what is carried over lives 20
     await letTimePass(db, user, 28);
 
-    await call("renew_subscription");
+    await call("renew_token_subscription");
 
     expect(await carried()).toEqual({ entries: [], grants: [] });
     expect(await balance()).toMatchObject({ total_active: 2_000 });
@@ -189,15 +189,17 @@ test("an upgrade closes the period too, on the terms of the plan that it was on"
 
 test("after a downgrade the closing period is still carried over on its own terms", async () => {
   await start("rolling");
-  expect(await call("upgrade_plan", { p_plan_type: "plain" })).toMatchObject({ effective: "period_end" });
+  expect(await call("change_token_plan", { p_plan_type: "plain" })).toMatchObject({
+    effective: "period_end",
+  });
   expect((await carried()).grants).toEqual([]);
   await letTimePass(db, user, 28);
 
-  await call("renew_subscription");
+  await call("renew_token_subscription");
   expect((await carried()).grants).toEqual([{ tokens: 300, days: 28 }]);
 
   await letTimePass(db, user, 28);
-  await call("renew_subscription"); // of plain, which carries nothing over
+  await call("renew_token_subscription"); // of plain, which carries nothing over
   expect((await carried()).grants).toHaveLength(1);
   expect(await balance()).toMatchObject({ total_active: 1_000 });
   await expectRightBooks();
@@ -206,7 +208,7 @@ test("after a downgrade the closing period is still carried over on its own term
 test("an early renewal is refused, and carries nothing over", async () => {
   await start("rolling");
 
-  await expect(call("renew_subscription")).rejects.toMatchObject({ message: "not_due_yet" });
+  await expect(call("renew_token_subscription")).rejects.toMatchObject({ message: "not_due_yet" });
 
   expect((await carried()).entries).toEqual([]);
 });
@@ -215,7 +217,7 @@ test("what is carried over counts towards the plan's balance cap", async () => {
   await start("filled");
   await letTimePass(db, user, 28);
 
-  const renewed = await call("renew_subscription");
+  const renewed = await call("renew_token_subscription");
 
   expect(renewed).toMatchObject({ tokens_granted: 700 });
   expect(await balance()).toMatchObject({ total_active: 1_000, next_expiry: expect.any(String) });
@@ -225,10 +227,10 @@ test("what is carried over counts towards the plan's balance cap", async () => {
 test("a voided grant carries nothing over", async () => {
   await start("rolling");
   const { grants } = await balance();
-  await call("void_grant", { p_grant_id: grants[0].id, p_reason: "given by mistake" });
+  await call("void_token_grant", { p_grant_id: grants[0].id, p_reason: "given by mistake" });
   await letTimePass(db, user, 28);
 
-  await call("renew_subscription");
+  await call("renew_token_subscription");
 
   expect((await carried()).entries).toEqual([]);
   await expectRightBooks();
@@ -243,10 +245,10 @@ test("a debt is repaid from what is carried over", async () => {
   await call("grant_tokens", { p_tokens: 50, p_grant_type: "purchase" });
   const gift = (await balance()).grants[0].id as string;
   await spend(50);
-  await call("void_grant", { p_grant_id: gift, p_reason: "given by mistake", p_take_back: true });
+  await call("void_token_grant", { p_grant_id: gift, p_reason: "given by mistake", p_take_back: true });
   expect(await balance()).toMatchObject({ total_owed: 50, total_active: 0 });
 
-  await call("renew_subscription");
+  await call("renew_token_subscription");
 
   expect(grants).toHaveLength(1);
   expect(await balance()).toMatchObject({ total_owed: 0, total_active: 1_250 });

@@ -54,7 +54,7 @@ test("removing leaves a role that is not admin alone", async () => {
 test("a half-made administrator is listed as one, and made whole by adding him again", async () => {
   db.memory.public.none(`
     update auth.users set raw_app_meta_data = '{"role": "admin"}' where id = '${bob}';
-    insert into private.admins (user_id, added_by) values ('00000000-0000-4000-8000-00000000dead', 'long ago')`);
+    insert into tokenbook.admins (user_id, added_by) values ('00000000-0000-4000-8000-00000000dead', 'long ago')`);
 
   expect(await listAdmins(db.client)).toEqual([
     expect.objectContaining({ email: null, hasRole: false, addedBy: "long ago" }),

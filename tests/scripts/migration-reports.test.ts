@@ -6,7 +6,7 @@ import { createMemoryDatabase } from "../support/memory-database.ts";
 test("only what was written since is reported, in the order of writing", async () => {
   const { client, memory } = await createMemoryDatabase();
   const write = (id: number, report: string) =>
-    memory.public.none(`insert into private.migration_reports values (${id}, 'a_migration', '${report}')`);
+    memory.public.none(`insert into tokenbook.migration_reports values (${id}, 'a_migration', '${report}')`);
   expect(await lastReport(client)).toBe(0);
   write(1, "before");
   const last = await lastReport(client);

@@ -13,9 +13,10 @@ test("a user's storage quota is the sum of what he was given", async () => {
   const quota = () => asUser(db, user, (client) => rpc(client, "get_user_storage_quota"));
   expect(await quota()).toEqual({ total_quota_gb: 0 });
 
-  await db.admin.query("insert into public.user_storage (user_id, quota_gb) values ($1, 25), ($1, 100)", [
-    user,
-  ]);
+  await db.admin.query(
+    "insert into public.token_storage_quotas (user_id, quota_gb) values ($1, 25), ($1, 100)",
+    [user],
+  );
 
   expect(await quota()).toEqual({ total_quota_gb: 125 });
 });

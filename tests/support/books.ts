@@ -76,7 +76,7 @@ export async function breaches(db: Database): Promise<string[]> {
     union all
     select 'I9 balance of ' || a.user_id || ' is ' || a.tokens_remaining || ', above its mark ' || s.tokens_limit
       from public.token_accounts a
-      join public.user_subscriptions s on s.user_id = a.user_id
+      join public.token_subscriptions s on s.user_id = a.user_id
      where a.tokens_remaining > s.tokens_limit
     union all
     select 'I3 numbering of ' || user_id

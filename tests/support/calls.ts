@@ -2,9 +2,9 @@
 import type { Database } from "./database.ts";
 import type { WholeLife } from "./whole-life.ts";
 
-/** A function of schema public or private. */
+/** A function of schema public or tokenbook. */
 export interface Callable {
-  schema: "public" | "private";
+  schema: "public" | "tokenbook";
   /** With its schema. */
   name: string;
   parameters: Parameter[];
@@ -36,7 +36,7 @@ export async function callablesOf(db: Database): Promise<Callable[]> {
                 join pg_type t on t.oid = a.type), '[]') as parameters
       from pg_proc p
       join pg_namespace n on n.oid = p.pronamespace
-     where n.nspname in ('public', 'private')
+     where n.nspname in ('public', 'tokenbook')
      order by 2`);
   return rows;
 }

@@ -64,13 +64,13 @@ export async function createCast(
   const other = await wholeLife(db);
   // rows that are nobody's: a price of each kind, a cap, and a rule for everyone
   await db.admin.query(`
-    insert into public.ai_model_prices (model, valid_from, input_cents_per_million, output_cents_per_million) values ('cast', '2026-01-01', 1, 2);
-    insert into public.ai_action_costs (action_type, min_tokens, max_tokens) values ('cast_action', 1, 2)`);
-  await db.admin.query("select public.set_spend_cap('month', 1000000000, p_plan_type => 'starter')");
+    insert into public.token_model_prices (model, valid_from, input_cents_per_million, output_cents_per_million) values ('cast', '2026-01-01', 1, 2);
+    insert into public.token_action_costs (action_type, min_tokens, max_tokens) values ('cast_action', 1, 2)`);
+  await db.admin.query("select public.set_token_spend_cap('month', 1000000000, p_plan_type => 'starter')");
   await db.admin.query("select public.set_token_alert_rule('empty', 'depleted')");
   const admin = await createUser(db, { admin: true });
   const former = await createUser(db, { admin: true });
-  await db.admin.query("delete from private.admins where user_id = $1", [former]);
+  await db.admin.query("delete from tokenbook.admins where user_id = $1", [former]);
   const stranger = `stranger_${randomBytes(6).toString("hex")}`;
   await db.admin.query(
     `create role ${stranger} nologin; grant ${stranger} to authenticator, postgres with set true`,

@@ -15,8 +15,8 @@ export async function createMemoryDatabase(): Promise<MemoryDatabase> {
   memory.createSchema("private");
   memory.public.none(`
     create table auth.users (id uuid primary key, email text, raw_app_meta_data jsonb, updated_at timestamptz);
-    create table private.admins (user_id uuid primary key, added_at timestamptz not null default now(), added_by text not null);
-    create table private.migration_reports (id integer primary key, migration text not null, report text not null);
+    create table tokenbook.admins (user_id uuid primary key, added_at timestamptz not null default now(), added_by text not null);
+    create table tokenbook.migration_reports (id integer primary key, migration text not null, report text not null);
   `);
   const { Client } = memory.adapters.createPg();
   const client = new Client();

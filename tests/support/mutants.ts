@@ -6,7 +6,7 @@ import type { Database } from "./database.ts";
 /**
  * Puts `tests/mutants/<name>.sql` into a database of its own; never into one that other tests use.
  *
- * A mutant says with `select pg_temp.mutate('private.spend', 'what it says', 'what it shall say')`
+ * A mutant says with `select pg_temp.mutate('tokenbook.spend_tokens', 'what it says', 'what it shall say')`
  * what is wrong with it, and is otherwise the function as it is now. What it looks for must be there
  * exactly once, so that a mutant that no longer breaks anything fails instead of passing for one.
  */

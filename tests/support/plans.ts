@@ -19,7 +19,7 @@ export async function standing(db: Database, userId: string): Promise<Standing> 
   const { rows } = await db.admin.query(
     `select s.plan_type as plan, s.tokens_limit::float8 as limit, a.tokens_remaining::float8 as balance, a.tokens_owed::float8 as owed
        from (values ($1::uuid)) u (id)
-       left join public.user_subscriptions s on s.user_id = u.id
+       left join public.token_subscriptions s on s.user_id = u.id
        left join public.token_accounts a on a.user_id = u.id`,
     [userId],
   );

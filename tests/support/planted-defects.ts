@@ -22,72 +22,72 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       grant execute on function public.opened() to authenticated;
       ${plantedFunction("public.kept_for_the_server", "null", "security definer set search_path = ''")}
       grant execute on function public.kept_for_the_server() to service_role;
-      ${plantedFunction("private.behind_a_wrapper", "null", "security definer set search_path = ''")}
-      grant execute on function private.behind_a_wrapper() to authenticated;`,
+      ${plantedFunction("tokenbook.behind_a_wrapper", "null", "security definer set search_path = ''")}
+      grant execute on function tokenbook.behind_a_wrapper() to authenticated;`,
     found: ["public.opened()"],
   },
   function_without_empty_search_path: {
     sql:
-      plantedFunction("private.without", "null", "") +
-      plantedFunction("private.wrong", "null", "set search_path = public"),
-    found: ["private.without()", "private.wrong()"],
+      plantedFunction("tokenbook.without", "null", "") +
+      plantedFunction("tokenbook.wrong", "null", "set search_path = public"),
+    found: ["tokenbook.without()", "tokenbook.wrong()"],
   },
   function_executable_by_public: {
     // anon is part of PUBLIC, so the lint after this one finds it too; and finds what is granted by name
-    sql: `${plantedFunction("private.opened")} grant execute on function private.opened() to public;`,
-    found: ["private.opened()"],
+    sql: `${plantedFunction("tokenbook.opened")} grant execute on function tokenbook.opened() to public;`,
+    found: ["tokenbook.opened()"],
   },
   anonymous_rights: {
     sql: `${plantedFunction("public.for_anyone")} grant execute on function public.for_anyone() to anon;
       ${plantedTable("public.read_by_anyone")} grant select (user_id) on public.read_by_anyone to anon;
-      create sequence private.counted_by_anyone; grant select on sequence private.counted_by_anyone to anon;`,
-    found: ["private.counted_by_anyone", "public.for_anyone()", "public.read_by_anyone"],
+      create sequence tokenbook.counted_by_anyone; grant select on sequence tokenbook.counted_by_anyone to anon;`,
+    found: ["tokenbook.counted_by_anyone", "public.for_anyone()", "public.read_by_anyone"],
   },
   writable_table: {
     sql: `${plantedTable("public.written")} grant insert on public.written to service_role;
-      ${plantedTable("private.changed")} grant update (user_id) on private.changed to authenticated;
-      ${plantedTable("private.emptied")} grant truncate on private.emptied to service_role;
-      create sequence private.advanced; grant usage on sequence private.advanced to service_role;
+      ${plantedTable("tokenbook.changed")} grant update (user_id) on tokenbook.changed to authenticated;
+      ${plantedTable("tokenbook.emptied")} grant truncate on tokenbook.emptied to service_role;
+      create sequence tokenbook.advanced; grant usage on sequence tokenbook.advanced to service_role;
       grant insert on public.user_profiles to authenticated;`,
     found: [
-      "private.advanced: service_role",
-      "private.changed: authenticated",
-      "private.emptied: service_role",
+      "tokenbook.advanced: service_role",
+      "tokenbook.changed: authenticated",
+      "tokenbook.emptied: service_role",
       "public.written: service_role",
     ],
   },
   swallowed_errors: {
-    sql: plantedFunction("private.swallows", "null; exception WHEN\n OTHERS then null"),
-    found: ["private.swallows()"],
+    sql: plantedFunction("tokenbook.swallows", "null; exception WHEN\n OTHERS then null"),
+    found: ["tokenbook.swallows()"],
   },
   into_strict: {
-    sql: plantedFunction("private.strict", "declare v integer; begin select 1 into strict v; end"),
-    found: ["private.strict()"],
+    sql: plantedFunction("tokenbook.strict", "declare v integer; begin select 1 into strict v; end"),
+    found: ["tokenbook.strict()"],
   },
   caller_compared_with_not_equal: {
-    sql: `${plantedFunction("private.right_side", "if null::uuid != (select auth.uid()) then null; end if")}
-      ${plantedFunction("private.left_side", "if auth.uid() <> null::uuid then null; end if")}
-      ${plantedFunction("private.as_it_should_be", "if auth.uid() is distinct from null::uuid then null; end if")}
+    sql: `${plantedFunction("tokenbook.right_side", "if null::uuid != (select auth.uid()) then null; end if")}
+      ${plantedFunction("tokenbook.left_side", "if auth.uid() <> null::uuid then null; end if")}
+      ${plantedFunction("tokenbook.as_it_should_be", "if auth.uid() is distinct from null::uuid then null; end if")}
       create policy "planted" on public.token_accounts for select to authenticated using ((select auth.uid()) <> user_id);`,
-    found: ["private.left_side()", "private.right_side()", "public.token_accounts: policy planted"],
+    found: ["tokenbook.left_side()", "tokenbook.right_side()", "public.token_accounts: policy planted"],
   },
   view_without_security_invoker: {
-    sql: `create view private.as_owner as select 1 as one;
-      create view private.as_owner_by_choice with (security_invoker = false) as select 1 as one;
-      create view private.as_caller with (security_invoker = on) as select 1 as one;
-      comment on view private.as_owner is 'Planted.';
-      comment on column private.as_owner.one is 'Planted.';
-      comment on view private.as_owner_by_choice is 'Planted.';
-      comment on column private.as_owner_by_choice.one is 'Planted.';
-      comment on view private.as_caller is 'Planted.';
-      comment on column private.as_caller.one is 'Planted.';`,
-    found: ["private.as_owner", "private.as_owner_by_choice"],
+    sql: `create view tokenbook.as_owner as select 1 as one;
+      create view tokenbook.as_owner_by_choice with (security_invoker = false) as select 1 as one;
+      create view tokenbook.as_caller with (security_invoker = on) as select 1 as one;
+      comment on view tokenbook.as_owner is 'Planted.';
+      comment on column tokenbook.as_owner.one is 'Planted.';
+      comment on view tokenbook.as_owner_by_choice is 'Planted.';
+      comment on column tokenbook.as_owner_by_choice.one is 'Planted.';
+      comment on view tokenbook.as_caller is 'Planted.';
+      comment on column tokenbook.as_caller.one is 'Planted.';`,
+    found: ["tokenbook.as_owner", "tokenbook.as_owner_by_choice"],
   },
   materialized_view: {
-    sql: `create materialized view private.copied as select 1 as one;
-      comment on materialized view private.copied is 'Planted.';
-      comment on column private.copied.one is 'Planted.';`,
-    found: ["private.copied"],
+    sql: `create materialized view tokenbook.copied as select 1 as one;
+      comment on materialized view tokenbook.copied is 'Planted.';
+      comment on column tokenbook.copied.one is 'Planted.';`,
+    found: ["tokenbook.copied"],
   },
   table_without_row_level_security: {
     sql: `${plantedTable("public.unguarded")} alter table public.unguarded disable row level security;`,
@@ -101,11 +101,11 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
   cascade_into_the_books: {
     sql: `alter table public.token_accounts
         add constraint takes_along foreign key (user_id) references auth.users (id) on delete cascade;
-      alter table private.admins
+      alter table tokenbook.admins
         add constraint follows foreign key (user_id) references auth.users (id) on update cascade;
-      alter table public.user_storage
+      alter table public.token_storage_quotas
         add constraint holds foreign key (user_id) references auth.users (id);`,
-    found: ["private.admins: follows", "public.token_accounts: takes_along"],
+    found: ["tokenbook.admins: follows", "public.token_accounts: takes_along"],
   },
   overloaded_function: {
     sql: `create function public.twice(p integer) returns void language plpgsql set search_path = '' as $$ begin end $$;
@@ -117,17 +117,17 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
   rows_of_everyone: {
     sql: `create policy "whoever is signed in" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
       create policy "his own" on public.token_accounts for select to authenticated using ((select auth.uid()) = user_id);
-      create policy "of the price list" on public.ai_model_prices for select to authenticated using (true);`,
+      create policy "of the price list" on public.token_model_prices for select to authenticated using (true);`,
     found: ['public.token_accounts: policy "whoever is signed in"'],
   },
   internal_relation_readable: {
-    sql: `${plantedTable("private.shown")} grant select on private.shown to authenticated;
-      ${plantedTable("private.shown_in_part")} grant select (user_id) on private.shown_in_part to service_role;
-      create sequence private.counted; grant select on sequence private.counted to service_role;`,
+    sql: `${plantedTable("tokenbook.shown")} grant select on tokenbook.shown to authenticated;
+      ${plantedTable("tokenbook.shown_in_part")} grant select (user_id) on tokenbook.shown_in_part to service_role;
+      create sequence tokenbook.counted; grant select on sequence tokenbook.counted to service_role;`,
     found: [
-      "private.counted: service_role",
-      "private.shown: authenticated",
-      "private.shown_in_part: service_role",
+      "tokenbook.counted: service_role",
+      "tokenbook.shown: authenticated",
+      "tokenbook.shown_in_part: service_role",
     ],
   },
   files_listed_by_anyone: {
@@ -141,16 +141,16 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
   },
   missing_comment: {
     sql: `${plantedTable("public.explained", "user_id uuid, unexplained text")}
-      ${plantedFunction("private.unexplained")} comment on function private.unexplained() is null;
-      ${plantedTable("private.unexplained")} comment on table private.unexplained is null;`,
-    found: ["private.unexplained", "private.unexplained()", "public.explained.unexplained"],
+      ${plantedFunction("tokenbook.unexplained")} comment on function tokenbook.unexplained() is null;
+      ${plantedTable("tokenbook.unexplained")} comment on table tokenbook.unexplained is null;`,
+    found: ["tokenbook.unexplained", "tokenbook.unexplained()", "public.explained.unexplained"],
   },
 };
 
 /** What another lint finds in the same defect, because it is the same fault seen from there. */
 export const alsoFound: Partial<Record<LintName, Partial<Record<LintName, string[]>>>> = {
-  function_executable_by_public: { anonymous_rights: ["private.opened()"] },
-  anonymous_rights: { internal_relation_readable: ["private.counted_by_anyone: anon"] },
+  function_executable_by_public: { anonymous_rights: ["tokenbook.opened()"] },
+  anonymous_rights: { internal_relation_readable: ["tokenbook.counted_by_anyone: anon"] },
 };
 
 /**

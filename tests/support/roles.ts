@@ -46,7 +46,7 @@ export async function createUser(
      values ($1, 'authenticated', 'authenticated', $2, now(), $3::text::jsonb, '{}')`,
     [id, email ?? `${id}@example.com`, JSON.stringify(metadata)],
   );
-  if (admin) await db.admin.query("insert into private.admins (user_id) values ($1)", [id]);
+  if (admin) await db.admin.query("insert into tokenbook.admins (user_id) values ($1)", [id]);
   return id;
 }
 

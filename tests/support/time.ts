@@ -20,7 +20,7 @@ export async function letTimePass(db: Database, userId: string, days: number): P
       }
     }
     // what was spent in this week may be of last week now
-    await client.query("select private.count_spending(array[$1::uuid], clock_timestamp())", [userId]);
+    await client.query("select tokenbook.recount_spending(array[$1::uuid], clock_timestamp())", [userId]);
     await client.query("alter table public.token_transactions enable trigger user");
     await client.query("commit");
   } catch (error) {
@@ -36,5 +36,5 @@ const moments: Record<string, string[]> = {
   token_balances: ["granted_at", "expires_at", "period_start", "voided_at", "created_at"],
   token_transactions: ["created_at"],
   token_holds: ["created_at", "expires_at", "settled_at"],
-  user_subscriptions: ["period_start", "expires_at"],
+  token_subscriptions: ["period_start", "expires_at"],
 };

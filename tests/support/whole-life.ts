@@ -42,15 +42,15 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
 
   await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
   await db.admin.query(
-    `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
+    `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
      values ($1, -1, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
     [id, mark],
   );
   await db.admin.query(
-    "insert into public.user_storage (user_id, quota_gb, metadata) values ($1, 5, jsonb_build_object('of', $2::text))",
+    "insert into public.token_storage_quotas (user_id, quota_gb, metadata) values ($1, 5, jsonb_build_object('of', $2::text))",
     [id, mark],
   );
-  await asServer("upgrade_plan", {
+  await asServer("change_token_plan", {
     p_user_id: id,
     p_plan_type: "professional",
     p_payment_id: mark,
@@ -75,8 +75,8 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
     p_error_message: mark,
   });
   await asServer("adjust_tokens", { p_user_id: id, p_delta: 11, p_reason: mark });
-  await asServer("add_team_member", { p_user_id: id, p_member_id: member, p_cap_day: 100 });
-  await asServer("set_spend_cap", {
+  await asServer("add_token_team_member", { p_user_id: id, p_member_id: member, p_cap_day: 100 });
+  await asServer("set_token_spend_cap", {
     p_user_id: id,
     p_window: "day",
     p_tokens: 1_000_000_000,
@@ -87,12 +87,12 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
     p_ttl_seconds: 86_400,
     p_metadata: { of: mark },
   });
-  const payment = await asHimself("create_payment", {
+  const payment = await asHimself("create_token_payment", {
     p_to_plan: "annual",
     p_idempotency_key: `${mark}-payment`,
   });
   const paid = `pi-${mark}`;
-  await asServer("record_provider_event", {
+  await asServer("record_token_payment_event", {
     p_provider: "stripe",
     p_event_id: `evt-${mark}`,
     p_event_type: "paid",
@@ -106,7 +106,7 @@ export async function wholeLife(db: Database, mark = `mark-${randomUUID().slice(
     p_threshold_tokens: 1_000_000_000,
   });
   // below it already: asked for at once, and told so by an alert
-  const topUp = await asHimself("set_auto_top_up", {
+  const topUp = await asHimself("set_token_top_up", {
     p_below_tokens: 1_000_000_000,
     p_tokens: 500,
     p_cooldown_seconds: 2_592_000,

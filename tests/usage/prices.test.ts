@@ -10,7 +10,7 @@ beforeAll(async () => {
   user = await createUser(db);
   await grant(db, user, 1_000_000_000);
   await db.admin.query(`
-    insert into public.ai_model_prices
+    insert into public.token_model_prices
       (model, valid_from, input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute)
     values
       ('gpt-4', '-infinity', 3000, null, 6000, null, null),
@@ -91,7 +91,7 @@ test("totals are in cents, and in dollars under the old name; unknown and failed
   const { rows } = await asUser(db, spender, (client) =>
     client.query(`
       select a.total_cost::float8 as cents, c.vibe_assistant_total_cost::float8 as dollars
-        from public.token_accounts a join public.user_token_counters c using (user_id)`),
+        from public.token_accounts a join public.token_counters c using (user_id)`),
   );
   expect(rows).toEqual([{ cents: 9, dollars: 0.09 }]);
 });
@@ -99,7 +99,7 @@ test("totals are in cents, and in dollars under the old name; unknown and failed
 test.each([["'NaN'"], ["-1"], ["'Infinity'"]])("a price of %s is refused", async (price) => {
   await expect(
     db.admin.query(
-      `insert into public.ai_model_prices (model, input_cents_per_million) values ('bad', ${price})`,
+      `insert into public.token_model_prices (model, input_cents_per_million) values ('bad', ${price})`,
     ),
   ).rejects.toMatchObject({ code: "23514" });
 });

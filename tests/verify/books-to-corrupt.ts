@@ -10,7 +10,7 @@ import { createUserOfBefore, live } from "./lives.ts";
 export async function booksToCorrupt(): Promise<{ db: Database; users: string[] }> {
   const db = await createDatabase();
   await db.admin.query(
-    `insert into public.ai_model_prices (model, input_cents_per_million, output_cents_per_million) values ('small', 15, 60)`,
+    `insert into public.token_model_prices (model, input_cents_per_million, output_cents_per_million) values ('small', 15, 60)`,
   );
   const admin = await createUser(db, { admin: true });
   const ofBefore = await Promise.all(Array.from({ length: 4 }, () => createUserOfBefore(db)));

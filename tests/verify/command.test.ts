@@ -103,11 +103,11 @@ test("a run that was stopped says how to go on, and going on finds the rest: not
     args: string[],
     stop: (command: ReturnType<typeof start>, backend: number) => void,
   ) => {
-    await blocker.query("begin; lock table public.payments in access exclusive mode");
+    await blocker.query("begin; lock table public.token_payments in access exclusive mode");
     const command = start("verify", ["--json", "--piece", "1", ...args], env);
     for (;;) {
       const { rows } = await blocker.query(
-        "select pid from pg_locks where not granted and relation = 'public.payments'::regclass",
+        "select pid from pg_locks where not granted and relation = 'public.token_payments'::regclass",
       );
       if (rows.length > 0) {
         stop(command, rows[0].pid);

@@ -475,7 +475,7 @@ export const fields: Record<string, Record<string, Field>> = {
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
   },
 
-  user_subscriptions: {
+  token_subscriptions: {
     tokens_limit: field(
       [
         {
@@ -491,4 +491,4 @@ export const fields: Record<string, Record<string, Field>> = {
 };
 
 /** Of these tables only the columns above are the books'. */
-export const inPart = ["user_subscriptions"];
+export const inPart = ["token_subscriptions"];

@@ -38,7 +38,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
   const asHimself = (name: string, args: Record<string, unknown>) =>
     asUser(db, user, (client) => rpc(client, name, { p_user_id: user, ...args }));
   const pay = (facts: Record<string, unknown>) =>
-    asServer("record_provider_event", {
+    asServer("record_token_payment_event", {
       p_provider: "stripe",
       p_event_id: `${facts["kind"]}-${user}`,
       p_event_type: facts["kind"],
@@ -91,7 +91,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
   await asServer("refund_tokens", {
     ...{ p_user_id: user, p_transaction_id: charge.transaction_id, p_tokens: 11, p_reason: "too slow" },
   });
-  await asServer("void_grant", {
+  await asServer("void_token_grant", {
     p_user_id: user,
     p_grant_id: await grant(db, user, 25, { type: "admin" }),
     p_reason: "by mistake",

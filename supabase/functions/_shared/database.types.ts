@@ -5,251 +5,6 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   public: {
     Tables: {
-      ai_action_costs: {
-        Row: {
-          action_type: string;
-          max_tokens: number;
-          min_tokens: number;
-        };
-        ComputedFields: never;
-        Insert: {
-          action_type: string;
-          max_tokens: number;
-          min_tokens: number;
-        };
-        Update: {
-          action_type?: string;
-          max_tokens?: number;
-          min_tokens?: number;
-        };
-        Relationships: [];
-      };
-      ai_model_prices: {
-        Row: {
-          cached_input_cents_per_million: number | null;
-          cents_per_image: number | null;
-          cents_per_minute: number | null;
-          input_cents_per_million: number | null;
-          model: string;
-          output_cents_per_million: number | null;
-          valid_from: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          cached_input_cents_per_million?: number | null;
-          cents_per_image?: number | null;
-          cents_per_minute?: number | null;
-          input_cents_per_million?: number | null;
-          model: string;
-          output_cents_per_million?: number | null;
-          valid_from?: string;
-        };
-        Update: {
-          cached_input_cents_per_million?: number | null;
-          cents_per_image?: number | null;
-          cents_per_minute?: number | null;
-          input_cents_per_million?: number | null;
-          model?: string;
-          output_cents_per_million?: number | null;
-          valid_from?: string;
-        };
-        Relationships: [];
-      };
-      default_spend_caps: {
-        Row: {
-          actor_id: string | null;
-          actor_role: string;
-          plan_type: string | null;
-          reason: string;
-          spend_window: string;
-          tokens: number;
-          updated_at: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          actor_id?: string | null;
-          actor_role: string;
-          plan_type?: string | null;
-          reason: string;
-          spend_window: string;
-          tokens: number;
-          updated_at?: string;
-        };
-        Update: {
-          actor_id?: string | null;
-          actor_role?: string;
-          plan_type?: string | null;
-          reason?: string;
-          spend_window?: string;
-          tokens?: number;
-          updated_at?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "default_spend_caps_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
-      legacy_token_transactions: {
-        Row: {
-          action_type: string;
-          created_at: string;
-          id: number;
-          legacy_id: string;
-          metadata: NonNullable<Json>;
-          tokens: number;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          action_type: string;
-          created_at: string;
-          id: number;
-          legacy_id: string;
-          metadata?: NonNullable<Json>;
-          tokens: number;
-          user_id: string;
-        };
-        Update: {
-          action_type?: string;
-          created_at?: string;
-          id?: number;
-          legacy_id?: string;
-          metadata?: NonNullable<Json>;
-          tokens?: number;
-          user_id?: string;
-        };
-        Relationships: [];
-      };
-      payments: {
-        Row: {
-          amount_cents: number;
-          created_at: string;
-          currency: string;
-          decided_at: string | null;
-          decided_by: string | null;
-          from_plan: string | null;
-          id: string;
-          idempotency_key: string | null;
-          is_disputed: boolean;
-          provider: string;
-          provider_payment_id: string | null;
-          reason: string | null;
-          refunded_cents: number;
-          status: string;
-          to_plan: string;
-          tokens: number | null;
-          tokens_clawed_back: number;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          amount_cents: number;
-          created_at?: string;
-          currency: string;
-          decided_at?: string | null;
-          decided_by?: string | null;
-          from_plan?: string | null;
-          id?: string;
-          idempotency_key?: string | null;
-          is_disputed?: boolean;
-          provider?: string;
-          provider_payment_id?: string | null;
-          reason?: string | null;
-          refunded_cents?: number;
-          status?: string;
-          to_plan: string;
-          tokens?: number | null;
-          tokens_clawed_back?: number;
-          user_id: string;
-        };
-        Update: {
-          amount_cents?: number;
-          created_at?: string;
-          currency?: string;
-          decided_at?: string | null;
-          decided_by?: string | null;
-          from_plan?: string | null;
-          id?: string;
-          idempotency_key?: string | null;
-          is_disputed?: boolean;
-          provider?: string;
-          provider_payment_id?: string | null;
-          reason?: string | null;
-          refunded_cents?: number;
-          status?: string;
-          to_plan?: string;
-          tokens?: number | null;
-          tokens_clawed_back?: number;
-          user_id?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "payments_from_plan_fkey";
-            columns: ["from_plan"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "payments_to_plan_fkey";
-            columns: ["to_plan"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
-      team_members: {
-        Row: {
-          cap_day: number | null;
-          cap_month: number | null;
-          cap_week: number | null;
-          member_id: string;
-          since: string;
-          spent_at: string | null;
-          spent_day: number;
-          spent_month: number;
-          spent_week: number;
-          tokens_used: number;
-          until: string | null;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          cap_day?: number | null;
-          cap_month?: number | null;
-          cap_week?: number | null;
-          member_id: string;
-          since?: string;
-          spent_at?: string | null;
-          spent_day?: number;
-          spent_month?: number;
-          spent_week?: number;
-          tokens_used?: number;
-          until?: string | null;
-          user_id: string;
-        };
-        Update: {
-          cap_day?: number | null;
-          cap_month?: number | null;
-          cap_week?: number | null;
-          member_id?: string;
-          since?: string;
-          spent_at?: string | null;
-          spent_day?: number;
-          spent_month?: number;
-          spent_week?: number;
-          tokens_used?: number;
-          until?: string | null;
-          user_id?: string;
-        };
-        Relationships: [];
-      };
       token_accounts: {
         Row: {
           alert_above: number | null;
@@ -320,6 +75,25 @@ export type Database = {
           updated_at?: string;
           user_id?: string;
           warns_of_expiry?: boolean;
+        };
+        Relationships: [];
+      };
+      token_action_costs: {
+        Row: {
+          action_type: string;
+          max_tokens: number;
+          min_tokens: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          max_tokens: number;
+          min_tokens: number;
+        };
+        Update: {
+          action_type?: string;
+          max_tokens?: number;
+          min_tokens?: number;
         };
         Relationships: [];
       };
@@ -490,6 +264,45 @@ export type Database = {
         };
         Relationships: [];
       };
+      token_default_spend_caps: {
+        Row: {
+          actor_id: string | null;
+          actor_role: string;
+          plan_type: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          actor_id?: string | null;
+          actor_role: string;
+          plan_type?: string | null;
+          reason: string;
+          spend_window: string;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          actor_id?: string | null;
+          actor_role?: string;
+          plan_type?: string | null;
+          reason?: string;
+          spend_window?: string;
+          tokens?: number;
+          updated_at?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_default_spend_caps_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
       token_holds: {
         Row: {
           action_type: string;
@@ -556,6 +369,147 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [];
+      };
+      token_legacy_transactions: {
+        Row: {
+          action_type: string;
+          created_at: string;
+          id: number;
+          legacy_id: string;
+          metadata: NonNullable<Json>;
+          tokens: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          action_type: string;
+          created_at: string;
+          id: number;
+          legacy_id: string;
+          metadata?: NonNullable<Json>;
+          tokens: number;
+          user_id: string;
+        };
+        Update: {
+          action_type?: string;
+          created_at?: string;
+          id?: number;
+          legacy_id?: string;
+          metadata?: NonNullable<Json>;
+          tokens?: number;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_model_prices: {
+        Row: {
+          cached_input_cents_per_million: number | null;
+          cents_per_image: number | null;
+          cents_per_minute: number | null;
+          input_cents_per_million: number | null;
+          model: string;
+          output_cents_per_million: number | null;
+          valid_from: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          cached_input_cents_per_million?: number | null;
+          cents_per_image?: number | null;
+          cents_per_minute?: number | null;
+          input_cents_per_million?: number | null;
+          model: string;
+          output_cents_per_million?: number | null;
+          valid_from?: string;
+        };
+        Update: {
+          cached_input_cents_per_million?: number | null;
+          cents_per_image?: number | null;
+          cents_per_minute?: number | null;
+          input_cents_per_million?: number | null;
+          model?: string;
+          output_cents_per_million?: number | null;
+          valid_from?: string;
+        };
+        Relationships: [];
+      };
+      token_payments: {
+        Row: {
+          amount_cents: number;
+          created_at: string;
+          currency: string;
+          decided_at: string | null;
+          decided_by: string | null;
+          from_plan: string | null;
+          id: string;
+          idempotency_key: string | null;
+          is_disputed: boolean;
+          provider: string;
+          provider_payment_id: string | null;
+          reason: string | null;
+          refunded_cents: number;
+          status: string;
+          to_plan: string;
+          tokens: number | null;
+          tokens_clawed_back: number;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          amount_cents: number;
+          created_at?: string;
+          currency: string;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string;
+          idempotency_key?: string | null;
+          is_disputed?: boolean;
+          provider?: string;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number;
+          status?: string;
+          to_plan: string;
+          tokens?: number | null;
+          tokens_clawed_back?: number;
+          user_id: string;
+        };
+        Update: {
+          amount_cents?: number;
+          created_at?: string;
+          currency?: string;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string;
+          idempotency_key?: string | null;
+          is_disputed?: boolean;
+          provider?: string;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number;
+          status?: string;
+          to_plan?: string;
+          tokens?: number | null;
+          tokens_clawed_back?: number;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_payments_from_plan_fkey";
+            columns: ["from_plan"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_payments_to_plan_fkey";
+            columns: ["to_plan"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
       };
       token_plans: {
         Row: {
@@ -660,6 +614,156 @@ export type Database = {
           spend_window?: string;
           tokens?: number;
           updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_storage_quotas: {
+        Row: {
+          created_at: string;
+          granted_at: string;
+          id: string;
+          metadata: NonNullable<Json>;
+          quota_gb: number;
+          subscription_id: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          granted_at?: string;
+          id?: string;
+          metadata?: NonNullable<Json>;
+          quota_gb: number;
+          subscription_id?: string | null;
+          user_id: string;
+        };
+        Update: {
+          created_at?: string;
+          granted_at?: string;
+          id?: string;
+          metadata?: NonNullable<Json>;
+          quota_gb?: number;
+          subscription_id?: string | null;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
+      token_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean;
+          billing_cycle: string;
+          created_at: string;
+          expires_at: string | null;
+          features: NonNullable<Json>;
+          id: string;
+          is_active: boolean;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string;
+          plan_type: string;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          articles_limit?: number | null;
+          auto_renew?: boolean;
+          billing_cycle: string;
+          created_at?: string;
+          expires_at?: string | null;
+          features?: NonNullable<Json>;
+          id?: string;
+          is_active?: boolean;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string;
+          plan_type: string;
+          tokens_limit?: number;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          articles_limit?: number | null;
+          auto_renew?: boolean;
+          billing_cycle?: string;
+          created_at?: string;
+          expires_at?: string | null;
+          features?: NonNullable<Json>;
+          id?: string;
+          is_active?: boolean;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string;
+          plan_type?: string;
+          tokens_limit?: number;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
+            columns: ["next_plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_subscriptions_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
+      token_team_members: {
+        Row: {
+          cap_day: number | null;
+          cap_month: number | null;
+          cap_week: number | null;
+          member_id: string;
+          since: string;
+          spent_at: string | null;
+          spent_day: number;
+          spent_month: number;
+          spent_week: number;
+          tokens_used: number;
+          until: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
+          user_id: string;
+        };
+        Update: {
+          cap_day?: number | null;
+          cap_month?: number | null;
+          cap_week?: number | null;
+          member_id?: string;
+          since?: string;
+          spent_at?: string | null;
+          spent_day?: number;
+          spent_month?: number;
+          spent_week?: number;
+          tokens_used?: number;
+          until?: string | null;
           user_id?: string;
         };
         Relationships: [];
@@ -916,112 +1020,109 @@ export type Database = {
         };
         Relationships: [];
       };
-      user_storage: {
+    };
+    Views: {
+      payments: {
         Row: {
+          amount_cents: number;
           created_at: string;
-          granted_at: string;
+          currency: string;
+          decided_at: string | null;
+          decided_by: string | null;
+          from_plan: string | null;
           id: string;
-          metadata: NonNullable<Json>;
-          quota_gb: number;
-          subscription_id: string | null;
+          idempotency_key: string | null;
+          is_disputed: boolean;
+          provider: string;
+          provider_payment_id: string | null;
+          reason: string | null;
+          refunded_cents: number;
+          status: string;
+          to_plan: string;
+          tokens: number | null;
+          tokens_clawed_back: number;
           user_id: string;
         };
         ComputedFields: never;
         Insert: {
-          created_at?: string;
-          granted_at?: string;
-          id?: string;
-          metadata?: NonNullable<Json>;
-          quota_gb: number;
-          subscription_id?: string | null;
-          user_id: string;
+          amount_cents?: number | null;
+          created_at?: string | null;
+          currency?: string | null;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string | null;
+          idempotency_key?: string | null;
+          is_disputed?: boolean | null;
+          provider?: string | null;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number | null;
+          status?: string | null;
+          to_plan?: string | null;
+          tokens?: number | null;
+          tokens_clawed_back?: number | null;
+          user_id?: string | null;
         };
         Update: {
-          created_at?: string;
-          granted_at?: string;
-          id?: string;
-          metadata?: NonNullable<Json>;
-          quota_gb?: number;
-          subscription_id?: string | null;
-          user_id?: string;
-        };
-        Relationships: [];
-      };
-      user_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle?: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type?: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id?: string;
+          amount_cents?: number | null;
+          created_at?: string | null;
+          currency?: string | null;
+          decided_at?: string | null;
+          decided_by?: string | null;
+          from_plan?: string | null;
+          id?: string | null;
+          idempotency_key?: string | null;
+          is_disputed?: boolean | null;
+          provider?: string | null;
+          provider_payment_id?: string | null;
+          reason?: string | null;
+          refunded_cents?: number | null;
+          status?: string | null;
+          to_plan?: string | null;
+          tokens?: number | null;
+          tokens_clawed_back?: number | null;
+          user_id?: string | null;
         };
         Relationships: [
           {
-            foreignKeyName: "user_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
+            foreignKeyName: "token_payments_from_plan_fkey";
+            columns: ["from_plan"];
             isOneToOne: false;
             referencedRelation: "token_plans";
             referencedColumns: ["plan_type"];
           },
           {
-            foreignKeyName: "user_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
+            foreignKeyName: "token_payments_to_plan_fkey";
+            columns: ["to_plan"];
             isOneToOne: false;
             referencedRelation: "token_plans";
             referencedColumns: ["plan_type"];
           },
         ];
       };
-    };
-    Views: {
+      token_counters: {
+        Row: {
+          user_id: string;
+          vibe_assistant_tokens_remaining: number | null;
+          vibe_assistant_tokens_used: number;
+          vibe_assistant_total_cost: number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          user_id?: string | null;
+          vibe_assistant_tokens_remaining?: never;
+          vibe_assistant_tokens_used?: number | null;
+          vibe_assistant_total_cost?: never;
+        };
+        Update: {
+          user_id?: string | null;
+          vibe_assistant_tokens_remaining?: never;
+          vibe_assistant_tokens_used?: number | null;
+          vibe_assistant_total_cost?: never;
+        };
+        Relationships: [];
+      };
       token_usage_history: {
         Row: {
           action: string;
@@ -1050,31 +1151,113 @@ export type Database = {
         };
         Relationships: [];
       };
-      user_token_counters: {
+      user_storage: {
         Row: {
+          created_at: string;
+          granted_at: string;
+          id: string;
+          metadata: NonNullable<Json>;
+          quota_gb: number;
+          subscription_id: string | null;
           user_id: string;
-          vibe_assistant_tokens_remaining: number | null;
-          vibe_assistant_tokens_used: number;
-          vibe_assistant_total_cost: number | null;
         };
         ComputedFields: never;
         Insert: {
+          created_at?: string | null;
+          granted_at?: string | null;
+          id?: string | null;
+          metadata?: Json | null;
+          quota_gb?: number | null;
+          subscription_id?: string | null;
           user_id?: string | null;
-          vibe_assistant_tokens_remaining?: never;
-          vibe_assistant_tokens_used?: number | null;
-          vibe_assistant_total_cost?: never;
         };
         Update: {
+          created_at?: string | null;
+          granted_at?: string | null;
+          id?: string | null;
+          metadata?: Json | null;
+          quota_gb?: number | null;
+          subscription_id?: string | null;
           user_id?: string | null;
-          vibe_assistant_tokens_remaining?: never;
-          vibe_assistant_tokens_used?: number | null;
-          vibe_assistant_total_cost?: never;
         };
         Relationships: [];
       };
+      user_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean;
+          billing_cycle: string;
+          created_at: string;
+          expires_at: string | null;
+          features: NonNullable<Json>;
+          id: string;
+          is_active: boolean;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string;
+          plan_type: string;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          articles_limit?: number | null;
+          auto_renew?: boolean | null;
+          billing_cycle?: string | null;
+          created_at?: string | null;
+          expires_at?: string | null;
+          features?: Json | null;
+          id?: string | null;
+          is_active?: boolean | null;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string | null;
+          plan_type?: string | null;
+          tokens_limit?: number | null;
+          updated_at?: string | null;
+          user_id?: string | null;
+        };
+        Update: {
+          articles_limit?: number | null;
+          auto_renew?: boolean | null;
+          billing_cycle?: string | null;
+          created_at?: string | null;
+          expires_at?: string | null;
+          features?: Json | null;
+          id?: string | null;
+          is_active?: boolean | null;
+          next_plan_type?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string | null;
+          plan_type?: string | null;
+          tokens_limit?: number | null;
+          updated_at?: string | null;
+          user_id?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
+            columns: ["next_plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_subscriptions_plan_type_fkey";
+            columns: ["plan_type"];
+            isOneToOne: false;
+            referencedRelation: "token_plans";
+            referencedColumns: ["plan_type"];
+          },
+        ];
+      };
     };
     Functions: {
-      add_team_member: {
+      add_token_team_member: {
         Args: {
           p_cap_day?: number;
           p_cap_month?: number;
@@ -1094,12 +1277,12 @@ export type Database = {
         };
         Returns: Json;
       };
-      approve_payment: {
+      approve_token_payment: {
         Args: { p_payment_id: string; p_reason?: string; p_user_id: string };
         Returns: Json;
       };
       arm_token_alerts: { Args: { p_max_accounts?: number }; Returns: number };
-      assign_parked_payment: {
+      assign_parked_token_payment: {
         Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
         Returns: Json;
       };
@@ -1118,6 +1301,16 @@ export type Database = {
           p_seconds?: number;
           p_success?: boolean;
           p_tokens?: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      change_token_plan: {
+        Args: {
+          p_idempotency_key?: string;
+          p_payment_id?: string;
+          p_payment_method?: string;
+          p_plan_type: string;
           p_user_id: string;
         };
         Returns: Json;
@@ -1147,7 +1340,7 @@ export type Database = {
           user_id: string;
         }[];
       };
-      create_payment: {
+      create_token_payment: {
         Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
         Returns: Json;
       };
@@ -1212,12 +1405,12 @@ export type Database = {
           user_id: string;
         }[];
       };
-      get_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
+      get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
-      get_users_with_high_usage: {
+      get_users_with_high_token_usage: {
         Args: { p_limit?: number };
         Returns: {
           email: string;
@@ -1226,7 +1419,7 @@ export type Database = {
           user_id: string;
         }[];
       };
-      get_users_with_low_balance: {
+      get_users_with_low_token_balance: {
         Args: { p_below?: number; p_limit?: number };
         Returns: {
           email: string;
@@ -1235,7 +1428,7 @@ export type Database = {
           user_id: string;
         }[];
       };
-      get_users_without_balance: {
+      get_users_without_token_balance: {
         Args: Record<PropertyKey, never>;
         Returns: {
           email: string;
@@ -1258,7 +1451,7 @@ export type Database = {
         };
         Returns: Json;
       };
-      list_parked_payments: {
+      list_parked_token_payments: {
         Args: Record<PropertyKey, never>;
         Returns: {
           amount_cents: number;
@@ -1272,9 +1465,9 @@ export type Database = {
           user_id: string;
         }[];
       };
-      list_team_members: { Args: { p_user_id?: string }; Returns: Json };
+      list_token_team_members: { Args: { p_user_id?: string }; Returns: Json };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
-      record_provider_event: {
+      record_token_payment_event: {
         Args: {
           p_event_id: string;
           p_event_type: string;
@@ -1284,7 +1477,7 @@ export type Database = {
         };
         Returns: Json;
       };
-      refund_payment: {
+      refund_token_payment: {
         Args: { p_payment_id: string; p_reason: string; p_refunded_cents?: number; p_user_id: string };
         Returns: Json;
       };
@@ -1300,14 +1493,17 @@ export type Database = {
         };
         Returns: Json;
       };
-      reject_payment: { Args: { p_payment_id: string; p_reason: string; p_user_id: string }; Returns: Json };
+      reject_token_payment: {
+        Args: { p_payment_id: string; p_reason: string; p_user_id: string };
+        Returns: Json;
+      };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
-      remove_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
       remove_token_alert_rule: {
         Args: { p_plan_type?: string; p_rule: string; p_user_id?: string };
         Returns: Json;
       };
-      renew_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      remove_token_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
+      renew_token_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
       replay_token_balances: {
         Args: { p_after?: string; p_until?: string; p_user_id?: string };
         Returns: {
@@ -1339,32 +1535,8 @@ export type Database = {
         Returns: Json;
       };
       retry_token_alerts: { Args: { p_user_id?: string }; Returns: number };
-      reverse_restatement: {
+      reverse_token_restatement: {
         Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
-        Returns: Json;
-      };
-      set_auto_top_up: {
-        Args: {
-          p_below_tokens?: number;
-          p_cooldown_seconds?: number;
-          p_is_enabled?: boolean;
-          p_max_requests?: number;
-          p_plan_type?: string;
-          p_tokens?: number;
-          p_user_id: string;
-          p_window_seconds?: number;
-        };
-        Returns: Json;
-      };
-      set_burn_order: { Args: { p_burn_order: string }; Returns: string };
-      set_spend_cap: {
-        Args: {
-          p_plan_type?: string;
-          p_reason?: string;
-          p_tokens: number;
-          p_user_id?: string;
-          p_window: string;
-        };
         Returns: Json;
       };
       set_token_alert_rule: {
@@ -1381,11 +1553,35 @@ export type Database = {
         };
         Returns: Json;
       };
+      set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_spend_cap: {
+        Args: {
+          p_plan_type?: string;
+          p_reason?: string;
+          p_tokens: number;
+          p_user_id?: string;
+          p_window: string;
+        };
+        Returns: Json;
+      };
+      set_token_top_up: {
+        Args: {
+          p_below_tokens?: number;
+          p_cooldown_seconds?: number;
+          p_is_enabled?: boolean;
+          p_max_requests?: number;
+          p_plan_type?: string;
+          p_tokens?: number;
+          p_user_id: string;
+          p_window_seconds?: number;
+        };
+        Returns: Json;
+      };
       settle_token_alert: {
         Args: { p_alert_id: number; p_claim_id: string; p_error?: string; p_user_id: string };
         Returns: Json;
       };
-      settle_top_up: {
+      settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
       };
@@ -1409,16 +1605,6 @@ export type Database = {
         };
         Returns: Json;
       };
-      upgrade_plan: {
-        Args: {
-          p_idempotency_key?: string;
-          p_payment_id?: string;
-          p_payment_method?: string;
-          p_plan_type: string;
-          p_user_id: string;
-        };
-        Returns: Json;
-      };
       verify_token_ledger: {
         Args: { p_after?: string; p_until?: string; p_user_id?: string };
         Returns: {
@@ -1430,7 +1616,7 @@ export type Database = {
           user_id: string;
         }[];
       };
-      void_grant: {
+      void_token_grant: {
         Args: {
           p_grant_id: string;
           p_idempotency_key?: string;

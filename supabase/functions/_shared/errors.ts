@@ -4,7 +4,7 @@ export interface ErrorKind {
   readonly status: number;
   /** Short name for people, the same for every occurrence. */
   readonly title: string;
-  /** SQLSTATE under which `private.refuse` raises it; null when only the edge functions know it. */
+  /** SQLSTATE under which `tokenbook.refuse` raises it; null when only the edge functions know it. */
   readonly sqlstate: string | null;
   /** Whether the very same request, sent again with the same key, may succeed. */
   readonly retryable: boolean;

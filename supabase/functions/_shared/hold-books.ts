@@ -11,7 +11,7 @@ export type Outcome = "completed" | "failed" | "aborted" | "timed_out";
 
 /** What a call used. Counts are whole numbers; what is cached or reasoned is part of the whole. */
 export interface Usage {
-  /** The model, as `ai_model_prices` names it. */
+  /** The model, as `token_model_prices` names it. */
   model?: string;
   /** Tokens of the prompt, cached ones included. */
   inputTokens?: number;

@@ -35,7 +35,7 @@ export interface HoldOptions {
   userId: string;
   /** The most that the call is expected to cost. */
   tokens: number;
-  /** What the call is, as in `ai_action_costs`. */
+  /** What the call is, as in `token_action_costs`. */
   actionType: string;
   /**
    * Seconds after which the hold runs out by itself, 2 to 86400: when a process dies with its call, this

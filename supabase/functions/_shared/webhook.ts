@@ -4,7 +4,7 @@ import { errors } from "./errors.ts";
 import { Refusal } from "./problem.ts";
 import { callSql, type Client } from "./sql.ts";
 
-/** What one event says about one payment, as `record_provider_event` takes it. */
+/** What one event says about one payment, as `record_token_payment_event` takes it. */
 export interface Facts {
   kind: "paid" | "refunded" | "disputed" | "dispute_won";
   /** Left out when the event does not say it in a place that only our server can write. */
@@ -59,7 +59,7 @@ async function record(
   facts: Facts,
 ): Promise<string> {
   try {
-    const { status } = await callSql<{ status: string }>(client, "record_provider_event", {
+    const { status } = await callSql<{ status: string }>(client, "record_token_payment_event", {
       p_provider: provider,
       // One event about several payments is several facts, each recorded once.
       p_event_id: event.payments.length === 1 ? event.id : `${event.id}:${paymentId}`,

@@ -41,32 +41,32 @@ export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, R
 export function act(action: z.infer<typeof Action>, sql: Sql, context: Context): Promise<object> {
   switch (action.action) {
     case "create":
-      return sql("create_payment", {
+      return sql("create_token_payment", {
         p_user_id: action.userId ?? context.userClaims?.id ?? null, // the server must say for whom
         p_to_plan: action.toPlan,
         p_idempotency_key: action.idempotencyKey,
       });
     case "approve":
-      return sql("approve_payment", {
+      return sql("approve_token_payment", {
         p_user_id: action.userId,
         p_payment_id: action.paymentId,
         p_reason: action.reason,
       });
     case "reject":
-      return sql("reject_payment", {
+      return sql("reject_token_payment", {
         p_user_id: action.userId,
         p_payment_id: action.paymentId,
         p_reason: action.reason,
       });
     case "refund":
-      return sql("refund_payment", {
+      return sql("refund_token_payment", {
         p_user_id: action.userId,
         p_payment_id: action.paymentId,
         p_reason: action.reason,
         p_refunded_cents: action.refundedCents,
       });
     case "assign":
-      return sql("assign_parked_payment", {
+      return sql("assign_parked_token_payment", {
         p_provider: action.provider,
         p_provider_payment_id: action.providerPaymentId,
         p_user_id: action.userId,

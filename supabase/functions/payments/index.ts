@@ -4,7 +4,7 @@
  *
  * Payments, newest first: a user's own; for an admin or the server everyone's, and beside them
  * those that are parked because nobody knows whose they are.
- * Answers { payments: [...] }, to an admin { payments, parked } with what list_parked_payments returns.
+ * Answers { payments: [...] }, to an admin { payments, parked } with what list_parked_token_payments returns.
  *
  * POST /functions/v1/payments
  *   { action: "create", toPlan, userId, idempotencyKey }       anyone for himself: asks for a plan
@@ -13,7 +13,7 @@
  *   { action: "refund", userId, paymentId, reason, refundedCents }        〃: of a manual payment
  *   { action: "assign", provider, providerPaymentId, userId, planType }   〃: says whose a parked one is
  *
- * Answers what create_payment, approve_payment, reject_payment, refund_payment and assign_parked_payment return.
+ * Answers what create_token_payment, approve_token_payment, reject_token_payment, refund_token_payment and assign_parked_token_payment return.
  */
 import { withSupabase } from "@supabase/server";
 import type { Database } from "../_shared/database.ts";

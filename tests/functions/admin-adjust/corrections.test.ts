@@ -109,7 +109,7 @@ describe("a spend cap", () => {
     const user = await stack.user();
     await grant(stack.db, user.id, 320);
     await asService(stack.db, (client) =>
-      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: 0, p_user_id: user.id, p_reason: "x" }),
+      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: 0, p_user_id: user.id, p_reason: "x" }),
     );
     expect(await adjust({ userId: user.id, delta: -20 })).toMatchObject({ status: 200 });
     expectProblem(await adjust({ userId: user.id, delta: -500 }), "insufficient_balance", {

@@ -120,10 +120,10 @@ describe("an answer", () => {
   });
 
   test("costs what the project has priced the action at", async () => {
-    await stack.db.admin.query("insert into public.ai_action_costs values ('chat_conversation', 7, 7)");
+    await stack.db.admin.query("insert into public.token_action_costs values ('chat_conversation', 7, 7)");
     const said = await chat(stack, user, bodyFor("streams"));
     await stack.db.admin.query(
-      "delete from public.ai_action_costs where action_type = 'chat_conversation' and min_tokens = 7",
+      "delete from public.token_action_costs where action_type = 'chat_conversation' and min_tokens = 7",
     );
     expect(said.cost).toMatchObject({ tokens_deducted: 7 });
     expect((await books()).holds).toMatchObject([{ tokens: 7, captured: 7 }]);
@@ -148,7 +148,7 @@ describe("under a spend cap", () => {
   test("the model is not asked, and the answer is 429 with the cap and not 402: more tokens do not help", async () => {
     const before = provider.asked.length;
     await asService(stack.db, (client) =>
-      rpc(client, "set_spend_cap", {
+      rpc(client, "set_token_spend_cap", {
         ...{ p_window: "day", p_tokens: 50, p_user_id: user.id, p_reason: "too fast" },
       }),
     );
@@ -163,7 +163,7 @@ describe("under a spend cap", () => {
     expect(await books()).toMatchObject({ holds: [], usage: [], deducted: 0 });
 
     await asService(stack.db, (client) =>
-      rpc(client, "set_spend_cap", { p_window: "day", p_tokens: null, p_user_id: user.id }),
+      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: null, p_user_id: user.id }),
     );
     expect(await chat(stack, user, bodyFor("streams"))).toMatchObject({ status: 200, isDone: true });
   });

@@ -100,7 +100,7 @@ describe("an admin and the server", () => {
 
   test("an admin whose right was taken away is a user like any other, though his token still says so", async () => {
     const former = await stack.user({ admin: true });
-    await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
+    await stack.db.admin.query("delete from tokenbook.admins where user_id = $1", [former.id]);
     expectProblem(await balance(former, `userId=${(await spender()).id}`), "forbidden");
     expect((await balance(former)).status).toBe(200);
   });

@@ -157,7 +157,7 @@ describe("the file", () => {
   test("leaves out what was before the books, so that its tokens add up to the balance", async () => {
     const user = await spender();
     await stack.db.admin.query(
-      `insert into public.legacy_token_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
+      `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
        select $1, 1 - n, n::text, 'old', 5, '{}', now() - interval '1 year' from generate_series(1, 300) n`,
       [user.id],
     );
@@ -411,6 +411,6 @@ async function replaceHistory(at: Stack, first: string): Promise<void> {
     returns jsonb language plpgsql volatile security invoker set search_path = '' as $$
     begin
       ${first}
-      return private.get_token_history(p_user_id, p_limit, p_before);
+      return tokenbook.get_token_history(p_user_id, p_limit, p_before);
     end $$`);
 }

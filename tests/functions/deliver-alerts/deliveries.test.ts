@@ -198,7 +198,7 @@ test("the test sees it: claims that do not say so are sent by several", async ()
   const broken = await startStack(receiver.settings);
   await rules(broken);
   await broken.db.admin.query(
-    `do $$ begin execute replace(pg_get_functiondef('private.claim_token_alerts'::regproc),
+    `do $$ begin execute replace(pg_get_functiondef('tokenbook.claim_token_alerts'::regproc),
        'next_attempt_at = v_now + p_lease_seconds * interval ''1 second''', 'next_attempt_at = v_now'); end $$`,
   );
   await dropped(broken, 20);

@@ -28,7 +28,7 @@ async function failing(times: number, raise: string): Promise<void> {
       if nextval('public.attempts') <= ${times} then
         ${raise}
       end if;
-      return private.adjust_tokens(p_user_id, p_delta, p_reason, p_idempotency_key, p_metadata);
+      return tokenbook.adjust_tokens(p_user_id, p_delta, p_reason, p_idempotency_key, p_metadata);
     end $$`);
 }
 

@@ -146,7 +146,7 @@ describe("the list", () => {
     const pending = [await asked(await stack.user()), await asked(await stack.user())];
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
-      rpc(client, "record_provider_event", {
+      rpc(client, "record_token_payment_event", {
         ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
         p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
       }),
@@ -164,7 +164,7 @@ describe("the list", () => {
 
   test("is nobody's else: not of one who was an admin, not of one without a token", async () => {
     const former = await stack.user({ admin: true });
-    await stack.db.admin.query("delete from private.admins where user_id = $1", [former.id]);
+    await stack.db.admin.query("delete from tokenbook.admins where user_id = $1", [former.id]);
     expectProblem(await list("status=pending", former), "forbidden");
     for (const headers of [{} as Caller["headers"], { apikey: stack.keys.publishableKey }]) {
       expectProblem(await list("status=pending", { headers }), "not_authenticated");
@@ -187,7 +187,7 @@ describe("a parked payment", () => {
   test("is given to the user whom an admin names", async () => {
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
-      rpc(client, "record_provider_event", {
+      rpc(client, "record_token_payment_event", {
         ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
         p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
       }),

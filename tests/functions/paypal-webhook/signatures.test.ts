@@ -33,7 +33,7 @@ const send = (payload: string, headers: Record<string, string>, to = stack) =>
   to.ask("paypal-webhook", { body: payload, headers });
 
 async function payments(): Promise<number> {
-  const { rows } = await stack.db.admin.query("select count(*)::int as n from public.payments");
+  const { rows } = await stack.db.admin.query("select count(*)::int as n from public.token_payments");
   return rows[0].n;
 }
 

@@ -8,7 +8,7 @@ const kinds: [string, ErrorKind][] = Object.entries(errors);
 const read = (...path: string[]) => readFileSync(join(projectRoot, ...path), "utf8");
 const docs = read("docs", "errors.md");
 
-/** slug -> [SQLSTATE, hint], from the values list in private.refuse. */
+/** slug -> [SQLSTATE, hint], from the values list in tokenbook.refuse. */
 const inSql = new Map(
   [
     ...read("supabase/schemas/30_guards/refuse.sql").matchAll(

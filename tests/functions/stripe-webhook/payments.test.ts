@@ -61,7 +61,7 @@ async function tokens(of = user): Promise<number> {
 /** The payment in the books, and how many of it there are. */
 async function booked(): Promise<{ status: string; refunded_cents: number }[]> {
   const { rows } = await stack.db.admin.query(
-    "select status, refunded_cents::int from public.payments where provider = 'stripe' and provider_payment_id = $1",
+    "select status, refunded_cents::int from public.token_payments where provider = 'stripe' and provider_payment_id = $1",
     [intent],
   );
   return rows;

@@ -38,7 +38,7 @@ const send = (payload: string, header: string | undefined, to = stack) =>
   });
 
 async function payments(of = stack): Promise<number> {
-  const { rows } = await of.db.admin.query("select count(*)::int as n from public.payments");
+  const { rows } = await of.db.admin.query("select count(*)::int as n from public.token_payments");
   return rows[0].n;
 }
 

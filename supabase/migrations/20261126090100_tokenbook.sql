@@ -1,0 +1,10405 @@
+/*
+ * Tokenbook, whole: made from supabase/schemas by `npm run migration:build`. Read those files, not this
+ * one; change those, and make this anew.
+ *
+ * It takes nothing of the project that it is installed into and changes nothing of it: it makes schema
+ * `tokenbook`, and in `public` the relations and functions that the check below lists. No user gets a
+ * plan, a grant or a row by it.
+ *
+ * The tables are made here, empty: no lock on them is waited for, and there is nothing to validate.
+ */
+-- squawk-ignore-file
+
+-- Would this succeed here? Looks only; refuses with one list, before anything is changed -----------
+
+do $$
+declare
+  c_relations constant text[] := array[
+    'token_accounts', 'token_accounts_alerts_version_idx', 'token_accounts_due_idx',
+    'token_accounts_pkey', 'token_action_costs', 'token_action_costs_pkey', 'token_alert_rules',
+    'token_alert_rules_key', 'token_alert_rules_pkey', 'token_alert_rules_plan_idx', 'token_alerts',
+    'token_alerts_crossing_key', 'token_alerts_grant_key', 'token_alerts_outbox_idx',
+    'token_alerts_pkey', 'token_balances', 'token_balances_burn_order_idx',
+    'token_balances_expiring_first_idx', 'token_balances_expiry_idx', 'token_balances_payment_key',
+    'token_balances_period_key', 'token_balances_pkey', 'token_balances_rollover_key',
+    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key', 'token_holds',
+    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_legacy_transactions',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_payments', 'token_payments_from_plan_idx', 'token_payments_idempotency_key',
+    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
+    'token_payments_to_plan_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
+    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
+    'token_team_members_pkey', 'token_top_up_requests', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
+    'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
+    'token_usage_user_idx'];
+  c_functions constant text[] := array[
+    'add_token_team_member', 'adjust_tokens', 'approve_token_payment', 'arm_token_alerts',
+    'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
+    'check_token_synchronization', 'claim_token_alerts', 'create_token_payment',
+    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens', 'expire_old_token_grants',
+    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
+    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
+    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_team_members', 'reconcile_user_token_balance', 'record_token_payment_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
+    'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
+    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
+    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+  v_list text;
+begin
+  select string_agg('  - ' || f.finding, E'\n' order by f.nth, f.finding) into v_list
+    from (
+      select 1, format('PostgreSQL %s is too old: Tokenbook needs 15 or newer', current_setting('server_version'))
+       where current_setting('server_version_num')::integer < 150000
+      union all
+      select 2, format('role %s is missing: this is not a Supabase database', r.name)
+        from unnest(array['anon', 'authenticated', 'service_role']) as r (name)
+       where to_regrole(r.name) is null
+      union all
+      select 2, format('%s is missing: this is not a Supabase database', p.name)
+        from unnest(array['auth.uid()', 'auth.jwt()']) as p (name)
+       where to_regprocedure(p.name) is null
+      union all
+      select 2, 'table auth.users is missing: this is not a Supabase database' where to_regclass('auth.users') is null
+      union all
+      select 3, format('%s may not make a schema in this database: grant create on database %I to %I',
+                       current_user, current_database(), current_user)
+       where not has_database_privilege(current_database(), 'create') and to_regnamespace('tokenbook') is null
+      union all
+      select 3, format('%s may not make tables and functions in schema public: grant create on schema public to %I',
+                       current_user, current_user)
+       where not has_schema_privilege('public', 'create')
+      union all
+      select 3, format('%s may not add a trigger to auth.users: grant trigger on auth.users to %I', current_user, current_user)
+       where not has_table_privilege('auth.users', 'trigger')
+      union all
+      select 4, format('%s public.%I is there already: alter %s public.%I rename to …, and let what uses it follow%s',
+                       kind.name, c.relname, kind.name, c.relname,
+                       coalesce(' (used by ' || used.by || ')', ''))
+        from pg_class c
+       cross join lateral (
+         select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+                               when 'i' then 'index' when 'I' then 'index' when 'f' then 'foreign table' else 'table' end) as kind (name)
+       cross join lateral (
+         select string_agg(distinct d.what, ', ') as by
+           from (
+             select pg_describe_object(w.classid, w.objid, 0)
+               from pg_depend w
+              where w.refclassid = 'pg_class'::regclass and w.refobjid = c.oid and w.classid = 'pg_policy'::regclass
+             union all
+             select format('%s %s', case v.relkind when 'm' then 'materialized view' else 'view' end, v.oid::regclass)
+               from pg_depend w
+               join pg_rewrite r on r.oid = w.objid
+               join pg_class v on v.oid = r.ev_class and v.oid <> c.oid
+              where w.refclassid = 'pg_class'::regclass and w.refobjid = c.oid and w.classid = 'pg_rewrite'::regclass
+             union all
+             select format('foreign key %I of %s', k.conname, k.conrelid::regclass)
+               from pg_constraint k where k.contype = 'f' and k.confrelid = c.oid
+             union all
+             select format('trigger %I', t.tgname) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal
+             union all
+             select format('function %s', p.oid::regprocedure)
+               from pg_proc p
+               join pg_namespace n on n.oid = p.pronamespace
+              where n.nspname not in ('pg_catalog', 'information_schema') and p.prosrc ~ ('\m' || c.relname || '\M')
+           ) d (what)) used
+       where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations)
+      union all
+      select 4, format('type public.%I is there already: alter type public.%I rename to …', t.typname, t.typname)
+        from pg_type t
+       where t.typnamespace = 'public'::regnamespace and t.typname = any (c_relations) and t.typrelid = 0
+      union all
+      select 5, format('function %s returns %s, and is there already: alter function %s rename to …, and let what calls it follow',
+                       p.oid::regprocedure, pg_get_function_result(p.oid), p.oid::regprocedure)
+        from pg_proc p
+       where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions)
+      union all
+      select 6, format('%s is there already: schema tokenbook has to be free, or this is installed', pg_describe_object(o.classid, o.objid, 0))
+        from (
+          select 'pg_class'::regclass, c.oid, c.relname from pg_class c
+           where c.relnamespace = to_regnamespace('tokenbook') and c.relkind in ('r', 'p', 'v', 'm', 'f')
+          union all
+          select 'pg_proc'::regclass, p.oid, p.proname from pg_proc p where p.pronamespace = to_regnamespace('tokenbook')
+        ) as o (classid, objid, name)
+       -- what the migrations before this one make, in the project that has them
+       where o.name not in ('migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'report',
+                            'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions',
+                            'old_user_storage')
+      union all
+      select 7, format('trigger tokenbook_register_user on auth.users is there already: drop trigger tokenbook_register_user on auth.users')
+       where exists (
+         select from pg_trigger t
+          where t.tgrelid = to_regclass('auth.users') and t.tgname = 'tokenbook_register_user')
+    ) as f (nth, finding);
+
+  if v_list is not null then
+    raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%', v_list;
+  end if;
+end
+$$;
+
+-- from supabase/schemas/00_schema.sql
+
+-- The schema of Tokenbook's internals. A client can use it (the public wrappers call into it as
+-- the caller), but not through the API, which does not expose it.
+create schema if not exists tokenbook;
+comment on schema tokenbook is
+  'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
+
+-- from supabase/schemas/10_access/tables/admins.sql
+
+-- Who is an administrator right now. A token says so too (app_metadata.role), but a token lives
+-- on for up to an hour after a right is taken away; this row is gone at once.
+create table tokenbook.admins (
+  user_id uuid primary key,
+  added_at timestamptz not null default now(),
+  added_by text not null default current_user
+);
+comment on table tokenbook.admins is
+  'Users who may grant and correct tokens, together with app_metadata.role = ''admin'' in their token. Kept by `npm run admin`.';
+comment on column tokenbook.admins.user_id is 'The administrator, a user of auth.users.';
+comment on column tokenbook.admins.added_at is 'Since when.';
+comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
+alter table tokenbook.admins enable row level security;
+
+-- from supabase/schemas/20_ledger/tables/burn_orders.sql
+
+-- In which order grants are spent, and since when: the newest row holds; none means fifo.
+create table tokenbook.burn_orders (
+  since timestamptz primary key default clock_timestamp(),
+  burn_order text not null,
+  constraint burn_orders_are_known check (burn_order in ('fifo', 'expiring_first'))
+);
+comment on table tokenbook.burn_orders is
+  'The project''s choices of a burn order, by the moment of each. The newest holds. Written by set_token_burn_order.';
+comment on column tokenbook.burn_orders.since is 'When it was chosen.';
+comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
+alter table tokenbook.burn_orders enable row level security;
+
+-- from supabase/schemas/20_ledger/tables/project_settings.sql
+
+/*
+ * What whoever touches an account must know of the project's alert rules and its burn order, in one
+ * row: so that it asks one question, not one of each table. Written by the functions that change
+ * them, in the same transaction.
+ * An account whose alerts_version is another has marks of older alert rules; whoever touches it next
+ * sets them anew.
+ */
+create table tokenbook.project_settings (
+  is_current boolean primary key default true,
+  alerts_version bigint not null default 0,
+  is_expiring_first boolean not null default false,
+  constraint rules_in_force_has_one_row check (is_current)
+);
+insert into tokenbook.project_settings default values;
+
+comment on table tokenbook.project_settings is
+  'What is asked of the project''s rules whenever an account is touched: one row, kept by the functions that change the rules.';
+comment on column tokenbook.project_settings.is_current is 'Always true: there is one row.';
+comment on column tokenbook.project_settings.alerts_version is 'How often token_alert_rules has changed.';
+comment on column tokenbook.project_settings.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
+alter table tokenbook.project_settings enable row level security;
+
+-- from supabase/schemas/20_ledger/tables/token_accounts.sql
+
+/*
+ * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
+ * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
+ * constraint each, as tokenbook.check_transaction_rules.
+ * Caller: the constraint.
+ */
+create function tokenbook.check_account_rules(
+  p_user_id uuid,
+  p_payer_id uuid,
+  p_tokens_remaining bigint,
+  p_tokens_reserved bigint,
+  p_tokens_used bigint,
+  p_tokens_expired bigint,
+  p_tokens_owed bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
+    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
+    and (p_payer_id is null or p_payer_id <> p_user_id);
+end
+$$;
+comment on function tokenbook.check_account_rules is
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+
+-- One row a user: the lock that every change of his books takes first, and the only running
+-- totals. Whoever wants a live balance subscribes to this row.
+create table public.token_accounts (
+  user_id uuid primary key,
+  tokens_remaining bigint not null default 0,
+  tokens_reserved bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_expired bigint not null default 0,
+  tokens_owed bigint not null default 0,
+  total_cost numeric not null default 0,
+  last_transaction_id bigint not null default 0,
+  next_due_at timestamptz,
+  spent_at timestamptz,
+  spent_day bigint not null default 0,
+  spent_week bigint not null default 0,
+  spent_month bigint not null default 0,
+  payer_id uuid,
+  alert_below bigint,
+  alert_above bigint,
+  next_alert_at timestamptz,
+  warns_of_expiry boolean not null default false,
+  alerts_version bigint not null default 0,
+  last_alert_id bigint not null default 0,
+  updated_at timestamptz not null default now(),
+  constraint token_accounts_are_sound check (tokenbook.check_account_rules(
+    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
+
+comment on table public.token_accounts is
+  'A user''s running totals, and the row that every change of his books locks first. Equal to his grants and his ledger at every commit. Written by the functions only.';
+comment on column public.token_accounts.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend: the sum over his grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
+comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
+comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
+comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
+comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
+comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
+comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
+comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
+comment on column public.token_accounts.spent_month is 'In that month.';
+comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
+comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
+comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
+comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
+comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
+comment on column public.token_accounts.updated_at is 'When the row last changed.';
+
+create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
+
+alter table public.token_accounts enable row level security;
+create policy "Users read their own account" on public.token_accounts
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/20_ledger/tables/token_balances.sql
+
+/*
+ * What every grant must be, whatever wrote it. One function and not a constraint each, as
+ * tokenbook.check_transaction_rules.
+ * Caller: the constraint.
+ */
+create function tokenbook.check_grant_rules(
+  p_grant_type text,
+  p_tokens_granted bigint,
+  p_tokens_remaining bigint,
+  p_is_open boolean,
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_tokens_granted between 1 and 1000000000000
+    and p_tokens_remaining between 0 and p_tokens_granted
+    and p_is_open = (p_tokens_remaining > 0)
+    and p_priority between 0 and 100
+    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
+    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+
+-- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
+create table public.token_balances (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  grant_type text not null,
+  tokens_granted bigint not null,
+  tokens_remaining bigint not null,
+  priority smallint not null default 50,
+  granted_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz,
+  -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
+  -- deduction stays a HOT update until the one that empties the grant.
+  is_open boolean not null default true,
+  payment_id uuid,
+  subscription_id uuid,
+  period_start timestamptz,
+  legacy_transaction_id text,
+  voided_at timestamptz,
+  rolled_over_from uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_balances_pkey primary key (user_id, id),
+  constraint token_balances_are_sound check (tokenbook.check_grant_rules(
+    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at))
+) with (fillfactor = 85);
+
+comment on table public.token_balances is
+  'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
+comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_balances.id is 'The grant; unique per user.';
+comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
+comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
+comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
+comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
+comment on column public.token_balances.is_open is 'Whether tokens remain.';
+comment on column public.token_balances.payment_id is 'The payment it came from.';
+comment on column public.token_balances.subscription_id is 'The subscription it came from.';
+comment on column public.token_balances.period_start is 'The period of that subscription; each period is granted once.';
+comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
+comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
+comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
+comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_balances.created_at is 'When it was booked.';
+
+-- the two orders in which grants can be spent
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+create index token_balances_expiry_idx
+  on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- a payment grants once, and so does a period, whatever calls come and however often
+create unique index token_balances_payment_key
+  on public.token_balances (user_id, payment_id) where payment_id is not null;
+create unique index token_balances_period_key
+  on public.token_balances (user_id, subscription_id, period_start) where period_start is not null;
+-- and what a period had left is carried over once
+create unique index token_balances_rollover_key
+  on public.token_balances (user_id, rolled_over_from) where rolled_over_from is not null;
+
+alter table public.token_balances enable row level security;
+create policy "Users read their own grants" on public.token_balances
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
+
+-- History from before the books opened, as it was. Numbered per user downwards from 0, so that
+-- get_token_history pages from the ledger straight into it.
+create table public.token_legacy_transactions (
+  user_id uuid not null,
+  id bigint not null,
+  legacy_id text not null,
+  action_type text not null,
+  tokens bigint not null,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null,
+  constraint token_legacy_transactions_pkey primary key (user_id, id),
+  constraint token_legacy_transactions_are_numbered_down_from_zero check (id <= 0)
+);
+comment on table public.token_legacy_transactions is
+  'Transactions from before the books opened, unchanged and never counted: the books start with the opening balance. Empty in a project that started with Tokenbook.';
+comment on column public.token_legacy_transactions.user_id is 'The user.';
+comment on column public.token_legacy_transactions.id is 'Number among the user''s: 0 is the newest, then -1, -2, …';
+comment on column public.token_legacy_transactions.legacy_id is 'The id it had.';
+comment on column public.token_legacy_transactions.action_type is 'What it was for.';
+comment on column public.token_legacy_transactions.tokens is 'Tokens: grants positive, deductions negative (it was called tokens_used).';
+comment on column public.token_legacy_transactions.metadata is 'Everything else the row had.';
+comment on column public.token_legacy_transactions.created_at is 'When it happened.';
+
+alter table public.token_legacy_transactions enable row level security;
+create policy "Users read their own old transactions" on public.token_legacy_transactions
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/20_ledger/tables/token_transactions.sql
+
+/*
+ * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
+ * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
+ * (docs/performance.md).
+ * Caller: the constraint.
+ */
+create function tokenbook.check_transaction_rules(
+  p_id bigint,
+  p_entry_type text,
+  p_action_type text,
+  p_tokens bigint,
+  p_balance_after bigint,
+  p_debt_change bigint,
+  p_reserved_change bigint,
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_idempotency_key text,
+  p_request jsonb,
+  p_original_id bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_sound boolean;
+begin
+  -- the sign follows the kind, and so does what else it may change
+  case p_entry_type
+    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
+    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
+    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
+    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'rollover', 'restatement' then
+      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
+    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
+    when 'debt_repayment' then
+      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
+    else v_is_sound := false;
+  end case;
+  return v_is_sound
+    and p_id >= 1
+    and p_balance_after >= 0
+    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
+    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
+    and (p_entry_type = 'grant') = (p_action_type in (
+      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    and length(p_reason) between 1 and 500
+    and p_actor_role in ('service', 'user', 'admin', 'system')
+    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
+    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+end
+$$;
+comment on function tokenbook.check_transaction_rules is
+  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+
+-- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
+create table public.token_transactions (
+  user_id uuid not null,
+  id bigint not null,
+  entry_type text not null,
+  action_type text not null,
+  tokens bigint not null,
+  balance_after bigint not null,
+  debt_change bigint not null default 0,
+  reserved_change bigint not null default 0,
+  grant_ids uuid[] not null,
+  grant_tokens bigint[] not null,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  idempotency_key text,
+  request jsonb,
+  usage_id uuid,
+  hold_id uuid,
+  payment_id uuid,
+  original_id bigint,
+  member_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_transactions_pkey primary key (user_id, id),
+  constraint token_transactions_are_sound check (tokenbook.check_transaction_rules(
+    id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
+    reason, actor_role, actor_id, idempotency_key, request, original_id))
+) with (fillfactor = 100);
+
+comment on table public.token_transactions is
+  'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
+comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
+comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
+comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
+comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
+comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
+comment on column public.token_transactions.reason is 'Why, in words or as the action type.';
+comment on column public.token_transactions.actor_role is 'Who did it: user, admin, service (the server), system (the books themselves).';
+comment on column public.token_transactions.actor_id is 'Which user or admin.';
+comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
+comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
+comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.payment_id is 'The payment that bought it.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
+comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_transactions.created_at is 'When it was booked.';
+
+-- A user's keys and the server's keys for him never meet: he must not be able to use up a key
+-- that the server will need. Nor do the keys of two members of a team.
+create unique index token_transactions_idempotency_key
+  on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is null;
+create unique index token_transactions_member_key
+  on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is not null;
+
+-- what a member spent, whoever paid
+create index token_transactions_member_idx
+  on public.token_transactions (member_id, idempotency_key) where member_id is not null;
+
+create index token_transactions_original_idx
+  on public.token_transactions (user_id, original_id) where original_id is not null;
+
+alter table public.token_transactions enable row level security;
+create policy "Users read their own transactions" on public.token_transactions
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));
+
+-- from supabase/schemas/30_usage/tables/token_action_costs.sql
+
+-- What actions cost users, in tokens. Data of the project: edit it; no migration overwrites a row.
+create table public.token_action_costs (
+  action_type text primary key,
+  min_tokens bigint not null,
+  max_tokens bigint not null,
+  constraint token_action_costs_name_is_plain check (action_type ~ '^[a-z][a-z0-9_]{0,63}$'),
+  constraint token_action_costs_are_within_limits
+    check (min_tokens >= 0 and min_tokens <= max_tokens and max_tokens <= 1000000000000)
+);
+comment on table public.token_action_costs is
+  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data; whoever is signed in may read it.';
+comment on column public.token_action_costs.action_type is 'The action.';
+comment on column public.token_action_costs.min_tokens is 'Tokens that it costs at least.';
+comment on column public.token_action_costs.max_tokens is 'Tokens that it costs at most.';
+
+alter table public.token_action_costs enable row level security;
+create policy "Everyone who is signed in reads what actions cost" on public.token_action_costs
+  for select to authenticated
+  using (true);
+
+-- from supabase/schemas/30_usage/tables/token_model_prices.sql
+
+-- What models cost the project, by date. Data of the project: edit it; no migration overwrites a row.
+create table public.token_model_prices (
+  model text not null,
+  valid_from timestamptz not null default '-infinity',
+  input_cents_per_million numeric,
+  cached_input_cents_per_million numeric,
+  output_cents_per_million numeric,
+  cents_per_image numeric,
+  cents_per_minute numeric,
+  constraint token_model_prices_pkey primary key (model, valid_from),
+  constraint token_model_prices_are_never_negative check (
+    input_cents_per_million >= 0 and cached_input_cents_per_million >= 0 and output_cents_per_million >= 0
+    and cents_per_image >= 0 and cents_per_minute >= 0),
+  constraint token_model_prices_are_numbers check (
+    coalesce(input_cents_per_million, 0) + coalesce(cached_input_cents_per_million, 0)
+    + coalesce(output_cents_per_million, 0) + coalesce(cents_per_image, 0) + coalesce(cents_per_minute, 0)
+    < 'infinity')
+);
+comment on table public.token_model_prices is
+  'What each model costs the project, in cents, from a date on. The project''s own data. A price that is NULL is not known, and neither is then the cost of what uses it.';
+comment on column public.token_model_prices.model is 'The model, as token_usage.model_used names it.';
+comment on column public.token_model_prices.valid_from is 'From when these prices hold, until a later row''s moment.';
+comment on column public.token_model_prices.input_cents_per_million is 'Cents per million input tokens.';
+comment on column public.token_model_prices.cached_input_cents_per_million is 'Cents per million of the input tokens that the provider had cached; NULL = as other input.';
+comment on column public.token_model_prices.output_cents_per_million is 'Cents per million output tokens, reasoning included.';
+comment on column public.token_model_prices.cents_per_image is 'Cents per image made.';
+comment on column public.token_model_prices.cents_per_minute is 'Cents per minute of audio.';
+
+alter table public.token_model_prices enable row level security;
+create policy "Everyone who is signed in reads the prices" on public.token_model_prices
+  for select to authenticated
+  using (true);
+
+-- from supabase/schemas/30_usage/tables/token_usage.sql
+
+-- One row an AI operation, or an admin's correction: the audit trail.
+create table public.token_usage (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  action_type text not null,
+  model_used text,
+  tokens_used bigint not null default 0,
+  input_tokens bigint,
+  output_tokens bigint,
+  cost_estimate numeric,
+  success boolean not null default true,
+  error_message text,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  cached_tokens bigint,
+  reasoning_tokens bigint,
+  images integer,
+  seconds numeric,
+  tokens_uncovered bigint not null default 0,
+  transaction_id bigint,
+  member_id uuid,
+  constraint token_usage_pkey primary key (user_id, id),
+  constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
+);
+comment on table public.token_usage is
+  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
+comment on column public.token_usage.id is 'The usage; unique per user.';
+comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';
+comment on column public.token_usage.model_used is 'The AI model.';
+comment on column public.token_usage.tokens_used is 'Tokens that the operation counts for, never negative: deducted when it succeeded, less tokens_uncovered. Of an adjustment the number granted or deducted.';
+comment on column public.token_usage.input_tokens is 'Of these, the prompt''s.';
+comment on column public.token_usage.output_tokens is 'Of these, the answer''s.';
+comment on column public.token_usage.cost_estimate is 'Cost in cents, rounded up to 0.0001; NULL when it is not known.';
+comment on column public.token_usage.success is 'Whether the operation succeeded; a failed one is recorded and costs no tokens.';
+comment on column public.token_usage.error_message is 'Why it failed.';
+comment on column public.token_usage.metadata is 'Anything else about it.';
+comment on column public.token_usage.created_at is 'When it happened.';
+comment on column public.token_usage.cached_tokens is 'Of the input tokens, those that the provider had cached.';
+comment on column public.token_usage.reasoning_tokens is 'Of the output tokens, those that the model thought with.';
+comment on column public.token_usage.images is 'Images made.';
+comment on column public.token_usage.seconds is 'Seconds of audio.';
+comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, those that no grant paid for: the balance did not reach.';
+comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
+comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
+
+create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
+create index token_usage_user_idx on public.token_usage (user_id, created_at);
+
+alter table public.token_usage enable row level security;
+create policy "Users read their own usage" on public.token_usage
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));
+
+-- from supabase/schemas/40_holds/tables/token_holds.sql
+
+-- One row a hold: tokens set aside for a call that is still running.
+create table public.token_holds (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'open',
+  tokens bigint not null,
+  grant_ids uuid[] not null,
+  grant_tokens bigint[] not null,
+  expires_at timestamptz not null,
+  action_type text not null,
+  actor_role text not null,
+  transaction_id bigint not null,
+  tokens_captured bigint,
+  tokens_uncovered bigint not null default 0,
+  capture_id bigint,
+  overage_id bigint,
+  usage_id uuid,
+  member_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null,
+  settled_at timestamptz,
+  constraint token_holds_pkey primary key (user_id, id),
+  constraint token_holds_tokens_are_within_limits check (tokens between 1 and 1000000000000),
+  constraint token_holds_live_at_most_a_day check (expires_at > created_at and expires_at <= created_at + interval '24 hours'),
+  constraint token_holds_are_settled_once check (
+    case status
+      when 'open' then settled_at is null and tokens_captured is null
+      when 'captured' then settled_at is not null and tokens_captured between 0 and tokens
+      when 'released' then settled_at is not null and tokens_captured = 0
+      when 'expired' then settled_at >= expires_at and tokens_captured = 0
+      else false
+    end)
+) with (fillfactor = 90);
+
+comment on table public.token_holds is
+  'Holds: tokens set aside for a call that is still running, and what came of them. Written by the functions only.';
+comment on column public.token_holds.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_holds.id is 'The hold; unique per user.';
+comment on column public.token_holds.status is 'open; then once and for ever captured, released, or expired (it ran out).';
+comment on column public.token_holds.tokens is 'Tokens set aside.';
+comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order.';
+comment on column public.token_holds.grant_tokens is 'How much from each.';
+comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
+comment on column public.token_holds.action_type is 'What they were set aside for.';
+comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
+comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
+comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
+comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped.';
+comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
+comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
+comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
+comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
+comment on column public.token_holds.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_holds.created_at is 'Since when.';
+comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
+
+create index token_holds_due_idx on public.token_holds (user_id, expires_at) where status = 'open';
+create index token_holds_member_idx on public.token_holds (member_id, id) where member_id is not null;
+
+alter table public.token_holds enable row level security;
+create policy "Users read their own holds" on public.token_holds
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));
+
+-- from supabase/schemas/50_plans/tables/failed_registrations.sql
+
+-- Users who signed up while something was wrong with the books.
+create table tokenbook.failed_registrations (
+  id bigint generated always as identity primary key,
+  user_id uuid not null,
+  error text not null,
+  failed_at timestamptz not null default clock_timestamp()
+);
+comment on table tokenbook.failed_registrations is
+  'Sign-ups whose plan could not be given then; the sign-up itself went through. They are healed by their first balance read or deduction.';
+comment on column tokenbook.failed_registrations.id is 'Order of writing.';
+comment on column tokenbook.failed_registrations.user_id is 'The user.';
+comment on column tokenbook.failed_registrations.error is 'SQLSTATE and message.';
+comment on column tokenbook.failed_registrations.failed_at is 'When.';
+alter table tokenbook.failed_registrations enable row level security;
+
+-- from supabase/schemas/50_plans/tables/token_plans.sql
+
+-- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+create table public.token_plans (
+  plan_type text primary key,
+  name text not null,
+  tokens bigint not null,
+  articles_limit integer,
+  storage_gb integer not null default 0,
+  price_cents bigint not null default 0,
+  currency text not null default 'usd',
+  billing_cycle text not null default 'none',
+  grant_type text not null default 'plan',
+  grant_lifetime_days integer,
+  balance_cap bigint,
+  rollover_tokens bigint,
+  rollover_percent integer,
+  rollover_lifetime_days integer,
+  rank integer not null default 0,
+  features jsonb not null default '{}',
+  stripe_price_id text unique,
+  paypal_plan_id text unique,
+  is_offered boolean not null default true,
+  is_default boolean not null default false,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
+  constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
+  constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
+  constraint token_plans_price_is_never_negative check (price_cents >= 0),
+  constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
+  constraint token_plans_grant_type_is_known
+    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
+  constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
+  constraint token_plans_cap_is_positive check (balance_cap > 0),
+  constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
+  constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
+  constraint token_plans_rollover_lifetime_is_positive check (
+    rollover_lifetime_days is null
+    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+);
+create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
+
+comment on table public.token_plans is
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+comment on column public.token_plans.plan_type is 'The plan''s name in code.';
+comment on column public.token_plans.name is 'The plan''s name for people.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
+comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
+comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
+comment on column public.token_plans.currency is 'ISO 4217, lower case.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
+comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
+comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
+comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.features is 'What else it includes, for the app.';
+comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
+comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
+comment on column public.token_plans.created_at is 'When it was added.';
+comment on column public.token_plans.updated_at is 'When it was last edited.';
+
+alter table public.token_plans enable row level security;
+create policy "Everyone reads the plans" on public.token_plans
+  for select to anon, authenticated
+  using (true);
+
+-- from supabase/schemas/50_plans/tables/token_storage_quotas.sql
+
+-- One row a storage quota that a user was given; together they are his quota.
+create table public.token_storage_quotas (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  quota_gb integer not null,
+  granted_at timestamptz not null default clock_timestamp(),
+  subscription_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_storage_quotas_pkey primary key (user_id, id),
+  constraint token_storage_quotas_quota_is_positive check (quota_gb > 0)
+);
+comment on table public.token_storage_quotas is
+  'Storage quotas given to a user; his quota is their sum. What he uses of it is counted where the files are.';
+comment on column public.token_storage_quotas.user_id is 'The user.';
+comment on column public.token_storage_quotas.id is 'The quota; unique per user.';
+comment on column public.token_storage_quotas.quota_gb is 'Gigabytes.';
+comment on column public.token_storage_quotas.granted_at is 'Since when.';
+comment on column public.token_storage_quotas.subscription_id is 'The subscription it came with.';
+comment on column public.token_storage_quotas.metadata is 'Where it came from.';
+comment on column public.token_storage_quotas.created_at is 'When it was booked.';
+
+alter table public.token_storage_quotas enable row level security;
+create policy "Users read their own storage quotas" on public.token_storage_quotas
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/50_plans/tables/token_subscriptions.sql
+
+-- Which plan a user is on. One row a user; its periods are grants.
+create table public.token_subscriptions (
+  user_id uuid primary key,
+  id uuid not null default gen_random_uuid(),
+  plan_type text not null references public.token_plans (plan_type),
+  tokens_limit bigint not null default 0,
+  articles_limit integer,
+  features jsonb not null default '{}',
+  billing_cycle text not null,
+  is_active boolean not null default true,
+  auto_renew boolean not null default true,
+  payment_method text,
+  payment_id text,
+  period_start timestamptz not null default clock_timestamp(),
+  expires_at timestamptz,
+  next_plan_type text references public.token_plans (plan_type),
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
+  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
+);
+comment on table public.token_subscriptions is
+  'The plan a user is on. Changed in the same transaction as his balance, by the functions only.';
+comment on column public.token_subscriptions.user_id is 'The user.';
+comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column public.token_subscriptions.plan_type is 'The plan.';
+comment on column public.token_subscriptions.tokens_limit is 'The mark up to which the balance was last filled. Does not move with usage.';
+comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column public.token_subscriptions.features is 'What else the plan includes.';
+comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
+comment on column public.token_subscriptions.is_active is 'Whether it is in force.';
+comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column public.token_subscriptions.period_start is 'When the present period began.';
+comment on column public.token_subscriptions.expires_at is 'When it ends; NULL = it does not.';
+comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.created_at is 'Since when he has one.';
+comment on column public.token_subscriptions.updated_at is 'When it last changed.';
+
+create index token_subscriptions_plan_idx on public.token_subscriptions (plan_type);
+create index token_subscriptions_next_plan_idx on public.token_subscriptions (next_plan_type) where next_plan_type is not null;
+
+alter table public.token_subscriptions enable row level security;
+create policy "Users read their own subscription" on public.token_subscriptions
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/60_payments/tables/provider_events.sql
+
+-- Every event that was acted on, once.
+create table tokenbook.provider_events (
+  provider text not null,
+  event_id text not null,
+  event_type text not null,
+  provider_payment_id text not null,
+  facts jsonb not null,
+  received_at timestamptz not null default clock_timestamp(),
+  constraint provider_events_pkey primary key (provider, event_id)
+);
+comment on table tokenbook.provider_events is
+  'Events of payment providers that were acted on: committed with their effect, or not at all.';
+comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event.';
+comment on column tokenbook.provider_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
+comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
+comment on column tokenbook.provider_events.received_at is 'When it came first.';
+alter table tokenbook.provider_events enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_payments.sql
+
+-- What a provider has told us of a payment, merged: the same facts in any order, any number of
+-- times, make the same row. It is also what makes a provider's payment id unique, and where a
+-- payment waits whose user or plan is not known.
+create table tokenbook.provider_payments (
+  provider text not null,
+  provider_payment_id text not null,
+  user_id uuid,
+  plan_type text,
+  is_paid boolean not null default false,
+  amount_cents bigint,
+  currency text,
+  refunded_cents bigint not null default 0,
+  was_disputed boolean not null default false,
+  dispute_was_won boolean not null default false,
+  period_start timestamptz,
+  payment_id uuid,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint provider_payments_pkey primary key (provider, provider_payment_id)
+);
+comment on table tokenbook.provider_payments is
+  'Facts about a provider''s payments, merged from its events. One without user or plan is parked for an admin.';
+comment on column tokenbook.provider_payments.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_payments.provider_payment_id is 'The provider''s id of the payment.';
+comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet.';
+comment on column tokenbook.provider_payments.plan_type is 'The plan, by our own catalogue; NULL = not known yet.';
+comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
+comment on column tokenbook.provider_payments.amount_cents is 'What was paid, in cents.';
+comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.provider_payments.refunded_cents is 'The most that has been reported refunded in all.';
+comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
+comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
+comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
+comment on column tokenbook.provider_payments.payment_id is 'The row in payments, once there is one.';
+comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
+comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
+alter table tokenbook.provider_payments enable row level security;
+
+-- from supabase/schemas/60_payments/tables/token_payments.sql
+
+-- One row a payment, asked for or made.
+create table public.token_payments (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'pending',
+  provider text not null default 'manual',
+  provider_payment_id text,
+  from_plan text references public.token_plans (plan_type),
+  to_plan text not null references public.token_plans (plan_type),
+  amount_cents bigint not null,
+  currency text not null,
+  tokens bigint,
+  refunded_cents bigint not null default 0,
+  is_disputed boolean not null default false,
+  tokens_clawed_back bigint not null default 0,
+  idempotency_key text,
+  reason text,
+  created_at timestamptz not null default clock_timestamp(),
+  decided_at timestamptz,
+  decided_by uuid,
+  constraint token_payments_pkey primary key (user_id, id),
+  constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
+  constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_clawed_back_is_within_tokens
+    check (tokens_clawed_back between 0 and coalesce(tokens, 0))
+);
+comment on table public.token_payments is
+  'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
+comment on column public.token_payments.user_id is 'Who pays.';
+comment on column public.token_payments.id is 'The payment; unique per user.';
+comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
+comment on column public.token_payments.provider is 'manual, stripe or paypal.';
+comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
+comment on column public.token_payments.from_plan is 'The plan he was on.';
+comment on column public.token_payments.to_plan is 'The plan he pays for.';
+comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
+comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
+comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected.';
+comment on column public.token_payments.created_at is 'When it was asked for.';
+comment on column public.token_payments.decided_at is 'When it was decided.';
+comment on column public.token_payments.decided_by is 'The admin who decided; NULL = the server.';
+
+create unique index token_payments_provider_key on public.token_payments (user_id, provider, provider_payment_id)
+  where provider_payment_id is not null;
+create unique index token_payments_idempotency_key on public.token_payments (user_id, idempotency_key)
+  where idempotency_key is not null;
+create index token_payments_pending_idx on public.token_payments (created_at) where status = 'pending';
+create index token_payments_from_plan_idx on public.token_payments (from_plan);
+create index token_payments_to_plan_idx on public.token_payments (to_plan);
+
+alter table public.token_payments enable row level security;
+create policy "Users read their own payments" on public.token_payments
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
+
+-- When to raise an alert, and for whom: for everyone, for a plan, or for one user. Of the rules of one
+-- name the closest holds for a user: his own, else his plan's, else everyone's.
+create table public.token_alert_rules (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid,
+  plan_type text references public.token_plans (plan_type),
+  rule text not null,
+  kind text not null,
+  threshold_tokens bigint,
+  threshold_percent integer,
+  hours integer,
+  notify_recovered boolean not null default false,
+  is_enabled boolean not null default true,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint token_alert_rules_key unique nulls not distinct (user_id, plan_type, rule),
+  constraint token_alert_rules_concern_a_user_or_a_plan check (num_nonnulls(user_id, plan_type) <= 1),
+  constraint token_alert_rules_name_is_plain check (rule ~ '^[a-z][a-z0-9_]{0,63}$' and rule <> 'auto_top_up'),
+  constraint token_alert_rules_tokens_are_within_limits check (threshold_tokens between 1 and 1000000000000),
+  constraint token_alert_rules_percent_is_one check (threshold_percent between 1 and 100),
+  constraint token_alert_rules_hours_are_within_a_year check (hours between 1 and 8760),
+  constraint token_alert_rules_say_what_their_kind_needs check (
+    case kind
+      when 'dropped' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
+      when 'depleted' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
+      when 'expiring_soon' then
+        num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null and not notify_recovered
+      else false
+    end)
+);
+comment on table public.token_alert_rules is
+  'When to raise an alert, for everyone, a plan or a user; of the rules of one name the closest holds. Written by set_token_alert_rule and remove_token_alert_rule.';
+comment on column public.token_alert_rules.id is 'The rule as a row.';
+comment on column public.token_alert_rules.user_id is 'The user whom it is for; NULL = not for one alone.';
+comment on column public.token_alert_rules.plan_type is 'The plan whose users it is for; NULL = any.';
+comment on column public.token_alert_rules.rule is 'Its name: what an alert says, and what one rule replaces another by.';
+comment on column public.token_alert_rules.kind is 'dropped (below a threshold), depleted (at 0), expiring_soon (a grant runs out within hours).';
+comment on column public.token_alert_rules.threshold_tokens is 'dropped: raised when fewer tokens than this can be spent.';
+comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the mark (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
+comment on column public.token_alert_rules.hours is 'expiring_soon: how long before a grant''s expiry.';
+comment on column public.token_alert_rules.notify_recovered is 'Whether the end of an alert is an alert too.';
+comment on column public.token_alert_rules.is_enabled is 'False: nothing is raised; a user''s or a plan''s own rule mutes the wider one of its name so.';
+comment on column public.token_alert_rules.updated_at is 'When it was last set.';
+
+create index token_alert_rules_plan_idx on public.token_alert_rules (plan_type) where plan_type is not null;
+
+alter table public.token_alert_rules enable row level security;
+create policy "Users read the rules that may concern them" on public.token_alert_rules
+  for select to authenticated
+  using (user_id is null or (select auth.uid()) = user_id);
+
+-- from supabase/schemas/70_alerts/tables/token_alert_states.sql
+
+-- On which side of each threshold a user is, and whether he was told.
+create table tokenbook.token_alert_states (
+  user_id uuid not null,
+  rule text not null,
+  threshold bigint,
+  is_below boolean not null,
+  is_raised boolean not null default false,
+  epoch bigint not null default 0,
+  changed_in xid8,
+  changed_at timestamptz not null,
+  constraint token_alert_states_pkey primary key (user_id, rule)
+);
+comment on table tokenbook.token_alert_states is
+  'On which side of each threshold a user is, and whether he was told. Written under his account''s lock.';
+comment on column tokenbook.token_alert_states.user_id is 'The user.';
+comment on column tokenbook.token_alert_states.rule is 'The rule''s name; auto_top_up for the top-up.';
+comment on column tokenbook.token_alert_states.threshold is 'The threshold in tokens when this was noted; NULL = the rule did not apply.';
+comment on column tokenbook.token_alert_states.is_below is 'Whether fewer tokens than that could be spent.';
+comment on column tokenbook.token_alert_states.is_raised is 'Whether an alert was raised when it last went below.';
+comment on column tokenbook.token_alert_states.epoch is 'How often an alert was raised: dropped and the recovered that ends it share the number.';
+comment on column tokenbook.token_alert_states.changed_in is 'The database transaction that moved it to this side; what it moves back never happened.';
+comment on column tokenbook.token_alert_states.changed_at is 'When.';
+alter table tokenbook.token_alert_states enable row level security;
+
+-- from supabase/schemas/70_alerts/tables/token_alerts.sql
+
+-- Alerts, and the outbox that they are delivered from: one row for each crossing, written in the
+-- transaction that crosses.
+create table public.token_alerts (
+  user_id uuid not null,
+  id bigint not null,
+  kind text not null,
+  rule text not null,
+  epoch bigint,
+  grant_id uuid,
+  request_id uuid,
+  payload jsonb not null,
+  created_at timestamptz not null,
+  delivery text not null default 'pending',
+  attempts integer not null default 0,
+  next_attempt_at timestamptz,
+  claim_id uuid,
+  last_error text,
+  settled_at timestamptz,
+  constraint token_alerts_pkey primary key (user_id, id),
+  constraint token_alerts_are_numbered_from_one check (id >= 1),
+  constraint token_alerts_say_what_about check (
+    case kind
+      when 'dropped' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'depleted' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'recovered' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'expiring_soon' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'top_up_requested' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
+      else false
+    end),
+  constraint token_alerts_delivery_is_known check (
+    case delivery
+      when 'pending' then next_attempt_at is not null and settled_at is null
+      when 'delivered' then next_attempt_at is null and settled_at is not null
+      when 'given_up' then next_attempt_at is null and settled_at is not null
+      else false
+    end)
+) with (fillfactor = 90);
+comment on table public.token_alerts is
+  'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
+comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
+comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
+comment on column public.token_alerts.kind is 'dropped, depleted, recovered, expiring_soon, or top_up_requested.';
+comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
+comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
+comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.created_at is 'When it was raised.';
+comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
+comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
+comment on column public.token_alerts.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
+comment on column public.token_alerts.claim_id is 'Who is sending it, or sent it last.';
+comment on column public.token_alerts.last_error is 'Why the last attempt failed.';
+comment on column public.token_alerts.settled_at is 'When it was delivered or given up.';
+
+-- a crossing is written once, and so is a warning about a grant
+create unique index token_alerts_crossing_key
+  on public.token_alerts (user_id, rule, epoch, (kind = 'recovered')) where epoch is not null;
+create unique index token_alerts_grant_key
+  on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
+create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
+
+alter table public.token_alerts enable row level security;
+create policy "Users read their own alerts" on public.token_alerts
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
+
+-- One row a request for more tokens. The charge is the server's business; here is what was asked for
+-- and what came of it.
+create table public.token_top_up_requests (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'pending',
+  tokens bigint,
+  plan_type text references public.token_plans (plan_type),
+  reason text,
+  created_at timestamptz not null,
+  settled_at timestamptz,
+  constraint token_top_up_requests_pkey primary key (user_id, id),
+  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
+  constraint token_top_up_requests_are_settled_once check (
+    case status
+      when 'pending' then settled_at is null
+      when 'done' then settled_at is not null
+      when 'failed' then settled_at is not null
+      else false
+    end)
+);
+comment on table public.token_top_up_requests is
+  'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
+comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
+comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
+comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
+comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
+
+-- whatever else goes wrong, nobody is charged twice at a time
+create unique index token_top_up_requests_one_pending_key
+  on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
+create index token_top_up_requests_plan_idx
+  on public.token_top_up_requests (plan_type) where plan_type is not null;
+
+alter table public.token_top_up_requests enable row level security;
+create policy "Users read their own top-up requests" on public.token_top_up_requests
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/70_alerts/tables/token_top_ups.sql
+
+-- Whether and how a user's tokens are to be topped up by themselves. One row a user.
+create table public.token_top_ups (
+  user_id uuid primary key,
+  is_enabled boolean not null,
+  below_tokens bigint not null,
+  tokens bigint,
+  plan_type text references public.token_plans (plan_type),
+  cooldown_seconds integer not null,
+  max_requests integer not null,
+  window_seconds integer not null,
+  paused_at timestamptz,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint token_top_ups_threshold_is_within_limits check (below_tokens between 1 and 1000000000000),
+  constraint token_top_ups_tokens_are_within_limits check (tokens between 1 and 1000000000000),
+  constraint token_top_ups_buy_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_ups_cooldown_is_within_limits check (cooldown_seconds between 30 and 2592000),
+  constraint token_top_ups_cap_is_within_limits check (max_requests between 1 and 100),
+  constraint token_top_ups_window_is_within_limits check (window_seconds between 60 and 2592000)
+);
+comment on table public.token_top_ups is
+  'Automatic top-up: when to ask for more tokens, for how many, and how often at most. Written by the functions only.';
+comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
+comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
+comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan.';
+comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_ups.cooldown_seconds is 'Seconds from the last request, or from its outcome, to the next at least.';
+comment on column public.token_top_ups.max_requests is 'Requests in window_seconds at most.';
+comment on column public.token_top_ups.window_seconds is 'The window of max_requests.';
+comment on column public.token_top_ups.paused_at is 'Since when nothing is asked for, because a charge has failed; until it is set anew.';
+comment on column public.token_top_ups.updated_at is 'When it was last set, or paused.';
+
+create index token_top_ups_plan_idx on public.token_top_ups (plan_type) where plan_type is not null;
+
+alter table public.token_top_ups enable row level security;
+create policy "Users read their own top-up" on public.token_top_ups
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/80_teams/tables/token_default_spend_caps.sql
+
+-- Caps of whole plans and of everyone. Not a user's rows, so a table of their own.
+create table public.token_default_spend_caps (
+  plan_type text references public.token_plans (plan_type),
+  spend_window text not null,
+  tokens bigint not null,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint token_default_spend_caps_key unique nulls not distinct (plan_type, spend_window),
+  constraint token_default_spend_caps_window_is_known check (spend_window in ('day', 'week', 'month')),
+  constraint token_default_spend_caps_are_within_limits check (tokens between 0 and 1000000000000)
+);
+comment on table public.token_default_spend_caps is
+  'Caps of plans and of everyone: tokens that each user may spend in a window. Written by set_token_spend_cap.';
+comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
+comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
+comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
+comment on column public.token_default_spend_caps.reason is 'Why.';
+comment on column public.token_default_spend_caps.actor_role is 'Who set it: admin or service.';
+comment on column public.token_default_spend_caps.actor_id is 'Which admin.';
+comment on column public.token_default_spend_caps.updated_at is 'Since when it is as it is.';
+
+alter table public.token_default_spend_caps enable row level security;
+create policy "Signed-in users read the common caps" on public.token_default_spend_caps
+  for select to authenticated
+  using (true);
+
+-- from supabase/schemas/80_teams/tables/token_spend_caps.sql
+
+-- How much a user may spend in a day, a week or a month: caps of single users, one row each.
+create table public.token_spend_caps (
+  user_id uuid not null,
+  spend_window text not null,
+  tokens bigint not null,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint token_spend_caps_pkey primary key (user_id, spend_window),
+  constraint token_spend_caps_window_is_known check (spend_window in ('day', 'week', 'month')),
+  constraint token_spend_caps_are_within_limits check (tokens between 0 and 1000000000000)
+);
+comment on table public.token_spend_caps is
+  'Caps of single users: tokens that one may spend in a window. The tightest of these, his plan''s and everyone''s holds. Written by set_token_spend_cap.';
+comment on column public.token_spend_caps.user_id is 'The user.';
+comment on column public.token_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
+comment on column public.token_spend_caps.tokens is 'Tokens that may be spent in it, 0 to 10^12.';
+comment on column public.token_spend_caps.reason is 'Why.';
+comment on column public.token_spend_caps.actor_role is 'Who set it: admin or service.';
+comment on column public.token_spend_caps.actor_id is 'Which admin.';
+comment on column public.token_spend_caps.updated_at is 'Since when it is as it is.';
+
+alter table public.token_spend_caps enable row level security;
+create policy "Users read their own caps" on public.token_spend_caps
+  for select to authenticated
+  using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/80_teams/tables/token_team_members.sql
+
+-- Who draws from whose account, or did: one row a payer and member. On the payer's side, so that his
+-- account's lock covers it.
+create table public.token_team_members (
+  user_id uuid not null,
+  member_id uuid not null,
+  cap_day bigint,
+  cap_week bigint,
+  cap_month bigint,
+  tokens_used bigint not null default 0,
+  spent_at timestamptz,
+  spent_day bigint not null default 0,
+  spent_week bigint not null default 0,
+  spent_month bigint not null default 0,
+  since timestamptz not null default clock_timestamp(),
+  until timestamptz,
+  constraint token_team_members_pkey primary key (user_id, member_id),
+  constraint token_team_members_are_not_their_payers check (user_id <> member_id),
+  constraint token_team_members_caps_are_within_limits check (
+    coalesce(cap_day, 0) between 0 and 1000000000000
+    and coalesce(cap_week, 0) between 0 and 1000000000000
+    and coalesce(cap_month, 0) between 0 and 1000000000000),
+  constraint token_team_members_leave_after_they_came check (until >= since)
+) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
+
+comment on table public.token_team_members is
+  'Teams: who draws from whose account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
+comment on column public.token_team_members.user_id is 'The payer, whose account it is.';
+comment on column public.token_team_members.member_id is 'The member.';
+comment on column public.token_team_members.cap_day is 'Tokens that he may spend of it in a day (UTC); NULL = no cap.';
+comment on column public.token_team_members.cap_week is 'In a week (ISO, from Monday).';
+comment on column public.token_team_members.cap_month is 'In a month.';
+comment on column public.token_team_members.tokens_used is 'Tokens of it that he has used, less what was refunded.';
+comment on column public.token_team_members.spent_at is 'In which day, week and month the next three were counted.';
+comment on column public.token_team_members.spent_day is 'Tokens spent or set aside in that day.';
+comment on column public.token_team_members.spent_week is 'In that week.';
+comment on column public.token_team_members.spent_month is 'In that month.';
+comment on column public.token_team_members.since is 'When he joined, the last time.';
+comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
+
+create index token_team_members_member_idx on public.token_team_members (member_id);
+
+alter table public.token_team_members enable row level security;
+create policy "Payers and members read their own" on public.token_team_members
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));
+
+-- from supabase/schemas/90_audit/tables/archived_profile_counters.sql
+
+-- See migration 20251114000000_cleanup_user_profiles.
+create table if not exists tokenbook.archived_profile_counters (
+  id bigint generated always as identity primary key,
+  user_id uuid not null,
+  vibe_assistant_tokens_remaining bigint,
+  vibe_assistant_tokens_used bigint,
+  vibe_assistant_total_cost numeric,
+  storage_quota_gb integer,
+  archived_at timestamptz not null default now()
+);
+comment on table tokenbook.archived_profile_counters is
+  'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Never read by the books; kept for reconciliation.';
+comment on column tokenbook.archived_profile_counters.id is 'Order of copying; a user with several profiles has several rows.';
+comment on column tokenbook.archived_profile_counters.user_id is 'The user.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_remaining is 'Tokens, as the profile had them.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_used is 'Lifetime tokens, as the profile had them.';
+comment on column tokenbook.archived_profile_counters.vibe_assistant_total_cost is 'Dollars (not cents), as the profile had it.';
+comment on column tokenbook.archived_profile_counters.storage_quota_gb is 'Gigabytes, as the profile had it.';
+comment on column tokenbook.archived_profile_counters.archived_at is 'When it was copied.';
+create index if not exists archived_profile_counters_user_idx on tokenbook.archived_profile_counters (user_id);
+alter table tokenbook.archived_profile_counters enable row level security;
+
+-- from supabase/schemas/90_audit/tables/cleared_token_balances.sql
+
+-- See migration 20251114000001_hotfix_token_balances_data.
+create table if not exists tokenbook.cleared_token_balances (
+  id bigint generated always as identity primary key,
+  user_id uuid not null,
+  grant_row jsonb not null,
+  why text not null,
+  cleared_at timestamptz not null default now()
+);
+comment on table tokenbook.cleared_token_balances is
+  'Whole copies of token_balances rows that a migration cleared or changed. Never read by the books.';
+comment on column tokenbook.cleared_token_balances.id is 'Order of copying.';
+comment on column tokenbook.cleared_token_balances.user_id is 'The user.';
+comment on column tokenbook.cleared_token_balances.grant_row is 'The row as it was, every column of it.';
+comment on column tokenbook.cleared_token_balances.why is 'Why it was cleared or changed.';
+comment on column tokenbook.cleared_token_balances.cleared_at is 'When it was copied.';
+create index if not exists cleared_token_balances_user_idx on tokenbook.cleared_token_balances (user_id);
+alter table tokenbook.cleared_token_balances enable row level security;
+
+-- from supabase/schemas/90_audit/tables/migration_reports.sql
+
+-- What each data migration had to say; the CLI shows no notices.
+create table if not exists tokenbook.migration_reports (
+  id bigint generated always as identity primary key,
+  migration text not null,
+  report text not null,
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table tokenbook.migration_reports is
+  'What each data migration did, in words: the same text as its notice, kept because the Supabase CLI shows no notices. `npm run migrate` prints it.';
+comment on column tokenbook.migration_reports.id is 'Order of writing.';
+comment on column tokenbook.migration_reports.migration is 'Name of the migration file, without its extension.';
+comment on column tokenbook.migration_reports.report is 'The text of the notice.';
+comment on column tokenbook.migration_reports.created_at is 'When it was written.';
+alter table tokenbook.migration_reports enable row level security;
+
+-- from supabase/schemas/10_access/authorize.sql
+
+/*
+ * Who is calling, and may he do this for that user? The first beat of every function.
+ * Returns the actor: ('user', his id), ('admin', his id), or ('service', null).
+ * Looks at the role the session has taken on, which a security definer function does not change;
+ * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
+ */
+create function tokenbook.authorize(
+  p_user_id uuid,
+  p_self_may boolean,
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role text := current_setting('role');
+begin
+  if v_role = 'none' then
+    v_role := session_user; -- psql, a migration, a scheduled job
+  end if;
+
+  if v_role = 'authenticated' then
+    actor_id := auth.uid();
+    if actor_id is null then -- an API key is a valid token too, without a subject
+      perform tokenbook.refuse('not_authenticated');
+    elsif p_self_may and actor_id is not distinct from p_user_id then
+      actor_role := 'user';
+    elsif tokenbook.is_admin() then
+      actor_role := 'admin';
+    else
+      perform tokenbook.refuse('forbidden');
+    end if;
+  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+    actor_role := 'service';
+  else
+    perform tokenbook.refuse('not_authenticated');
+  end if;
+
+  if p_user_id is null then
+    perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+  end if;
+end
+$$;
+comment on function tokenbook.authorize is
+  'The caller as an actor (user, admin or service), or a refusal: only the user himself where p_self_may, an admin, or the server. NULL-safe.';
+
+-- from supabase/schemas/10_access/authorize_operator.sql
+
+/*
+ * Lets an administrator or the server through, where no one user is concerned.
+ * Caller: internal.   Errors: not_authenticated, forbidden.
+ */
+create function tokenbook.authorize_operator()
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- a user that is nobody: only who may act for anyone passes
+  perform tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false);
+end
+$$;
+comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server.';
+
+-- from supabase/schemas/10_access/check_action_type.sql
+
+/*
+ * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Caller: internal.   Errors: invalid_action_type.
+ */
+create function tokenbook.check_action_type(p_action_type text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_action_type is null
+    or octet_length(p_action_type) > 64
+    or p_action_type !~ '^[a-z][a-z0-9_]*$'
+    or p_action_type = any (tokenbook.reserved_action_types())
+  then
+    perform tokenbook.refuse('invalid_action_type',
+      '{"field": "p_action_type", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not a reserved name"}');
+  end if;
+  return true;
+end
+$$;
+comment on function tokenbook.check_action_type is
+  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+
+-- from supabase/schemas/10_access/check_request.sql
+
+/*
+ * Refuses a malformed key, reason or metadata. Bounded before they meet an index or a parser:
+ * a key that is too long for a btree would otherwise be a server error.
+ * Caller: internal.   Errors: invalid_idempotency_key, invalid_reason, invalid_metadata.
+ */
+create function tokenbook.check_request(p_idempotency_key text, p_reason text, p_metadata jsonb)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- the length first: it costs nothing, where matching a million bytes would
+  if octet_length(p_idempotency_key) > 255 or p_idempotency_key !~ '^[A-Za-z0-9._:-]+$' then
+    perform tokenbook.refuse('invalid_idempotency_key',
+      '{"field": "p_idempotency_key", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  if length(p_reason) > 500 or p_reason !~ '\S' then
+    perform tokenbook.refuse('invalid_reason',
+      '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  if jsonb_typeof(p_metadata) <> 'object' or octet_length(p_metadata::text) > 8192 then
+    perform tokenbook.refuse('invalid_metadata',
+      '{"field": "p_metadata", "rule": "an object of at most 8192 bytes"}');
+  end if;
+  return true;
+end
+$$;
+comment on function tokenbook.check_request is
+  'Refuses a malformed idempotency key, reason or metadata, naming the field; NULL is always fine.';
+
+-- from supabase/schemas/10_access/check_tokens.sql
+
+/*
+ * Refuses a number of tokens outside 1 to 10^12, NULL included.
+ * Caller: internal.   Errors: invalid_amount.
+ */
+create function tokenbook.check_tokens(p_field text, p_tokens bigint)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_tokens is null or p_tokens not between 1 and 1000000000000 then
+    perform tokenbook.refuse('invalid_amount',
+      jsonb_build_object('field', p_field, 'rule', 'a whole number from 1 to 1000000000000'));
+  end if;
+  return true;
+end
+$$;
+comment on function tokenbook.check_tokens is 'Refuses a number of tokens outside 1 to 10^12 with invalid_amount, naming the field.';
+
+-- from supabase/schemas/10_access/expose.sql
+
+/*
+ * Makes an internal function callable by clients: a wrapper of the same name, arguments, defaults,
+ * result and comment in `public`, which runs as its caller and does nothing but call it. So the
+ * signature and its words are written once, and the privilege is visible before the logic.
+ * The roles may execute both; nobody else may.
+ * Caller: migrations (95_privileges.sql).
+ */
+create function tokenbook.expose(p_function text, variadic p_roles text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function record;
+  v_roles text := (select string_agg(quote_ident(r), ', ') from unnest(p_roles) r);
+begin
+  select p.oid::regprocedure as signature,
+         pg_get_function_identity_arguments(p.oid) as types,
+         pg_get_function_arguments(p.oid) as arguments,
+         pg_get_function_result(p.oid) as result,
+         case p.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end as volatility,
+         array_to_string(p.proargnames[:p.pronargs], ', ') as names,
+         p.proretset as returns_rows,
+         obj_description(p.oid, 'pg_proc') as words
+    into v_function
+    from pg_proc p
+   where p.pronamespace = 'tokenbook'::regnamespace and p.proname = p_function;
+
+  execute format(
+    $create$
+create function public.%I(%s)
+returns %s
+language plpgsql
+%s
+security invoker
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+  return %stokenbook.%I(%s);
+end
+$body$
+    $create$,
+    p_function, v_function.arguments, v_function.result, v_function.volatility,
+    case when v_function.returns_rows then 'query select * from ' else '' end, p_function, v_function.names);
+  execute format('comment on function public.%I is %L', p_function, v_function.words);
+  execute format('revoke all on function public.%I from public, anon, authenticated, service_role', p_function);
+  execute format('grant execute on function public.%I, %s to %s', p_function, v_function.signature, v_roles);
+end
+$$;
+comment on function tokenbook.expose is
+  'Makes an internal function callable by these roles: a wrapper of the same signature and comment in public, which runs as its caller. For migrations.';
+
+-- from supabase/schemas/10_access/find_replay.sql
+
+/*
+ * The transaction that this entry's key already made, or NULL (as when it has no key). The same
+ * key with another request is refused, naming the fields that differ and never their values. A
+ * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
+ * while he was in one. To be called with the account locked: two first uses of a key are then one
+ * after the other. Metadata of NULL: the caller can attach none, and what stands there is the
+ * books' own.
+ * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
+ */
+create function tokenbook.find_replay(p_entry public.token_transactions)
+returns public.token_transactions
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_transaction public.token_transactions;
+  v_differs jsonb;
+begin
+  if p_entry.idempotency_key is null then
+    return null;
+  end if;
+  select t.* into v_transaction
+    from public.token_transactions t
+   where t.user_id = coalesce(p_entry.member_id, p_entry.user_id) and t.member_id is null
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
+  union all
+  select t.*
+    from public.token_transactions t
+   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  if v_transaction.id is null then
+    return null;
+  end if;
+
+  select jsonb_agg(f.field order by f.field) into v_differs
+    from (
+      select coalesce(was.key, asked.key) as field
+        from jsonb_each(v_transaction.request) was
+        full join jsonb_each(p_entry.request) asked on asked.key = was.key
+       where was.value is distinct from asked.value
+      union all
+      select 'metadata' where v_transaction.metadata <> p_entry.metadata
+    ) f;
+  if v_differs is not null then
+    perform tokenbook.refuse('idempotency_key_reused', jsonb_build_object('differs', v_differs));
+  end if;
+  return v_transaction;
+end
+$$;
+comment on function tokenbook.find_replay is
+  'The transaction made under this entry''s key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
+
+-- from supabase/schemas/10_access/is_admin.sql
+
+/*
+ * Whether the caller is an administrator: his token says so, and it is still true. Both, because
+ * a token outlives the right it was issued with, and a row alone would make an admin of whoever
+ * took over an old session. Never user_metadata: users write that themselves.
+ * Caller: internal.
+ */
+create function tokenbook.is_admin()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
+     and exists (select from tokenbook.admins a where a.user_id = auth.uid());
+end
+$$;
+comment on function tokenbook.is_admin is
+  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';
+
+-- from supabase/schemas/10_access/lock_account.sql
+
+/*
+ * Locks a user's account and returns it; NULL when he has none (with p_create it is made first).
+ * Every change of a user's books takes this lock first, and nothing else is locked before it: so
+ * two changes never wait for each other in a circle.
+ * Whoever finds it taken stands in a queue, an advisory lock, and only the first in it waits for the
+ * row (tokenbook.wait_for_account). What is right rests on the row alone.
+ * Read the clock after this, not before: whoever waited across an expiry must not spend the grant.
+ * Caller: internal.   Locks: the token_accounts row.   Errors: busy.
+ */
+create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
+returns public.token_accounts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  if pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       for no key update skip locked;
+    if found then
+      return v_account;
+    end if;
+  end if;
+  return tokenbook.wait_for_account(p_user_id, p_create);
+end
+$$;
+comment on function tokenbook.lock_account is
+  'Locks the user''s account row (at most four seconds, then busy) and returns it; NULL when there is none, unless p_create.';
+
+-- from supabase/schemas/10_access/lock_accounts.sql
+
+/*
+ * Locks the accounts of many users at once, in the order of their ids, and returns those that there
+ * are. Whoever needs several accounts takes them so, all in one go and before anything else: two
+ * that want the same ones then meet at the lowest and never wait for each other in a circle. Waits
+ * at most five seconds for each, then says busy.
+ * Read the clock after this, not before.
+ * Caller: internal.   Locks: the token_accounts rows.   Errors: busy.
+ */
+create function tokenbook.lock_accounts(p_user_ids uuid[])
+returns setof public.token_accounts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+begin
+  return query
+  select a.*
+    from public.token_accounts a
+   where a.user_id = any (p_user_ids)
+   order by a.user_id
+     for no key update;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_accounts is
+  'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
+
+-- from supabase/schemas/10_access/queue_for_account.sql
+
+/*
+ * Stands in the queue at an account, an advisory lock, for at most two seconds; then busy. Who is its
+ * first finds the row free, unless somebody has it who does not queue, and what is right rests on the
+ * row alone.
+ * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
+ * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
+ * that is no answer.
+ * Caller: internal.   Locks: the queue of that account.   Errors: busy.
+ */
+create function tokenbook.queue_for_account(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0));
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.queue_for_account is
+  'Stands in the queue at the user''s account, for at most two seconds, then busy.';
+
+-- from supabase/schemas/10_access/refuse.sql
+
+/*
+ * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
+ * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * Caller: internal.   Errors: all of them.
+ */
+create function tokenbook.refuse(p_slug text, p_facts jsonb default null)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sqlstate text;
+  v_hint text;
+begin
+  select r.sqlstate, r.hint into v_sqlstate, v_hint
+    from (values
+      ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
+      ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
+      ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
+      ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
+      ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
+      ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
+      ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
+      ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
+      ('invalid_member', 'PT400', 'Name a user other than the payer.'),
+      ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
+      ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('user_not_found', 'PT404', 'There is no such user.'),
+      ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
+      ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
+      ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
+      ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
+      ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
+      ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
+      ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
+      ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
+      ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
+      ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
+      ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
+      ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
+      ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
+      ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('not_due_yet', 'PT409', 'The next period has not begun.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
+      ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
+      ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
+      ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+    ) as r (slug, sqlstate, hint)
+   where r.slug = p_slug;
+
+  if p_facts is null then
+    raise exception using errcode = v_sqlstate, message = p_slug, hint = v_hint;
+  end if;
+  raise exception using errcode = v_sqlstate, message = p_slug, detail = p_facts::text, hint = v_hint;
+end
+$$;
+comment on function tokenbook.refuse is
+  'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';
+
+-- from supabase/schemas/10_access/require_user.sql
+
+/*
+ * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
+ * account. To the user himself, and to nobody else, he always exists.
+ * Caller: internal, and only where no account was found.   Errors: user_not_found.
+ */
+create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_actor_role <> 'user'
+    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select from auth.users u where u.id = p_user_id)
+  then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
+end
+$$;
+comment on function tokenbook.require_user is
+  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know.';
+
+-- from supabase/schemas/10_access/reserved_action_types.sql
+
+/*
+ * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * Immutable, so that who asks it with nothing else is answered when his plan is made.
+ * Caller: internal.
+ */
+create function tokenbook.reserved_action_types()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array['subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase',
+               'admin_grant', 'admin_deduct', 'opening_balance', 'expiry',
+               'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+end
+$$;
+comment on function tokenbook.reserved_action_types is
+  'The action types that the ledger keeps for itself.';
+
+-- from supabase/schemas/10_access/wait_for_account.sql
+
+/*
+ * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
+ * queue (tokenbook.queue_for_account), and as its first at the row, for two seconds; then busy.
+ * Each wait has a block of its own because a row that is locked in a block that can catch is locked
+ * by another transaction number than the one that then changes it, which costs both writes and
+ * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy.
+ */
+create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
+returns public.token_accounts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+    -- this transaction may have the row already: then it must not stand behind who waits for it. One
+    -- that has written nothing yet has not, and must not go ahead of them
+    if pg_current_xact_id_if_assigned() is not null then
+      select a.* into v_account
+        from public.token_accounts a
+       where a.user_id = p_user_id
+         for no key update skip locked;
+      if found then
+        return v_account;
+      end if;
+    end if;
+    perform tokenbook.queue_for_account(p_user_id);
+  end if;
+
+  select a.* into v_account
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     for no key update skip locked;
+  if found then
+    return v_account;
+  end if;
+
+  -- there is none, or somebody has it who does not queue
+  begin
+    if p_create then
+      insert into public.token_accounts (user_id) values (p_user_id) on conflict do nothing;
+    end if;
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       for no key update;
+  exception
+    when lock_not_available then
+      perform tokenbook.refuse('busy', '{}');
+  end;
+  return v_account;
+end
+$$;
+comment on function tokenbook.wait_for_account is
+  'Locks an account that tokenbook.lock_account could not lock at once: at most four seconds, then busy.';
+
+-- from supabase/schemas/20_ledger/adjust_tokens.sql
+
+/*
+ * A signed correction by an admin: an admin grant when positive, a deduction oldest first when
+ * negative. Also writes the token_usage row (admin_grant or admin_deduct) that the audit trail has
+ * of every correction.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id,
+ * transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found,
+ * balance_limit_exceeded, busy.   Keeps: I1 to I5, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.adjust_tokens(
+  p_user_id uuid,
+  p_delta bigint,
+  p_reason text default null,
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_done record;
+  v_transaction public.token_transactions;
+  v_shortfall bigint := 0;
+  v_remaining bigint;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_delta is null or p_delta = 0 or p_delta not between -1000000000000 and 1000000000000 then
+    perform tokenbook.refuse('invalid_amount',
+      '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := p_delta;
+  v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
+  v_entry.reason := coalesce(p_reason, 'admin adjustment');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  v_entry.usage_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+
+  if p_delta > 0 then
+    v_grant.grant_type := 'admin';
+    v_grant.tokens_granted := p_delta;
+    v_grant.priority := 50;
+    v_grant.metadata := v_entry.metadata;
+    v_done := tokenbook.issue_grant(v_grant, v_entry);
+    v_transaction := v_done.transaction;
+    v_remaining := v_transaction.balance_after;
+  else
+    v_done := tokenbook.spend_tokens(v_entry);
+    v_transaction := v_done.transaction;
+    v_shortfall := v_done.shortfall;
+    v_remaining := v_done.tokens_remaining;
+  end if;
+
+  if v_transaction.id is not null and not v_done.replayed then
+    insert into public.token_usage
+      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+    values
+      (p_user_id, v_entry.usage_id, v_entry.action_type, abs(p_delta), 0,
+       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
+       v_transaction.created_at, v_transaction.id);
+  end if;
+
+  return jsonb_build_object(
+    'success', v_shortfall = 0,
+    'delta', p_delta,
+    'tokens_remaining_to_deduct', v_shortfall,
+    'grant_id', case when p_delta > 0 then v_transaction.grant_ids[1] end,
+    'deducted_from', case when p_delta > 0 then '[]' else tokenbook.describe_allocations(v_transaction) end,
+    'usage_id', v_transaction.usage_id,
+    'transaction_id', v_transaction.id,
+    'tokens_remaining', v_remaining,
+    'replayed', v_done.replayed);
+end
+$$;
+comment on function tokenbook.adjust_tokens is
+  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/bring_due_forward.sql
+
+/*
+ * Makes the account due by that moment at the latest: something of it, a grant or a hold, runs out
+ * then. NULL is never. The caller holds the account's lock.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.bring_due_forward(p_user_id uuid, p_at timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.token_accounts a
+     set next_due_at = p_at
+   where a.user_id = p_user_id and p_at < coalesce(a.next_due_at, 'infinity');
+end
+$$;
+comment on function tokenbook.bring_due_forward is
+  'Makes the account due by that moment at the latest; NULL is never. The caller holds its lock.';
+
+-- from supabase/schemas/20_ledger/choose_grants.sql
+
+/*
+ * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
+ * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
+ * The one place that knows the order: a deduction takes what this says, a quote and the balance
+ * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
+ * granted_at, id.
+ * With p_count_due what holds that have run out will give back counts as if it were back, for who
+ * only looks; a deduction books it first.
+ * Caller: internal.   Keeps: I7, I8.
+ */
+create function tokenbook.choose_grants(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_now timestamptz,
+  p_limit integer default null,
+  p_count_due boolean default false,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_needed bigint := p_tokens;
+  v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
+  v_grants refcursor;
+  v_id uuid;
+  v_remaining bigint;
+begin
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  if p_count_due then
+    open v_grants for
+      select b.id, b.tokens_remaining + coalesce(back.tokens, 0)
+        from public.token_balances b
+        left join (
+          select part.grant_id, sum(part.tokens)::bigint as tokens
+            from public.token_holds h
+           cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+           where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           group by part.grant_id) back on back.grant_id = b.id
+       where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
+       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
+  elsif v_expiring_first then
+    open v_grants for
+      select b.id, b.tokens_remaining
+        from public.token_balances b
+       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+       order by b.priority, b.expires_at, b.granted_at, b.id;
+  else
+    open v_grants for
+      select b.id, b.tokens_remaining
+        from public.token_balances b
+       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+       order by b.priority, b.granted_at, b.id;
+  end if;
+  loop
+    exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
+    fetch v_grants into v_id, v_remaining;
+    exit when not found;
+    grant_ids := grant_ids || v_id;
+    grant_tokens := grant_tokens || least(v_remaining, v_needed);
+    v_needed := v_needed - v_remaining;
+  end loop;
+  close v_grants;
+end
+$$;
+comment on function tokenbook.choose_grants is
+  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+
+-- from supabase/schemas/20_ledger/claw_back.sql
+
+/*
+ * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
+ * by mistake): from their own grant first, then from the others in burn order, at most what is
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next. The
+ * mark goes down by all of it.
+ * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
+ * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
+ */
+create function tokenbook.claw_back(
+  p_entry public.token_transactions,
+  p_own_grant_id uuid,
+  p_tokens bigint
+)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_from_own bigint;
+  v_from_others bigint;
+begin
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+
+  select least(p_tokens, b.tokens_remaining) into v_from_own
+    from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_own_grant_id;
+  v_from_own := coalesce(v_from_own, 0);
+  update public.token_balances b
+     set tokens_remaining = b.tokens_remaining - v_from_own, is_open = b.tokens_remaining > v_from_own
+   where b.user_id = p_entry.user_id and b.id = p_own_grant_id;
+  v_from_others := least(p_tokens, v_account.tokens_remaining) - v_from_own;
+  if v_from_others > 0 then
+    select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+      from tokenbook.take_from_grants(p_entry.user_id, v_from_others, v_now) as taken;
+  end if;
+  if v_from_own > 0 then
+    p_entry.grant_ids := p_own_grant_id || p_entry.grant_ids;
+    p_entry.grant_tokens := v_from_own || p_entry.grant_tokens;
+  end if;
+
+  p_entry.entry_type := 'clawback';
+  p_entry.action_type := 'clawback';
+  p_entry.tokens := -(v_from_own + v_from_others);
+  p_entry.debt_change := p_tokens + p_entry.tokens;
+  p_entry.grant_ids := coalesce(p_entry.grant_ids, '{}');
+  p_entry.grant_tokens := coalesce(p_entry.grant_tokens, '{}');
+  p_entry.created_at := v_now;
+  p_entry := tokenbook.record_transaction(p_entry);
+  perform tokenbook.move_plan_limit(p_entry.user_id, -p_tokens);
+  return p_entry;
+end
+$$;
+comment on function tokenbook.claw_back is
+  'Takes tokens back that should not have been given, their own grant first; what is not there becomes debt.';
+
+-- from supabase/schemas/20_ledger/deduct_full_path.sql
+
+/*
+ * The general deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
+ * does what there is to do. The usual one, which needs none of that, is made by
+ * tokenbook.deduct_tokens_with_fifo itself; both come to the same grants, totals, ledger row and receipt.
+ * Caller: tokenbook.deduct_tokens_with_fifo, which says the rest.   Locks: the account.
+ */
+create function tokenbook.deduct_full_path(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_action_type text,
+  p_idempotency_key text,
+  p_metadata jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_entry public.token_transactions;
+  v_spent record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens);
+  perform tokenbook.check_action_type(p_action_type);
+  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+
+  v_entry.actor_role := v_actor.actor_role;
+  v_entry.actor_id := v_actor.actor_id;
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := -p_tokens;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := tokenbook.deduction_request(p_tokens, p_action_type);
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := tokenbook.spend_tokens(v_entry);
+  return tokenbook.deduction_receipt(
+    p_tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
+    v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+end
+$$;
+comment on function tokenbook.deduct_full_path is
+  'The general deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';
+
+-- from supabase/schemas/20_ledger/deduct_tokens_batch.sql
+
+/*
+ * Many deductions in one call, for metering workers: many users, each item with its own key and its
+ * own answer. Items of one user are applied in the order given; a key that comes twice is a replay
+ * the second time. An item that is refused or finds too few tokens does not touch the others; with
+ * p_all_or_nothing it undoes all of them, and the answer says which it was.
+ *
+ * The accounts are locked in one order before anything is done, so batches that overlap never wait
+ * for each other in a circle. The usual items go through tokenbook.spend_tokens_batch, the rest one by one
+ * through tokenbook.spend_tokens: the same receipts either way.
+ * A member of a team spends from his payer's account, as everywhere.
+ * Caller: service_role.   Locks: the accounts, in the order of their ids.
+ * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
+ * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
+ * Errors: invalid_batch, busy; in the results those of a single deduction, and not_applied.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: the server may not write the tables itself.
+create function tokenbook.deduct_tokens_batch(p_items jsonb, p_all_or_nothing boolean default false)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entries public.token_transactions[] := '{}';
+  v_user_ids uuid[]; -- of the entries; NULL where the item was refused
+  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
+  v_results jsonb[];
+  v_unknown uuid[]; -- who has no account yet
+  v_locked uuid[];
+  v_has_joined boolean;
+  v_made record;
+  v_spent record;
+  v_user_id uuid;
+  v_counts record;
+  v_slug text;
+  v_facts text;
+  v_hint text;
+begin
+  -- validate
+  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
+    perform tokenbook.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  elsif jsonb_array_length(p_items) not between 1 and 1000 then
+    perform tokenbook.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  end if;
+  v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
+  begin -- as a rule all of them are well-formed
+    v_entries := array(
+      select tokenbook.parse_batch_item(i.item, i.nth)
+        from jsonb_array_elements(p_items) with ordinality as i (item, nth)
+       order by i.nth);
+  exception
+    when sqlstate 'PT400' then -- one of them is refused: each by itself, in a block of its own
+      for i in 1..jsonb_array_length(p_items)
+      loop
+        v_entries[i] := null;
+        begin
+          v_entries[i] := tokenbook.parse_batch_item(p_items -> (i - 1), i);
+        exception
+          when sqlstate 'PT400' then
+            get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+            v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+        end;
+      end loop;
+  end;
+  v_user_ids := array(select e.user_id from unnest(v_entries) with ordinality as e order by e.ordinality);
+
+  begin -- what all-or-nothing undoes
+
+    -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
+    select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
+           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+      into v_account_ids, v_unknown
+      from unnest(v_user_ids) with ordinality as u (user_id, nth)
+      left join public.token_accounts a on a.user_id = u.user_id;
+    foreach v_user_id in array coalesce(v_unknown, '{}')
+    loop
+      perform tokenbook.grant_initial_plan(v_user_id);
+    end loop;
+    select array_agg(a.user_id), bool_or(a.payer_id is not null) into v_locked, v_has_joined
+      from tokenbook.lock_accounts(v_account_ids) as a;
+    if v_has_joined
+      or v_account_ids <> v_user_ids and tokenbook.paying_accounts(v_user_ids) is distinct from v_account_ids
+    then
+      perform tokenbook.refuse('busy', '{}'); -- somebody joined or left a team meanwhile
+    end if;
+
+    -- replay, act, record: what is alone on its account and needs nothing but tokens, in the order of
+    -- the accounts: neighbours are in the same pages
+    for v_made in
+      select m.nth, m.receipt
+        from tokenbook.spend_tokens_batch(
+               array(
+                 select v_entries[alone.nth]
+                   from (
+                     select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
+                       from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
+                  where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
+                  order by alone.account_id),
+               clock_timestamp()) as m
+    loop
+      v_results[v_made.nth] := v_made.receipt;
+    end loop;
+
+    -- and the rest
+    for i in 1..cardinality(v_entries)
+    loop
+      continue when v_results[i] is not null;
+      begin
+        if v_account_ids[i] = any (v_locked) then
+          v_spent := tokenbook.spend_tokens(v_entries[i]);
+          v_results[i] := tokenbook.deduction_receipt(
+            -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+        else
+          -- an account made meanwhile would be locked out of order: to this batch there is none
+          perform tokenbook.require_user(v_user_ids[i], 'service');
+          v_results[i] := tokenbook.deduction_receipt(
+            -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
+        end if;
+      exception
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+          get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+          v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+      end;
+    end loop;
+
+    if p_all_or_nothing and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false') then
+      perform tokenbook.refuse('not_applied');
+    end if;
+  exception
+    when sqlstate 'PT424' then
+      get stacked diagnostics v_slug = message_text, v_hint = pg_exception_hint;
+      v_results := array(
+        select case when r.result -> 'success' = 'false' then r.result else tokenbook.describe_item_error(v_slug, null, v_hint) end
+          from unnest(v_results) with ordinality as r (result, nth)
+         order by r.nth);
+  end;
+
+  select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
+         count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
+         count(*) filter (where r.result -> 'success' = 'false' and not r.result ? 'error') as short,
+         count(*) filter (where r.result ? 'error') as failed,
+         jsonb_agg(jsonb_build_object('index', r.nth - 1) || r.result order by r.nth) as results
+    into v_counts
+    from unnest(v_results) with ordinality as r (result, nth);
+  return jsonb_build_object(
+    'success', v_counts.short = 0 and v_counts.failed = 0,
+    'deducted', v_counts.deducted,
+    'replayed', v_counts.replayed,
+    'short', v_counts.short,
+    'failed', v_counts.failed,
+    'results', v_counts.results);
+end
+$$;
+comment on function tokenbook.deduct_tokens_batch is
+  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+
+-- from supabase/schemas/20_ledger/deduct_tokens_with_fifo.sql
+
+/*
+ * Spends tokens from a user's grants, oldest first, all or nothing.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id,
+ * grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of
+ * tokens, or under a cap that allows less: success false, tokens_remaining_to_deduct the shortfall,
+ * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
+ * A member of a team spends from his payer's account.
+ *
+ * The usual deduction is made here, in as few statements as it can be: the account is free, nothing is
+ * due, the oldest grant covers it, no cap applies, nobody wants to be told, and the key is new. Whatever
+ * is not so is left to tokenbook.deduct_full_path; both come to the same grants, totals, ledger row and receipt.
+ * What it saves: docs/performance.md.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy   (docs/errors.md)
+ * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.deduct_tokens_with_fifo(
+  p_user_id uuid,
+  p_tokens_to_deduct bigint,
+  p_action_type text default 'deduction',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor_role text := 'service';
+  v_actor_id uuid;
+  v_account tid; -- where the row is, as long as it is locked
+  v_id bigint;
+  v_left bigint;
+  v_now timestamptz;
+  v_request jsonb;
+  v_grant_id uuid;
+  v_grant_type text;
+  v_granted_at timestamptz;
+begin
+  <<usual>> -- left by whatever is not, with nothing changed
+  begin
+    -- validate: what is not plainly right here is looked at, and refused by name, by tokenbook.deduct_full_path
+    if current_setting('role') <> 'service_role' then -- the server may deduct from anyone
+      select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+        from tokenbook.authorize(p_user_id, p_self_may => true) w;
+    end if;
+    exit usual when (p_user_id is not null
+      and p_tokens_to_deduct between 1 and 1000000000000
+      and p_action_type ~ '^[a-z][a-z0-9_]{0,63}$'
+      and p_action_type <> all (tokenbook.reserved_action_types())) is not true;
+    if p_idempotency_key is not null or p_metadata is not null then
+      perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+    end if;
+
+    -- lock: who has written something may have the row already, and must not stand behind who waits for it
+    if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+      exit usual when pg_current_xact_id_if_assigned() is not null;
+      perform tokenbook.queue_for_account(p_user_id);
+    end if;
+    select a.ctid, a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
+      into v_account, v_id, v_left, v_now
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       and a.payer_id is null -- else his payer's is to be locked
+       and a.tokens_remaining >= p_tokens_to_deduct
+       and (a.next_due_at <= clock_timestamp()
+         or a.tokens_remaining - p_tokens_to_deduct < a.alert_below
+         or a.tokens_remaining - p_tokens_to_deduct >= a.alert_above) is not true
+       and a.alerts_version = (
+         select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
+       and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
+       and not exists (select from public.token_default_spend_caps)
+       for no key update skip locked;
+    exit usual when v_id is null;
+
+    -- replay
+    if p_idempotency_key is not null then
+      perform from public.token_transactions t
+        where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
+      union all
+      select from public.token_transactions t -- of the time when he was in a team
+        where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+      exit usual when found;
+      v_request := tokenbook.deduction_request(p_tokens_to_deduct, p_action_type);
+    end if;
+
+    -- act: the oldest grant, if it covers all of it
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining - p_tokens_to_deduct,
+           is_open = b.tokens_remaining > p_tokens_to_deduct
+     where b.user_id = p_user_id
+       and b.ctid = (
+         select h.ctid from public.token_balances h
+          where h.user_id = p_user_id and h.is_open
+          order by h.priority, h.granted_at, h.id limit 1)
+       and b.tokens_remaining >= p_tokens_to_deduct
+    returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
+    exit usual when v_grant_id is null;
+
+    -- record: as tokenbook.record_transaction does it
+    update public.token_accounts a
+       set tokens_remaining = v_left,
+           tokens_used = a.tokens_used + p_tokens_to_deduct,
+           spent_at = greatest(a.spent_at, v_now),
+           spent_day = case when a.spent_at >= date_trunc('day', v_now, 'UTC') then a.spent_day else 0 end + p_tokens_to_deduct,
+           spent_week = case when a.spent_at >= date_trunc('week', v_now, 'UTC') then a.spent_week else 0 end + p_tokens_to_deduct,
+           spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end + p_tokens_to_deduct,
+           last_transaction_id = v_id,
+           updated_at = v_now
+     where a.user_id = p_user_id and a.ctid = v_account;
+    insert into public.token_transactions
+      (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
+       actor_role, actor_id, idempotency_key, request, metadata, created_at)
+    values
+      (p_user_id, v_id, 'deduction', p_action_type, -p_tokens_to_deduct, v_left,
+       array[v_grant_id], array[p_tokens_to_deduct], p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
+       v_request, coalesce(p_metadata, '{}'), v_now);
+    return jsonb_build_object( -- as tokenbook.deduction_receipt
+      'success', true,
+      'tokens_deducted', p_tokens_to_deduct,
+      'tokens_remaining_to_deduct', 0,
+      'deducted_from', jsonb_build_array(jsonb_build_object(
+        'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', p_tokens_to_deduct)),
+      'transaction_id', v_id,
+      'tokens_remaining', v_left,
+      'replayed', false);
+  end;
+  return tokenbook.deduct_full_path(p_user_id, p_tokens_to_deduct, p_action_type, p_idempotency_key, p_metadata);
+end
+$$;
+comment on function tokenbook.deduct_tokens_with_fifo is
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/deduction_receipt.sql
+
+/*
+ * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
+ * shortfall and no transaction. The same for one deduction and for one of a batch.
+ * Caller: internal.
+ */
+create function tokenbook.deduction_receipt(
+  p_tokens bigint,
+  p_transaction_id bigint,
+  p_deducted_from jsonb,
+  p_shortfall bigint,
+  p_tokens_remaining bigint,
+  p_replayed boolean,
+  p_capped_by jsonb default null
+)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'success', p_shortfall = 0,
+    'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end,
+    'tokens_remaining_to_deduct', p_shortfall,
+    'deducted_from', p_deducted_from,
+    'transaction_id', p_transaction_id,
+    'tokens_remaining', p_tokens_remaining,
+    'replayed', p_replayed)
+    || case when p_capped_by is null then '{}' else tokenbook.describe_cap(p_capped_by) end;
+end
+$$;
+comment on function tokenbook.deduction_receipt is
+  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}, and capped_by where a cap allowed less.';
+
+-- from supabase/schemas/20_ledger/deduction_request.sql
+
+/*
+ * What a deduction asked for, as the ledger keeps it under its key: alone or in a batch it is the same
+ * request.
+ * Caller: internal.
+ */
+create function tokenbook.deduction_request(p_tokens bigint, p_action_type text)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object('operation', 'deduct', 'tokens', p_tokens, 'action_type', p_action_type);
+end
+$$;
+comment on function tokenbook.deduction_request is
+  'What a deduction asked for, as the ledger keeps it under its key.';
+
+-- from supabase/schemas/20_ledger/describe_allocations.sql
+
+/*
+ * Which grants a transaction touched and how much each, in the order in which they paid:
+ * [{grant_id, grant_type, granted_at, deducted}]. From what is stored, for a new transaction and
+ * for a replay of it alike, so that both get the same receipt.
+ * Caller: internal.
+ */
+create function tokenbook.describe_allocations(p_transaction public.token_transactions)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+             jsonb_build_object(
+               'grant_id', b.id,
+               'grant_type', b.grant_type,
+               'granted_at', b.granted_at,
+               'deducted', paid.tokens)
+             order by paid.nth)
+      from unnest(p_transaction.grant_ids, p_transaction.grant_tokens)
+           with ordinality as paid (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_transaction.user_id and b.id = paid.grant_id), '[]');
+end
+$$;
+comment on function tokenbook.describe_allocations is
+  'The grants that a transaction touched: [{grant_id, grant_type, granted_at, deducted}] in the order in which they paid.';
+
+-- from supabase/schemas/20_ledger/describe_item_error.sql
+
+/*
+ * A refusal as the answer to one item of a batch: what would have been raised, had it come alone.
+ * Fields have the names that they have in the item.
+ * Caller: internal.
+ */
+create function tokenbook.describe_item_error(p_slug text, p_facts text, p_hint text)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'success', false,
+    'error', jsonb_build_object('code', p_slug, 'hint', p_hint)
+      || replace(coalesce(nullif(p_facts, ''), '{}'), '"field": "p_', '"field": "')::jsonb);
+end
+$$;
+comment on function tokenbook.describe_item_error is
+  'A refusal as the answer to one item of a batch: {success: false, error: {code, hint, …facts}}.';
+
+-- from supabase/schemas/20_ledger/expire_old_token_grants.sql
+
+/*
+ * The sweeper: books what has run out, for at most p_max_accounts users a call (call it until it
+ * returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
+ * account rows fresh; nothing is spent or counted after its expiry without it.
+ * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
+ * holds the lock books them, or the next run does.
+ * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns grants booked.
+ * Errors: invalid_page.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.expire_old_token_grants(p_max_accounts integer default 1000)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_user_ids uuid[];
+begin
+  if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
+  end if;
+  select array_agg(due.user_id) into v_user_ids
+    from (
+      select a.user_id from public.token_accounts a
+       where a.next_due_at <= v_now
+       order by a.next_due_at
+       limit p_max_accounts
+         for no key update skip locked
+    ) due;
+  if v_user_ids is null then
+    return 0;
+  end if;
+  return tokenbook.record_expiries(v_user_ids, v_now);
+end
+$$;
+comment on function tokenbook.expire_old_token_grants is
+  'Books grants that have run out, for at most p_max_accounts users a call; returns how many grants. For the server and scheduled jobs. Correctness does not need it.';
+
+-- from supabase/schemas/20_ledger/get_balance_fast_path.sql
+
+/*
+ * What get_user_token_balance says of an account to which nothing has to be done first, in one
+ * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
+ * left, and grants are spent in the usual order. NULL for every other case. What it saves:
+ * docs/performance.md.
+ * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7.
+ */
+create function tokenbook.get_balance_fast_path(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_balance jsonb;
+begin
+  select jsonb_build_object(
+    'user_id', a.user_id,
+    'total_active', a.tokens_remaining,
+    'total_expired', a.tokens_expired,
+    'total_reserved', a.tokens_reserved,
+    'total_owed', a.tokens_owed,
+    'tokens_limit', s.tokens_limit,
+    'plan_type', s.plan_type,
+    'next_expiry', case when a.next_due_at is not null then (
+      select min(b.expires_at) from public.token_balances b where b.user_id = a.user_id and b.is_open) end,
+    'grants', array(
+      select listed
+        from (
+          select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+            from public.token_balances b
+           where b.user_id = a.user_id and b.is_open
+           order by b.priority, b.granted_at, b.id
+           limit 101) listed),
+    'has_more_grants', false)
+    into v_balance
+    from public.token_accounts a
+    left join public.token_subscriptions s on s.user_id = a.user_id
+   where a.user_id = p_user_id
+     and a.payer_id is null
+     and a.tokens_remaining > 0
+     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- so nothing open has run out
+     and s.next_plan_type is null
+     and not (select r.is_expiring_first from tokenbook.project_settings r);
+  if v_balance #> '{grants,100}' is not null then
+    v_balance := v_balance || jsonb_build_object('grants', (v_balance -> 'grants') - 100, 'has_more_grants', true);
+  end if;
+  return v_balance;
+end
+$$;
+comment on function tokenbook.get_balance_fast_path is
+  'The answer of get_user_token_balance for an account to which nothing has to be done first; NULL for any other.';
+
+-- from supabase/schemas/20_ledger/get_token_balance_as_of.sql
+
+/*
+ * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
+ * (booked or not) not counted. In one pass over the user's ledger.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
+ * before_the_books.   Keeps: I7.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.get_token_balance_as_of(
+  p_user_id uuid default auth.uid(),
+  p_at timestamptz default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_opened_at timestamptz;
+  v_expiring_first boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if p_at is null or p_at > clock_timestamp() then
+    perform tokenbook.refuse('invalid_moment', '{"field": "p_at", "rule": "not in the future"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  select t.created_at into v_opened_at
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+  if p_at < v_opened_at then
+    perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
+  end if;
+  select o.burn_order = 'expiring_first' into v_expiring_first
+    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+
+  return (
+    with ledger as materialized (
+      select t.entry_type, t.tokens, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at <= p_at
+    ), totals as (
+      select coalesce(sum(t.debt_change), 0)::bigint as owed,
+             coalesce(sum(t.reserved_change), 0)::bigint as reserved,
+             coalesce(-sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')), 0)::bigint as expired -- what was carried over is not lost
+        from ledger t
+    ), allocated as (
+      select part.grant_id,
+             sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from ledger t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       group by part.grant_id
+    ), came_back as ( -- from holds that had run out, and nobody had booked it
+      select part.grant_id, sum(part.tokens)::bigint as tokens
+        from public.token_holds h
+       cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at
+         and (h.settled_at is null or h.settled_at > p_at)
+       group by part.grant_id
+    ), grants as (
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
+             coalesce(b.expires_at > p_at, true) as is_alive,
+             a.tokens, coalesce(c.tokens, 0) as back,
+             row_number() over (
+               partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
+               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+        from allocated a
+        join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
+        left join came_back c on c.grant_id = a.grant_id
+    ), sums as (
+      select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
+             coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
+             coalesce(sum(g.back), 0)::bigint as back,
+             coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
+             min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
+             count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', g.id,
+                 'grant_type', g.grant_type,
+                 'tokens_granted', g.tokens_granted,
+                 'tokens_remaining', g.tokens + g.back,
+                 'priority', g.priority,
+                 'granted_at', g.granted_at,
+                 'expires_at', g.expires_at)
+               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
+        from grants g
+    )
+    select jsonb_build_object(
+      'user_id', p_user_id,
+      'at', p_at,
+      'total_active', sums.active - due.repaid,
+      'total_expired', totals.expired + sums.lost,
+      'total_reserved', totals.reserved - sums.back,
+      'total_owed', totals.owed - due.repaid,
+      'next_expiry', sums.next_expiry,
+      'grants', coalesce(sums.listed, '[]'),
+      'has_more_grants', sums.has_more)
+      from totals
+     cross join sums
+     cross join lateral (
+       select case when sums.repays then least(totals.owed, sums.active) else 0 end as repaid) due);
+end
+$$;
+comment on function tokenbook.get_token_balance_as_of is
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+
+-- from supabase/schemas/20_ledger/get_token_history.sql
+
+/*
+ * A user's transactions, newest first, a page at a time, on from the ledger into the history
+ * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
+ * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.get_token_history(
+  p_user_id uuid default auth.uid(),
+  p_limit integer default 50,
+  p_before bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_page record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+
+  -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
+  -- (by length, then by name), or each of the rows would be sorted
+  select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
+         array(
+           select entry
+             from (
+               (select t.id, t.reason, t.tokens, t.hold_id, t.actor_id, t.metadata, t.usage_id, t.member_id,
+                       t.actor_role, t.created_at, t.entry_type, t.action_type,
+                       array(
+                         select part from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) as allocations,
+                       t.original_id, t.balance_after, t.idempotency_key, t.reserved_change
+                  from public.token_transactions t
+                 where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
+                 order by t.id desc
+                 limit p_limit + 1)
+               union all
+               (select h.id, null, h.tokens, null, null, h.metadata, null, null,
+                       null, h.created_at, 'history', h.action_type,
+                       '{}',
+                       null, null, null, 0
+                  from public.token_legacy_transactions h
+                 where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
+                 order by h.id desc
+                 limit p_limit + 1)
+               order by id desc
+               limit p_limit + 1) entry) as entries
+    into v_page;
+  if not v_page.is_known then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  end if;
+
+  return jsonb_build_object(
+    'transactions', v_page.entries[:p_limit],
+    'next_before', case when cardinality(v_page.entries) > p_limit
+                        then to_jsonb(v_page.entries[p_limit]) -> 'id' end);
+end
+$$;
+comment on function tokenbook.get_token_history is
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/20_ledger/get_user_token_balance.sql
+
+/*
+ * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
+ * are listed). What has run out is not counted, booked or not; if something is due and the account
+ * is free, it is booked on the way, so that the account row that frontends watch is right again.
+ * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
+ * time has come is put into effect.
+ * A member of a team is told of his payer's account, which is what he can spend.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.
+ * Locks: the account, only when something is due and only if it need not wait.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
+ */
+-- Security definer: it books expiries, and an admin reads other users' rows.
+create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_account_id uuid;
+  v_now timestamptz;
+  v_is_due boolean;
+  v_balance jsonb;
+begin
+  if current_setting('role') <> 'service_role' then -- the server may ask for anyone; of nobody, below
+    perform tokenbook.authorize(p_user_id, p_self_may => true);
+  end if;
+  v_balance := tokenbook.get_balance_fast_path(p_user_id);
+  if v_balance is not null then
+    return v_balance;
+  end if;
+
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  v_now := clock_timestamp();
+  v_account_id := tokenbook.paying_account(p_user_id);
+
+  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+    perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
+    v_now := clock_timestamp();
+  end if;
+  if exists (
+    select from public.token_subscriptions s
+     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+  then
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    if found then
+      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+    end if;
+  end if;
+  select coalesce(a.next_due_at <= v_now, false) into v_is_due
+    from public.token_accounts a where a.user_id = v_account_id;
+  if v_is_due is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  elsif v_is_due then
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    if found then
+      perform tokenbook.record_expiries(array[v_account_id], v_now);
+      v_is_due := false;
+    end if;
+  end if;
+
+  -- one statement, or what changes between two would be counted twice or not at all
+  return (
+    select jsonb_build_object(
+      'user_id', p_user_id,
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
+      'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
+      'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
+      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
+      'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
+      'plan_type', (
+        select coalesce(next.plan_type, s.plan_type)
+          from public.token_subscriptions s
+          left join public.token_plans next
+            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
+         where s.user_id = v_account_id),
+      'next_expiry', (
+        select min(b.expires_at) from public.token_balances b
+         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+      'grants', coalesce(listed.grants - 100, '[]'),
+      'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
+      || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
+      from (values (v_account_id)) as asked (user_id)
+      left join public.token_accounts a on a.user_id = asked.user_id
+     cross join lateral (
+       select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+         from tokenbook.tokens_due(v_account_id, v_now) as d
+        where a.next_due_at <= v_now) due
+     cross join lateral (
+       select jsonb_agg(
+                jsonb_build_object(
+                  'id', g.id,
+                  'grant_type', g.grant_type,
+                  'tokens_granted', g.tokens_granted,
+                  'tokens_remaining', chosen.tokens,
+                  'priority', g.priority,
+                  'granted_at', g.granted_at,
+                  'expires_at', g.expires_at)
+                order by chosen.nth) as grants
+         from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
+        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
+         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
+end
+$$;
+comment on function tokenbook.get_user_token_balance is
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/20_ledger/grant_lifetime.sql
+
+/*
+ * How long a grant of that type lives when nothing else is said; NULL = for ever.
+ * In hours, because adding '365 days' depends on the session's time zone and its summer time.
+ * Caller: internal.
+ */
+create function tokenbook.grant_lifetime(p_grant_type text)
+returns interval
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case p_grant_type
+    when 'annual' then interval '8760 hours' -- 365 days
+    when '28day' then interval '2160 hours' -- 90 days: three cycles
+    when 'trial' then interval '1344 hours' -- 56 days
+    when 'admin' then interval '8760 hours' -- 365 days
+  end;
+end
+$$;
+comment on function tokenbook.grant_lifetime is
+  'Lifetime of a grant of that type: annual 365 days, 28day 90, trial 56, admin 365, purchase and plan NULL (for ever).';
+
+-- from supabase/schemas/20_ledger/grant_tokens.sql
+
+/*
+ * Gives tokens to a user as one new grant.
+ * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
+ * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
+ * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
+ * invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
+ * Keeps: I2, I3, I5, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.grant_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_grant_type text default 'admin',
+  p_expires_at timestamptz default null,
+  p_priority integer default 50,
+  p_granted_at timestamptz default null,
+  p_reason text default null,
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_issued record;
+  v_transaction public.token_transactions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
+    perform tokenbook.refuse('invalid_grant_type',
+      '{"field": "p_grant_type", "rule": "annual, 28day, trial, purchase, admin or plan"}');
+  end if;
+  if p_priority is null or p_priority not between 0 and 100 then
+    perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
+  end if;
+  if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
+    perform tokenbook.refuse('invalid_granted_at',
+      '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
+  end if;
+  if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
+    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+
+  v_grant.grant_type := p_grant_type;
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := p_priority;
+  v_grant.granted_at := p_granted_at;
+  v_grant.expires_at := p_expires_at;
+  v_grant.metadata := coalesce(p_metadata, '{}');
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := case p_grant_type
+    when 'trial' then 'trial_grant'
+    when 'purchase' then 'token_pack_purchase'
+    when 'admin' then 'admin_grant'
+    else 'subscription_grant'
+  end;
+  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+    'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+    'granted_at', (p_granted_at at time zone 'utc')::text);
+  v_entry.metadata := v_grant.metadata;
+  v_issued := tokenbook.issue_grant(v_grant, v_entry);
+
+  v_transaction := v_issued.transaction;
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', v_grant.id,
+    'tokens_granted', v_grant.tokens_granted,
+    'grant_type', v_grant.grant_type,
+    'granted_at', v_grant.granted_at,
+    'expires_at', v_grant.expires_at,
+    'transaction_id', v_transaction.id,
+    'tokens_remaining', v_transaction.balance_after,
+    'replayed', v_issued.replayed);
+end
+$$;
+comment on function tokenbook.grant_tokens is
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/issue_grant.sql
+
+/*
+ * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
+ * checked who asks and what for.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
+ * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
+ * metadata.
+ * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
+ * Locks: the account, made first where there is none.
+ * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
+ * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
+ * year later must still get the first answer.
+ * Keeps: I2 to I5, I9, I10.
+ */
+create function tokenbook.issue_grant(
+  p_grant public.token_balances,
+  p_entry public.token_transactions,
+  p_lifetime interval default null,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+begin
+  replayed := false;
+
+  -- lock
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  transaction := tokenbook.find_replay(p_entry);
+  if transaction.id is not null then
+    replayed := true;
+    return;
+  end if;
+
+  -- act
+  p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
+  p_grant.expires_at := nullif(
+    coalesce(
+      p_grant.expires_at,
+      p_grant.granted_at + coalesce(p_lifetime, tokenbook.grant_lifetime(p_grant.grant_type))),
+    'infinity');
+  if p_grant.granted_at > v_now then
+    perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
+  end if;
+  if p_grant.expires_at <= v_now then
+    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future"}');
+  end if;
+
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  if v_account.tokens_remaining + v_account.tokens_reserved + v_account.tokens_used
+     + p_grant.tokens_granted > 9007199254740991
+  then
+    perform tokenbook.refuse('balance_limit_exceeded', '{"limit": 9007199254740991}');
+  end if;
+
+  insert into public.token_balances
+    (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+     payment_id, subscription_id, period_start, metadata, created_at)
+  values
+    (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
+     p_grant.priority, p_grant.granted_at, p_grant.expires_at,
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
+  returning id into p_grant.id;
+  perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
+
+  -- record
+  p_entry.entry_type := 'grant';
+  p_entry.tokens := p_grant.tokens_granted;
+  p_entry.grant_ids := array[p_grant.id];
+  p_entry.grant_tokens := array[p_grant.tokens_granted];
+  p_entry.metadata := p_grant.metadata;
+  p_entry.created_at := v_now;
+  transaction := tokenbook.record_transaction(p_entry);
+
+  perform tokenbook.settle_incoming(p_entry.user_id, v_now);
+end
+$$;
+comment on function tokenbook.issue_grant is
+  'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';
+
+-- from supabase/schemas/20_ledger/keep_ledger_append_only.sql
+
+/*
+ * The second line behind the privileges: whoever owns the ledger (a migration, the SQL editor)
+ * cannot change it by accident either. Correctness does not rest on it; where the tables are
+ * distributed over machines, which allows no triggers, drop it.
+ */
+create function tokenbook.keep_ledger_append_only()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.refuse('ledger_is_append_only');
+  return null;
+end
+$$;
+comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger.';
+
+create trigger token_transactions_keep_append_only
+  before update or delete or truncate on public.token_transactions
+  for each statement execute function tokenbook.keep_ledger_append_only();
+
+-- from supabase/schemas/20_ledger/parse_batch_item.sql
+
+/*
+ * One item of a batch as the transaction to be; the same entry, and the same refusals, as of a
+ * single deduction. A field that is not known is refused: a misspelt idempotency_key would
+ * otherwise be a deduction that a retry makes twice. NULL is as good as left out. Until it is booked
+ * its id is p_nth, its place in the batch.
+ * Caller: internal.   Errors: invalid_batch, invalid_user_id, invalid_amount, invalid_action_type,
+ * invalid_idempotency_key, invalid_metadata.
+ */
+create function tokenbook.parse_batch_item(p_item jsonb, p_nth bigint)
+returns public.token_transactions
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_tokens numeric;
+  v_is_sound boolean;
+begin
+  if jsonb_typeof(p_item) <> 'object' then
+    perform tokenbook.refuse('invalid_batch', '{"field": "p_items", "rule": "each item an object"}');
+  elsif p_item - array['user_id', 'tokens', 'action_type', 'idempotency_key', 'metadata'] <> '{}' then
+    perform tokenbook.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "user_id, tokens, action_type, idempotency_key, metadata and nothing else"}');
+  elsif jsonb_typeof(p_item -> 'action_type') not in ('string', 'null') then
+    perform tokenbook.check_action_type(null);
+  elsif jsonb_typeof(p_item -> 'idempotency_key') not in ('string', 'null') then
+    perform tokenbook.check_request('', null, null);
+  elsif (p_item ->> 'user_id' like '________-____-____-____-____________'
+    and p_item ->> 'user_id' ~ '^[0-9a-fA-F]+(-[0-9a-fA-F]+){4}$') is not true -- counting with {8} is 3 µs slower
+  then
+    perform tokenbook.refuse('invalid_user_id', '{"field": "user_id", "rule": "a uuid"}');
+  end if;
+  if jsonb_typeof(p_item -> 'tokens') = 'number' then
+    v_tokens := p_item ->> 'tokens';
+    if v_tokens <> trunc(v_tokens) or v_tokens > 1000000000000 then
+      v_tokens := null; -- bigint would round the one and not hold the other
+    end if;
+  end if;
+  v_entry.user_id := p_item ->> 'user_id';
+  v_entry.id := p_nth;
+  v_entry.tokens := -v_tokens;
+  v_entry.action_type := coalesce(p_item ->> 'action_type', 'deduction');
+  v_entry.reason := v_entry.action_type;
+  v_entry.actor_role := 'service';
+  v_entry.idempotency_key := p_item ->> 'idempotency_key';
+  v_entry.metadata := coalesce(nullif(p_item -> 'metadata', 'null'), '{}');
+  -- one expression: as three statements they are 10 µs more
+  v_is_sound := tokenbook.check_tokens('tokens', -v_entry.tokens)
+    and tokenbook.check_action_type(v_entry.action_type)
+    and tokenbook.check_request(v_entry.idempotency_key, null, v_entry.metadata);
+  if v_entry.idempotency_key is not null then
+    v_entry.request := tokenbook.deduction_request(-v_entry.tokens, v_entry.action_type);
+  end if;
+  return v_entry;
+end
+$$;
+comment on function tokenbook.parse_batch_item is
+  'One item of a batch, {user_id, tokens, action_type, idempotency_key, metadata}, as the transaction to be, with its place in the batch for its id; refuses what a single deduction would.';
+
+-- from supabase/schemas/20_ledger/record_expiries.sql
+
+/*
+ * Books what has run out: each due hold is released; then each due grant is closed, with one
+ * `expiry` transaction of its own, and the account's totals and next_due_at follow. For one user
+ * or a thousand; the same code serves whoever touches an account and the sweeper, so the two
+ * cannot disagree. Alerts that fall due by time alone are raised here too.
+ * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
+ * spent nor counted before it is booked either.
+ * Caller: internal.   Returns how many grants were booked.   Keeps: I2, I3, I4, I7.
+ */
+create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_booked bigint;
+  v_hold public.token_holds;
+  v_released uuid[] := '{}';
+  v_user_id uuid;
+  v_passed uuid[];
+  v_before bigint[];
+begin
+  for v_hold in
+    select h.* from public.token_holds h
+     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now
+     order by h.user_id, h.expires_at, h.id
+  loop
+    perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
+    v_released := v_released || v_hold.user_id;
+  end loop;
+
+  -- Each part looks up what is due by the account's id, all in one snapshot: joining the parts to each
+  -- other would be quadratic under a plan that does not know how many users there are.
+  with settled as (
+    update public.token_accounts a
+       set (tokens_remaining, tokens_expired, last_transaction_id) = (
+             select a.tokens_remaining - coalesce(sum(b.tokens_remaining), 0),
+                    a.tokens_expired + coalesce(sum(b.tokens_remaining), 0),
+                    a.last_transaction_id + count(*)
+               from public.token_balances b
+              where b.user_id = a.user_id and b.is_open and b.expires_at <= p_now),
+           next_due_at = least(
+             (select min(b.expires_at) from public.token_balances b
+               where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
+             (select min(h.expires_at) from public.token_holds h
+               where h.user_id = a.user_id and h.status = 'open'),
+             case when a.next_alert_at > p_now then a.next_alert_at end),
+           updated_at = p_now
+     where a.user_id = any (p_user_ids)
+    returning a.user_id, a.tokens_remaining, a.last_transaction_id,
+              a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
+                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+  ), due as (
+    select s.user_id, b.id, b.tokens_remaining as lost,
+           s.last_transaction_id + 1 - b.nth_last as transaction_id,
+           s.tokens_remaining + b.lost_from_here - b.tokens_remaining as balance_after
+      from settled s
+     cross join lateral (
+       select g.id, g.tokens_remaining,
+              row_number() over from_the_last as nth_last,
+              sum(g.tokens_remaining) over from_the_last as lost_from_here
+         from public.token_balances g
+        where g.user_id = s.user_id and g.is_open and g.expires_at <= p_now
+       window from_the_last as (order by g.expires_at desc, g.id desc)) b
+  ), booked as (
+    insert into public.token_transactions
+      (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens,
+       reason, actor_role, created_at)
+    select due.user_id, due.transaction_id, 'expiry', 'expiry', -due.lost, due.balance_after,
+           array[due.id], array[due.lost], 'expired', 'system', p_now
+      from due
+  ), closed as (
+    update public.token_balances b
+       set tokens_remaining = 0, is_open = false
+     where b.user_id = any (p_user_ids) and b.is_open and b.expires_at <= p_now
+  ), passed as (
+    select s.user_id,
+           s.tokens_remaining + (
+             select coalesce(sum(b.tokens_remaining), 0)::bigint from public.token_balances b
+              where b.user_id = s.user_id and b.is_open and b.expires_at <= p_now) as before
+      from settled s where s.has_passed
+  )
+  select (select count(*) from due),
+         array_agg(passed.user_id order by passed.user_id), array_agg(passed.before order by passed.user_id)
+    into v_booked, v_passed, v_before
+    from passed;
+  for v_nth in 1 .. coalesce(cardinality(v_passed), 0)
+  loop
+    perform tokenbook.raise_alerts(v_passed[v_nth], v_before[v_nth], p_now);
+  end loop;
+
+  if v_released <> '{}' then
+    for v_user_id in select distinct r.user_id from unnest(v_released) as r (user_id)
+    loop
+      perform tokenbook.settle_incoming(v_user_id, p_now);
+    end loop;
+  end if;
+  return v_booked;
+end
+$$;
+comment on function tokenbook.record_expiries is
+  'Releases every hold of these users that has run out by then, and books every such grant, one expiry transaction each; the caller holds their accounts'' locks.';
+
+-- from supabase/schemas/20_ledger/record_transaction.sql
+
+/*
+ * Writes one transaction: the account's totals and the ledger row in one statement, so that no
+ * code path can write one without the other. The caller has locked the account and changed the
+ * grants that the entry names.
+ * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
+ * what the operation behind it cost, in cents. What was spent is counted into its day, week and
+ * month, the account's and the member's.
+ * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * whose expiry somebody wants to know of, or the rules have changed since.
+ * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
+ */
+create function tokenbook.record_transaction(p_entry public.token_transactions, p_cost numeric default 0)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_change bigint := p_entry.tokens - coalesce(p_entry.reserved_change, 0);
+  v_booked record;
+  v_used bigint := 0;
+  v_spent bigint := 0;
+  v_taken_at timestamptz := p_entry.created_at;
+  v_day timestamptz := date_trunc('day', p_entry.created_at, 'UTC');
+  v_week timestamptz := date_trunc('week', p_entry.created_at, 'UTC');
+  v_month timestamptz := date_trunc('month', p_entry.created_at, 'UTC');
+begin
+  -- an admin's correction takes tokens away, but nobody used them
+  if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
+    v_used := -p_entry.tokens;
+    v_spent := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+    if p_entry.entry_type in ('release', 'refund') then
+      v_taken_at := tokenbook.spending_time(p_entry);
+    end if;
+  end if;
+  with account as (
+    update public.token_accounts a
+       set tokens_remaining = a.tokens_remaining + v_change,
+           tokens_reserved = a.tokens_reserved + coalesce(p_entry.reserved_change, 0),
+           tokens_used = a.tokens_used + v_used,
+           spent_at = greatest(a.spent_at, p_entry.created_at),
+           spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
+             + case when v_taken_at >= v_day then v_spent else 0 end,
+           spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
+             + case when v_taken_at >= v_week then v_spent else 0 end,
+           spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
+             + case when v_taken_at >= v_month then v_spent else 0 end,
+           tokens_owed = a.tokens_owed + coalesce(p_entry.debt_change, 0),
+           total_cost = a.total_cost + p_cost,
+           last_transaction_id = a.last_transaction_id + 1,
+           updated_at = p_entry.created_at
+     where a.user_id = p_entry.user_id
+    returning a.last_transaction_id, a.tokens_remaining as balance,
+              a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+                or (a.warns_of_expiry and v_change > 0)
+                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+  )
+  insert into public.token_transactions as t
+    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
+     grant_ids, grant_tokens, reason, actor_role, actor_id, idempotency_key, request,
+     usage_id, hold_id, payment_id, original_id, member_id, metadata, created_at)
+  select p_entry.user_id, account.last_transaction_id, p_entry.entry_type, p_entry.action_type,
+         p_entry.tokens, account.balance, coalesce(p_entry.debt_change, 0),
+         coalesce(p_entry.reserved_change, 0), p_entry.grant_ids, p_entry.grant_tokens,
+         p_entry.reason, p_entry.actor_role, p_entry.actor_id, p_entry.idempotency_key,
+         case when p_entry.idempotency_key is not null then p_entry.request end,
+         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.original_id,
+         p_entry.member_id, p_entry.metadata, p_entry.created_at
+    from account
+  returning t as transaction, (select account.has_passed from account) into v_booked;
+
+  if p_entry.member_id is not null then
+    update public.token_team_members m
+       set tokens_used = m.tokens_used + v_used,
+           spent_at = greatest(m.spent_at, p_entry.created_at),
+           spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
+             + case when v_taken_at >= v_day then v_spent else 0 end,
+           spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
+             + case when v_taken_at >= v_week then v_spent else 0 end,
+           spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
+             + case when v_taken_at >= v_month then v_spent else 0 end
+     where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
+  end if;
+  if v_booked.has_passed then
+    perform tokenbook.raise_alerts(
+      p_entry.user_id, (v_booked.transaction).balance_after - v_change, p_entry.created_at);
+  end if;
+  return v_booked.transaction;
+end
+$$;
+comment on function tokenbook.record_transaction is
+  'Writes one transaction: account totals and ledger row in one statement. Takes the row to be, without id and balance_after, and what the operation cost in cents; the account is locked and the grants are changed by the caller.';
+
+-- from supabase/schemas/20_ledger/repay_debt.sql
+
+/*
+ * Lets what has come in repay what the account owes, as far as it goes. The caller holds the lock.
+ * Caller: internal.   Keeps: I2, I3, I4.
+ */
+create function tokenbook.repay_debt(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+begin
+  select -least(a.tokens_owed, a.tokens_remaining) into v_entry.tokens
+    from public.token_accounts a where a.user_id = p_user_id;
+  if v_entry.tokens = 0 then
+    return;
+  end if;
+  select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from tokenbook.take_from_grants(p_user_id, -v_entry.tokens, p_now) as taken;
+
+  v_entry.user_id := p_user_id;
+  v_entry.entry_type := 'debt_repayment';
+  v_entry.action_type := 'debt_repayment';
+  v_entry.debt_change := v_entry.tokens;
+  v_entry.reason := 'debt is repaid first';
+  v_entry.actor_role := 'system';
+  v_entry.metadata := '{}';
+  v_entry.created_at := p_now;
+  perform tokenbook.record_transaction(v_entry);
+end
+$$;
+comment on function tokenbook.repay_debt is
+  'Takes what the account owes from what it has, as one debt_repayment; the caller holds the account''s lock.';
+
+-- from supabase/schemas/20_ledger/return_tokens.sql
+
+/*
+ * Puts tokens back into the grants that they came from: what a release, a refund and a won dispute
+ * are made of. A grant that has run out takes them too and is then due at once; the caller books
+ * that. What no longer fits (something else has filled the grant meanwhile) becomes a grant of its
+ * own with the same terms: nothing is lost, and no grant ever has more than it was granted.
+ * The mark is lifted to the balance. The caller holds the lock, and books the entry afterwards.
+ * Caller: internal.   Returns where the tokens went.   Keeps: I1, I4, I9.
+ */
+create function tokenbook.return_tokens(
+  p_user_id uuid,
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_now timestamptz,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_part record;
+  v_id uuid;
+  v_due_at timestamptz;
+begin
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  for v_part in
+    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining - coalesce(held.tokens, 0) as room
+      from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+      left join lateral (
+        select sum(part.tokens) as tokens
+          from public.token_holds h
+         cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+         where h.user_id = p_user_id and h.status = 'open' and part.grant_id = b.id) held on true
+     order by p.nth
+  loop
+    if v_part.room > 0 then
+      update public.token_balances b
+         set tokens_remaining = b.tokens_remaining + least(v_part.tokens, v_part.room), is_open = true
+       where b.user_id = p_user_id and b.id = v_part.id;
+      grant_ids := grant_ids || v_part.id;
+      grant_tokens := grant_tokens || least(v_part.tokens, v_part.room);
+    end if;
+    if v_part.tokens > v_part.room then
+      insert into public.token_balances
+        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, metadata, created_at)
+      select b.user_id, b.grant_type, v_part.tokens - greatest(v_part.room, 0), v_part.tokens - greatest(v_part.room, 0),
+             b.priority, b.granted_at, b.expires_at, jsonb_build_object('given_back_for', b.id), p_now
+        from public.token_balances b
+       where b.user_id = p_user_id and b.id = v_part.id
+      returning id into v_id;
+      grant_ids := grant_ids || v_id;
+      grant_tokens := grant_tokens || (v_part.tokens - greatest(v_part.room, 0));
+    end if;
+    v_due_at := least(v_due_at, v_part.expires_at);
+  end loop;
+
+  perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+end
+$$;
+comment on function tokenbook.return_tokens is
+  'Puts tokens back into the grants that they came from; what does not fit becomes a grant with the same terms. Returns where they went.';
+
+-- from supabase/schemas/20_ledger/set_token_burn_order.sql
+
+/*
+ * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
+ * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
+ * each deduction reads it once, under the account's lock.
+ * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_burn_order(p_burn_order text)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
+    perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
+  end if;
+  -- first, so that of two choices the one that holds is also the newest
+  update tokenbook.project_settings r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
+  insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
+  return p_burn_order;
+end
+$$;
+comment on function tokenbook.set_token_burn_order is
+  'Chooses the order in which grants are spent from now on: fifo (the default) or expiring_first. For the server. Returns it. Errors: invalid_burn_order.';
+
+-- from supabase/schemas/20_ledger/settle_incoming.sql
+
+/*
+ * What follows when tokens have come in and their entry is booked: what came back too late expires
+ * at once, in the ledger; what is owed is repaid first; the mark is no lower than the balance.
+ * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
+ */
+create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if v_account.next_due_at <= p_now then
+    perform tokenbook.record_expiries(array[p_user_id], p_now);
+  end if;
+  if v_account.tokens_owed > 0 then
+    perform tokenbook.repay_debt(p_user_id, p_now);
+  end if;
+  perform tokenbook.move_plan_limit(p_user_id, 0);
+end
+$$;
+comment on function tokenbook.settle_incoming is
+  'After tokens have come in: expires what came too late, repays what is owed, lifts the mark to the balance.';
+
+-- from supabase/schemas/20_ledger/slice_allocations.sql
+
+/*
+ * The parts of an allocation that lie between two points of it, in order: of 30 from A and 20 from
+ * B, what lies between 10 and 40 is 20 from A and 10 from B. A capture is the front of a hold;
+ * what is released is its back, and so is what a refund gives back of a deduction.
+ * Caller: internal.
+ */
+create function tokenbook.slice_allocations(
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_from bigint,
+  p_to bigint,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(array_agg(part.grant_id order by part.nth), '{}'),
+         coalesce(array_agg(least(part.upto, p_to) - greatest(part.upto - part.tokens, p_from) order by part.nth), '{}')
+    into grant_ids, grant_tokens
+    from (
+      select p.grant_id, p.tokens, p.nth, (sum(p.tokens) over (order by p.nth))::bigint as upto
+        from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)) part
+   where part.upto > p_from and part.upto - part.tokens < p_to;
+end
+$$;
+comment on function tokenbook.slice_allocations is
+  'The parts of an allocation between two points of it, counted in tokens from its front.';
+
+-- from supabase/schemas/20_ledger/spend_tokens.sql
+
+/*
+ * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction is made
+ * of. The caller has checked who asks and what for.
+ * p_entry is the transaction to be: user_id, tokens (negative, or 0 for use that costs nothing, or
+ * 0 with reserved_change for a hold), action_type, reason, actor, key, request, metadata, links. The
+ * rest is given here.
+ * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
+ * what the operation cost, in cents.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
+ * A user who never had a grant is initialised first (tokenbook.grant_initial_plan).
+ * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
+ * member's member_id. An admin's correction stays on the account that it names.
+ * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,
+ * not even what was due to expire; tokens_remaining then says what there is. capped_by is the cap that
+ * allowed less than was wanted: the shortfall counts from what it allows, and p_partial takes that.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+create function tokenbook.spend_tokens(
+  p_entry public.token_transactions,
+  p_partial boolean default false,
+  p_cost numeric default 0,
+  out transaction public.token_transactions,
+  out replayed boolean,
+  out shortfall bigint,
+  out tokens_remaining bigint,
+  out capped_by jsonb
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_wanted bigint;
+  v_allowed bigint;
+  v_is_due boolean;
+  v_payer_id uuid;
+  v_cap record;
+begin
+  replayed := false;
+  shortfall := 0;
+
+  if p_entry.action_type <> 'admin_deduct' then
+    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_entry.user_id;
+    if v_payer_id is not null then
+      p_entry.member_id := p_entry.user_id;
+      p_entry.user_id := v_payer_id;
+    end if;
+  end if;
+
+  -- lock
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
+    perform tokenbook.grant_initial_plan(p_entry.user_id); -- whom registration missed
+    v_account := tokenbook.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
+  end if;
+  if p_entry.action_type <> 'admin_deduct'
+    and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
+      or p_entry.member_id is not null and tokenbook.paying_account(p_entry.member_id) <> p_entry.user_id)
+  then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  transaction := tokenbook.find_replay(p_entry);
+  if transaction.id is not null then
+    replayed := true;
+    tokens_remaining := transaction.balance_after;
+    return;
+  end if;
+
+  -- act
+  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  v_is_due := coalesce(v_account.next_due_at <= v_now, false);
+  if v_is_due then
+    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
+      from tokenbook.tokens_due(p_entry.user_id, v_now) as due;
+  end if;
+  if tokens_remaining < v_wanted then
+    if not exists (select from public.token_balances b where b.user_id = p_entry.user_id) then
+      perform tokenbook.grant_initial_plan(p_entry.user_id); -- an account, and still never a grant
+      v_account := tokenbook.lock_account(p_entry.user_id);
+      v_now := clock_timestamp(); -- what was just granted comes before what is now spent
+      tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+    end if;
+  end if;
+  v_allowed := tokens_remaining;
+  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
+    and (p_entry.member_id is not null
+      or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
+      or exists (select from public.token_default_spend_caps))
+  then
+    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now);
+    if v_cap.headroom < v_wanted then
+      capped_by := v_cap.capped_by;
+      v_allowed := least(v_allowed, v_cap.headroom);
+    end if;
+  end if;
+  if v_allowed < v_wanted then
+    shortfall := v_wanted - v_allowed;
+    if not p_partial then
+      return;
+    end if;
+    v_wanted := v_allowed;
+    p_entry.tokens := -v_allowed;
+  end if;
+  if v_is_due then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+  end if;
+  select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+    from tokenbook.take_from_grants(p_entry.user_id, v_wanted, v_now) as taken;
+
+  -- record
+  p_entry.entry_type := case
+    when p_entry.reserved_change > 0 then 'hold'
+    when p_entry.tokens = 0 then 'usage'
+    else 'deduction'
+  end;
+  p_entry.created_at := v_now;
+  transaction := tokenbook.record_transaction(p_entry, p_cost);
+  tokens_remaining := transaction.balance_after;
+end
+$$;
+comment on function tokenbook.spend_tokens is
+  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less.';
+
+-- from supabase/schemas/20_ledger/spend_tokens_batch.sql
+
+/*
+ * The usual deduction, for many accounts in one statement: nothing is due, the grant that is next in
+ * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
+ * marks), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
+ * to the same grants, totals, ledger rows and receipts.
+ * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
+ * their id is the caller's own number, handed back. The caller has locked the accounts and read the
+ * clock.
+ * Caller: internal.   Returns the receipt of each deduction that was made.   Keeps: I1 to I5, I7, I8, I10.
+ */
+create function tokenbook.spend_tokens_batch(p_entries public.token_transactions[], p_now timestamptz)
+returns table (nth bigint, receipt jsonb)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day timestamptz := date_trunc('day', p_now, 'UTC');
+  v_week timestamptz := date_trunc('week', p_now, 'UTC');
+  v_month timestamptz := date_trunc('month', p_now, 'UTC');
+  v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
+begin
+  -- Each step has all that it needs from the first: joining steps to each other would be quadratic
+  -- under a plan that does not know how many items there are.
+  return query
+  with payable as (
+    select e.id as nth, e.user_id, -e.tokens as tokens, e.action_type, e.reason, e.actor_role, e.idempotency_key,
+           e.request, e.metadata, a.last_transaction_id + 1 as transaction_id,
+           a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
+      from unnest(p_entries) as e
+      join public.token_accounts a on a.user_id = e.user_id
+     cross join lateral ( -- the two orders of tokenbook.choose_grants, each with its index
+       (select g.* from public.token_balances g
+         where not v_expiring_first and g.user_id = e.user_id and g.is_open
+         order by g.priority, g.granted_at, g.id limit 1)
+       union all
+       (select g.* from public.token_balances g
+         where v_expiring_first and g.user_id = e.user_id and g.is_open
+         order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
+     where a.tokens_remaining >= -e.tokens
+       and b.tokens_remaining >= -e.tokens
+       and (a.next_due_at > p_now or a.next_due_at is null)
+       and not exists (
+         select from public.token_transactions t
+          where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
+            and (t.actor_role = 'user') = (e.actor_role = 'user'))
+       and not exists (
+         select from public.token_transactions t -- of the time when he was in a team
+          where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
+            and (t.actor_role = 'user') = (e.actor_role = 'user'))
+       and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
+       and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
+       and not exists (select from public.token_default_spend_caps)
+       and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
+  ), taken as (
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining - p.tokens,
+           is_open = b.tokens_remaining > p.tokens
+      from payable p
+     where b.user_id = p.user_id and b.id = p.grant_id
+  ), accounts as (
+    -- as tokenbook.record_transaction does it, for a deduction
+    update public.token_accounts a
+       set tokens_remaining = p.tokens_remaining,
+           tokens_used = a.tokens_used + p.tokens,
+           spent_at = greatest(a.spent_at, p_now),
+           spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end + p.tokens,
+           spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end + p.tokens,
+           spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end + p.tokens,
+           last_transaction_id = p.transaction_id,
+           updated_at = p_now
+      from payable p
+     where a.user_id = p.user_id
+  ), booked as (
+    insert into public.token_transactions
+      (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
+       actor_role, idempotency_key, request, metadata, created_at)
+    select p.user_id, p.transaction_id, 'deduction', p.action_type, -p.tokens, p.tokens_remaining,
+           array[p.grant_id], array[p.tokens], p.reason, p.actor_role, p.idempotency_key,
+           case when p.idempotency_key is not null then p.request end, p.metadata, p_now
+      from payable p
+  )
+  select p.nth,
+         tokenbook.deduction_receipt(
+           p.tokens, p.transaction_id,
+           jsonb_build_array(jsonb_build_object(
+             'grant_id', p.grant_id, 'grant_type', p.grant_type, 'granted_at', p.granted_at, 'deducted', p.tokens)),
+           0, p.tokens_remaining, false)
+    from payable p;
+end
+$$;
+comment on function tokenbook.spend_tokens_batch is
+  'Makes the deductions that need nothing but the next grant, one an account, in one statement, and returns their receipts; leaves the others alone. The accounts are locked.';
+
+-- from supabase/schemas/20_ledger/take_from_grants.sql
+
+/*
+ * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
+ * locked the account, booked what was due, and knows that there is enough.
+ * Caller: internal.   Keeps: I1, I4, I8.
+ */
+create function tokenbook.take_from_grants(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_now timestamptz,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
+    from tokenbook.choose_grants(p_user_id, p_tokens, p_now) as chosen;
+  update public.token_balances b
+     set tokens_remaining = b.tokens_remaining - taken.tokens,
+         is_open = b.tokens_remaining > taken.tokens
+    from unnest(grant_ids, grant_tokens) as taken (grant_id, tokens)
+   where b.user_id = p_user_id and b.id = taken.grant_id;
+end
+$$;
+comment on function tokenbook.take_from_grants is
+  'Takes tokens from the user''s grants in burn order; returns which grants paid and how much each.';
+
+-- from supabase/schemas/20_ledger/tokens_due.sql
+
+/*
+ * What time has changed and nobody has booked yet: tokens that the account still counts although
+ * their grants have run out (lost), tokens of holds that have run out, by whether they come back
+ * to a grant that lives (returned) or to one that does not (forfeited), and what of that repays a
+ * debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned - repaid.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.tokens_due(
+  p_user_id uuid,
+  p_now timestamptz,
+  out lost bigint,
+  out returned bigint,
+  out forfeited bigint,
+  out repaid bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(sum(b.tokens_remaining), 0) into lost
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now;
+  select coalesce(sum(part.tokens) filter (where b.expires_at > p_now or b.expires_at is null), 0),
+         coalesce(sum(part.tokens) filter (where not (b.expires_at > p_now or b.expires_at is null)), 0)
+    into returned, forfeited
+    from public.token_holds h
+   cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+    join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  repaid := 0;
+  if returned > 0 then
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned) into repaid
+      from public.token_accounts a where a.user_id = p_user_id;
+  end if;
+end
+$$;
+comment on function tokenbook.tokens_due is
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
+
+-- from supabase/schemas/20_ledger/void_token_grant.sql
+
+/*
+ * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
+ * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
+ * grants too, and what is not there becomes debt, repaid first by what comes in next.
+ * Tokens of it that a hold has set aside stay with the hold.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
+ * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, busy.
+ * Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.void_token_grant(
+  p_user_id uuid,
+  p_grant_id uuid,
+  p_reason text default null,
+  p_take_back boolean default false,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_voided public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_grant public.token_balances;
+  v_tokens bigint;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'voided');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+    'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
+  v_entry.metadata := '{}';
+  v_voided := tokenbook.find_replay(v_entry);
+  if v_voided.id is null then
+    v_replayed := false;
+
+    -- act
+    if v_account.next_due_at <= v_now then
+      perform tokenbook.record_expiries(array[p_user_id], v_now);
+    end if;
+    select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+    if v_grant.id is null then
+      perform tokenbook.refuse('grant_not_found', '{}');
+    end if;
+    if v_grant.voided_at is not null then
+      perform tokenbook.refuse('grant_already_voided', '{}');
+    end if;
+    select g.id into v_entry.original_id
+      from public.token_transactions g
+     where g.user_id = p_user_id and g.grant_ids @> array[p_grant_id]
+     order by g.id
+     limit 1;
+
+    -- record
+    if coalesce(p_take_back, false) then
+      -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
+      -- over into another he has not. What made the grant is none of these
+      select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+        into v_tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+       where t.user_id = p_user_id and a.grant_id = p_grant_id
+         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover')
+         and t.id is distinct from v_entry.original_id;
+      v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
+    else
+      v_entry.entry_type := 'void';
+      v_entry.action_type := 'void';
+      v_entry.tokens := -v_grant.tokens_remaining;
+      v_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
+      v_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
+      v_entry.created_at := v_now;
+      update public.token_balances b
+         set tokens_remaining = 0, is_open = false
+       where b.user_id = p_user_id and b.id = p_grant_id;
+      v_voided := tokenbook.record_transaction(v_entry);
+    end if;
+    update public.token_balances b
+       set voided_at = v_voided.created_at,
+           expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+     where b.user_id = p_user_id and b.id = p_grant_id;
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', p_grant_id,
+    'tokens_voided', -v_voided.tokens,
+    'tokens_owed', v_voided.debt_change,
+    'transaction_id', v_voided.id,
+    'tokens_remaining', v_voided.balance_after,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.void_token_grant is
+  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
+
+-- from supabase/schemas/30_usage/check_usage.sql
+
+/*
+ * Refuses a usage row to be that no operation can have had, naming the field.
+ * Caller: internal.   Errors: invalid_usage.
+ */
+create function tokenbook.check_usage(p_usage public.token_usage)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field text;
+begin
+  select f.field into v_field
+    from (values
+      ('p_input_tokens', p_usage.input_tokens),
+      ('p_output_tokens', p_usage.output_tokens),
+      ('p_tokens_used', p_usage.tokens_used),
+      ('p_cached_tokens', p_usage.cached_tokens),
+      ('p_reasoning_tokens', p_usage.reasoning_tokens)) as f (field, tokens)
+   where f.tokens not between 0 and 1000000000000
+   limit 1;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_usage',
+      jsonb_build_object('field', v_field, 'rule', 'a whole number from 0 to 1000000000000'));
+  elsif p_usage.cached_tokens > coalesce(p_usage.input_tokens, 0) then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_cached_tokens", "rule": "part of p_input_tokens, so no more than that"}');
+  elsif p_usage.reasoning_tokens > coalesce(p_usage.output_tokens, 0) then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_reasoning_tokens", "rule": "part of p_output_tokens, so no more than that"}');
+  elsif p_usage.images not between 0 and 1000000 then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
+  elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
+  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '\S' then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  elsif length(p_usage.error_message) > 2000 then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_error_message", "rule": "at most 2000 characters"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_usage is
+  'Refuses amounts of use that cannot be, with invalid_usage, naming the field.';
+
+-- from supabase/schemas/30_usage/estimate_tokens.sql
+
+/*
+ * A quote: what an operation would deduct and cost, and which grants would pay, by the same code
+ * that tracking runs. Promises nothing: who asks next may be faster.
+ * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * [{grant_id, grant_type, granted_at, deducted}]}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.estimate_tokens(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_usage;
+  v_actor record;
+  v_usage public.token_usage;
+  v_quote public.token_transactions;
+  v_remaining bigint;
+  v_account public.token_accounts;
+  v_cap record;
+  v_now timestamptz;
+begin
+  v_asked.user_id := p_user_id;
+  v_asked.action_type := p_action_type;
+  v_asked.model_used := p_model_used;
+  v_asked.input_tokens := p_input_tokens;
+  v_asked.output_tokens := p_output_tokens;
+  v_asked.tokens_used := p_tokens_used;
+  v_asked.cached_tokens := p_cached_tokens;
+  v_asked.reasoning_tokens := p_reasoning_tokens;
+  v_asked.images := p_images;
+  v_asked.seconds := p_seconds;
+  v_actor := tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  perform tokenbook.check_action_type(v_asked.action_type);
+  perform tokenbook.check_usage(v_asked);
+  perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
+  v_usage := v_asked;
+  v_usage.created_at := clock_timestamp();
+  v_usage := tokenbook.measure_usage(v_usage);
+  if v_usage.tokens_used is null then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
+  perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  v_now := clock_timestamp();
+
+  v_quote.user_id := v_usage.user_id;
+  -- one statement: what there is and who would pay are of one moment
+  select chosen.grant_ids, chosen.grant_tokens,
+         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
+    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+    from tokenbook.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
+    left join public.token_accounts a on a.user_id = v_usage.user_id
+   cross join lateral tokenbook.tokens_due(v_usage.user_id, v_now) as due;
+  select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
+  v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
+  return jsonb_build_object(
+    'tokens', v_usage.tokens_used,
+    'cost_estimate', v_usage.cost_estimate,
+    'sufficient', least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
+    'tokens_remaining', v_remaining,
+    'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
+    || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
+end
+$$;
+comment on function tokenbook.estimate_tokens is
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+
+-- from supabase/schemas/30_usage/explain_token_charge.sql
+
+/*
+ * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
+ * from, and what was given back since. Asked by usage or by transaction.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
+ * user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.explain_token_charge(
+  p_user_id uuid default auth.uid(),
+  p_usage_id uuid default null,
+  p_transaction_id bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_usage public.token_usage;
+  v_transaction public.token_transactions;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if num_nonnulls(p_usage_id, p_transaction_id) <> 1 then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_usage_id", "rule": "either a usage or a transaction, not both"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  if p_usage_id is not null then
+    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = p_usage_id;
+  end if;
+  select t.* into v_transaction from public.token_transactions t
+   where t.user_id = p_user_id and t.id = coalesce(p_transaction_id, v_usage.transaction_id);
+  if p_usage_id is null then
+    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = v_transaction.usage_id;
+  end if;
+  if v_usage.id is null and v_transaction.id is null then
+    perform tokenbook.refuse('charge_not_found', '{}');
+  end if;
+
+  return jsonb_build_object(
+    'usage', case when v_usage.id is not null then to_jsonb(v_usage) - 'user_id' end,
+    'transaction', case when v_transaction.id is not null then
+      to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request'] end,
+    'paid_by', coalesce((
+      select jsonb_agg(
+               jsonb_build_object(
+                 'grant_id', b.id,
+                 'grant_type', b.grant_type,
+                 'tokens', paid.tokens,
+                 'granted_at', b.granted_at,
+                 'expires_at', b.expires_at,
+                 'payment_id', b.payment_id,
+                 'subscription_id', b.subscription_id)
+               order by paid.nth)
+        from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
+             with ordinality as paid (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id), '[]'),
+    'undone_by', coalesce((
+      select jsonb_agg(
+               jsonb_build_object(
+                 'transaction_id', t.id,
+                 'entry_type', t.entry_type,
+                 'tokens', t.tokens,
+                 'reason', t.reason,
+                 'created_at', t.created_at)
+               order by t.id)
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.original_id = v_transaction.id), '[]'),
+    'tokens_net', v_transaction.tokens + coalesce((
+      select sum(t.tokens) from public.token_transactions t
+       where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
+end
+$$;
+comment on function tokenbook.explain_token_charge is
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+
+-- from supabase/schemas/30_usage/get_recent_token_usage.sql
+
+/*
+ * What was spent in the last hours, newest first, with the balance of now.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.get_recent_token_usage(
+  p_hours integer default 24,
+  p_limit integer default 1000
+)
+returns table (user_id uuid, email text, action text, tokens_used bigint, created_at timestamptz, current_balance bigint)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  if p_hours is null or p_hours not between 1 and 8760 or p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_hours", "rule": "1 to 8760 hours, 1 to 10000 rows"}');
+  end if;
+  return query
+  select t.user_id, u.email::text, t.action_type, -t.tokens, t.created_at, a.tokens_remaining
+    from public.token_transactions t
+    join public.token_accounts a on a.user_id = t.user_id
+    left join auth.users u on u.id = t.user_id
+   where t.entry_type = 'deduction' and t.created_at >= clock_timestamp() - p_hours * interval '1 hour'
+   order by t.created_at desc, t.user_id, t.id desc
+   limit p_limit;
+end
+$$;
+comment on function tokenbook.get_recent_token_usage is
+  'What was spent in the last p_hours (1 to 8760), newest first, at most p_limit (1 to 10000) rows, with the balance of now. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/30_usage/get_users_with_high_token_usage.sql
+
+/*
+ * Users who used the most in their lifetime, the highest first.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.get_users_with_high_token_usage(
+  p_limit integer default 20
+)
+returns table (user_id uuid, email text, tokens_used bigint, total_cost_cents numeric)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
+  return query
+  select a.user_id, u.email::text, a.tokens_used, a.total_cost
+    from public.token_accounts a
+    left join auth.users u on u.id = a.user_id
+   order by a.tokens_used desc, a.user_id
+   limit p_limit;
+end
+$$;
+comment on function tokenbook.get_users_with_high_token_usage is
+  'The p_limit (1 to 10000) users who used the most tokens in their lifetime. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/30_usage/get_users_with_low_token_balance.sql
+
+/*
+ * Users who have less than that to spend, the lowest first.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.get_users_with_low_token_balance(
+  p_below bigint default 10000,
+  p_limit integer default 1000
+)
+returns table (user_id uuid, email text, tokens_remaining bigint, tokens_used bigint)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
+  return query
+  select c.user_id, u.email::text, c.vibe_assistant_tokens_remaining, c.vibe_assistant_tokens_used
+    from public.token_counters c
+    left join auth.users u on u.id = c.user_id
+   where c.vibe_assistant_tokens_remaining < p_below
+   order by 3, 1
+   limit p_limit;
+end
+$$;
+comment on function tokenbook.get_users_with_low_token_balance is
+  'Users with fewer than p_below tokens to spend, the lowest first, at most p_limit (1 to 10000). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/30_usage/measure_usage.sql
+
+/*
+ * What an operation counts for: tokens_used and cost_estimate of the usage row to be.
+ *
+ * Tokens: the number that was given; else input + output, brought within what token_action_costs asks
+ * for that action at least and at most; NULL when neither says anything. Cached tokens are part of
+ * the input, reasoning tokens part of the output: neither counts twice.
+ * Cost: cents by the model's prices at created_at, rounded up to 0.0001 once. NULL, never 0, when
+ * the model, a price that is needed, or what was used is not known.
+ * Caller: internal: tracking, quotes and captures alike.
+ */
+create function tokenbook.measure_usage(p_usage public.token_usage)
+returns public.token_usage
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_counted bigint := coalesce(p_usage.input_tokens, 0) + coalesce(p_usage.output_tokens, 0);
+  v_price public.token_model_prices;
+begin
+  if p_usage.tokens_used is null then
+    select least(greatest(v_counted, c.min_tokens), c.max_tokens) into p_usage.tokens_used
+      from public.token_action_costs c where c.action_type = p_usage.action_type;
+  end if;
+  if p_usage.tokens_used is null and (p_usage.input_tokens is not null or p_usage.output_tokens is not null) then
+    p_usage.tokens_used := v_counted;
+  end if;
+
+  p_usage.cost_estimate := null;
+  if coalesce(p_usage.input_tokens, p_usage.output_tokens, p_usage.images, p_usage.seconds) is not null then
+    select p.* into v_price
+      from public.token_model_prices p
+     where p.model = p_usage.model_used and p.valid_from <= p_usage.created_at
+     order by p.valid_from desc
+     limit 1;
+    -- what was not used costs nothing even where its price is not known
+    p_usage.cost_estimate := ceil(10000 * (
+        case when p_usage.input_tokens > coalesce(p_usage.cached_tokens, 0)
+          then (p_usage.input_tokens - coalesce(p_usage.cached_tokens, 0)) * v_price.input_cents_per_million / 1000000 else 0 end
+      + case when p_usage.cached_tokens > 0
+          then p_usage.cached_tokens
+               * coalesce(v_price.cached_input_cents_per_million, v_price.input_cents_per_million) / 1000000 else 0 end
+      + case when p_usage.output_tokens > 0
+          then p_usage.output_tokens * v_price.output_cents_per_million / 1000000 else 0 end
+      + case when p_usage.images > 0 then p_usage.images * v_price.cents_per_image else 0 end
+      + case when p_usage.seconds > 0 then p_usage.seconds * v_price.cents_per_minute / 60 else 0 end)) / 10000;
+    if v_price.model is null then
+      p_usage.cost_estimate := null;
+    end if;
+  end if;
+  return p_usage;
+end
+$$;
+comment on function tokenbook.measure_usage is
+  'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
+
+-- from supabase/schemas/30_usage/token_counters.sql
+
+/*
+ * The old names, readable: what user_profiles had before tokens moved out of it. Dollars, where
+ * everything else counts cents. Does not count what has run out, booked or not.
+ */
+create view public.token_counters
+with (security_invoker = true)
+as
+select a.user_id,
+       a.tokens_remaining - coalesce((
+         select sum(b.tokens_remaining) from public.token_balances b
+          where b.user_id = a.user_id and b.is_open and b.expires_at <= clock_timestamp()), 0)::bigint
+         as vibe_assistant_tokens_remaining,
+       a.tokens_used as vibe_assistant_tokens_used,
+       a.total_cost / 100 as vibe_assistant_total_cost
+  from public.token_accounts a;
+comment on view public.token_counters is
+  'The counters under the names that user_profiles had them by. Read-only; users see their own.';
+comment on column public.token_counters.user_id is 'The user.';
+comment on column public.token_counters.vibe_assistant_tokens_remaining is 'Tokens he can spend now.';
+comment on column public.token_counters.vibe_assistant_tokens_used is 'Tokens used in his lifetime.';
+comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in his lifetime, in dollars.';
+
+-- from supabase/schemas/30_usage/token_usage_history.sql
+
+/*
+ * Spending under the names of an older table: one row a deduction.
+ */
+create view public.token_usage_history
+with (security_invoker = true)
+as
+select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, -t.tokens as tokens_used,
+       t.action_type as action, t.created_at
+  from public.token_transactions t
+ where t.entry_type = 'deduction';
+comment on view public.token_usage_history is 'Deductions under older names. Read-only; users see their own.';
+comment on column public.token_usage_history.id is 'Number of the transaction among the user''s.';
+comment on column public.token_usage_history.user_id is 'The user.';
+comment on column public.token_usage_history.article_id is 'The article it was for, when the caller said so in the metadata.';
+comment on column public.token_usage_history.tokens_used is 'Tokens, positive.';
+comment on column public.token_usage_history.action is 'What they were spent on.';
+comment on column public.token_usage_history.created_at is 'When.';
+
+-- from supabase/schemas/30_usage/track_token_usage.sql
+
+/*
+ * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
+ * entry and the account's tokens and cost, or nothing.
+ *
+ * What it counts for: p_tokens_used when given; else input + output within what token_action_costs
+ * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * A failed operation (p_success false) is recorded and deducts nothing.
+ * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
+ * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
+ * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
+ * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
+ * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.track_token_usage(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_on_shortage text default 'reject',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_asked public.token_usage;
+  v_entry public.token_transactions;
+  v_usage public.token_usage;
+  v_spent record;
+begin
+  -- validate
+  v_asked.user_id := p_user_id;
+  v_asked.action_type := p_action_type;
+  v_asked.model_used := p_model_used;
+  v_asked.input_tokens := p_input_tokens;
+  v_asked.output_tokens := p_output_tokens;
+  v_asked.tokens_used := p_tokens_used;
+  v_asked.success := p_success;
+  v_asked.error_message := p_error_message;
+  v_asked.metadata := p_metadata;
+  v_asked.cached_tokens := p_cached_tokens;
+  v_asked.reasoning_tokens := p_reasoning_tokens;
+  v_asked.images := p_images;
+  v_asked.seconds := p_seconds;
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  perform tokenbook.check_action_type(v_asked.action_type);
+  perform tokenbook.check_usage(v_asked);
+  if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, null, v_asked.metadata);
+
+  v_usage := v_asked;
+  v_usage.id := gen_random_uuid();
+  v_usage.success := coalesce(v_asked.success, true);
+  v_usage.metadata := coalesce(v_asked.metadata, '{}');
+  v_usage.created_at := clock_timestamp();
+  v_usage := tokenbook.measure_usage(v_usage);
+  if v_usage.success and v_usage.tokens_used is null then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
+
+  -- lock, replay, act
+  v_entry.user_id := v_usage.user_id;
+  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end;
+  v_entry.action_type := v_usage.action_type;
+  v_entry.reason := v_usage.action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
+    || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']);
+  v_entry.usage_id := v_usage.id;
+  v_entry.metadata := v_usage.metadata;
+  v_spent := tokenbook.spend_tokens(
+    v_entry,
+    p_partial => p_on_shortage = 'partial',
+    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end);
+
+  -- record
+  if v_spent.replayed then
+    select u.* into v_usage from public.token_usage u
+     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
+  elsif (v_spent.transaction).id is not null then
+    v_usage.user_id := (v_spent.transaction).user_id;
+    v_usage.member_id := (v_spent.transaction).member_id;
+    v_usage.transaction_id := (v_spent.transaction).id;
+    v_usage.created_at := (v_spent.transaction).created_at;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage values (v_usage.*);
+  else
+    v_usage.id := null;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+  end if;
+
+  return jsonb_build_object(
+    'success', (v_spent.transaction).id is not null,
+    'usage_id', v_usage.id,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_used', v_usage.tokens_used,
+    'tokens_deducted', -coalesce((v_spent.transaction).tokens, 0),
+    'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
+    'cost_estimate', v_usage.cost_estimate,
+    'deducted_from', tokenbook.describe_allocations(v_spent.transaction),
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+end
+$$;
+comment on function tokenbook.track_token_usage is
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/capture_tokens.sql
+
+/*
+ * Pays for what was really used out of a hold, and gives the rest back, last taken first. Once: a
+ * second capture, or one of a hold that was released or ran out, changes nothing and answers what
+ * happened (success false unless it was captured).
+ *
+ * How much: p_tokens; else what the usage fields count for, as in track_token_usage; else all of it.
+ * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
+ * With usage fields the token_usage row is written in the same transaction.
+ * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
+ * of tokens, or under a cap that allows less: success false, the hold stays open); cap takes no more than was held and records the
+ * rest as uncovered; reject refuses.
+ * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
+ * invalid_metadata, user_not_found, hold_not_found, capture_exceeds_hold, busy.
+ * Keeps: I1 to I4, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.capture_tokens(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint default null,
+  p_over_capture text default 'deduct',
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_asked public.token_usage;
+  v_usage public.token_usage;
+  v_has_usage boolean := not coalesce(p_success, true) or num_nonnulls(p_model_used, p_input_tokens,
+    p_output_tokens, p_images, p_seconds, p_error_message) > 0;
+  v_entry public.token_transactions;
+  v_locked record;
+  v_hold public.token_holds;
+  v_tokens bigint;
+  v_over bigint;
+  v_captured bigint;
+  v_account public.token_accounts;
+  v_cap record;
+begin
+  -- validate
+  v_asked.user_id := p_user_id;
+  v_asked.model_used := p_model_used;
+  v_asked.input_tokens := p_input_tokens;
+  v_asked.output_tokens := p_output_tokens;
+  v_asked.success := p_success;
+  v_asked.error_message := p_error_message;
+  v_asked.metadata := p_metadata;
+  v_asked.cached_tokens := p_cached_tokens;
+  v_asked.reasoning_tokens := p_reasoning_tokens;
+  v_asked.images := p_images;
+  v_asked.seconds := p_seconds;
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  if p_tokens not between 0 and 1000000000000 then
+    perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
+  end if;
+  if p_over_capture is null or p_over_capture not in ('deduct', 'cap', 'reject') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, cap or reject"}');
+  end if;
+  perform tokenbook.check_usage(v_asked);
+  perform tokenbook.check_request(null, null, v_asked.metadata);
+
+  -- lock, replay
+  v_locked := tokenbook.lock_hold(v_asked.user_id, p_hold_id, v_entry.actor_role);
+  v_hold := v_locked.hold;
+  if v_hold.status <> 'open' then
+    return tokenbook.hold_receipt(v_hold, p_replayed => true);
+  end if;
+
+  -- act: how much
+  v_usage := v_asked;
+  v_usage.success := coalesce(v_asked.success, true);
+  v_usage.action_type := v_hold.action_type;
+  v_usage.created_at := v_locked.locked_at;
+  v_usage.tokens_used := p_tokens;
+  if v_has_usage then
+    v_usage := tokenbook.measure_usage(v_usage);
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
+  v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
+  v_captured := least(v_tokens, v_hold.tokens);
+  v_over := v_tokens - v_captured;
+  if v_over > 0 and p_over_capture = 'reject' then
+    perform tokenbook.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));
+  elsif v_over > 0 and p_over_capture = 'cap' then
+    v_hold.tokens_uncovered := v_over;
+    v_over := 0;
+  elsif v_over > 0 then
+    select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
+    v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
+    if least(v_account.tokens_remaining, v_cap.headroom) < v_over then
+      return tokenbook.hold_receipt(v_hold, p_replayed => false)
+          || jsonb_build_object(
+               'tokens_remaining_to_deduct', v_over - least(v_account.tokens_remaining, v_cap.headroom))
+          || tokenbook.describe_cap(case when v_cap.headroom < v_over then v_cap.capped_by end);
+    end if;
+  end if;
+
+  -- act and record: the capture, what goes beyond it, the usage, the rest
+  v_entry.user_id := v_hold.user_id;
+  v_entry.action_type := v_hold.action_type;
+  v_entry.reason := v_hold.action_type;
+  v_entry.hold_id := v_hold.id;
+  v_entry.member_id := v_hold.member_id;
+  v_entry.metadata := coalesce(v_asked.metadata, '{}');
+  v_entry.created_at := v_locked.locked_at;
+  if v_has_usage then
+    v_hold.usage_id := gen_random_uuid();
+    v_entry.usage_id := v_hold.usage_id;
+  end if;
+  if v_captured > 0 or v_has_usage then
+    select part.grant_ids, part.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from tokenbook.slice_allocations(v_hold.grant_ids, v_hold.grant_tokens, 0, v_captured) as part;
+    v_entry.entry_type := case when v_captured > 0 then 'deduction' else 'usage' end;
+    v_entry.tokens := -v_captured;
+    v_entry.reserved_change := -v_captured;
+    v_hold.capture_id := (tokenbook.record_transaction(
+      v_entry, case when v_has_usage and v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end)).id;
+  end if;
+  if v_over > 0 then
+    select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+      from tokenbook.take_from_grants(v_hold.user_id, v_over, v_locked.locked_at) as taken;
+    v_entry.tokens := -v_over;
+    v_entry.reserved_change := 0;
+    v_hold.overage_id := (tokenbook.record_transaction(v_entry)).id;
+  end if;
+  if v_has_usage then
+    v_usage.user_id := v_hold.user_id;
+    v_usage.id := v_hold.usage_id;
+    v_usage.member_id := v_hold.member_id;
+    v_usage.transaction_id := v_hold.capture_id;
+    v_usage.tokens_uncovered := v_hold.tokens_uncovered;
+    v_usage.metadata := v_entry.metadata;
+    insert into public.token_usage values (v_usage.*);
+  end if;
+  v_hold := tokenbook.close_hold(
+    v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);
+  return tokenbook.hold_receipt(v_hold, p_replayed => false);
+end
+$$;
+comment on function tokenbook.capture_tokens is
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/close_hold.sql
+
+/*
+ * Settles a hold: what lies behind the captured front of it goes back, last taken first. The caller
+ * holds the account's lock, has found the hold open, and has booked the capture.
+ * p_status: captured, released, or expired.
+ * Caller: internal.   Returns the hold.   Keeps: I1 to I4.
+ */
+create function tokenbook.close_hold(
+  p_hold public.token_holds,
+  p_captured bigint,
+  p_status text,
+  p_now timestamptz,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns public.token_holds
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+begin
+  update public.token_holds h
+     set status = p_status, tokens_captured = p_captured, settled_at = p_now,
+         tokens_uncovered = p_hold.tokens_uncovered,
+         capture_id = p_hold.capture_id, overage_id = p_hold.overage_id, usage_id = p_hold.usage_id
+   where h.user_id = p_hold.user_id and h.id = p_hold.id
+  returning h.* into p_hold;
+  if p_captured = p_hold.tokens then
+    return p_hold;
+  end if;
+
+  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from tokenbook.slice_allocations(p_hold.grant_ids, p_hold.grant_tokens, p_captured, p_hold.tokens) as part
+   cross join lateral tokenbook.return_tokens(p_hold.user_id, part.grant_ids, part.grant_tokens, p_now) as back;
+  v_entry.user_id := p_hold.user_id;
+  v_entry.entry_type := 'release';
+  v_entry.action_type := p_hold.action_type;
+  v_entry.tokens := 0;
+  v_entry.reserved_change := p_captured - p_hold.tokens;
+  v_entry.hold_id := p_hold.id;
+  v_entry.member_id := p_hold.member_id;
+  v_entry.original_id := p_hold.transaction_id;
+  v_entry.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := '{}';
+  v_entry.created_at := p_now;
+  perform tokenbook.record_transaction(v_entry);
+  if p_status <> 'expired' then -- what has run out is being booked by whoever found it
+    perform tokenbook.settle_incoming(p_hold.user_id, p_now);
+  end if;
+  return p_hold;
+end
+$$;
+comment on function tokenbook.close_hold is
+  'Settles a hold of which that many tokens were captured: the rest goes back to its grants, last taken first.';
+
+-- from supabase/schemas/40_holds/hold_receipt.sql
+
+/*
+ * The answer about a hold, from what is stored: the same for whoever settled it and for whoever asks
+ * again.
+ * Caller: internal.
+ */
+create function tokenbook.hold_receipt(p_hold public.token_holds, p_replayed boolean)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_capture public.token_transactions;
+  v_overage public.token_transactions;
+begin
+  if p_hold.capture_id is not null then
+    select t.* into v_capture from public.token_transactions t
+     where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
+  end if;
+  if p_hold.overage_id is not null then
+    select t.* into v_overage from public.token_transactions t
+     where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
+  end if;
+  return jsonb_build_object(
+    'success', p_hold.status = 'captured',
+    'hold_id', p_hold.id,
+    'status', p_hold.status,
+    'tokens_reserved', p_hold.tokens,
+    'tokens_captured', p_hold.tokens_captured,
+    'tokens_released', p_hold.tokens - p_hold.tokens_captured,
+    'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
+    'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
+    'deducted_from', tokenbook.describe_allocations(v_capture) || tokenbook.describe_allocations(v_overage),
+    'transaction_id', p_hold.capture_id,
+    'overage_transaction_id', p_hold.overage_id,
+    'usage_id', p_hold.usage_id,
+    'cost_estimate', (
+      select u.cost_estimate from public.token_usage u
+       where u.user_id = p_hold.user_id and u.id = p_hold.usage_id),
+    'settled_at', p_hold.settled_at,
+    'tokens_remaining', (
+      select a.tokens_remaining from public.token_accounts a where a.user_id = p_hold.user_id),
+    'replayed', p_replayed);
+end
+$$;
+comment on function tokenbook.hold_receipt is
+  'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';
+
+-- from supabase/schemas/40_holds/lock_hold.sql
+
+/*
+ * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
+ * hold as it then is. A user settles no hold that an admin or the server made for him: he could
+ * take back what a running call is about to cost; nor does a payer settle a member's.
+ * A member's hold is on the account that it was taken from, whether he is still in the team or not.
+ * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
+ */
+create function tokenbook.lock_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_actor_role text,
+  out locked_at timestamptz,
+  out hold public.token_holds
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account_id uuid := coalesce(
+    (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
+  v_account public.token_accounts;
+begin
+  v_account := tokenbook.lock_account(v_account_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(v_account_id, p_actor_role);
+  end if;
+  locked_at := clock_timestamp();
+  if v_account.next_due_at <= locked_at then
+    perform tokenbook.record_expiries(array[v_account_id], locked_at);
+  end if;
+  select h.* into hold from public.token_holds h where h.user_id = v_account_id and h.id = p_hold_id;
+  if hold.id is null then
+    perform tokenbook.refuse('hold_not_found', '{}');
+  end if;
+  if p_actor_role = 'user' and (hold.actor_role <> 'user' or coalesce(hold.member_id, hold.user_id) <> p_user_id) then
+    perform tokenbook.refuse('forbidden');
+  end if;
+end
+$$;
+comment on function tokenbook.lock_hold is
+  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that he did not make.';
+
+-- from supabase/schemas/40_holds/refund_receipt.sql
+
+/*
+ * The answer about a refund, from what is stored. Forfeited is what went into a grant that had run
+ * out by then.
+ * Caller: internal.
+ */
+create function tokenbook.refund_receipt(p_refund public.token_transactions, p_replayed boolean)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_restored jsonb;
+  v_forfeited jsonb;
+begin
+  select coalesce(jsonb_agg(p.part order by p.nth) filter (where not p.is_forfeited), '[]'),
+         coalesce(jsonb_agg(p.part order by p.nth) filter (where p.is_forfeited), '[]')
+    into v_restored, v_forfeited
+    from (
+      select jsonb_build_object('grant_id', b.id, 'grant_type', b.grant_type, 'tokens', a.tokens) as part,
+             a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
+        from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
+  return jsonb_build_object(
+    'success', true,
+    'transaction_id', p_refund.id,
+    'tokens_refunded', p_refund.tokens,
+    'restored', v_restored,
+    'forfeited', v_forfeited,
+    'tokens_refundable', (
+      select -t.tokens - (
+        select sum(r.tokens) from public.token_transactions r
+         where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
+        from public.token_transactions t
+       where t.user_id = p_refund.user_id and t.id = p_refund.original_id),
+    'tokens_remaining', (
+      select t.balance_after
+        from public.token_transactions t
+       where t.user_id = p_refund.user_id and t.created_at = p_refund.created_at
+         -- what was forfeited and what repaid a debt follows it at once
+         and t.id between p_refund.id and p_refund.id + cardinality(p_refund.grant_ids) + 1
+       order by t.id desc
+       limit 1),
+    'replayed', p_replayed);
+end
+$$;
+comment on function tokenbook.refund_receipt is
+  'What a refund gave back and what of it was forfeited, grant by grant.';
+
+-- from supabase/schemas/40_holds/refund_tokens.sql
+
+/*
+ * Undoes a deduction, in part or whole, as often as there is something left of it: the tokens go
+ * back to the very grants that paid, last taken first.
+ * Into a grant that has run out: forfeit (they expire at once, in the ledger) or reissue (one new
+ * grant that lives p_lifetime_days). What is owed is repaid first, as from anything that comes in.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}],
+ * forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
+ * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
+ * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.refund_tokens(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_tokens bigint default null,
+  p_reason text default null,
+  p_expired_policy text default 'forfeit',
+  p_idempotency_key text default null,
+  p_lifetime_days integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_refund public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_charge public.token_transactions;
+  v_before bigint;
+  v_refundable bigint;
+  v_part record;
+  v_expired bigint := 0;
+  v_expired_type text;
+  v_new_id uuid;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_tokens is not null then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+  end if;
+  if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
+    perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
+  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
+    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
+  then
+    perform tokenbook.refuse('invalid_refund',
+      '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'refund');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+    'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
+    'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
+  v_entry.metadata := '{}';
+  v_refund := tokenbook.find_replay(v_entry);
+  select t.* into v_charge from public.token_transactions t
+   where t.user_id = p_user_id and t.id = p_transaction_id;
+  if v_refund.id is null and p_idempotency_key is not null then
+    -- what a member spent is refunded in his name, and the key is with it
+    select t.member_id into v_entry.member_id
+      from public.token_team_members m
+      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+     order by t.entry_type = 'refund' desc, t.id
+     limit 1;
+    if v_entry.member_id is not null then
+      v_refund := tokenbook.find_replay(v_entry);
+    end if;
+  end if;
+  if v_refund.id is not null then
+    return tokenbook.refund_receipt(v_refund, p_replayed => true);
+  end if;
+
+  -- act: what is left of the charge
+  if v_charge.id is null then
+    perform tokenbook.refuse('charge_not_found', '{}');
+  elsif v_charge.entry_type <> 'deduction' then
+    perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
+  end if;
+  select coalesce(sum(t.tokens), 0)::bigint into v_before
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
+  v_refundable := -v_charge.tokens - v_before;
+  v_entry.tokens := coalesce(p_tokens, v_refundable);
+  if v_entry.tokens > v_refundable or v_refundable = 0 then
+    perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
+  end if;
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_user_id], v_now);
+  end if;
+
+  -- act: back to the grants that paid, from the end of what they paid
+  v_entry.grant_ids := '{}';
+  v_entry.grant_tokens := '{}';
+  for v_part in
+    select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
+      from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+             v_refundable - v_entry.tokens, v_refundable) as part
+     cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+     order by p.nth desc
+  loop
+    if v_part.has_expired and p_expired_policy = 'reissue' then
+      v_expired := v_expired + v_part.tokens;
+      v_expired_type := coalesce(v_expired_type, v_part.grant_type);
+    else
+      v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
+      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+    end if;
+  end loop;
+  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now) as back;
+  if v_expired > 0 then
+    insert into public.token_balances
+      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
+    values
+      (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
+       jsonb_build_object('reissued_for', v_charge.id), v_now)
+    returning id into v_new_id;
+    perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+  end if;
+
+  -- record
+  v_entry.entry_type := 'refund';
+  v_entry.action_type := v_charge.action_type;
+  v_entry.original_id := v_charge.id;
+  v_entry.member_id := v_charge.member_id;
+  v_entry.usage_id := v_charge.usage_id;
+  v_entry.hold_id := v_charge.hold_id;
+  v_entry.created_at := v_now;
+  v_refund := tokenbook.record_transaction(v_entry);
+  perform tokenbook.settle_incoming(p_user_id, v_now);
+  return tokenbook.refund_receipt(v_refund, p_replayed => false);
+end
+$$;
+comment on function tokenbook.refund_tokens is
+  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/release_tokens.sql
+
+/*
+ * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
+ * run out stays as it is, and the answer says how.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Returns what tokenbook.hold_receipt says; success when the hold is now released, by whatever call.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_locked record;
+  v_hold public.token_holds;
+  v_is_open boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  v_hold := v_locked.hold;
+  v_is_open := v_hold.status = 'open';
+  if v_is_open then
+    v_hold := tokenbook.close_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return tokenbook.hold_receipt(v_hold, p_replayed => not v_is_open)
+      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+end
+$$;
+comment on function tokenbook.release_tokens is
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/reserve_tokens.sql
+
+/*
+ * Sets tokens aside for a call that is about to run: taken from the grants in burn order at once,
+ * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
+ * p_ttl_seconds, and whoever touches the account next releases it.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
+ * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
+ * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.reserve_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer default 900,
+  p_action_type text default 'deduction',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_spent record;
+  v_hold public.token_holds;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  if p_ttl_seconds is null or p_ttl_seconds not between 1 and 86400 then
+    perform tokenbook.refuse('invalid_ttl', '{"field": "p_ttl_seconds", "rule": "1 to 86400"}');
+  end if;
+  perform tokenbook.check_action_type(p_action_type);
+  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+
+  -- lock, replay, act
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := 0;
+  v_entry.reserved_change := p_tokens;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type);
+  v_entry.hold_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := tokenbook.spend_tokens(v_entry);
+
+  -- record
+  if v_spent.replayed then
+    select h.* into v_hold from public.token_holds h
+     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
+  elsif v_spent.shortfall = 0 then
+    insert into public.token_holds as h
+      (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
+       transaction_id, member_id, metadata, created_at)
+    values
+      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
+       (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
+       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
+    returning h.* into v_hold;
+    perform tokenbook.bring_due_forward(v_hold.user_id, v_hold.expires_at);
+  end if;
+
+  return jsonb_build_object(
+    'success', v_hold.id is not null,
+    'hold_id', v_hold.id,
+    'status', v_hold.status,
+    'tokens_reserved', coalesce(v_hold.tokens, 0),
+    'tokens_remaining_to_deduct', v_spent.shortfall,
+    'reserved_from', tokenbook.describe_allocations(v_spent.transaction),
+    'expires_at', v_hold.expires_at,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+end
+$$;
+comment on function tokenbook.reserve_tokens is
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds 1 to 86400, after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
+
+/*
+ * Puts a downgrade into effect whose period has ended, when the lower plan costs nothing: there is
+ * no payment that could do it, and nothing may depend on a job. Gives no tokens and takes none. A
+ * plan that costs something begins with its payment or renewal.
+ * Caller: internal.   Locks: the account.   Keeps: I9.
+ */
+create function tokenbook.apply_scheduled_downgrade(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.lock_account(p_user_id);
+  update public.token_subscriptions s
+     set plan_type = p.plan_type,
+         articles_limit = p.articles_limit,
+         features = p.features,
+         billing_cycle = p.billing_cycle,
+         auto_renew = p.billing_cycle <> 'none',
+         payment_method = null,
+         payment_id = null,
+         period_start = s.expires_at,
+         expires_at = tokenbook.period_end(p.billing_cycle, s.expires_at),
+         next_plan_type = null,
+         updated_at = clock_timestamp()
+    from public.token_plans p
+   where s.user_id = p_user_id
+     and p.plan_type = s.next_plan_type
+     and p.price_cents = 0
+     and s.expires_at <= clock_timestamp();
+  if found then
+    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  end if;
+end
+$$;
+comment on function tokenbook.apply_scheduled_downgrade is
+  'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
+
+-- from supabase/schemas/50_plans/change_token_plan.sql
+
+/*
+ * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
+ * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
+ * and what it answered.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.change_token_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text default null,
+  p_payment_id text default null,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_plan public.token_plans;
+  v_subscription public.token_subscriptions;
+  v_transaction public.token_transactions;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay: before the catalogue is asked, which may have changed since
+  v_entry.user_id := p_user_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'upgrade', 'plan_type', p_plan_type,
+    'payment_method', p_payment_method, 'payment_id', p_payment_id);
+  v_transaction := tokenbook.find_replay(v_entry);
+  if v_transaction.id is null then
+    v_replayed := false;
+
+    -- act
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+    if v_plan.plan_type is null then
+      perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+    end if;
+    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+    if v_subscription.is_active and v_subscription.expires_at > v_now
+      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+    then
+      if v_account.user_id is null then
+        v_account := tokenbook.lock_account(p_user_id, p_create => true);
+      end if;
+      if v_account.next_due_at <= v_now then
+        perform tokenbook.record_expiries(array[p_user_id], v_now);
+      end if;
+      update public.token_subscriptions s
+         set next_plan_type = p_plan_type, updated_at = v_now
+       where s.user_id = p_user_id
+      returning s.* into v_subscription;
+      v_entry.reason := 'downgrade to ' || p_plan_type;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
+        'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
+    else
+      v_entry.reason := 'upgrade to ' || p_plan_type;
+      select (started.transaction).* into v_transaction
+        from tokenbook.start_period(v_plan, null, p_payment_method, p_payment_id, v_entry) as started;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type);
+    end if;
+
+    -- record: what gave no tokens
+    if v_transaction.id is null then
+      v_entry.entry_type := 'usage';
+      v_entry.action_type := 'plan_change';
+      v_entry.tokens := 0;
+      v_entry.grant_ids := '{}';
+      v_entry.grant_tokens := '{}';
+      v_entry.created_at := clock_timestamp();
+      v_transaction := tokenbook.record_transaction(v_entry);
+    end if;
+  end if;
+
+  -- what it answers is read off its entry, so that a retry is told the same
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'effective', case when v_transaction.metadata ? 'effective_at' then 'period_end' else 'now' end,
+    'effective_at', coalesce((v_transaction.metadata ->> 'effective_at')::timestamptz, v_transaction.created_at),
+    'tokens_granted', v_transaction.tokens,
+    'tokens_limit', coalesce(
+      (v_transaction.metadata ->> 'tokens_limit')::bigint,
+      -- a debt is repaid from what came in before the mark is set
+      (select r.balance_after from public.token_transactions r
+        where r.user_id = p_user_id and r.id = v_transaction.id + 1
+          and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
+      v_transaction.balance_after),
+    'tokens_remaining', v_transaction.balance_after,
+    'transaction_id', v_transaction.id,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.change_token_plan is
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/check_token_synchronization.sql
+
+/*
+ * Limit and balance of everyone with an active subscription, the largest difference first:
+ * synced, used some, not initialised, or mismatch (never: the balance above the mark).
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.check_token_synchronization()
+returns table (user_id uuid, email text, plan_type text, tokens_remaining bigint, tokens_limit bigint, difference bigint, status text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query
+  select s.user_id, u.email::text, s.plan_type, a.tokens_remaining, s.tokens_limit,
+         s.tokens_limit - a.tokens_remaining,
+         case
+           when a.user_id is null
+             or not exists (select from public.token_balances b where b.user_id = s.user_id) then 'not initialised'
+           when a.tokens_remaining = s.tokens_limit then 'synced'
+           when a.tokens_remaining < s.tokens_limit then 'used some'
+           else 'mismatch'
+         end
+    from public.token_subscriptions s
+    left join public.token_accounts a on a.user_id = s.user_id
+    left join auth.users u on u.id = s.user_id
+   where s.is_active
+   order by 6 desc nulls first, 1;
+end
+$$;
+comment on function tokenbook.check_token_synchronization is
+  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised or mismatch. For an admin or the server. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/50_plans/get_user_storage_quota.sql
+
+/*
+ * A user's storage quota: the sum of what he was given.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.get_user_storage_quota(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize(p_user_id, p_self_may => true);
+  return jsonb_build_object('total_quota_gb', (
+    select coalesce(sum(s.quota_gb), 0) from public.token_storage_quotas s where s.user_id = p_user_id));
+end
+$$;
+comment on function tokenbook.get_user_storage_quota is
+  'The user''s storage quota in gigabytes, the sum of what he was given: {total_quota_gb}. For the user himself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/50_plans/get_users_without_token_balance.sql
+
+/*
+ * Users with an active subscription and no account: always none, or registration is broken.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.get_users_without_token_balance()
+returns table (user_id uuid, email text, plan_type text, tokens_limit bigint)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query
+  select s.user_id, u.email::text, s.plan_type, s.tokens_limit
+    from public.token_subscriptions s
+    left join public.token_accounts a on a.user_id = s.user_id
+    left join auth.users u on u.id = s.user_id
+   where s.is_active and a.user_id is null
+   order by s.user_id;
+end
+$$;
+comment on function tokenbook.get_users_without_token_balance is
+  'Users with an active subscription and no account: always 0 rows. For an admin or the server. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/50_plans/grant_initial_plan.sql
+
+/*
+ * Gives the plan's tokens to a user who never had a grant: at registration, and by whoever
+ * touches the books of one whom registration missed. Once, under any concurrency: "never had a
+ * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
+ * balance. Who spent everything stays at zero.
+ * A user without a subscription gets the default plan; where there is none, nothing.
+ * Caller: internal.   Locks: the account.   Keeps: I5, I9.
+ */
+create function tokenbook.grant_initial_plan(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_subscription public.token_subscriptions;
+  v_entry public.token_transactions;
+begin
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return;
+  end if;
+  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select p.* into v_plan
+    from public.token_plans p
+   where case when v_subscription.user_id is null then p.is_default
+              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+  if v_plan.plan_type is null or not exists (select from auth.users u where u.id = p_user_id) then
+    return;
+  end if;
+
+  perform tokenbook.lock_account(p_user_id, p_create => true);
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return; -- somebody was faster
+  end if;
+  v_entry.user_id := p_user_id;
+  v_entry.reason := v_plan.plan_type || ' plan';
+  v_entry.actor_role := 'system';
+  v_entry.metadata := '{}';
+  perform tokenbook.start_period(v_plan, v_subscription.period_start, null, null, v_entry);
+end
+$$;
+comment on function tokenbook.grant_initial_plan is
+  'Gives a user who never had a grant the tokens of his plan, or of the default plan; once.';
+
+-- from supabase/schemas/50_plans/move_plan_limit.sql
+
+/*
+ * Moves the plan's mark by what a clawback took or gave back, or by nothing; never below the balance.
+ * Caller: internal, holding the account's lock.   Keeps: I9.
+ */
+create function tokenbook.move_plan_limit(p_user_id uuid, p_by bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.token_subscriptions s
+     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
+    from public.token_accounts a
+   where s.user_id = p_user_id and a.user_id = s.user_id
+     and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
+  if found then
+    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  end if;
+end
+$$;
+comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/period_end.sql
+
+/*
+ * When a period of that cycle ends; NULL = it does not. Months and years are the calendar's, in
+ * UTC: what began on the 31st ends on the last day of a shorter month.
+ * Caller: internal.
+ */
+create function tokenbook.period_end(p_billing_cycle text, p_start timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case p_billing_cycle
+    when '28day' then p_start + interval '672 hours'
+    when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc'
+    when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
+  end;
+end
+$$;
+comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+
+-- from supabase/schemas/50_plans/register_user.sql
+
+/*
+ * Gives a new user the default plan in the commit that makes him. A fault of ours must not keep
+ * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
+ * and noted, and the user is healed by his first balance read or deduction (tokenbook.grant_initial_plan).
+ * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
+ * whole, as it would without us. See docs/decisions/0015-registration.md.
+ */
+create function tokenbook.register_user()
+returns trigger
+language plpgsql
+volatile
+security definer -- sign-up runs as a role that may not write the books
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  begin
+    perform tokenbook.grant_initial_plan(new.id);
+  exception
+    when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
+      or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources
+      or program_limit_exceeded or plpgsql_error or invalid_transaction_state
+      or feature_not_supported or sql_routine_exception or external_routine_exception
+      or internal_error
+      or sqlstate 'PT400' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT503'
+    then
+      raise warning 'user % could not be given his plan: % %', new.id, sqlstate, sqlerrm;
+      insert into tokenbook.failed_registrations (user_id, error) values (new.id, sqlstate || ' ' || sqlerrm);
+  end;
+  return new;
+end
+$$;
+comment on function tokenbook.register_user is
+  'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
+
+create trigger tokenbook_register_user
+  after insert on auth.users
+  for each row execute function tokenbook.register_user();
+
+-- from supabase/schemas/50_plans/renew_token_subscription.sql
+
+/*
+ * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
+ * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
+ * present period. Nothing changes before that moment.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
+ * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.renew_token_subscription(
+  p_user_id uuid,
+  p_period_start timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_subscription public.token_subscriptions;
+  v_plan public.token_plans;
+  v_start timestamptz;
+  v_started record;
+  v_transaction public.token_transactions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.lock_account(p_user_id);
+  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or not v_subscription.is_active then
+    perform tokenbook.refuse('subscription_not_found', '{}');
+  end if;
+  v_start := coalesce(p_period_start, v_subscription.expires_at);
+  if not exists (
+    select from public.token_balances b
+     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+    and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
+  then
+    perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
+  end if;
+
+  select p.* into v_plan from public.token_plans p
+   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := 'renewal_grant';
+  v_entry.reason := v_plan.plan_type || ' renewal';
+  v_entry.metadata := '{}';
+  v_started := tokenbook.start_period(v_plan, v_start, v_subscription.payment_method, null, v_entry);
+  v_transaction := v_started.transaction;
+  v_subscription := v_started.subscription;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', v_subscription.plan_type,
+    'period_start', v_start,
+    'expires_at', v_subscription.expires_at,
+    'tokens_granted', coalesce(v_transaction.tokens, 0),
+    'tokens_limit', v_subscription.tokens_limit,
+    'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),
+    'transaction_id', v_transaction.id,
+    'replayed', v_started.replayed);
+end
+$$;
+comment on function tokenbook.renew_token_subscription is
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/roll_over.sql
+
+/*
+ * Carries what a closing period has left into a new grant, as far as the plan that it was on allows
+ * (token_plans.rollover_…). Called when the next period begins, under the account's lock, with what
+ * was due booked.
+ *
+ * What carries over is what the period's own grant has left; or, when it ran out no earlier than
+ * the next period began, what it lost then: that takes back a part of its expiry. What is above the
+ * limit stays where it is and keeps its own terms. A rollover never shortens the life of a token:
+ * a grant that outlives what it would be carried into keeps everything.
+ * A period is carried over once, and what was carried over is not carried over again.
+ * Caller: internal.   Keeps: I1 to I5, I7, I10.
+ */
+create function tokenbook.roll_over(
+  p_subscription public.token_subscriptions,
+  p_next_start timestamptz,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_now timestamptz
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_closing public.token_balances;
+  v_expires_at timestamptz;
+  v_entry public.token_transactions;
+  v_source public.token_transactions;
+  v_left bigint;
+  v_tokens bigint;
+  v_id uuid;
+begin
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_subscription.plan_type;
+  if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
+    return;
+  end if;
+  select b.* into v_closing
+    from public.token_balances b
+   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
+     and b.period_start = p_subscription.period_start;
+  v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
+  if v_closing.id is null or v_closing.voided_at is not null
+    or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
+    or exists (
+      select from public.token_balances b
+       where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id)
+  then
+    return;
+  end if;
+
+  v_left := v_closing.tokens_remaining;
+  if v_closing.expires_at <= p_now and v_closing.expires_at >= p_next_start then
+    -- its running out is its first expiry; a later one is of what came back too late
+    select t.* into v_source
+      from public.token_transactions t
+     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = v_closing.id
+     order by t.id
+     limit 1;
+    v_left := coalesce(-v_source.tokens, 0);
+  end if;
+  v_tokens := least(v_left, v_plan.rollover_tokens, v_closing.tokens_granted * v_plan.rollover_percent / 100);
+  if v_tokens = 0 then
+    return;
+  end if;
+
+  v_entry.user_id := v_closing.user_id;
+  v_entry.entry_type := 'rollover';
+  v_entry.action_type := 'rollover';
+  v_entry.reason := 'left of the period before';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := jsonb_build_object('period_start', v_closing.period_start);
+  v_entry.created_at := p_now;
+
+  if v_source.id is null then
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining - v_tokens, is_open = b.tokens_remaining > v_tokens
+     where b.user_id = v_closing.user_id and b.id = v_closing.id;
+    v_entry.tokens := -v_tokens;
+    v_entry.grant_ids := array[v_closing.id];
+    v_entry.grant_tokens := array[v_tokens];
+    v_source := tokenbook.record_transaction(v_entry);
+  else
+    update public.token_accounts a
+       set tokens_expired = a.tokens_expired - v_tokens
+     where a.user_id = v_closing.user_id;
+  end if;
+
+  insert into public.token_balances
+    (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+     subscription_id, rolled_over_from, metadata, created_at)
+  values
+    (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
+     v_closing.subscription_id, v_closing.id, v_entry.metadata, p_now)
+  returning id into v_id;
+  perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
+  v_entry.tokens := v_tokens;
+  v_entry.grant_ids := array[v_id];
+  v_entry.grant_tokens := array[v_tokens];
+  v_entry.original_id := v_source.id;
+  perform tokenbook.record_transaction(v_entry);
+  perform tokenbook.settle_incoming(v_closing.user_id, p_now);
+end
+$$;
+comment on function tokenbook.roll_over is
+  'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
+
+-- from supabase/schemas/50_plans/start_period.sql
+
+/*
+ * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, mark
+ * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
+ * initialisation), so that limit and balance cannot disagree whichever way a user came.
+ *
+ * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
+ * granted once, and so is a period without one; a second time answers replayed and changes no
+ * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
+ * nothing, no grant is made and transaction is NULL.
+ * When the period before closes with it, what that has left is carried over first, within the limits of
+ * its plan (tokenbook.roll_over).
+ * A payment for a period that is over (one of its own began since, or it ended before the present plan
+ * began) gives its tokens; the subscription never goes back to it.
+ * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
+ * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ */
+create function tokenbook.start_period(
+  p_plan public.token_plans,
+  p_period_start timestamptz,
+  p_payment_method text,
+  p_provider_payment_id text,
+  p_entry public.token_transactions,
+  out transaction public.token_transactions,
+  out replayed boolean,
+  out subscription public.token_subscriptions
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_start timestamptz;
+  v_grant public.token_balances;
+  v_issued record;
+  v_is_over boolean;
+begin
+  replayed := false;
+
+  -- lock
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
+  end if;
+  v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+  v_start := coalesce(p_period_start, v_now);
+
+  -- replay: by key, by payment, by period
+  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  transaction := tokenbook.find_replay(p_entry);
+  if transaction.id is null then
+    -- a period that was renewed before its payment came is what that payment paid for
+    update public.token_balances b
+       set payment_id = p_entry.payment_id
+     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
+       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id
+       and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
+                else b.subscription_id = subscription.id and b.period_start = p_period_start end;
+  end if;
+  if transaction.id is not null then
+    replayed := true;
+    return;
+  end if;
+
+  -- act: the period that closes
+  if subscription.period_start < v_start then
+    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+
+  -- act: the subscription, unless a later period has taken this one's place
+  v_is_over := p_period_start is not null and subscription.period_start > v_start
+    and (subscription.expires_at is not null
+      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  if v_is_over is not true then
+    insert into public.token_subscriptions as s
+      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
+       period_start, expires_at, auto_renew)
+    values
+      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
+       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
+    on conflict (user_id) do update
+       set plan_type = excluded.plan_type,
+           articles_limit = excluded.articles_limit,
+           features = excluded.features,
+           billing_cycle = excluded.billing_cycle,
+           is_active = true,
+           auto_renew = excluded.auto_renew,
+           payment_method = coalesce(excluded.payment_method, s.payment_method),
+           payment_id = excluded.payment_id,
+           period_start = excluded.period_start,
+           expires_at = excluded.expires_at,
+           next_plan_type = null,
+           updated_at = v_now
+    returning s.* into subscription;
+  end if;
+
+  -- act: the tokens
+  v_grant.tokens_granted := p_plan.tokens;
+  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  end if;
+  if v_grant.tokens_granted > 0 then
+    v_grant.grant_type := p_plan.grant_type;
+    v_grant.priority := 50;
+    v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
+    v_grant.payment_id := p_entry.payment_id;
+    v_grant.subscription_id := subscription.id;
+    -- a second payment in one period is a grant of its own, beside the period's
+    if not exists (
+      select from public.token_balances b
+       where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
+    then
+      v_grant.period_start := v_start;
+    end if;
+    v_grant.metadata := coalesce(p_entry.metadata, '{}');
+    p_entry.action_type := case
+      when p_plan.grant_type = 'trial' then 'trial_grant'
+      else coalesce(p_entry.action_type, 'subscription_grant')
+    end;
+    v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
+    transaction := v_issued.transaction;
+  end if;
+
+  -- record: the mark is the balance
+  update public.token_subscriptions s
+     set tokens_limit = a.tokens_remaining
+    from public.token_accounts a
+   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+  returning s.* into subscription;
+  perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
+  if p_plan.storage_gb > 0 then
+    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
+    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
+     where not exists (
+       select from public.token_storage_quotas q
+        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
+          and q.metadata ->> 'plan' = p_plan.plan_type);
+  end if;
+end
+$$;
+comment on function tokenbook.start_period is
+  'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
+
+-- from supabase/schemas/60_payments/approve_token_payment.sql
+
+/*
+ * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
+ * has, and the plan's mark becomes the new total. The payment is its own key: approving twice
+ * answers what the first time answered.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
+ * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.approve_token_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_payment public.token_payments;
+  v_plan public.token_plans;
+  v_started record;
+  v_transaction public.token_transactions;
+  v_subscription public.token_subscriptions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_request(null, p_reason, null);
+  perform tokenbook.lock_account(p_user_id);
+  select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
+  if v_payment.id is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_payment.status not in ('pending', 'approved') then
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
+  end if;
+
+  select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
+  if v_payment.status = 'pending' then
+    update public.token_payments p
+       set status = 'approved', tokens = v_plan.tokens, reason = coalesce(p_reason, 'approved'),
+           decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+     where p.user_id = p_user_id and p.id = p_payment_id;
+  end if;
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'payment approved');
+  v_entry.payment_id := p_payment_id;
+  v_entry.metadata := '{}';
+  v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
+  v_transaction := v_started.transaction;
+  v_subscription := v_started.subscription;
+
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', p_payment_id,
+    'status', 'approved',
+    'plan_type', v_payment.to_plan,
+    'tokens_granted', v_transaction.tokens,
+    'tokens_limit', case when v_started.replayed
+      -- the mark as it was then: what came in, less what it repaid at once
+      then v_transaction.balance_after + coalesce((
+        select t.tokens from public.token_transactions t
+         where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
+      else v_subscription.tokens_limit
+    end,
+    'tokens_remaining', v_transaction.balance_after,
+    'transaction_id', v_transaction.id,
+    'replayed', v_started.replayed);
+end
+$$;
+comment on function tokenbook.approve_token_payment is
+  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan''s mark becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/assign_parked_token_payment.sql
+
+/*
+ * Says whose a parked payment is, and for which plan, and brings the books to it.
+ * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found,
+ * payment_not_found, payment_already_decided, busy.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.assign_parked_token_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_user_id uuid,
+  p_plan_type text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_facts tokenbook.provider_payments;
+begin
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+    perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  end if;
+  v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  if v_facts.provider is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_facts.user_id <> p_user_id or v_facts.plan_type <> p_plan_type then
+    perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
+  end if;
+  update tokenbook.provider_payments f
+     set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
+  returning f.* into v_facts;
+  return tokenbook.settle_and_describe_payment(v_facts);
+end
+$$;
+comment on function tokenbook.assign_parked_token_payment is
+  'Says whose a parked payment is (and for which plan, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/create_token_payment.sql
+
+/*
+ * Asks for a plan: a payment that waits for an administrator. Price and currency are the
+ * catalogue's, never the caller's.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.create_token_payment(
+  p_user_id uuid,
+  p_to_plan text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_plan public.token_plans;
+  v_payment public.token_payments;
+  v_key text;
+  v_replayed boolean;
+begin
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  -- as in the ledger: a user's keys and the server's for him never meet
+  v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.lock_account(p_user_id, p_create => true);
+  end if;
+
+  select p.* into v_payment
+    from public.token_payments p
+   where p.user_id = p_user_id and p.idempotency_key = v_key;
+  v_replayed := v_payment.id is not null;
+  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
+    perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  end if;
+  if not v_replayed then
+    perform tokenbook.apply_scheduled_downgrade(p_user_id);
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
+    if v_plan.plan_type is null then
+      perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    end if;
+    insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
+    values (p_user_id,
+            (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
+            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
+            v_key)
+    returning p.* into v_payment;
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', v_payment.id,
+    'status', v_payment.status,
+    'from_plan', v_payment.from_plan,
+    'to_plan', v_payment.to_plan,
+    'amount_cents', v_payment.amount_cents,
+    'currency', v_payment.currency,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.create_token_payment is
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/list_parked_token_payments.sql
+
+/*
+ * Payments that providers told us of whose user or plan is not known, oldest first.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.list_parked_token_payments()
+returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query
+  select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
+         f.refunded_cents, f.created_at
+    from tokenbook.provider_payments f
+   where f.user_id is null or f.plan_type is null
+   order by f.created_at;
+end
+$$;
+comment on function tokenbook.list_parked_token_payments is
+  'Payments of providers whose user or plan is not known yet, oldest first; see assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/60_payments/lock_provider_payment.sql
+
+/*
+ * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
+ * it is made first). Taken before the account's lock, always; waits at most three seconds, then
+ * says busy.
+ * Caller: internal.   Errors: busy.
+ */
+create function tokenbook.lock_provider_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_create boolean default false
+)
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+begin
+  if p_create then
+    insert into tokenbook.provider_payments (provider, provider_payment_id)
+    values (p_provider, p_provider_payment_id)
+    on conflict do nothing;
+  end if;
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
+     for no key update;
+  return v_facts;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_provider_payment is
+  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
+
+-- from supabase/schemas/60_payments/record_token_payment_event.sql
+
+/*
+ * Takes one event of a payment provider: merges what it says into what is known of the payment, and
+ * brings the books to it, in one commit. The same event again changes nothing, and different events
+ * in any order end in the same state (tokenbook.settle_payment). A payment whose user or plan is not
+ * known is parked, never dropped.
+ * p_facts: {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency,
+ * refunded_cents (in all), period_start}; what is not known is left out.
+ * Caller: service_role, after it has verified the signature.   Locks: the payment's facts, then the
+ * account.
+ * Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.
+ * Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.record_token_payment_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_payment_id text,
+  p_facts jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+  v_replayed boolean;
+  v_other text;
+begin
+  if p_provider is null or p_provider not in ('stripe', 'paypal')
+    or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
+    or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
+    or coalesce(length(p_event_type), 0) not between 1 and 255
+    or coalesce(jsonb_typeof(p_facts), '') <> 'object'
+    or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
+    or octet_length(p_facts::text) > 8192
+    or (p_facts ->> 'amount_cents')::bigint < 0
+    or (p_facts ->> 'refunded_cents')::bigint < 0
+  then
+    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, amounts that are not negative"}');
+  end if;
+
+  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
+  insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
+  values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)
+  on conflict do nothing;
+  v_replayed := not found;
+  if v_replayed then
+    select e.provider_payment_id into v_other
+      from tokenbook.provider_events e where e.provider = p_provider and e.event_id = p_event_id;
+    if v_other <> p_provider_payment_id then
+      perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["provider_payment_id"]}');
+    end if;
+  end if;
+
+  -- merge: every line is a maximum, an "or", or "the first that is known"
+  update tokenbook.provider_payments f
+     set user_id = coalesce(f.user_id, (
+           select known.id from (
+             select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+             union all
+             select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+            limit 1)),
+         plan_type = coalesce(f.plan_type, (
+           select p.plan_type from public.token_plans p where p.plan_type = p_facts ->> 'plan_type')),
+         is_paid = f.is_paid or p_facts ->> 'kind' = 'paid',
+         amount_cents = greatest(f.amount_cents, (p_facts ->> 'amount_cents')::bigint),
+         currency = coalesce(f.currency, lower(p_facts ->> 'currency')),
+         refunded_cents = greatest(f.refunded_cents, (p_facts ->> 'refunded_cents')::bigint),
+         was_disputed = f.was_disputed or p_facts ->> 'kind' = 'disputed',
+         dispute_was_won = f.dispute_was_won or p_facts ->> 'kind' = 'dispute_won',
+         period_start = coalesce(f.period_start, (p_facts ->> 'period_start')::timestamptz),
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
+  returning f.* into v_facts;
+  return tokenbook.settle_and_describe_payment(v_facts) || jsonb_build_object('replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.record_token_payment_event is
+  'Takes one verified event of a payment provider (stripe or paypal) and brings the books to it; the same event again changes nothing, and any order of events ends in the same state. For the server only. p_facts {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency, refunded_cents (in all), period_start}. Returns {success, status (parked, waiting, approved, refunded), payment_id, user_id, plan_type, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.';
+
+-- from supabase/schemas/60_payments/refund_token_payment.sql
+
+/*
+ * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
+ * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
+ * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
+ * refunds comes by their webhooks.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
+ * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.refund_token_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text,
+  p_refunded_cents bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_payment public.token_payments;
+  v_refunded bigint;
+  v_replayed boolean;
+begin
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
+  end if;
+  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
+  if v_payment.id is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
+  end if;
+  v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
+  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+    perform tokenbook.refuse('invalid_amount',
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+  end if;
+
+  v_replayed := v_refunded = v_payment.refunded_cents;
+  v_payment := tokenbook.settle_refunds(
+    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'payment_id', p_payment_id,
+    'status', v_payment.status,
+    'refunded_cents', v_payment.refunded_cents,
+    'tokens_clawed_back', v_payment.tokens_clawed_back,
+    'tokens_owed', v_account.tokens_owed,
+    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id),
+    'tokens_remaining', v_account.tokens_remaining,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.refund_token_payment is
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/reject_token_payment.sql
+
+/*
+ * Rejects a pending payment, with a reason. Rejecting twice changes nothing.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
+ * payment_already_decided, busy.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.reject_token_payment(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_payment public.token_payments;
+begin
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  perform tokenbook.lock_account(p_user_id);
+  select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
+  if v_payment.id is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_payment.status not in ('pending', 'rejected') then
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
+  end if;
+
+  update public.token_payments p
+     set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+   where p.user_id = p_user_id and p.id = p_payment_id and p.status = 'pending';
+  return jsonb_build_object(
+    'success', true, 'payment_id', p_payment_id, 'status', 'rejected', 'replayed', v_payment.status = 'rejected');
+end
+$$;
+comment on function tokenbook.reject_token_payment is
+  'Rejects a pending payment with a reason. For an admin or the server. Rejecting twice changes nothing and answers replayed. Returns {success, payment_id, status, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/restore_clawback.sql
+
+/*
+ * Gives back what a dispute had taken, when it was won: the debt first, then the tokens, to the
+ * grants that they came from, last taken first; what a later grant repaid goes to the payment's
+ * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
+ * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
+ * Locks: the account.   Keeps: I1 to I4, I9.
+ */
+create function tokenbook.restore_clawback(p_entry public.token_transactions, p_tokens bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_left bigint;
+  v_part record;
+begin
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_now := clock_timestamp();
+
+  p_entry.debt_change := -least(p_tokens, v_account.tokens_owed);
+  p_entry.tokens := p_tokens + p_entry.debt_change;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  v_left := p_entry.tokens;
+  for v_part in
+    select b.id, taken.tokens, b.payment_id is not distinct from p_entry.payment_id as is_own
+      from public.token_balances b
+      left join (
+        select a.grant_id, sum(case t.entry_type when 'clawback' then a.tokens else -a.tokens end)::bigint as tokens
+          from public.token_transactions t
+         cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+         where t.user_id = p_entry.user_id and t.payment_id = p_entry.payment_id
+           and t.entry_type in ('clawback', 'restoration')
+         group by a.grant_id) taken on taken.grant_id = b.id
+     where b.user_id = p_entry.user_id
+       and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
+     order by is_own, b.priority desc, b.granted_at desc, b.id desc
+  loop
+    -- the payment's own grant comes last and takes what the others did not give
+    continue when v_left = 0;
+    p_entry.grant_ids := p_entry.grant_ids || v_part.id;
+    p_entry.grant_tokens := p_entry.grant_tokens || case when v_part.is_own then v_left else least(v_left, v_part.tokens) end;
+    v_left := v_left - case when v_part.is_own then v_left else least(v_left, v_part.tokens) end;
+  end loop;
+  select back.grant_ids, back.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+    from tokenbook.return_tokens(p_entry.user_id, p_entry.grant_ids, p_entry.grant_tokens, v_now) as back;
+
+  p_entry.entry_type := 'restoration';
+  p_entry.action_type := 'restoration';
+  p_entry.created_at := v_now;
+  perform tokenbook.record_transaction(p_entry);
+  perform tokenbook.move_plan_limit(p_entry.user_id, p_tokens);
+  perform tokenbook.settle_incoming(p_entry.user_id, v_now);
+end
+$$;
+comment on function tokenbook.restore_clawback is
+  'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
+
+-- from supabase/schemas/60_payments/settle_and_describe_payment.sql
+
+/*
+ * Settles a provider's payment and says how it stands: what events and admins are answered.
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.settle_and_describe_payment(p_facts tokenbook.provider_payments)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_payment public.token_payments;
+  v_account public.token_accounts;
+begin
+  v_payment := tokenbook.settle_payment(p_facts);
+  select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  return jsonb_build_object(
+    'success', true,
+    'status', case
+      when v_payment.id is not null then v_payment.status
+      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      else 'waiting'
+    end,
+    'payment_id', v_payment.id,
+    'user_id', p_facts.user_id,
+    'plan_type', p_facts.plan_type,
+    'tokens_granted', coalesce(v_payment.tokens, 0),
+    'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
+    'tokens_owed', coalesce(v_account.tokens_owed, 0),
+    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_remaining', v_account.tokens_remaining);
+end
+$$;
+comment on function tokenbook.settle_and_describe_payment is 'Settles a provider''s payment and returns how it stands, as JSON.';
+
+-- from supabase/schemas/60_payments/settle_payment.sql
+
+/*
+ * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
+ * at the event that came last: so any order of events, and any number of times, ends in the same
+ * state. The caller has locked the facts row; then the account is locked, always in this order.
+ * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
+ * tokenbook.settle_refunds.
+ * Returns the payment; NULL while user, plan or the payment itself is missing.
+ * Keeps: I1 to I5, I9.
+ */
+create function tokenbook.settle_payment(p_facts tokenbook.provider_payments)
+returns public.token_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_payment public.token_payments;
+  v_plan public.token_plans;
+  v_entry public.token_transactions;
+begin
+  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+    return null;
+  end if;
+
+  v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
+  end if;
+  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  select p.* into v_payment
+    from public.token_payments p
+   where p.user_id = p_facts.user_id and p.provider = p_facts.provider
+     and p.provider_payment_id = p_facts.provider_payment_id;
+  if v_payment.id is null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    insert into public.token_payments as p
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
+       tokens, reason, decided_at)
+    values
+      (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
+       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
+       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
+       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       'paid at ' || p_facts.provider, clock_timestamp())
+    returning p.* into v_payment;
+    v_entry.user_id := p_facts.user_id;
+    v_entry.reason := 'paid at ' || p_facts.provider;
+    v_entry.actor_role := 'service';
+    v_entry.payment_id := v_payment.id;
+    v_entry.metadata := '{}';
+    perform tokenbook.start_period(
+      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
+    -- what it gave, for what a refund takes back
+    update public.token_payments p
+       set tokens = b.tokens_granted
+      from public.token_balances b
+     where p.user_id = v_payment.user_id and p.id = v_payment.id
+       and b.user_id = p.user_id and b.payment_id = p.id
+    returning p.* into v_payment;
+  end if;
+
+  return tokenbook.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
+    'at ' || p_facts.provider, 'service', null);
+end
+$$;
+comment on function tokenbook.settle_payment is
+  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+
+-- from supabase/schemas/60_payments/settle_refunds.sql
+
+/*
+ * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
+ * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
+ * Less than before (a dispute was won): given back. The same state again changes nothing.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ */
+create function tokenbook.settle_refunds(
+  p_payment public.token_payments,
+  p_refunded_cents bigint,
+  p_is_disputed boolean,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns public.token_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_to_claw bigint;
+  v_entry public.token_transactions;
+begin
+  v_to_claw := case
+    when p_is_disputed or v_is_refunded then p_payment.tokens
+    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    else 0
+  end;
+  v_entry.user_id := p_payment.user_id;
+  v_entry.payment_id := p_payment.id;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := '{}';
+  if v_to_claw > p_payment.tokens_clawed_back then
+    v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
+    perform tokenbook.claw_back(
+      v_entry,
+      (select b.id from public.token_balances b
+        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
+      v_to_claw - p_payment.tokens_clawed_back);
+  elsif v_to_claw < p_payment.tokens_clawed_back then
+    v_entry.reason := 'dispute won ' || p_reason;
+    perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
+  end if;
+
+  update public.token_payments p
+     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+         refunded_cents = p_refunded_cents,
+         is_disputed = p_is_disputed,
+         tokens_clawed_back = v_to_claw
+   where p.user_id = p_payment.user_id and p.id = p_payment.id
+  returning p.* into p_payment;
+
+  -- the plan that it bought is in force unless all of it was taken back
+  update public.token_subscriptions s
+     set plan_type = plan.plan_type,
+         articles_limit = plan.articles_limit,
+         features = plan.features,
+         billing_cycle = plan.billing_cycle,
+         auto_renew = plan.billing_cycle <> 'none',
+         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
+         updated_at = clock_timestamp()
+    from public.token_plans plan
+   where s.user_id = p_payment.user_id
+     and s.payment_id = p_payment.id::text
+     and plan.plan_type = case when v_to_claw = p_payment.tokens
+                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
+     and s.plan_type <> plan.plan_type;
+  if found then
+    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
+  end if;
+  return p_payment;
+end
+$$;
+comment on function tokenbook.settle_refunds is
+  'Brings tokens, debt, mark and plan to what has been refunded of a payment in all, or to its dispute.';
+
+-- from supabase/schemas/70_alerts/alert_rules_of.sql
+
+/*
+ * The rules that hold for a user now: of each name the closest one (his own, his plan's, everyone's),
+ * unless that one is switched off. threshold is in tokens: a share of the mark is brought to the next
+ * whole token above, so that "fewer than" means the same; NULL for expiring_soon.
+ * Caller: internal.
+ */
+create function tokenbook.alert_rules_of(p_user_id uuid)
+returns table (rule text, kind text, threshold bigint, threshold_percent integer, hours integer, notify_recovered boolean)
+language plpgsql
+volatile -- it must see rules that were changed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subscription public.token_subscriptions;
+begin
+  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  return query
+  select closest.rule, closest.kind,
+         case closest.kind
+           when 'depleted' then 1
+           when 'dropped' then
+             coalesce(closest.threshold_tokens,
+                      ceil(v_subscription.tokens_limit * closest.threshold_percent / 100.0)::bigint)
+         end,
+         closest.threshold_percent, closest.hours, closest.notify_recovered
+    from (
+      select distinct on (r.rule) r.*
+        from public.token_alert_rules r
+       where r.user_id = p_user_id
+          or (r.user_id is null and (r.plan_type is null or r.plan_type = v_subscription.plan_type))
+       order by r.rule, r.user_id nulls last, r.plan_type nulls last) closest
+   where closest.is_enabled
+     -- without a subscription there is no mark to have a share of
+     and (closest.threshold_percent is null or v_subscription.user_id is not null);
+end
+$$;
+comment on function tokenbook.alert_rules_of is
+  'The alert rules that hold for a user, the closest of each name, with its threshold in tokens.';
+
+-- from supabase/schemas/70_alerts/arm_token_alerts.sql
+
+/*
+ * Brings accounts up to the present alert rules which nobody has touched since the rules changed, for
+ * at most p_max_accounts users a call (call it until it returns 0). Needed for what time alone brings
+ * (expiring_soon); a threshold cannot be crossed without a touch, and whoever touches an account arms
+ * it himself.
+ * Accounts that are locked are skipped: whoever holds the lock arms them, or the next run does.
+ * Caller: service_role, a scheduled job.   Locks: these accounts.   Returns how many.
+ * Errors: invalid_page.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.arm_token_alerts(p_max_accounts integer default 1000)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids uuid[];
+begin
+  if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
+  end if;
+  select array_agg(behind.user_id) into v_user_ids
+    from (
+      select a.user_id from public.token_accounts a
+       where a.alerts_version < (select r.alerts_version from tokenbook.project_settings r)
+       limit p_max_accounts
+         for no key update skip locked
+    ) behind;
+  perform tokenbook.record_expiries(v_user_ids, clock_timestamp());
+  return coalesce(cardinality(v_user_ids), 0);
+end
+$$;
+comment on function tokenbook.arm_token_alerts is
+  'After the alert rules have changed: brings accounts up to them that nobody has touched since, at most p_max_accounts a call; returns how many, 0 when all are. For the server and scheduled jobs.';
+
+-- from supabase/schemas/70_alerts/claim_token_alerts.sql
+
+/*
+ * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
+ * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
+ * once, under an id that stays the same. What was begun ten times or is three days old is given up,
+ * and says so.
+ * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
+ * Errors: invalid_page.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.claim_token_alerts(p_limit integer default 20, p_lease_seconds integer default 60)
+returns table (user_id uuid, alert_id bigint, claim_id uuid, kind text, rule text, payload jsonb, created_at timestamptz, attempt integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_claim_id uuid := gen_random_uuid();
+begin
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  update public.token_alerts t
+     set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
+         last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
+    from (
+      select o.user_id, o.id from public.token_alerts o
+       where o.delivery = 'pending' and o.next_attempt_at <= v_now
+         and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
+       limit 10000
+         for no key update skip locked) hopeless
+   where t.user_id = hopeless.user_id and t.id = hopeless.id;
+
+  return query
+  with due as (
+    select o.user_id, o.id from public.token_alerts o
+     where o.delivery = 'pending' and o.next_attempt_at <= v_now
+       and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'
+     order by o.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_alerts t
+       set attempts = t.attempts + 1, claim_id = v_claim_id,
+           next_attempt_at = v_now + p_lease_seconds * interval '1 second'
+      from due
+     where t.user_id = due.user_id and t.id = due.id
+    returning t.*
+  )
+  select c.user_id, c.id, c.claim_id, c.kind, c.rule, c.payload, c.created_at, c.attempts
+    from claimed c
+   order by c.created_at, c.user_id, c.id;
+end
+$$;
+comment on function tokenbook.claim_token_alerts is
+  'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
+
+-- from supabase/schemas/70_alerts/cross_thresholds.sql
+
+/*
+ * Finds which thresholds a user's balance has crossed, and writes an alert for each: dropped or
+ * depleted when fewer tokens than the threshold remain and there were not fewer before; recovered,
+ * where the rule asks for it, when that ends. p_before is the balance before the entry that called;
+ * p_rules_changed: the rules are others than when this account was last looked at.
+ *
+ * What counts is where the balance was at the last commit. A crossing that the same transaction takes
+ * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
+ * that balance.
+ * A rule that is new or was changed, and a mark that moved, raise nothing by themselves; from then on
+ * they count.
+ * Caller: internal, holding the account's lock.   Returns the next thresholds on either side.
+ */
+create function tokenbook.cross_thresholds(
+  p_account public.token_accounts,
+  p_before bigint,
+  p_at timestamptz,
+  p_rules_changed boolean,
+  out alert_below bigint,
+  out alert_above bigint
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rule record;
+  v_rules text[] := '{}';
+  v_state tokenbook.token_alert_states;
+  v_stood tokenbook.token_alert_states;
+  v_alert public.token_alerts;
+  v_was_below boolean;
+begin
+  for v_rule in
+    select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
+     where r.threshold is not null
+     -- in the order in which they were passed
+     order by case when p_account.tokens_remaining < p_before then -r.threshold else r.threshold end, r.rule
+  loop
+    v_rules := v_rules || v_rule.rule;
+    select s.* into v_stood from tokenbook.token_alert_states s
+     where s.user_id = p_account.user_id and s.rule = v_rule.rule;
+    v_state := v_stood;
+    v_state.threshold := v_rule.threshold;
+    v_state.is_below := p_account.tokens_remaining < v_rule.threshold;
+    v_was_below := case when v_stood.threshold = v_rule.threshold then v_stood.is_below
+                        else p_before < v_rule.threshold end;
+    v_alert := null;
+
+    if v_state.is_below <> v_stood.is_below
+      and v_stood.changed_in = pg_current_xact_id() and v_stood.changed_at >= now()
+    then
+      -- taken back
+      if v_stood.is_raised then
+        delete from public.token_alerts t
+         where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
+           and (t.kind = 'recovered') = not v_stood.is_below;
+        v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
+      end if;
+      v_state.changed_in := null;
+    elsif v_state.is_below and not v_was_below then
+      v_state.epoch := coalesce(v_stood.epoch, 0) + 1;
+      v_state.is_raised := true;
+      v_state.changed_in := pg_current_xact_id();
+      v_alert.kind := v_rule.kind;
+    elsif v_was_below and not v_state.is_below then
+      v_state.changed_in := pg_current_xact_id();
+      -- below by a rule that is new: nobody was told, whatever he was told of the one before
+      v_state.is_raised := v_stood.is_below and v_stood.is_raised;
+      if v_rule.notify_recovered and v_state.is_raised then
+        v_alert.kind := 'recovered';
+      end if;
+    elsif v_state.is_below and v_stood.is_below is distinct from true then
+      v_state.is_raised := false; -- it was not the balance that moved, but the threshold: now, or at some time before
+      v_state.changed_in := case when not p_rules_changed then pg_current_xact_id() end;
+    end if;
+
+    if v_alert.kind is not null then
+      v_alert.user_id := p_account.user_id;
+      v_alert.rule := v_rule.rule;
+      v_alert.epoch := v_state.epoch;
+      v_alert.created_at := p_at;
+      v_alert.payload := jsonb_build_object(
+        'threshold_tokens', v_rule.threshold, 'threshold_percent', v_rule.threshold_percent);
+      perform tokenbook.write_alert(v_alert);
+    end if;
+    -- who is above, and always was, needs no row
+    if v_state is distinct from v_stood
+      and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
+    then
+      insert into tokenbook.token_alert_states as s
+        (user_id, rule, threshold, is_below, is_raised, epoch, changed_in, changed_at)
+      values
+        (p_account.user_id, v_rule.rule, v_state.threshold, v_state.is_below, coalesce(v_state.is_raised, false),
+         coalesce(v_state.epoch, 0), v_state.changed_in, clock_timestamp())
+      on conflict (user_id, rule) do update
+         set threshold = excluded.threshold, is_below = excluded.is_below, is_raised = excluded.is_raised,
+             epoch = excluded.epoch, changed_in = excluded.changed_in, changed_at = excluded.changed_at;
+    end if;
+
+    if v_state.is_below then
+      alert_above := least(alert_above, v_rule.threshold);
+    else
+      alert_below := greatest(alert_below, v_rule.threshold);
+    end if;
+  end loop;
+
+  -- what no longer holds is forgotten, but for the count: a rule of that name may come back
+  update tokenbook.token_alert_states s
+     set threshold = null, is_raised = false, changed_in = null
+   where s.user_id = p_account.user_id and s.rule <> all (v_rules) and s.rule <> 'auto_top_up'
+     and s.threshold is not null;
+end
+$$;
+comment on function tokenbook.cross_thresholds is
+  'Writes an alert for each threshold that the balance has crossed since the last commit, once; returns the next thresholds below and above.';
+
+-- from supabase/schemas/70_alerts/raise_alerts.sql
+
+/*
+ * Looks at everything that may want to be told about a user's balance, writes the alerts, and sets the
+ * account's marks anew, so that the next change that concerns nobody need not ask. Called in the
+ * transaction that changed the balance: what is rolled back was never told.
+ * p_before is the balance before the change.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.raise_alerts(p_user_id uuid, p_before bigint, p_at timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- read before the rules: rules that are newer than the number cost another look, not a missed one
+  v_version bigint := (select r.alerts_version from tokenbook.project_settings r);
+  v_account public.token_accounts;
+  v_marks record;
+  v_warnings record;
+  v_top_up record;
+  v_next_at timestamptz;
+begin
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version <> v_version);
+  v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
+  v_top_up := tokenbook.request_top_up(v_account, p_at);
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
+
+  update public.token_accounts a
+     set alert_below = greatest(v_marks.alert_below, v_top_up.alert_below),
+         alert_above = least(v_marks.alert_above, v_top_up.alert_above),
+         next_alert_at = v_next_at,
+         next_due_at = least(a.next_due_at, v_next_at),
+         warns_of_expiry = v_warnings.is_watching,
+         alerts_version = v_version,
+         last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0),
+         updated_at = p_at
+   where a.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.raise_alerts is
+  'Writes the alerts that a change of the balance calls for, and sets the account''s marks anew; the caller holds the account''s lock.';
+
+-- from supabase/schemas/70_alerts/refresh_alert_thresholds.sql
+
+/*
+ * Sets an account's marks anew after something other than its balance has changed what they are made
+ * of: the plan, the mark (tokens_limit), the top-up.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.refresh_alert_thresholds(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tokens bigint;
+begin
+  select a.tokens_remaining into v_tokens
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     and (exists (select from tokenbook.project_settings r where r.alerts_version > 0)
+       or exists (select from public.token_top_ups t where t.user_id = p_user_id));
+  if v_tokens is not null then
+    perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
+  end if;
+end
+$$;
+comment on function tokenbook.refresh_alert_thresholds is
+  'Sets an account''s alert marks anew after its plan, its mark or its top-up has changed; the caller holds the account''s lock.';
+
+-- from supabase/schemas/70_alerts/remove_token_alert_rule.sql
+
+/*
+ * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
+ * were raised by it stay. No longer there: no error.
+ * Caller: an admin, service_role.   Locks: the rules' version.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.remove_token_alert_rule(
+  p_rule text,
+  p_plan_type text default null,
+  p_user_id uuid default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  delete from public.token_alert_rules r
+   where r.rule = p_rule
+     and r.plan_type is not distinct from p_plan_type
+     and r.user_id is not distinct from p_user_id;
+  if not found then
+    return jsonb_build_object('success', true, 'removed', false);
+  end if;
+  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  return jsonb_build_object('success', true, 'removed', true);
+end
+$$;
+comment on function tokenbook.remove_token_alert_rule is
+  'Removes the alert rule of that name for everyone, for a plan (p_plan_type) or for a user (p_user_id). For an admin or the server. Returns {success, removed (false: there was none)}. Errors: forbidden.';
+
+-- from supabase/schemas/70_alerts/request_top_up.sql
+
+/*
+ * Asks for more tokens when the user wants that and fewer than his threshold remain; unless a request
+ * is pending, a charge has failed, the last one is too recent, or there were too many. What time will
+ * lift is looked at again then: so a threshold that was crossed during a cooldown is not forgotten.
+ * A request of this very transaction is withdrawn when the balance comes back in it.
+ * Caller: internal, holding the account's lock.   Returns the next thresholds on either side, and when
+ * to look again.
+ */
+create function tokenbook.request_top_up(
+  p_account public.token_accounts,
+  p_at timestamptz,
+  out alert_below bigint,
+  out alert_above bigint,
+  out next_at timestamptz
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_top_up public.token_top_ups;
+  v_request public.token_top_up_requests;
+  v_state tokenbook.token_alert_states;
+  v_alert public.token_alerts;
+begin
+  select t.* into v_top_up from public.token_top_ups t where t.user_id = p_account.user_id;
+  if v_top_up.user_id is null or not v_top_up.is_enabled then
+    return;
+  end if;
+  select r.* into v_request from public.token_top_up_requests r
+   where r.user_id = p_account.user_id and r.status = 'pending';
+
+  if p_account.tokens_remaining >= v_top_up.below_tokens then
+    alert_below := v_top_up.below_tokens;
+    select s.* into v_state from tokenbook.token_alert_states s
+     where s.user_id = p_account.user_id and s.rule = 'auto_top_up';
+    if v_request.id is not null and v_state.changed_in = pg_current_xact_id() and v_state.changed_at >= now() then
+      delete from public.token_alerts t where t.user_id = v_request.user_id and t.request_id = v_request.id;
+      delete from public.token_top_up_requests r where r.user_id = v_request.user_id and r.id = v_request.id;
+    end if;
+    return;
+  end if;
+
+  alert_above := v_top_up.below_tokens;
+  if v_request.id is not null or v_top_up.paused_at is not null then
+    return;
+  end if;
+  next_at := greatest(
+    (select max(coalesce(r.settled_at, r.created_at)) from public.token_top_up_requests r
+      where r.user_id = p_account.user_id) + v_top_up.cooldown_seconds * interval '1 second',
+    (select r.created_at from public.token_top_up_requests r
+      where r.user_id = p_account.user_id
+      order by r.created_at desc
+     offset v_top_up.max_requests - 1 limit 1) + v_top_up.window_seconds * interval '1 second');
+  if next_at > p_at then
+    return;
+  end if;
+
+  next_at := null;
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, created_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, p_at)
+  returning r.* into v_request;
+  insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
+  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
+  on conflict (user_id, rule) do update
+     set changed_in = excluded.changed_in, changed_at = excluded.changed_at;
+  v_alert.user_id := p_account.user_id;
+  v_alert.kind := 'top_up_requested';
+  v_alert.rule := 'auto_top_up';
+  v_alert.request_id := v_request.id;
+  v_alert.created_at := p_at;
+  v_alert.payload := jsonb_build_object(
+    'request_id', v_request.id, 'threshold_tokens', v_top_up.below_tokens,
+    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type);
+  perform tokenbook.write_alert(v_alert);
+end
+$$;
+comment on function tokenbook.request_top_up is
+  'Writes a request for more tokens when the user''s top-up asks for one and no guard forbids it; returns the next thresholds, and when to look again.';
+
+-- from supabase/schemas/70_alerts/retry_token_alerts.sql
+
+/*
+ * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
+ * Those of the last three days; older news is none.
+ * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
+ * Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.retry_token_alerts(p_user_id uuid default null)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_retried bigint;
+begin
+  perform tokenbook.authorize_operator();
+  update public.token_alerts t
+     set delivery = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), settled_at = null
+   where t.delivery = 'given_up' and t.created_at >= clock_timestamp() - interval '72 hours'
+     and (p_user_id is null or t.user_id = p_user_id);
+  get diagnostics v_retried = row_count;
+  return v_retried;
+end
+$$;
+comment on function tokenbook.retry_token_alerts is
+  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all; returns how many. For an admin or the server. Errors: forbidden.';
+
+-- from supabase/schemas/70_alerts/set_token_alert_rule.sql
+
+/*
+ * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
+ * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
+ * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
+ * threshold already is not told; from then on every crossing counts.
+ * Caller: an admin, service_role.   Locks: the rules' version.
+ * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_alert_rule(
+  p_rule text,
+  p_kind text,
+  p_threshold_tokens bigint default null,
+  p_threshold_percent integer default null,
+  p_hours integer default null,
+  p_plan_type text default null,
+  p_user_id uuid default null,
+  p_notify_recovered boolean default false,
+  p_is_enabled boolean default true
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_alert_rules;
+  v_fault text;
+begin
+  -- validate
+  v_asked.rule := p_rule;
+  v_asked.kind := p_kind;
+  v_asked.threshold_tokens := p_threshold_tokens;
+  v_asked.threshold_percent := p_threshold_percent;
+  v_asked.hours := p_hours;
+  v_asked.plan_type := p_plan_type;
+  v_asked.user_id := p_user_id;
+  v_asked.notify_recovered := p_notify_recovered;
+  v_asked.is_enabled := p_is_enabled;
+  perform tokenbook.authorize_operator();
+  v_fault := case
+    when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
+      then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
+    when (v_asked.kind in ('dropped', 'depleted', 'expiring_soon')) is not true
+      then '{"field": "p_kind", "rule": "dropped, depleted or expiring_soon"}'
+    when v_asked.threshold_tokens not between 1 and 1000000000000
+      then '{"field": "p_threshold_tokens", "rule": "a whole number from 1 to 1000000000000"}'
+    when v_asked.threshold_percent not between 1 and 100
+      then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
+    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asked.kind = 'dropped')::integer
+      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent with dropped, neither otherwise"}'
+    when (v_asked.kind = 'expiring_soon') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+      then '{"field": "p_hours", "rule": "1 to 8760 with expiring_soon, left out otherwise"}'
+    when v_asked.notify_recovered is null or (v_asked.notify_recovered and v_asked.kind = 'expiring_soon')
+      then '{"field": "p_notify_recovered", "rule": "true or false, and false with expiring_soon"}'
+    when v_asked.is_enabled is null
+      then '{"field": "p_is_enabled", "rule": "true or false"}'
+    when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
+      then '{"field": "p_plan_type", "rule": "this or p_user_id, not both"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
+  end if;
+  if v_asked.plan_type is not null
+    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+  then
+    perform tokenbook.refuse('plan_not_found', '{}');
+  end if;
+  if v_asked.user_id is not null then
+    perform tokenbook.require_user(v_asked.user_id, 'service');
+  end if;
+
+  -- act
+  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  insert into public.token_alert_rules as r
+    (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
+  values
+    (v_asked.user_id, v_asked.plan_type, v_asked.rule, v_asked.kind, v_asked.threshold_tokens,
+     v_asked.threshold_percent, v_asked.hours, v_asked.notify_recovered, v_asked.is_enabled)
+  on conflict on constraint token_alert_rules_key do update
+     set kind = excluded.kind,
+         threshold_tokens = excluded.threshold_tokens,
+         threshold_percent = excluded.threshold_percent,
+         hours = excluded.hours,
+         notify_recovered = excluded.notify_recovered,
+         is_enabled = excluded.is_enabled,
+         updated_at = clock_timestamp()
+  returning r.* into v_asked;
+  return to_jsonb(v_asked);
+end
+$$;
+comment on function tokenbook.set_token_alert_rule is
+  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+
+-- from supabase/schemas/70_alerts/set_token_top_up.sql
+
+/*
+ * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens or which
+ * plan, and how often at most. Sets it going again when a failed charge had paused it. Who is below
+ * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
+ * server that takes money answers it with settle_token_top_up.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
+ * user_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_top_up(
+  p_user_id uuid,
+  p_is_enabled boolean default true,
+  p_below_tokens bigint default null,
+  p_tokens bigint default null,
+  p_plan_type text default null,
+  p_cooldown_seconds integer default 60,
+  p_max_requests integer default 3,
+  p_window_seconds integer default 86400
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_top_ups;
+  v_actor record;
+  v_account public.token_accounts;
+  v_fault text;
+begin
+  -- validate
+  v_asked.user_id := p_user_id;
+  v_asked.is_enabled := p_is_enabled;
+  v_asked.below_tokens := p_below_tokens;
+  v_asked.tokens := p_tokens;
+  v_asked.plan_type := p_plan_type;
+  v_asked.cooldown_seconds := p_cooldown_seconds;
+  v_asked.max_requests := p_max_requests;
+  v_asked.window_seconds := p_window_seconds;
+  v_actor := tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  v_fault := case
+    when v_asked.is_enabled is null
+      then '{"field": "p_is_enabled", "rule": "true or false"}'
+    when not v_asked.is_enabled
+      then null
+    when (v_asked.below_tokens between 1 and 1000000000000) is not true
+      then '{"field": "p_below_tokens", "rule": "a whole number from 1 to 1000000000000"}'
+    when num_nonnulls(v_asked.tokens, v_asked.plan_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
+      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type instead"}'
+    when (v_asked.cooldown_seconds between 30 and 2592000) is not true
+      then '{"field": "p_cooldown_seconds", "rule": "30 to 2592000"}'
+    when (v_asked.max_requests between 1 and 100) is not true
+      then '{"field": "p_max_requests", "rule": "1 to 100"}'
+    when (v_asked.window_seconds between 60 and 2592000) is not true
+      then '{"field": "p_window_seconds", "rule": "60 to 2592000"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_top_up', v_fault::jsonb);
+  end if;
+  if v_asked.is_enabled and v_asked.plan_type is not null
+    and not exists (
+      select from public.token_plans p where p.plan_type = v_asked.plan_type and p.is_offered)
+  then
+    perform tokenbook.refuse('plan_not_found', '{}');
+  end if;
+
+  -- lock
+  v_account := tokenbook.lock_account(v_asked.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(v_asked.user_id, p_create => true);
+  end if;
+
+  -- act
+  if v_asked.is_enabled then
+    insert into public.token_top_ups as t
+      (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
+    values
+      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type,
+       v_asked.cooldown_seconds, v_asked.max_requests, v_asked.window_seconds)
+    on conflict (user_id) do update
+       set is_enabled = true,
+           below_tokens = excluded.below_tokens,
+           tokens = excluded.tokens,
+           plan_type = excluded.plan_type,
+           cooldown_seconds = excluded.cooldown_seconds,
+           max_requests = excluded.max_requests,
+           window_seconds = excluded.window_seconds,
+           paused_at = null,
+           updated_at = clock_timestamp();
+  else
+    update public.token_top_ups t
+       set is_enabled = false, updated_at = clock_timestamp()
+     where t.user_id = v_asked.user_id;
+  end if;
+
+  -- record
+  perform tokenbook.refresh_alert_thresholds(v_asked.user_id);
+  return jsonb_build_object(
+    'success', true,
+    'is_enabled', v_asked.is_enabled,
+    'top_up', (select to_jsonb(t) from public.token_top_ups t where t.user_id = v_asked.user_id),
+    'pending_request_id', (
+      select r.id from public.token_top_up_requests r
+       where r.user_id = v_asked.user_id and r.status = 'pending'));
+end
+$$;
+comment on function tokenbook.set_token_top_up is
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/settle_token_alert.sql
+
+/*
+ * Says what came of sending an alert. Without p_error it is delivered. With one it is due again after
+ * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
+ * more or less so that many do not come back at once; after the tenth attempt it is given up.
+ * Of two who sent it, because one was slow, the word of whoever delivered it counts.
+ * Caller: service_role.   Locks: the alert.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.settle_token_alert(
+  p_user_id uuid,
+  p_alert_id bigint,
+  p_claim_id uuid,
+  p_error text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_alert public.token_alerts;
+begin
+  update public.token_alerts t
+     set delivery = case when p_error is null then 'delivered' when t.attempts >= 10 then 'given_up' else 'pending' end,
+         next_attempt_at = case when p_error is not null and t.attempts < 10
+           then v_now + least(10 * 4 ^ (t.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
+         settled_at = case when p_error is null or t.attempts >= 10 then v_now end,
+         last_error = coalesce(left(p_error, 200), t.last_error)
+   where t.user_id = p_user_id and t.id = p_alert_id
+     and case when p_error is null then t.delivery <> 'delivered'
+              else t.delivery = 'pending' and t.claim_id = p_claim_id end;
+  select t.* into v_alert from public.token_alerts t where t.user_id = p_user_id and t.id = p_alert_id;
+  return jsonb_build_object(
+    'delivery', v_alert.delivery, 'attempts', v_alert.attempts, 'next_attempt_at', v_alert.next_attempt_at);
+end
+$$;
+comment on function tokenbook.settle_token_alert is
+  'Says what came of sending an alert that claim_token_alerts handed out: delivered, or p_error (its first 200 characters are kept) and it is sent again later, ten times in all. For the server. Returns {delivery (pending, delivered, given_up; NULL = no such alert), attempts, next_attempt_at}.';
+
+-- from supabase/schemas/70_alerts/settle_token_top_up.sql
+
+/*
+ * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
+ * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
+ * by itself. The same word again changes nothing; another one is refused.
+ * Grant the tokens first, or in the same database transaction: who is still below his threshold after
+ * it and its cooldown is asked for again.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, invalid_reason,
+ * top_up_request_not_found, top_up_already_settled, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.settle_token_top_up(
+  p_user_id uuid,
+  p_request_id uuid,
+  p_outcome text,
+  p_reason text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_request public.token_top_up_requests;
+  v_replayed boolean;
+begin
+  -- validate
+  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_outcome in ('done', 'failed')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- lock
+  perform tokenbook.lock_account(p_user_id);
+
+  -- replay
+  select r.* into v_request from public.token_top_up_requests r
+   where r.user_id = p_user_id and r.id = p_request_id;
+  if v_request.id is null then
+    perform tokenbook.refuse('top_up_request_not_found', '{}');
+  elsif v_request.status not in ('pending', p_outcome) then
+    perform tokenbook.refuse('top_up_already_settled', '{}');
+  end if;
+  v_replayed := v_request.status <> 'pending';
+
+  if not v_replayed then
+    -- act
+    update public.token_top_up_requests r
+       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+     where r.user_id = p_user_id and r.id = p_request_id
+    returning r.* into v_request;
+    if p_outcome = 'failed' then
+      update public.token_top_ups t
+         set paused_at = v_request.settled_at, updated_at = v_request.settled_at
+       where t.user_id = p_user_id;
+    end if;
+
+    -- record
+    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'request_id', v_request.id,
+    'status', v_request.status,
+    'settled_at', v_request.settled_at,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.settle_token_top_up is
+  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/warn_of_expiry.sql
+
+/*
+ * Writes an alert for each grant with tokens left that runs out within the hours that a rule asks for;
+ * once for a rule and a grant, whatever becomes of either.
+ * Caller: internal, holding the account's lock.   Returns whether a rule watches at all, and when the
+ * next grant is to be warned of.
+ */
+create function tokenbook.warn_of_expiry(
+  p_account public.token_accounts,
+  p_at timestamptz,
+  out is_watching boolean,
+  out next_at timestamptz
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rule record;
+  v_grant record;
+  v_alert public.token_alerts;
+begin
+  is_watching := false;
+  for v_rule in
+    select r.rule, r.hours * interval '1 hour' as notice
+      from tokenbook.alert_rules_of(p_account.user_id) as r
+     where r.kind = 'expiring_soon'
+  loop
+    is_watching := true;
+    for v_grant in
+      select b.id, b.tokens_remaining, b.expires_at
+        from public.token_balances b
+       where b.user_id = p_account.user_id and b.is_open
+         and b.expires_at > p_at and b.expires_at <= p_at + v_rule.notice
+         and not exists (
+           select from public.token_alerts t
+            where t.user_id = b.user_id and t.rule = v_rule.rule and t.grant_id = b.id)
+       order by b.expires_at, b.id
+    loop
+      v_alert.user_id := p_account.user_id;
+      v_alert.kind := 'expiring_soon';
+      v_alert.rule := v_rule.rule;
+      v_alert.grant_id := v_grant.id;
+      v_alert.created_at := p_at;
+      v_alert.payload := jsonb_build_object(
+        'grant_id', v_grant.id, 'grant_tokens', v_grant.tokens_remaining, 'expires_at', v_grant.expires_at);
+      perform tokenbook.write_alert(v_alert);
+    end loop;
+    next_at := least(next_at, (
+      select min(b.expires_at) - v_rule.notice
+        from public.token_balances b
+       where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at + v_rule.notice));
+  end loop;
+end
+$$;
+comment on function tokenbook.warn_of_expiry is
+  'Writes an alert for each grant that is about to run out, once; returns whether a rule watches, and when the next is due.';
+
+-- from supabase/schemas/70_alerts/write_alert.sql
+
+/*
+ * Writes one alert into the outbox, in the transaction of what it tells. p_alert says kind, rule, what
+ * about (epoch, grant_id or request_id), created_at, and in payload what its kind adds.
+ * An alert that is there already is not written again, and is no error: an alert must not keep anybody
+ * from spending.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.write_alert(p_alert public.token_alerts)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.token_alerts
+    (user_id, id, kind, rule, epoch, grant_id, request_id, payload, created_at, next_attempt_at)
+  select p_alert.user_id,
+         coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_alert.user_id), 0) + 1,
+         p_alert.kind, p_alert.rule, p_alert.epoch, p_alert.grant_id, p_alert.request_id,
+         jsonb_build_object(
+           'tokens_remaining', a.tokens_remaining,
+           'tokens_limit', s.tokens_limit,
+           'plan_type', s.plan_type,
+           'transaction_id', a.last_transaction_id)
+         || coalesce(jsonb_strip_nulls(p_alert.payload), '{}'),
+         p_alert.created_at, p_alert.created_at
+    from public.token_accounts a
+    left join public.token_subscriptions s on s.user_id = a.user_id
+   where a.user_id = p_alert.user_id
+      on conflict do nothing;
+end
+$$;
+comment on function tokenbook.write_alert is
+  'Writes one alert into the outbox, with the account as it is; once for each crossing, grant or request.';
+
+-- from supabase/schemas/80_teams/add_token_team_member.sql
+
+/*
+ * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
+ * already, sets his caps. Moves no tokens: what the member has on his own account waits there.
+ * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
+ * Returns what list_token_team_members says of the member.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_cap, invalid_member,
+ * user_not_found, already_in_team, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.add_token_team_member(
+  p_user_id uuid,
+  p_member_id uuid,
+  p_cap_day bigint default null,
+  p_cap_week bigint default null,
+  p_cap_month bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_payer public.token_accounts;
+  v_member public.token_accounts;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_member_id is null or p_member_id = p_user_id then
+    perform tokenbook.refuse('invalid_member', '{"field": "p_member_id", "rule": "a user other than the payer"}');
+  elsif least(p_cap_day, p_cap_week, p_cap_month) < 0 or greatest(p_cap_day, p_cap_week, p_cap_month) > 1000000000000 then
+    perform tokenbook.refuse('invalid_cap', '{"field": "p_cap_day", "rule": "0 to 1000000000000, or null for no cap"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_user(p_member_id, v_actor.actor_role);
+
+  -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
+  perform tokenbook.queue_for_account(p_member_id);
+  insert into public.token_accounts (user_id)
+  select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
+  on conflict do nothing;
+  perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  select a.* into v_payer from public.token_accounts a where a.user_id = p_user_id;
+  select a.* into v_member from public.token_accounts a where a.user_id = p_member_id;
+
+  -- act
+  if v_payer.payer_id is not null then
+    perform tokenbook.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
+  elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
+    perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
+  elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
+    perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team himself"}');
+  end if;
+  insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
+  values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
+  on conflict (user_id, member_id) do update
+     set cap_day = excluded.cap_day, cap_week = excluded.cap_week, cap_month = excluded.cap_month,
+         -- who comes back on the same day has spent what he has spent
+         since = case when m.until is null then m.since else excluded.since end,
+         until = null;
+  update public.token_accounts a
+     set payer_id = p_user_id, updated_at = clock_timestamp()
+   where a.user_id = p_member_id and a.payer_id is null;
+  return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
+end
+$$;
+comment on function tokenbook.add_token_team_member is
+  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12, NULL = no cap. Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
+
+-- from supabase/schemas/80_teams/describe_cap.sql
+
+/*
+ * What an answer adds when a cap allowed less than was wanted: {capped_by}; nothing otherwise.
+ * Caller: internal.
+ */
+create function tokenbook.describe_cap(p_capped_by jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_capped_by is null then '{}' else jsonb_build_object('capped_by', p_capped_by) end;
+end
+$$;
+comment on function tokenbook.describe_cap is '{capped_by} where a cap allowed less than was wanted, else an empty object.';
+
+-- from supabase/schemas/80_teams/describe_team.sql
+
+/*
+ * A payer's members, those of today first: [{member_id, since, until, tokens_used, caps}]; or one.
+ * Caller: internal.
+ */
+create function tokenbook.describe_team(p_user_id uuid, p_member_id uuid default null)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return (
+    select coalesce(
+             jsonb_agg(
+               jsonb_build_object(
+                 'member_id', m.member_id, 'since', m.since, 'until', m.until, 'tokens_used', m.tokens_used,
+                 'caps', (
+                   select coalesce(
+                            jsonb_agg(
+                              jsonb_build_object(
+                                'window', c.spend_window, 'limit', c.tokens, 'used', c.used, 'resets_at', c.resets_at)
+                              order by c.resets_at),
+                            '[]')
+                     from tokenbook.spend_caps_of(v_account, m.member_id, clock_timestamp()) as c
+                    where c.scope = 'member'))
+               order by m.until desc nulls first, m.since),
+             '[]')
+      from public.token_team_members m
+     where m.user_id = p_user_id and m.member_id = coalesce(p_member_id, m.member_id));
+end
+$$;
+comment on function tokenbook.describe_team is 'The members of a payer''s team, or one of them, with what each has spent and may spend.';
+
+-- from supabase/schemas/80_teams/get_token_spend_caps.sql
+
+/*
+ * The caps that a user's next spending meets, tightest first: his own, his plan's, everyone's; in a
+ * team those of the payer's account, and the member's.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows, and a member his payer's.
+create function tokenbook.get_token_spend_caps(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  select a.* into v_account
+    from public.token_accounts a where a.user_id = tokenbook.paying_account(p_user_id);
+  v_account.user_id := coalesce(v_account.user_id, p_user_id);
+  return jsonb_build_object('caps', (
+    select coalesce(
+             jsonb_agg(
+               jsonb_build_object(
+                 'scope', c.scope, 'window', c.spend_window, 'limit', c.tokens, 'used', c.used,
+                 'resets_at', c.resets_at)
+               order by c.tokens - c.used, c.resets_at desc),
+             '[]')
+      from tokenbook.spend_caps_of(v_account, nullif(p_user_id, v_account.user_id), clock_timestamp()) as c));
+end
+$$;
+comment on function tokenbook.get_token_spend_caps is
+  'The spend caps that a user is under now, tightest first. For the user himself (leave p_user_id out), an admin, or the server. Returns {caps: [{scope (user, plan, everyone, member), window (day, week, month), limit, used, resets_at}]}. Errors: user_not_found, forbidden.';
+
+-- from supabase/schemas/80_teams/list_token_team_members.sql
+
+/*
+ * Who draws, or drew, from a payer's account, and how much each has spent of it.
+ * Caller: the payer for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.list_token_team_members(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object('members', tokenbook.describe_team(p_user_id));
+end
+$$;
+comment on function tokenbook.list_token_team_members is
+  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}. Errors: user_not_found, forbidden.';
+
+-- from supabase/schemas/80_teams/paying_account.sql
+
+/*
+ * Whose account a user spends from: his payer's while he is in a team, else his own. To be asked
+ * again once the account is locked (tokenbook.spend_tokens does): joining and leaving lock both accounts.
+ * Caller: internal.
+ */
+create function tokenbook.paying_account(p_user_id uuid)
+returns uuid
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((select a.payer_id from public.token_accounts a where a.user_id = p_user_id), p_user_id);
+end
+$$;
+comment on function tokenbook.paying_account is 'The account that a user spends from: his payer''s while he is in a team, else his own.';
+
+-- from supabase/schemas/80_teams/paying_accounts.sql
+
+/*
+ * Whose accounts these users spend from, in the same order: tokenbook.paying_account for many.
+ * Caller: internal.
+ */
+create function tokenbook.paying_accounts(p_user_ids uuid[])
+returns uuid[]
+language plpgsql
+volatile -- as tokenbook.paying_account
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select coalesce(a.payer_id, u.user_id)
+      from unnest(p_user_ids) with ordinality as u (user_id, nth)
+      left join public.token_accounts a on a.user_id = u.user_id
+     order by u.nth);
+end
+$$;
+comment on function tokenbook.paying_accounts is 'The accounts that these users spend from, in the same order.';
+
+-- from supabase/schemas/80_teams/recount_spending.sql
+
+/*
+ * Counts again, from the ledger, what these users and the members of their teams have spent in the
+ * present day, week and month. tokenbook.record_transaction keeps the counts; this is for whoever begins to count.
+ * The caller holds the accounts' locks.
+ * Caller: internal.
+ */
+create function tokenbook.recount_spending(p_user_ids uuid[], p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  with spent as (
+    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at
+      from public.token_transactions t
+     where t.user_id = any (p_user_ids)
+       and t.created_at >= least(date_trunc('month', p_now, 'UTC'), date_trunc('week', p_now, 'UTC'))
+       and t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
+  ), counted as (
+    select s.user_id, s.member_id, grouping(s.member_id) = 1 as is_account,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', p_now, 'UTC')), 0) as in_day,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', p_now, 'UTC')), 0) as in_week,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', p_now, 'UTC')), 0) as in_month
+      from spent s
+     group by grouping sets ((s.user_id), (s.user_id, s.member_id))
+  ), members as (
+    update public.token_team_members m
+       set spent_at = p_now, spent_day = coalesce(c.in_day, 0), spent_week = coalesce(c.in_week, 0), spent_month = coalesce(c.in_month, 0)
+      from public.token_team_members of
+      left join counted c on c.user_id = of.user_id and c.member_id = of.member_id and not c.is_account
+     where m.user_id = any (p_user_ids) and of.user_id = m.user_id and of.member_id = m.member_id
+  )
+  update public.token_accounts a
+     set spent_at = p_now, spent_day = coalesce(c.in_day, 0), spent_week = coalesce(c.in_week, 0), spent_month = coalesce(c.in_month, 0)
+    from unnest(p_user_ids) as asked (user_id)
+    left join counted c on c.user_id = asked.user_id and c.is_account
+   where a.user_id = asked.user_id;
+end
+$$;
+comment on function tokenbook.recount_spending is
+  'Counts from the ledger what these users and their members have spent in the present day, week and month.';
+
+-- from supabase/schemas/80_teams/remove_token_team_member.sql
+
+/*
+ * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
+ * hold that he has open stays on the payer's account and is settled there.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
+ * Returns what list_token_team_members says of the member.
+ * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.remove_token_team_member(p_user_id uuid, p_member_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.queue_for_account(p_member_id); -- as add_token_team_member
+  perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  update public.token_team_members m
+     set until = clock_timestamp()
+   where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
+  if not found then
+    perform tokenbook.refuse('member_not_found', '{}');
+  end if;
+  update public.token_accounts a
+     set payer_id = null, updated_at = clock_timestamp()
+   where a.user_id = p_member_id and a.payer_id = p_user_id;
+  return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
+end
+$$;
+comment on function tokenbook.remove_token_team_member is
+  'Ends a membership in the team of p_user_id, the payer; the member spends from his own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';
+
+-- from supabase/schemas/80_teams/set_token_spend_cap.sql
+
+/*
+ * Caps what may be spent in a day, a week or a month: by one user, by each user on a plan, or by
+ * everyone (neither is named). p_tokens NULL takes the cap away. The tightest cap holds.
+ * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
+ * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
+ * window counts.
+ * Caller: an admin, service_role.   Locks: the account, where one user is named.
+ * Returns {success, scope, window, limit, used (of that user, in the present window)}.
+ * Errors: not_authenticated, forbidden, invalid_cap, invalid_reason, plan_not_found, user_not_found,
+ * busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_spend_cap(
+  p_window text,
+  p_tokens bigint,
+  p_user_id uuid default null,
+  p_plan_type text default null,
+  p_reason text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_used bigint;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(
+    coalesce(p_user_id, '00000000-0000-0000-0000-000000000000'), p_self_may => false);
+  if p_window is null or p_window not in ('day', 'week', 'month') then
+    perform tokenbook.refuse('invalid_cap', '{"field": "p_window", "rule": "day, week or month"}');
+  elsif p_tokens not between 0 and 1000000000000 then
+    perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
+  elsif p_user_id is not null and p_plan_type is not null then
+    perform tokenbook.refuse('invalid_cap', '{"field": "p_plan_type", "rule": "a user or a plan, not both"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+    perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  end if;
+
+  -- lock
+  if p_user_id is not null then
+    v_account := tokenbook.lock_account(p_user_id);
+    if v_account.user_id is null then
+      perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+      v_account := tokenbook.lock_account(p_user_id, p_create => true);
+    end if;
+  end if;
+
+  -- act
+  if p_user_id is not null and p_tokens is null then
+    delete from public.token_spend_caps c where c.user_id = p_user_id and c.spend_window = p_window;
+  elsif p_user_id is not null then
+    insert into public.token_spend_caps as c (user_id, spend_window, tokens, reason, actor_role, actor_id)
+    values (p_user_id, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
+    on conflict (user_id, spend_window) do update
+       set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
+           actor_id = excluded.actor_id, updated_at = clock_timestamp();
+    select c.used into v_used
+      from tokenbook.spend_caps_of(v_account, null, clock_timestamp()) as c
+     where c.scope = 'user' and c.spend_window = p_window;
+  else
+    if p_tokens is null then
+      delete from public.token_default_spend_caps d
+       where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
+    else
+      insert into public.token_default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
+      values (p_plan_type, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
+      on conflict (plan_type, spend_window) do update
+         set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
+             actor_id = excluded.actor_id, updated_at = clock_timestamp();
+    end if;
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'scope', case when p_user_id is not null then 'user' when p_plan_type is not null then 'plan' else 'everyone' end,
+    'window', p_window,
+    'limit', p_tokens,
+    'used', v_used);
+end
+$$;
+comment on function tokenbook.set_token_spend_cap is
+  'Caps what may be spent in a window: by one user (p_user_id), by each user on a plan (p_plan_type), or by everyone (neither). For an admin or the server. p_window day, week (ISO) or month, in UTC; p_tokens 0 to 10^12, NULL takes the cap away; p_reason 1 to 500 characters. The tightest cap holds. Returns {success, scope (user, plan, everyone), window, limit, used (by that user, in the present window)}. Errors: invalid_cap, invalid_reason, plan_not_found, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/80_teams/spend_caps_of.sql
+
+/*
+ * The caps that an account's next spending meets, and how much of each is used: the user's own,
+ * his plan's, everyone's; and for a member of his team the member's. Windows are UTC, half-open,
+ * weeks ISO. A hold that has run out counts no more, whether it has been released yet or not.
+ * Takes the account row, so that who has locked it asks of what he has locked.
+ * Caller: internal.
+ */
+create function tokenbook.spend_caps_of(
+  p_account public.token_accounts,
+  p_member_id uuid,
+  p_now timestamptz
+)
+returns table (scope text, spend_window text, tokens bigint, used bigint, resets_at timestamptz)
+language plpgsql
+volatile -- a cap that was set while the caller waited for the lock holds
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with caps as (
+    select 'user' as scope, c.spend_window, c.tokens
+      from public.token_spend_caps c where c.user_id = p_account.user_id
+    union all
+    select case when d.plan_type is null then 'everyone' else 'plan' end, d.spend_window, d.tokens
+      from public.token_default_spend_caps d
+     where d.plan_type is null
+        or d.plan_type = (
+          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id and s.is_active)
+    union all
+    select 'member', c.spend_window, c.tokens
+      from public.token_team_members m
+     cross join lateral (
+       values ('day', m.cap_day), ('week', m.cap_week), ('month', m.cap_month)) as c (spend_window, tokens)
+     where m.user_id = p_account.user_id and m.member_id = p_member_id and c.tokens is not null
+  ), spent as (
+    select false as is_member, p_account.spent_at as at,
+           p_account.spent_day as in_day, p_account.spent_week as in_week, p_account.spent_month as in_month
+    union all
+    select true, m.spent_at, m.spent_day, m.spent_week, m.spent_month
+      from public.token_team_members m where m.user_id = p_account.user_id and m.member_id = p_member_id
+  )
+  select c.scope, c.spend_window, c.tokens,
+         case when s.at >= date_trunc(c.spend_window, p_now, 'UTC')
+           then case c.spend_window when 'day' then s.in_day when 'week' then s.in_week else s.in_month end
+             - coalesce((
+                 select sum(h.tokens)
+                   from public.token_holds h
+                  where p_account.next_due_at <= p_now
+                    and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
+                    and h.created_at >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
+           else 0 end,
+         (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'
+    from caps c
+    join spent s on s.is_member = (c.scope = 'member');
+end
+$$;
+comment on function tokenbook.spend_caps_of is
+  'The caps that an account (and a member of its team) is under now: scope (user, plan, everyone, member), window, tokens, used, resets_at.';
+
+-- from supabase/schemas/80_teams/spend_headroom.sql
+
+/*
+ * How much may be spent before a cap is met, and which cap that is: the tightest, the one with the
+ * least left. NULL where there is none.
+ * Caller: internal.   Returns capped_by {scope, window, limit, used, resets_at}.
+ */
+create function tokenbook.spend_headroom(
+  p_account public.token_accounts,
+  p_member_id uuid,
+  p_now timestamptz,
+  out headroom bigint,
+  out capped_by jsonb
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select greatest(c.tokens - c.used, 0),
+         jsonb_build_object(
+           'scope', c.scope, 'window', c.spend_window, 'limit', c.tokens, 'used', c.used, 'resets_at', c.resets_at)
+    into headroom, capped_by
+    from tokenbook.spend_caps_of(p_account, p_member_id, p_now) as c
+   order by c.tokens - c.used, c.resets_at desc
+   limit 1;
+end
+$$;
+comment on function tokenbook.spend_headroom is
+  'Tokens that may be spent before the tightest cap is met, and that cap; NULL when there is none.';
+
+-- from supabase/schemas/80_teams/spending_time.sql
+
+/*
+ * When the tokens were taken that an entry spends or gives back: its own moment; of a release that
+ * of the hold; of a refund that of the charge, or of the hold that the charge captured. What comes
+ * back comes back into the window that it was taken from.
+ * Caller: internal.
+ */
+create function tokenbook.spending_time(p_entry public.token_transactions)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_original public.token_transactions;
+begin
+  if p_entry.entry_type not in ('release', 'refund') then
+    return p_entry.created_at;
+  end if;
+  select t.* into v_original from public.token_transactions t
+   where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
+  if v_original.reserved_change < 0 then
+    return (select h.created_at from public.token_holds h
+             where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
+  end if;
+  return v_original.created_at;
+end
+$$;
+comment on function tokenbook.spending_time is
+  'When the tokens were taken that an entry spends or gives back.';
+
+-- from supabase/schemas/90_audit/audit_trail.sql
+
+/*
+ * What the audit trail says of a user, a row each, beside what the ledger has of it: the one side of a
+ * reconciliation. Reads the tables alone.
+ *
+ * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
+ * negative; a failed one 0; an admin's grant positive, his deduction negative.
+ * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
+ * entry belongs to one row.
+ * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
+ * equals it in everything but the id, within the same second; or, with an entry or without, when another
+ * that used as much has the same metadata.request_id. Two equal operations in one second, each deducted,
+ * are two operations: only their request can tell that they were one.
+ * Caller: internal.
+ */
+create function tokenbook.audit_trail(p_user_id uuid)
+returns table (
+  usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
+  is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+as $$
+begin
+  return query
+  with charges as (
+    -- a capture beyond its hold books two entries for one operation, a refund names it too
+    select t.usage_id, min(t.id) as id
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
+     group by t.usage_id
+  ), linked as (
+    select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+           coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
+      from public.token_usage u
+      left join charges named on named.usage_id = u.id
+      left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+       and naming.entry_type in ('deduction', 'usage', 'grant')
+     where u.user_id = p_user_id
+  ), compared as (
+    select l.*,
+           case when l.entry is not null then
+             first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
+           first_value(l.id) over (
+             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
+             order by l.entry is null, l.created_at, l.id) as first_of_equals,
+           case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
+             first_value(l.id) over (
+               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
+               order by l.entry is null, l.created_at, l.id) end as first_of_request
+      from linked l
+  )
+  select c.id,
+         case when c.first_of_entry = c.id then c.entry end,
+         c.action_type,
+         case
+           when c.action_type in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
+                                  'token_pack_purchase', 'pack_purchase') then abs(c.tokens_used)
+           when not c.success then 0
+           else -(abs(c.tokens_used) - c.tokens_uncovered)
+         end,
+         -- a second row for the same entry, or for none, costs nothing more
+         case
+           when not c.success then 0
+           when c.copied is not null and c.first_of_entry is distinct from c.id then 0
+           else coalesce(c.cost_estimate, 0)
+         end,
+         c.action_type not in ('admin_grant', 'admin_deduct', 'subscription_grant', 'renewal_grant',
+                               'trial_grant', 'token_pack_purchase', 'pack_purchase'),
+         c.success, c.copied, c.created_at
+    from (
+      select x.*,
+             case
+               when x.tokens_used = 0 then null
+               when x.first_of_entry <> x.id then x.first_of_entry
+               when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
+               when x.first_of_request <> x.id then x.first_of_request
+             end as copied
+        from compared x) c;
+end
+$$;
+comment on function tokenbook.audit_trail is
+  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+
+-- from supabase/schemas/90_audit/describe_finding.sql
+
+/*
+ * One finding of a reconciliation, with the advice that its scenario has. `off` is by how much the balance is
+ * too high (negative: too low) because of it; an adjustment by the opposite puts it right, where is_repairable.
+ * Caller: internal.
+ */
+create function tokenbook.describe_finding(
+  p_scenario text,
+  p_cause text,
+  p_tokens bigint,
+  p_off bigint,
+  p_since timestamptz,
+  p_evidence jsonb
+)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'scenario', p_scenario,
+    'cause', p_cause,
+    'tokens', p_tokens,
+    'off', p_off,
+    'is_repairable', p_off <> 0 and p_cause <> 'account_differs_from_ledger',
+    'since', p_since,
+    'advice', case
+      when p_cause = 'account_differs_from_ledger' then
+        'The account and its own ledger differ. No adjustment repairs that: run verify_token_ledger, and find who wrote past the functions.'
+      when p_scenario = 'balance_higher' then
+        'Review token_usage for gaps and for operations from before tokens were tracked. Then deduct the difference.'
+      when p_scenario = 'balance_lower' then
+        'Review failed operations, duplicate entries and adjustments made by hand. Then grant the difference.'
+      when p_scenario = 'cost_mismatch' then
+        'Review how costs were calculated and whether model prices have changed; token_usage is the record. No tokens are concerned, and nothing books a cost alone.'
+      when p_scenario = 'no_usage_records' then
+        'Check whether the user has any AI operations at all: he may have started before tokens were tracked. Then set the balance by hand, from his membership tier.'
+      when p_scenario = 'negative_balance' then
+        'More was used than was ever granted. Check for calculation errors, then grant tokens to bring the balance positive, or leave it at 0.'
+      when p_scenario = 'failed_operations_counted' then
+        'A failed operation deducts nothing. Grant back what these took.'
+      when p_cause = 'recorded_twice' then
+        'Written down twice and deducted once: the balance is right, and this sum counts it once.'
+      when p_scenario = 'duplicate_usage' then
+        'One operation was deducted twice. Grant back the second.'
+    end,
+    'evidence', p_evidence);
+end
+$$;
+comment on function tokenbook.describe_finding is 'A finding of a reconciliation as JSON, with its scenario''s advice.';
+
+-- from supabase/schemas/90_audit/find_token_discrepancies.sql
+
+/*
+ * Users whose balance or cost is not what the records say, the largest difference first: everyone, or the
+ * users after p_after up to p_until, so that a large database is gone through in pieces. A finding counts
+ * when it is of more than p_threshold tokens, a cost when it is a cent or more. One snapshot.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.find_token_discrepancies(
+  p_threshold bigint default 100,
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (
+  user_id uuid, email text, current_remaining bigint, expected_remaining bigint, remaining_difference bigint,
+  current_used bigint, calculated_used bigint, used_difference bigint,
+  current_cost numeric, calculated_cost numeric, cost_difference numeric,
+  since timestamptz, scenarios text[], findings jsonb
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  if p_threshold is null or p_threshold < 0 then
+    perform tokenbook.refuse('invalid_amount', '{"field": "p_threshold", "rule": "a whole number of tokens, 0 or more"}');
+  end if;
+  return query
+  select u.user_id, au.email::text,
+         (r.answer ->> 'current_remaining')::bigint, (r.answer ->> 'expected_remaining')::bigint,
+         (r.answer ->> 'remaining_difference')::bigint,
+         (r.answer ->> 'current_used')::bigint, (r.answer ->> 'calculated_used')::bigint, (r.answer ->> 'used_difference')::bigint,
+         (r.answer ->> 'current_cost')::numeric, (r.answer ->> 'calculated_cost')::numeric, (r.answer ->> 'cost_difference')::numeric,
+         (r.answer ->> 'since')::timestamptz, counted.scenarios, counted.findings
+    from (
+      select a.user_id from public.token_accounts a
+       where (p_after is null or a.user_id > p_after) and (p_until is null or a.user_id <= p_until)
+      union
+      select t.user_id from public.token_usage t -- whom something was written down for, and no account made
+       where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
+         and not exists (select from public.token_accounts a where a.user_id = t.user_id)
+    ) u
+   cross join lateral (select tokenbook.reconcile(u.user_id) as answer offset 0) r
+   cross join lateral (
+      select array_agg(distinct f.finding ->> 'scenario') as scenarios,
+             jsonb_agg(f.finding order by (f.finding ->> 'tokens')::bigint desc, f.finding ->> 'scenario') as findings
+        from jsonb_array_elements(r.answer -> 'findings') f (finding)
+       where (f.finding ->> 'tokens')::bigint > p_threshold or f.finding ? 'cents') counted
+    left join auth.users au on au.id = u.user_id
+   where counted.findings is not null
+   order by abs((r.answer ->> 'remaining_difference')::bigint) desc, abs((r.answer ->> 'used_difference')::bigint) desc, u.user_id;
+end
+$$;
+comment on function tokenbook.find_token_discrepancies is
+  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios and findings. Errors: invalid_amount, not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/grants_at_opening.sql
+
+/*
+ * What each grant should have had left when the books opened: the recorded use before that moment,
+ * allocated over the grants in burn order, each use to grants that had not run out by then. The migrations
+ * gave every active grant its full amount (decision 9); the difference is what they over-granted.
+ *
+ * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
+ * the counter had them, the books never did. Use is what the trail has; older than its first row, what the
+ * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
+ * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
+ * Caller: internal.
+ */
+create function tokenbook.grants_at_opening(p_user_id uuid, p_opening public.token_transactions)
+returns table (
+  grant_id uuid, is_booked boolean, priority smallint, granted_at timestamptz, expires_at timestamptz,
+  tokens_granted bigint, opened_with bigint, expected bigint
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_granted bigint[];
+  v_expires timestamptz[];
+  v_booked boolean[];
+  v_priority smallint[];
+  v_at timestamptz[];
+  v_left bigint[];
+  v_span record;
+  v_needed bigint;
+  v_taken bigint;
+  v_uncovered bigint := 0;
+begin
+  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
+         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
+         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+    into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
+    from (
+      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
+             b.priority, b.granted_at as at
+        from public.token_balances b
+       where b.user_id = p_user_id
+         and not exists (
+           select from public.token_transactions t
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+      union all
+      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
+        from tokenbook.audit_trail(p_user_id) u
+       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+         and u.created_at < p_opening.created_at
+         -- the app wrote the grant and its record within a minute, as the migrations take it
+         and not exists (
+           select from public.token_balances b
+            where b.user_id = p_user_id and b.tokens_granted = u.tokens
+              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+    ) g;
+  v_left := v_granted;
+
+  for v_span in
+    select coalesce(ends.at, 'infinity') as ends_at, sum(used.tokens)::bigint as tokens
+      from tokenbook.usage_before_books(p_user_id, p_opening) used
+      left join lateral (
+        select min(e) as at from unnest(v_expires) e where e > used.created_at and e <= p_opening.created_at) ends on true
+     group by 1
+     order by 1
+  loop
+    v_needed := v_span.tokens;
+    for i in 1 .. coalesce(cardinality(v_ids), 0) loop
+      exit when v_needed = 0;
+      continue when v_expires[i] < v_span.ends_at and v_expires[i] <= p_opening.created_at;
+      v_taken := least(v_needed, v_left[i]);
+      v_left[i] := v_left[i] - v_taken;
+      v_needed := v_needed - v_taken;
+    end loop;
+    v_uncovered := v_uncovered + v_needed;
+  end loop;
+
+  return query
+  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'), g.granted,
+         coalesce((
+           select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
+            where a.id = g.id), 0)::bigint,
+         case when g.ends <= p_opening.created_at then 0 else g.left_over end
+    from unnest(v_ids, v_booked, v_priority, v_at, v_expires, v_granted, v_left)
+      as g (id, booked, priority, at, ends, granted, left_over)
+  union all
+  select null, false, 0::smallint, '-infinity', null, 0, 0, -v_uncovered
+   where v_uncovered > 0;
+end
+$$;
+comment on function tokenbook.grants_at_opening is
+  'What each grant from before the books opened with, and what it should have had left by the recorded use.';
+
+-- from supabase/schemas/90_audit/live_difference.sql
+
+/*
+ * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
+ * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
+ * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
+ * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
+ * first that has something; a grant that was never booked stays what it is.
+ * Caller: internal.
+ */
+create function tokenbook.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant record;
+  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
+  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
+  v_stays bigint;
+begin
+  for v_grant in
+    select coalesce((p_by_grant ->> b.id::text)::bigint, 0) as difference,
+           case when b.expires_at <= p_now then 0 else b.tokens_remaining end as tokens_left,
+           case when b.expires_at <= p_now then b.tokens_remaining else 0 end
+             + coalesce((
+                 select sum(abs(t.grant_tokens[1])) from public.token_transactions t
+                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
+      from public.token_balances b
+     where b.user_id = p_user_id
+     order by b.priority, b.granted_at, b.id
+  loop
+    v_carried := v_carried + v_grant.difference;
+    if v_grant.tokens_lost > 0 then
+      v_carried := greatest(v_carried - v_grant.tokens_lost, 0);
+    elsif v_grant.tokens_left > 0 then
+      v_stays := least(v_carried, v_grant.tokens_left);
+      v_live := v_live + v_stays;
+      v_carried := v_carried - v_stays;
+    end if;
+  end loop;
+  return v_live + v_carried;
+end
+$$;
+comment on function tokenbook.live_difference is
+  'Of differences by grant, what has not run out with its grant.';
+
+-- from supabase/schemas/90_audit/reconcile.sql
+
+/*
+ * Compares the two records of a user: the books (account and ledger) and the audit trail, and for what lies
+ * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
+ *
+ * It starts from the last moment at which the balance was taken as right: nothing, when the books began
+ * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
+ * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
+ * was before it is settled, or each repair would be a discrepancy of its own.
+ * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
+ */
+create function tokenbook.reconcile(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_account public.token_accounts;
+  v_opening public.token_transactions;
+  v_base public.token_transactions;
+  v_due bigint;
+  v_ledger record;
+  v_old record;
+  v_old_grants record;
+  v_corrected record;
+  v_difference record;
+  v_live bigint;
+  v_off bigint := 0;
+  v_remaining bigint;
+  v_expected bigint;
+  v_used bigint;
+  v_cost numeric;
+  v_counters jsonb;
+  v_findings jsonb := '[]';
+  v_formula jsonb;
+begin
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  select t.* into v_opening
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+  select t.* into v_base
+    from public.token_transactions t
+   where t.user_id = p_user_id
+     and (t.entry_type in ('opening_balance', 'restatement')
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+   order by t.id desc
+   limit 1;
+  select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
+  v_remaining := coalesce(v_account.tokens_remaining, 0) - v_due;
+
+  -- token by token
+  for v_difference in
+    with differences as materialized (
+      select d.*, d.cause = 'recorded_twice' as is_harmless
+        from tokenbook.token_differences(p_user_id, v_opening, v_base) d
+       where not d.is_settled
+    ), by_grant as (
+      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
+        from (
+          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
+            from differences x group by 1, 2, 3) d
+       group by d.scenario, d.is_harmless
+    )
+    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
+           min(d.created_at) as since,
+           (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
+           (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
+           min(d.transaction_id) as first_transaction_id
+      from differences d
+      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
+     group by d.scenario, d.is_harmless, g.tokens
+     order by d.scenario, d.is_harmless
+  loop
+    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
+    v_off := v_off + v_live;
+    if v_live <> 0 or v_difference.is_harmless then
+      v_findings := v_findings || tokenbook.describe_finding(
+        v_difference.scenario, v_difference.cause,
+        case when v_difference.is_harmless then v_difference.size else abs(v_live) end,
+        v_live, v_difference.since,
+        jsonb_strip_nulls(jsonb_build_object('rows', v_difference.rows, 'first_usage_id', v_difference.first_usage_id,
+                                             'first_transaction_id', v_difference.first_transaction_id)));
+    end if;
+  end loop;
+
+  -- an account that its own ledger does not agree with
+  select coalesce(sum(t.tokens), 0)::bigint as tokens,
+         coalesce(-sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
+    into v_ledger
+    from public.token_transactions t
+   where t.user_id = p_user_id;
+  v_live := coalesce(v_account.tokens_remaining + v_account.tokens_reserved, 0) - v_ledger.tokens;
+  if v_live <> 0 then
+    v_off := v_off + v_live;
+    v_findings := v_findings || tokenbook.describe_finding(
+      case when v_live > 0 then 'balance_higher' else 'balance_lower' end, 'account_differs_from_ledger',
+      abs(v_live), v_live, null, jsonb_build_object('ledger', v_ledger.tokens));
+  end if;
+  v_expected := v_remaining - v_off;
+  if least(v_expected, v_remaining) < 0 then
+    v_findings := v_findings || tokenbook.describe_finding(
+      'negative_balance', case when v_remaining < 0 then 'balance_below_zero' else 'used_more_than_was_granted' end,
+      -least(v_expected, v_remaining), 0, null, '{}');
+  end if;
+
+  -- lifetime use and its cost
+  select coalesce(sum(u.tokens) filter (where u.is_operation), 0)::bigint as used,
+         coalesce(sum(u.tokens) filter (where not u.is_operation), 0)::bigint as deducted,
+         coalesce(sum(u.cost) filter (where u.is_operation), 0) as cost,
+         count(*) filter (where u.is_operation) as rows
+    into v_old
+    from tokenbook.usage_before_books(p_user_id, v_opening) u;
+  select v_old.cost + coalesce(sum(u.cost) filter (
+           where u.is_operation and (u.transaction_id is not null or v_opening.id is null or u.created_at > v_opening.created_at)), 0)
+    into v_cost
+    from tokenbook.audit_trail(p_user_id) u;
+  select coalesce(sum(d.tokens) filter (where d.line = 'used'), 0)::bigint as all_used,
+         coalesce(sum(d.tokens) filter (where d.line = 'used' and not d.is_settled), 0)::bigint as used,
+         coalesce(-sum(d.tokens) filter (where d.line = 'admin_granted' and not d.is_settled), 0)::bigint as admin_granted,
+         coalesce(sum(d.tokens) filter (where d.line = 'admin_deducted' and not d.is_settled), 0)::bigint as admin_deducted
+    into v_corrected
+    from tokenbook.token_differences(p_user_id, v_opening, v_base) d;
+  v_used := v_old.used + v_ledger.used + v_corrected.all_used;
+
+  select jsonb_build_object(
+           'tokens_remaining', max(c.vibe_assistant_tokens_remaining), 'tokens_used', max(c.vibe_assistant_tokens_used),
+           'total_cost', max(c.vibe_assistant_total_cost) * 100)
+    into v_counters
+    from tokenbook.archived_profile_counters c
+   where c.user_id = p_user_id
+  having count(*) > 0;
+  if v_base.entry_type = 'opening_balance' and v_old.rows = 0 and (v_base.metadata ->> 'tokens_used')::numeric > 0 then
+    v_findings := v_findings || tokenbook.describe_finding(
+      'no_usage_records', 'a_counter_without_records', (v_base.metadata ->> 'tokens_used')::bigint, 0, null,
+      coalesce(v_counters, '{}'));
+  elsif abs(coalesce(v_account.total_cost, 0) - v_cost) >= 1 then
+    v_findings := v_findings || jsonb_build_array(
+      tokenbook.describe_finding('cost_mismatch', 'cost_differs_from_usage', 0, 0, null, '{}')
+      || jsonb_build_object('cents', coalesce(v_account.total_cost, 0) - v_cost));
+  end if;
+
+  -- the sum, line by line
+  select coalesce(sum(g.tokens_granted) filter (where g.is_booked), 0)::bigint as granted,
+         coalesce(sum(g.tokens_granted) filter (where not g.is_booked), 0)::bigint as admin_granted
+    into v_old_grants
+    from tokenbook.grants_at_opening(p_user_id, v_opening) g
+   where v_base.entry_type = 'opening_balance';
+  select jsonb_build_object(
+           'since', case when v_base.id is null then 'the beginning' when v_base.entry_type = 'opening_balance' then 'before the books'
+                         else 'repair ' || v_base.id end,
+           -- with what was set aside, which balance_after leaves out
+           'start', case when v_base.entry_type <> 'opening_balance' then (
+             select sum(b.tokens) from public.token_transactions b
+              where b.user_id = p_user_id and b.id <= v_base.id) else 0 end,
+           'granted', v_old_grants.granted
+             + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
+           'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+           'tokens_used', v_corrected.used
+             + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
+           'admin_deducted', v_corrected.admin_deducted
+             + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+           'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
+           'other', coalesce(sum(t.tokens) filter (
+             where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
+           'reserved', coalesce(v_account.tokens_reserved, 0))
+    into v_formula
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0);
+  v_formula := v_formula || jsonb_build_object('expired',
+    (v_formula ->> 'start')::bigint + (v_formula ->> 'granted')::bigint + (v_formula ->> 'admin_granted')::bigint
+    - (v_formula ->> 'tokens_used')::bigint - (v_formula ->> 'admin_deducted')::bigint - (v_formula ->> 'clawed_back')::bigint
+    + (v_formula ->> 'other')::bigint - (v_formula ->> 'reserved')::bigint - v_expected);
+
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'current_remaining', v_remaining,
+    'current_used', coalesce(v_account.tokens_used, 0),
+    'current_cost', coalesce(v_account.total_cost, 0),
+    'calculated_used', v_used,
+    'calculated_cost', v_cost,
+    'expected_remaining', v_expected,
+    'remaining_difference', v_off,
+    'used_difference', coalesce(v_account.tokens_used, 0) - v_used,
+    'cost_difference', coalesce(v_account.total_cost, 0) - v_cost,
+    'since', (select min((f ->> 'since')::timestamptz) from jsonb_array_elements(v_findings) f),
+    'formula', v_formula,
+    'counters_before_the_books', v_counters,
+    'last_transaction_id', coalesce(v_account.last_transaction_id, 0),
+    'findings', v_findings);
+end
+$$;
+comment on function tokenbook.reconcile is 'Compares a user''s books with his audit trail; the answer of public.reconcile_user_token_balance.';
+
+-- from supabase/schemas/90_audit/reconcile_user_token_balance.sql
+
+/*
+ * Whether a user's balance is what the records say it should be, and if not, since when, by how much, and
+ * which of the known scenarios it is. See docs/guides/reconciliation.md.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Returns {user_id, current_remaining, current_used, current_cost, calculated_used, calculated_cost,
+ * expected_remaining, remaining_difference, used_difference, cost_difference, since, formula,
+ * counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable,
+ * since, advice, evidence, cents?}]}; costs in cents; differences positive where the books have more.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.reconcile_user_token_balance(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.require_user(p_user_id, 'service');
+  return tokenbook.reconcile(p_user_id);
+end
+$$;
+comment on function tokenbook.reconcile_user_token_balance is
+  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An adjustment whose reason begins with "reconciliation" is a repair and settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/replay.sql
+
+/*
+ * What each grant would have now if every deduction had been spread over the grants exactly: in burn
+ * order, and over what had not run out at that moment. One ordered stream of everything that
+ * happened, one user after the other, his grants in arrays; no query per user.
+ *
+ * Before the books opened: grants that came from an old transaction begin whole, and the old
+ * deductions are spread over them. A grant of unknown history (the app made it, beside its
+ * transactions) takes part with what it is known to have paid, and opens with what the opening
+ * balance says it had.
+ * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
+ * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
+ * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
+ * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
+ * decision and settles what was before it: from there on, what was stored then is exact.
+ *
+ * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
+ * uncovered: one row more for that user, without a grant.
+ * For one user, for everyone, or for the users after p_after up to p_until.
+ * Caller: internal.   Locks: nothing; one snapshot.   Keeps: I8.
+ */
+create function tokenbook.replay(
+  p_user_id uuid,
+  p_after uuid,
+  p_until uuid,
+  p_now timestamptz
+)
+returns table (
+  user_id uuid, grant_id uuid, grant_type text, granted_at timestamptz, expires_at timestamptz,
+  tokens_granted bigint, exact bigint, stored bigint, difference bigint, uncovered bigint
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set work_mem = '64MB' -- the stream is sorted once
+as $$
+declare
+  -- rows of the old project with these names are grants, whatever their sign
+  c_grants constant text[] := array['subscription_grant', 'renewal_grant', 'trial_grant',
+    'token_pack_purchase', 'pack_purchase', 'admin_grant'];
+  v_order_since timestamptz[];
+  v_order_names text[];
+  v_event record;
+  -- the user's grants, each at its place in burn order
+  v_ids uuid[];
+  v_types text[];
+  v_granted bigint[];
+  v_granted_at timestamptz[];
+  v_expires_at timestamptz[]; -- 'infinity': never
+  v_stored bigint[];
+  v_opening bigint[];
+  v_settled bigint[]; -- what was stored after the last repair, which is this transaction
+  v_settled_id bigint;
+  v_left bigint[]; -- NULL: not granted yet
+  v_count integer;
+  v_order integer[]; -- the places in the other burn order, while that is in force
+  v_by_expiry integer[];
+  v_head integer; -- what comes before it has nothing left
+  v_uncovered bigint;
+  v_moved jsonb; -- what was not taken as the ledger says, by transaction or hold: {of, ids, tokens}
+  -- of one event
+  v_needed bigint;
+  v_nth integer;
+  v_place integer;
+  v_part bigint;
+  v_part_ids uuid[];
+  v_part_tokens bigint[];
+  v_key text;
+  v_of bigint;
+  v_homeless bigint;
+begin
+  select array_agg(o.since order by o.since), array_agg(o.burn_order order by o.since)
+    into v_order_since, v_order_names
+    from tokenbook.burn_orders o;
+
+  for v_event in
+    with accounts as (
+      select a.user_id from public.token_accounts a
+       where (p_user_id is null or a.user_id = p_user_id)
+         and (p_after is null or a.user_id > p_after)
+         and (p_until is null or a.user_id <= p_until)
+    ), ledger as not materialized (
+      select t.*
+        from public.token_transactions t
+       where (p_user_id is null or t.user_id = p_user_id)
+         and (p_after is null or t.user_id > p_after)
+         and (p_until is null or t.user_id <= p_until)
+    ), openings as (
+      select t.user_id, t.grant_ids, t.grant_tokens, t.created_at
+        from ledger t where t.entry_type = 'opening_balance' and t.id = 1
+    ), opened as (
+      select o.user_id, part.grant_id, part.tokens
+        from openings o
+       cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
+    ), repairs as (
+      select t.user_id, max(t.id) as id
+        from ledger t
+       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+       group by t.user_id
+    ), settled as (
+      select t.user_id, part.grant_id,
+             sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from repairs r
+        join ledger t on t.user_id = r.user_id and t.id <= r.id and t.tokens <> t.reserved_change
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       group by t.user_id, part.grant_id
+    ), grants as (
+      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+             (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
+        from public.token_balances b
+        left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
+        left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
+        left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
+       where (p_user_id is null or b.user_id = p_user_id)
+         and (p_after is null or b.user_id > p_after)
+         and (p_until is null or b.user_id <= p_until)
+    ), queues as (
+      select g.user_id,
+             array_agg(g.id order by g.nth) as ids,
+             array_agg(g.grant_type order by g.nth) as types,
+             array_agg(g.tokens_granted order by g.nth) as granted,
+             array_agg(g.granted_at order by g.nth) as granted_at,
+             array_agg(coalesce(g.expires_at, 'infinity') order by g.nth) as expires_at,
+             array_agg(g.tokens_remaining order by g.nth) as stored,
+             array_agg(case when g.opened_at is null then null
+                            when g.legacy_transaction_id is null then g.tokens_granted - coalesce(g.tokens_opened, 0)
+                            else g.tokens_granted end order by g.nth) as at_first,
+             array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
+                            then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
+             array_agg(g.tokens_settled order by g.nth) as settled,
+             array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
+               filter (where v_order_since is not null) as by_expiry
+        from grants g
+       group by g.user_id
+    ), old_deductions as (
+      select h.user_id, -h.tokens as tokens, h.created_at
+        from public.token_legacy_transactions h
+       where h.tokens < 0 and h.action_type <> all (c_grants)
+         and (p_user_id is null or h.user_id = p_user_id)
+         and (p_after is null or h.user_id > p_after)
+         and (p_until is null or h.user_id <= p_until)
+      union all
+      -- who has no old transactions may have a trail of usage
+      select u.user_id, u.tokens_used, u.created_at
+        from public.token_usage u
+        join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
+       where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
+         and not exists (
+           select from public.token_legacy_transactions h
+            where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
+    ), refunded as (
+      select distinct t.user_id, t.original_id
+        from ledger t where t.original_id is not null and t.entry_type = 'refund'
+    )
+    select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
+           null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
+           q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
+           q.stored, q.opening, q.settled, q.by_expiry
+      from accounts a
+      left join queues q on q.user_id = a.user_id
+      left join repairs r on r.user_id = a.user_id
+    union all
+    select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
+           null, null, null, null, null, null, null, null, null, null
+      from old_deductions d
+    union all
+    select t.user_id, 2, t.created_at, t.id,
+           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture' else t.entry_type end,
+           greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
+           -- most are deductions, and what they took is only asked for when some of it comes back
+           case when t.entry_type = 'rollover' then (
+                  select array[b.rolled_over_from, b.id] from public.token_balances b
+                   where b.user_id = t.user_id and b.id = t.grant_ids[1])
+                when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
+           case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
+           null, null, null, null, null, null, null, null
+      from ledger t
+      left join refunded r on r.user_id = t.user_id and r.original_id = t.id
+     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage')
+       and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
+    union all
+    select a.user_id, 3, null, null, 'end', null, null, null, null,
+           null, null, null, null, null, null, null, null, null, null
+      from accounts a
+    order by 1, 2, 3, 4
+  loop
+    v_needed := 0;
+    v_key := null;
+
+    if v_event.id = v_settled_id then
+      v_left := v_settled;
+      v_head := 1;
+      v_uncovered := 0;
+      v_moved := null;
+
+    elsif v_event.kind = 'deduction' then
+      v_needed := v_event.tokens;
+      if v_event.is_refunded then
+        v_key := v_event.id;
+      end if;
+
+    elsif v_event.kind = 'old deduction' then
+      v_needed := v_event.tokens;
+
+    elsif v_event.kind = 'grant' then
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_left[v_nth] := v_event.tokens;
+      v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
+
+    elsif v_event.kind = 'begin' then
+      v_ids := v_event.grant_ids;
+      v_types := v_event.types;
+      v_granted := v_event.granted;
+      v_granted_at := v_event.granted_at;
+      v_expires_at := v_event.expires_at;
+      v_stored := v_event.stored;
+      v_opening := v_event.opening;
+      v_settled := v_event.settled;
+      v_settled_id := v_event.original_id;
+      v_left := v_event.grant_tokens;
+      v_count := coalesce(cardinality(v_ids), 0);
+      v_order := null;
+      v_by_expiry := v_event.by_expiry;
+      v_head := 1;
+      v_uncovered := 0;
+      v_moved := null;
+
+    elsif v_event.kind = 'end' then
+      return query
+        select v_event.user_id, g.id, g.type, g.granted_at, nullif(g.expires_at, 'infinity'), g.granted,
+               now.exact, now.stored, now.stored - now.exact, 0::bigint
+          from unnest(v_ids, v_types, v_granted_at, v_expires_at, v_granted, v_left, v_stored)
+               as g (id, type, granted_at, expires_at, granted, left_over, stored)
+         cross join lateral (
+           select case when g.expires_at > p_now then coalesce(g.left_over, 0) else 0 end as exact,
+                  case when g.expires_at > p_now then g.stored else 0 end as stored) now;
+      if v_uncovered > 0 then
+        return query
+          select v_event.user_id, null::uuid, null::text, null::timestamptz, null::timestamptz, null::bigint,
+                 0::bigint, 0::bigint, 0::bigint, v_uncovered;
+      end if;
+
+    elsif v_event.kind = 'opening_balance' then
+      for v_nth in 1 .. v_count loop
+        v_left[v_nth] := coalesce(v_opening[v_nth], v_left[v_nth]);
+      end loop;
+      v_head := 1;
+
+    elsif v_event.kind = 'hold' then
+      v_needed := v_event.tokens;
+      v_key := v_event.hold_id;
+
+    elsif v_event.kind in ('clawback', 'debt_repayment') then
+      v_needed := v_event.tokens;
+      for v_place in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+        v_part := least(coalesce(v_left[v_nth], 0), v_event.grant_tokens[v_place]);
+        v_left[v_nth] := v_left[v_nth] - v_part;
+        v_needed := v_needed - v_part;
+      end loop;
+
+    elsif v_event.kind = 'rollover' then
+      -- out of the grant that closed, as far as it has it
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_part := least(coalesce(v_left[v_nth], 0), v_event.tokens);
+      v_left[v_nth] := v_left[v_nth] - v_part;
+      v_nth := array_position(v_ids, v_event.grant_ids[2]);
+      v_left[v_nth] := v_part;
+      v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
+
+    elsif v_event.kind = 'capture' then
+      v_key := v_event.hold_id;
+      if v_moved ? v_key then
+        v_of := (v_moved -> v_key ->> 'of')::bigint;
+        if v_event.is_refunded then
+          v_moved := jsonb_set(v_moved, array[v_event.id::text],
+                               (v_moved -> v_key) || jsonb_build_object('of', v_event.tokens));
+        end if;
+        if v_event.tokens = v_of then
+          v_moved := v_moved - v_key;
+        end if;
+      end if;
+      v_key := null;
+
+    else -- release, refund, restoration: back to where it was taken from
+      v_key := case v_event.kind when 'release' then v_event.hold_id::text when 'refund' then v_event.original_id::text end;
+      v_part_ids := v_event.grant_ids;
+      v_part_tokens := v_event.grant_tokens;
+      v_homeless := 0;
+      if v_moved ? v_key then
+        v_of := (v_moved -> v_key ->> 'of')::bigint;
+        select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+          from tokenbook.slice_allocations(
+                 array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
+                 array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
+                 v_of - v_event.tokens, v_of) as part;
+        v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
+                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
+        for v_place in 1 .. cardinality(v_part_ids) loop
+          v_nth := array_position(v_ids, v_part_ids[v_place]);
+          if v_expires_at[v_nth] <= v_event.at then
+            v_homeless := v_homeless + v_part_tokens[v_place];
+          end if;
+        end loop;
+        -- what this refund reissued instead of forfeiting, as far as the replay has it to give back, be it
+        -- nothing: whatever names that grant later gives it nothing new
+        for v_place in 1 .. cardinality(v_event.grant_ids) loop
+          v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+          if v_event.kind = 'refund' and v_left[v_nth] is null then
+            v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
+            v_homeless := v_homeless - v_left[v_nth];
+            v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
+          end if;
+        end loop;
+      end if;
+      for v_place in 1 .. cardinality(v_part_ids) loop
+        v_nth := array_position(v_ids, v_part_ids[v_place]);
+        v_left[v_nth] := least(coalesce(v_left[v_nth], 0) + v_part_tokens[v_place], v_granted[v_nth]);
+        v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
+      end loop;
+      v_key := null;
+    end if;
+
+    if v_needed > 0 then
+      if v_event.stage = 2 and v_order_since is not null
+        and coalesce(v_order_names[width_bucket(v_event.at, v_order_since)] = 'expiring_first', false) <> (v_order is not null)
+      then
+        v_order := case when v_order is null then v_by_expiry end;
+        v_head := 1;
+      end if;
+      v_part_ids := '{}';
+      v_part_tokens := '{}';
+      v_place := v_head;
+      while v_needed > 0 and v_place <= v_count loop
+        v_nth := coalesce(v_order[v_place], v_place);
+        if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then
+          -- an old deduction cannot have been paid by what was granted after it
+          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then
+            v_part := least(v_left[v_nth], v_needed);
+            v_left[v_nth] := v_left[v_nth] - v_part;
+            v_needed := v_needed - v_part;
+            if v_key is not null then
+              v_part_ids := v_part_ids || v_ids[v_nth];
+              v_part_tokens := v_part_tokens || v_part;
+            end if;
+          end if;
+        elsif v_place = v_head then
+          v_head := v_head + 1;
+        end if;
+        v_place := v_place + 1;
+      end loop;
+      v_uncovered := v_uncovered + v_needed;
+      if v_key is not null
+        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens)
+      then
+        v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
+          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));
+      end if;
+    end if;
+  end loop;
+end
+$$;
+comment on function tokenbook.replay is
+  'What each grant would have at p_now if all deductions had been spread over the grants exactly, beside what it has; and what found no grant to pay it.';
+
+-- from supabase/schemas/90_audit/replay_token_balances.sql
+
+/*
+ * What each grant would have now if all deductions had been spread over the grants exactly (oldest
+ * first, each by its own expiry at that moment), beside what it has: what the simple hotfix of 2025
+ * left behind, and whether the right grants have paid since. For one user, for everyone, or for the
+ * users after p_after up to p_until, so that a large database is gone through in pieces.
+ * One snapshot; changes nothing. How it is done: tokenbook.replay.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.replay_token_balances(
+  p_user_id uuid default null,
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (
+  user_id uuid, grant_id uuid, grant_type text, granted_at timestamptz, expires_at timestamptz,
+  tokens_granted bigint, exact bigint, stored bigint, difference bigint, uncovered bigint
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query select * from tokenbook.replay(p_user_id, p_after, p_until, clock_timestamp());
+end
+$$;
+comment on function tokenbook.replay_token_balances is
+  'Replays past grants and past use exactly: a row for each grant with exact (what it would have now), stored (what it has) and difference (stored - exact: over-granted tokens). What has run out counts on neither side. A user whose deductions found no grant to pay them has one row more, without a grant, that says how many tokens (uncovered). For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. Changes nothing. Returns user_id, grant_id, grant_type, granted_at, expires_at, tokens_granted, exact, stored, difference, uncovered. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/report.sql
+
+-- Lets a data migration say what it did where the CLI shows no notices.
+create or replace function tokenbook.report(p_migration text, p_report text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise notice '%', p_report;
+  insert into tokenbook.migration_reports (migration, report) values (p_migration, p_report);
+end
+$$;
+comment on function tokenbook.report is
+  'Raises a notice and keeps its text in tokenbook.migration_reports. For migrations only; nobody may execute it through the API.';
+
+-- from supabase/schemas/90_audit/restate_token_balances.sql
+
+/*
+ * Brings a user's grants to what an exact replay of his history says: at most two `restatement`
+ * entries, one for what is taken and one for what is given, each of which reverse_token_restatement can
+ * undo. Nothing to restate is a success with 0; under a key, an entry of 0 tokens keeps the key.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, tokens_taken, tokens_given, restated: [{grant_id, tokens (signed)}],
+ * transaction_ids, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
+ * idempotency_key_reused, user_not_found, busy.   Keeps: I1 to I5, I7, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.restate_token_balances(
+  p_user_id uuid,
+  p_reason text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_entry public.token_transactions;
+  v_first public.token_transactions; -- the one with the key
+  v_taken public.token_transactions;
+  v_given public.token_transactions;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+    if p_idempotency_key is not null then
+      v_account := tokenbook.lock_account(p_user_id, p_create => true);
+    end if;
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay of the key; who took and gave kept the key with what was taken
+  v_entry.user_id := p_user_id;
+  v_entry.reason := p_reason;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'restate', 'reason', p_reason);
+  v_entry.metadata := '{}';
+  v_first := tokenbook.find_replay(v_entry);
+  if v_first.tokens > 0 then
+    v_given := v_first;
+  elsif v_first.tokens < 0 then
+    v_taken := v_first;
+    select t.* into v_given from public.token_transactions t
+     where t.user_id = p_user_id and t.id = v_taken.id + 1
+       and t.metadata = jsonb_build_object('beside', v_taken.id);
+  elsif v_first.id is not null then
+    null; -- there was nothing to restate
+  elsif v_account.user_id is not null then
+    v_replayed := false;
+
+    -- act
+    if v_account.next_due_at <= v_now then
+      perform tokenbook.record_expiries(array[p_user_id], v_now);
+    end if;
+    v_entry.entry_type := 'restatement';
+    v_entry.action_type := 'restatement';
+    v_entry.created_at := v_now;
+    select array_agg(r.grant_id order by r.granted_at, r.grant_id) filter (where r.difference > 0),
+           array_agg(r.difference order by r.granted_at, r.grant_id) filter (where r.difference > 0),
+           -sum(r.difference) filter (where r.difference > 0),
+           array_agg(r.grant_id order by r.granted_at, r.grant_id) filter (where r.difference < 0),
+           array_agg(-r.difference order by r.granted_at, r.grant_id) filter (where r.difference < 0),
+           -sum(r.difference) filter (where r.difference < 0)
+      into v_taken.grant_ids, v_taken.grant_tokens, v_taken.tokens,
+           v_given.grant_ids, v_given.grant_tokens, v_given.tokens
+      from tokenbook.replay(p_user_id, null, null, v_now) as r
+     where r.difference <> 0;
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining + restated.tokens,
+           is_open = b.tokens_remaining + restated.tokens > 0
+      from (
+        select t.id, -t.tokens as tokens from unnest(v_taken.grant_ids, v_taken.grant_tokens) as t (id, tokens)
+        union all
+        select g.id, g.tokens from unnest(v_given.grant_ids, v_given.grant_tokens) as g (id, tokens)) restated
+     where b.user_id = p_user_id and b.id = restated.id;
+    perform tokenbook.bring_due_forward(p_user_id, (
+      select min(b.expires_at) from public.token_balances b
+       where b.user_id = p_user_id and b.id = any (v_given.grant_ids)));
+
+    -- record: first what is taken, or the total could pass its limit
+    if v_taken.tokens <> 0 then
+      v_entry.grant_ids := v_taken.grant_ids;
+      v_entry.grant_tokens := v_taken.grant_tokens;
+      v_entry.tokens := v_taken.tokens;
+      v_taken := tokenbook.record_transaction(v_entry);
+      v_entry.idempotency_key := null;
+      v_entry.metadata := jsonb_build_object('beside', v_taken.id);
+    end if;
+    if v_given.tokens <> 0 then
+      v_entry.grant_ids := v_given.grant_ids;
+      v_entry.grant_tokens := v_given.grant_tokens;
+      v_entry.tokens := v_given.tokens;
+      v_given := tokenbook.record_transaction(v_entry);
+      perform tokenbook.settle_incoming(p_user_id, v_now);
+    end if;
+    v_first := case when v_taken.id is not null then v_taken else v_given end;
+    if v_first.id is null and p_idempotency_key is not null then
+      v_entry.entry_type := 'usage';
+      v_entry.action_type := 'restating';
+      v_entry.tokens := 0;
+      v_entry.grant_ids := '{}';
+      v_entry.grant_tokens := '{}';
+      v_first := tokenbook.record_transaction(v_entry);
+    end if;
+  else
+    v_replayed := false;
+  end if;
+
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'tokens_taken', coalesce(-v_taken.tokens, 0),
+    'tokens_given', coalesce(v_given.tokens, 0),
+    'restated', coalesce((
+      select jsonb_agg(jsonb_build_object('grant_id', part.grant_id, 'tokens', part.tokens) order by part.nth)
+        from (
+          select t.grant_id, -t.tokens as tokens, t.nth
+            from unnest(v_taken.grant_ids, v_taken.grant_tokens) with ordinality as t (grant_id, tokens, nth)
+          union all
+          select g.grant_id, g.tokens, g.nth + 1000000
+            from unnest(v_given.grant_ids, v_given.grant_tokens) with ordinality as g (grant_id, tokens, nth)) part), '[]'),
+    'transaction_ids', to_jsonb(array_remove(array[v_taken.id, v_given.id], null)),
+    'tokens_remaining', coalesce(
+      (select t.balance_after
+         from public.token_transactions t
+        where t.user_id = p_user_id and t.created_at = v_first.created_at
+          -- what is given stands beside what is taken, and what repaid a debt follows it at once
+          and t.id between v_first.id and v_first.id + 2
+        order by t.id desc
+        limit 1),
+      v_account.tokens_remaining, 0),
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.restate_token_balances is
+  'Brings a user''s grants to what replay_token_balances says they would have, with at most two restatement entries: what is taken, and what is given. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, tokens_taken, tokens_given, restated: [{grant_id, tokens (signed)}], transaction_ids, tokens_remaining, replayed}; nothing to restate: 0 and 0. reverse_token_restatement undoes each. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/90_audit/reverse_token_restatement.sql
+
+/*
+ * Undoes a restatement, whole and once: the same tokens, the other way. What was taken goes back to
+ * its grants (into one that has run out meanwhile it expires at once, in the ledger; what is owed is
+ * repaid first). What was given is taken back, and only if all of it is still there.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, transaction_id, original_id, tokens (signed), restated: [{grant_id, tokens
+ * (signed)}], tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
+ * idempotency_key_reused, user_not_found, restatement_not_found, restatement_already_reversed,
+ * restatement_spent, busy.   Keeps: I1 to I5, I7, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.reverse_token_restatement(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_reason text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_entry public.token_transactions;
+  v_original public.token_transactions;
+  v_reversal public.token_transactions;
+  v_replayed boolean := true;
+  v_there bigint;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := p_reason;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'reverse_token_restatement', 'transaction_id', p_transaction_id, 'reason', p_reason);
+  v_entry.metadata := '{}';
+  v_reversal := tokenbook.find_replay(v_entry);
+  if v_reversal.id is null then
+    v_replayed := false;
+
+    -- act
+    select t.* into v_original from public.token_transactions t
+     where t.user_id = p_user_id and t.id = p_transaction_id
+       and t.entry_type = 'restatement' and t.original_id is null;
+    if v_original.id is null then
+      perform tokenbook.refuse('restatement_not_found', '{}');
+    end if;
+    select t.* into v_reversal from public.token_transactions t
+     where t.user_id = p_user_id and t.original_id = p_transaction_id;
+    if v_reversal.id is not null then
+      perform tokenbook.refuse('restatement_already_reversed', jsonb_build_object('transaction_id', v_reversal.id));
+    end if;
+    if v_account.next_due_at <= v_now then
+      perform tokenbook.record_expiries(array[p_user_id], v_now);
+    end if;
+    if v_original.tokens < 0 then
+      select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+        from tokenbook.return_tokens(p_user_id, v_original.grant_ids, v_original.grant_tokens, v_now) as back;
+    else
+      select sum(least(b.tokens_remaining, given.tokens)) into v_there
+        from unnest(v_original.grant_ids, v_original.grant_tokens) as given (grant_id, tokens)
+        join public.token_balances b on b.user_id = p_user_id and b.id = given.grant_id;
+      if v_there < v_original.tokens then
+        perform tokenbook.refuse('restatement_spent',
+          jsonb_build_object('required', v_original.tokens, 'available', v_there));
+      end if;
+      update public.token_balances b
+         set tokens_remaining = b.tokens_remaining - given.tokens, is_open = b.tokens_remaining > given.tokens
+        from unnest(v_original.grant_ids, v_original.grant_tokens) as given (grant_id, tokens)
+       where b.user_id = p_user_id and b.id = given.grant_id;
+      v_entry.grant_ids := v_original.grant_ids;
+      v_entry.grant_tokens := v_original.grant_tokens;
+    end if;
+
+    -- record
+    v_entry.entry_type := 'restatement';
+    v_entry.action_type := 'restatement';
+    v_entry.tokens := -v_original.tokens;
+    v_entry.original_id := v_original.id;
+    v_entry.created_at := v_now;
+    v_reversal := tokenbook.record_transaction(v_entry);
+    if v_reversal.tokens > 0 then
+      perform tokenbook.settle_incoming(p_user_id, v_now);
+    end if;
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'transaction_id', v_reversal.id,
+    'original_id', v_reversal.original_id,
+    'tokens', v_reversal.tokens,
+    'restated', (
+      select jsonb_agg(jsonb_build_object('grant_id', part.grant_id, 'tokens', sign(v_reversal.tokens)::integer * part.tokens)
+                       order by part.nth)
+        from unnest(v_reversal.grant_ids, v_reversal.grant_tokens) with ordinality as part (grant_id, tokens, nth)),
+    'tokens_remaining', (
+      select t.balance_after
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at = v_reversal.created_at
+         -- what came back too late and what repaid a debt follows it at once
+         and t.id between v_reversal.id and v_reversal.id + cardinality(v_reversal.grant_ids) + 1
+       order by t.id desc
+       limit 1),
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.reverse_token_restatement is
+  'Undoes a restatement, whole and once. What it took goes back to its grants (into one that has run out it expires at once); what it gave is taken back if all of it is still there. For an admin or the server. p_transaction_id one of restate_token_balances'' transaction_ids; p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, original_id, tokens (signed), restated: [{grant_id, tokens (signed)}], tokens_remaining, replayed}. Errors: restatement_not_found, restatement_already_reversed, restatement_spent, invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/90_audit/token_differences.sql
+
+/*
+ * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
+ * (negative: too little), `grant_id` the grant that it sits in, `line` the line of the sum that it belongs to.
+ * `is_settled` says that a repair came after it (tokenbook.reconcile).
+ *
+ * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
+ * not compared: what was undone was somebody's decision.
+ * Caller: internal.
+ */
+create function tokenbook.token_differences(
+  p_user_id uuid,
+  p_opening public.token_transactions,
+  p_base public.token_transactions
+)
+returns table (
+  scenario text, cause text, line text, tokens bigint, size bigint, grant_id uuid, is_settled boolean,
+  usage_id uuid, transaction_id bigint, created_at timestamptz
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+as $$
+begin
+  return query
+  with trail as materialized (
+    select u.* from tokenbook.audit_trail(p_user_id) u
+  ), entries as (
+    -- the entries of one operation are one charge
+    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+           (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
+           min(t.created_at) as created_at,
+           min(t.id) <= coalesce(p_base.id, 0) as is_settled,
+           bool_or(undone.id is not null) as is_undone
+      from public.token_transactions t
+      left join (
+        select distinct later.original_id as id
+          from public.token_transactions later
+         where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
+     where t.user_id = p_user_id and t.entry_type in ('deduction', 'usage', 'grant')
+     group by coalesce(t.usage_id::text, t.id::text)
+  )
+  -- the opening balance, and what the recorded use had left of it
+  select case when g.opened_with > g.expected then 'balance_higher' else 'balance_lower' end,
+         case
+           when g.grant_id is null then 'used_more_than_was_granted'
+           when not g.is_booked then 'granted_before_the_books_and_never_booked'
+           when g.opened_with > g.expected then 'use_before_the_books_not_deducted'
+           else 'less_than_was_granted_when_the_books_opened'
+         end,
+         'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected),
+         case when g.is_booked then g.grant_id end, false,
+         null::uuid, p_opening.id,
+         case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end
+    from tokenbook.grants_at_opening(p_user_id, p_opening) g
+   cross join (select min(u.created_at) as first_at from tokenbook.usage_before_books(p_user_id, p_opening) u) used
+   where p_base.entry_type = 'opening_balance' and g.opened_with <> g.expected
+     -- a grant that was never booked would have run out by itself
+     and (g.is_booked or (g.expires_at <= clock_timestamp()) is not true)
+  union all
+  -- an entry, and its usage row that says otherwise
+  select case when e.tokens > u.tokens then 'balance_higher'
+              when not u.success then 'failed_operations_counted'
+              else 'balance_lower' end,
+         case when not u.success then 'failed_and_deducted' else 'entry_differs_from_usage' end,
+         case u.action_type when 'admin_grant' then 'admin_granted' when 'admin_deduct' then 'admin_deducted' else 'used' end,
+         e.tokens - u.tokens, abs(e.tokens - u.tokens), e.grant_id, e.is_settled, u.usage_id, e.id, e.created_at
+    from trail u
+    join entries e on e.id = u.transaction_id
+   where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
+  union all
+  -- one operation, deducted twice
+  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
+         u.usage_id, e.id, e.created_at
+    from trail u
+    join entries e on e.id = u.transaction_id
+   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+  union all
+  -- one operation, written down twice and deducted once: the balance is right
+  select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
+         coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
+         u.usage_id, null, u.created_at
+    from trail u
+   where u.copy_of is not null and u.transaction_id is null and u.tokens <> 0
+  union all
+  -- a usage row that nothing was booked for
+  select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
+         case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
+         case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
+         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
+         coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
+         u.usage_id, null, u.created_at
+    from trail u
+    left join lateral (
+      -- it would have been taken from the first grant that was open then
+      select b.id as grant_id from public.token_balances b
+       where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
+       order by b.priority, b.granted_at, b.id limit 1) held on true
+   where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
+     and u.created_at > coalesce(p_opening.created_at, '-infinity');
+end
+$$;
+comment on function tokenbook.token_differences is
+  'Where a user''s ledger and audit trail differ: by how many tokens, why, in which grant, and whether a repair has settled it.';
+
+-- from supabase/schemas/90_audit/usage_before_books.sql
+
+/*
+ * The use recorded before a user's books opened: the trail's rows, and older than the first of them the
+ * deductions among the old transactions. An admin's deductions are in it; tokens are positive.
+ * Caller: internal.
+ */
+create function tokenbook.usage_before_books(p_user_id uuid, p_opening public.token_transactions)
+returns table (tokens bigint, cost numeric, is_operation boolean, created_at timestamptz)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with trail as (
+    select -u.tokens as tokens, u.cost, u.is_operation, u.success, u.created_at
+      from tokenbook.audit_trail(p_user_id) u
+     where u.created_at < p_opening.created_at and u.transaction_id is null and u.copy_of is null
+       and (u.is_operation or u.action_type = 'admin_deduct')
+  )
+  select t.tokens, t.cost, t.is_operation, t.created_at from trail t where t.success
+  union all
+  select -h.tokens, 0, h.action_type <> 'admin_deduct', h.created_at
+    from public.token_legacy_transactions h
+   where p_opening.id is not null and h.user_id = p_user_id and h.tokens < 0
+     -- the name of a grant with a negative amount is a fault of its sign, not use
+     and h.action_type not in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
+                               'token_pack_purchase', 'pack_purchase')
+     and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
+end
+$$;
+comment on function tokenbook.usage_before_books is
+  'The use recorded before the books opened: the audit trail''s, and before its first row the old transactions''.';
+
+-- from supabase/schemas/90_audit/verify_token_ledger.sql
+
+/*
+ * Whether the books are right: a row for each breach, and no row when there is none. For one user, for
+ * everyone, or for the users after p_after up to p_until, so that a large database is gone through in
+ * pieces and a run that was stopped goes on where it was.
+ * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
+ * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.verify_token_ledger(
+  p_user_id uuid default null,
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (invariant text, user_id uuid, grant_id uuid, transaction_id bigint, expected text, found text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query
+  with accounts as (
+    select a.* from public.token_accounts a
+     where (p_user_id is null or a.user_id = p_user_id)
+       and (p_after is null or a.user_id > p_after)
+       and (p_until is null or a.user_id <= p_until)
+  ), grants as (
+    select b.* from public.token_balances b
+     where (p_user_id is null or b.user_id = p_user_id)
+       and (p_after is null or b.user_id > p_after)
+       and (p_until is null or b.user_id <= p_until)
+  ), ledger as (
+    select t.*,
+           sum(t.tokens - t.reserved_change) over by_number as running,
+           row_number() over by_number as nth,
+           lag(t.created_at) over by_number as at_before
+      from public.token_transactions t
+     where (p_user_id is null or t.user_id = p_user_id)
+       and (p_after is null or t.user_id > p_after)
+       and (p_until is null or t.user_id <= p_until)
+    window by_number as (partition by t.user_id order by t.id)
+  ), usages as (
+    select u.* from public.token_usage u
+     where u.transaction_id is not null
+       and (p_user_id is null or u.user_id = p_user_id)
+       and (p_after is null or u.user_id > p_after)
+       and (p_until is null or u.user_id <= p_until)
+  ), of_usage as (
+    select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
+  ), allocated as (
+    select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
+           part.tokens * sign(t.tokens - t.reserved_change) as signed
+      from ledger t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+  ), holds as (
+    select h.* from public.token_holds h
+     where (p_user_id is null or h.user_id = p_user_id)
+       and (p_after is null or h.user_id > p_after)
+       and (p_until is null or h.user_id <= p_until)
+  ), of_holds as (
+    select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
+      from holds h where h.status = 'open' group by h.user_id
+  ), of_hold_entries as (
+    select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
+           -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured
+      from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
+  ), charged as (
+    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+      from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
+  ), of_grants as (
+    select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
+      from grants g group by g.user_id
+  ), of_ledger as (
+    select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
+           -- a rollover into a grant without one out of a grant is what was lost and came back
+           -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
+           coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
+           coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
+             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
+      from ledger t group by t.user_id
+  ), spending as (
+    -- what was spent or came back, and the moment it was taken: a cap's window is that one's
+    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
+           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+      from ledger t
+      left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
+      left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+     where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
+  ), members as (
+    select m.* from public.token_team_members m
+     where (p_user_id is null or m.user_id = p_user_id)
+       and (p_after is null or m.user_id > p_after)
+       and (p_until is null or m.user_id <= p_until)
+  ), counters as (
+    select a.user_id, null::uuid as member_id, a.spent_at, null::bigint as tokens_used, a.spent_day, a.spent_week, a.spent_month
+      from accounts a
+    union all
+    select m.user_id, m.member_id, m.spent_at, m.tokens_used, m.spent_day, m.spent_week, m.spent_month from members m
+  ), spent as (
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id
+     where c.member_id is null
+    union all
+    select c.*, s.tokens, s.used, s.at
+      from counters c left join spending s on s.user_id = c.user_id and s.member_id = c.member_id
+     where c.member_id is not null
+  ), counted as (
+    select s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month,
+           coalesce(sum(s.used), 0) as used,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', s.spent_at, 'UTC')), 0) as in_day,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', s.spent_at, 'UTC')), 0) as in_week,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', s.spent_at, 'UTC')), 0) as in_month
+      from spent s
+     group by s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month
+  )
+  -- each grant by itself
+  select 'I1 no overspend', g.user_id, g.id, null::bigint,
+         'remaining between 0 and ' || g.tokens_granted, g.tokens_remaining::text
+    from grants g where g.tokens_remaining not between 0 and g.tokens_granted
+  union all
+  select 'I1 an open grant has tokens', g.user_id, g.id, null,
+         'open = ' || (g.tokens_remaining > 0), 'open = ' || g.is_open
+    from grants g where g.is_open <> (g.tokens_remaining > 0)
+  union all
+  -- account and grants
+  select 'I2 account = its grants', coalesce(a.user_id, g.user_id), null, null,
+         coalesce(g.tokens, 0)::text, coalesce(a.tokens_remaining::text, 'no account')
+    from accounts a full join of_grants g on g.user_id = a.user_id
+   where coalesce(g.tokens, 0) is distinct from a.tokens_remaining
+  union all
+  -- account and ledger
+  select 'I3 ledger = account', coalesce(a.user_id, t.user_id), null, null,
+         coalesce(t.tokens, 0)::text, coalesce((a.tokens_remaining + a.tokens_reserved)::text, 'no account')
+    from accounts a full join of_ledger t on t.user_id = a.user_id
+   where coalesce(t.tokens, 0) is distinct from a.tokens_remaining + a.tokens_reserved
+  union all
+  select 'I3 balance after each transaction', t.user_id, null, t.id, t.running::text, t.balance_after::text
+    from ledger t where t.balance_after <> t.running
+  union all
+  select 'I3 transactions are numbered without gaps', t.user_id, null, t.id, t.nth::text, t.id::text
+    from ledger t where t.id <> t.nth
+  union all
+  select 'I3 the account knows its last transaction', a.user_id, null, null,
+         coalesce(t.last_id, 0)::text, a.last_transaction_id::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.last_transaction_id <> coalesce(t.last_id, 0)
+  union all
+  select 'I3 tokens used', a.user_id, null, null, coalesce(t.used, 0)::text, a.tokens_used::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_used <> coalesce(t.used, 0)
+  union all
+  select 'I3 tokens expired', a.user_id, null, null, coalesce(t.expired, 0)::text, a.tokens_expired::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_expired <> coalesce(t.expired, 0)
+  union all
+  select 'I3 debt', a.user_id, null, null, coalesce(t.debt, 0)::text, a.tokens_owed::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_owed <> coalesce(t.debt, 0)
+  union all
+  select 'I3 total cost', a.user_id, null, null,
+         (coalesce(t.opening_cost, 0) + coalesce(u.cost, 0))::text, a.total_cost::text
+    from accounts a
+    left join of_ledger t on t.user_id = a.user_id
+    left join of_usage u on u.user_id = a.user_id
+   where a.total_cost <> coalesce(t.opening_cost, 0) + coalesce(u.cost, 0)
+  union all
+  select 'I3 a rollover makes no tokens', t.user_id, t.grant_ids[1], t.id,
+         case when t.tokens < 0 then 'carried on as ' || -t.tokens
+              else 'out of ' || coalesce(o.entry_type || ' ' || o.tokens, 'nothing') end,
+         coalesce(o.tokens, 0)::text
+    from ledger t
+    left join ledger o on o.user_id = t.user_id
+     and case when t.tokens < 0 then o.original_id = t.id and o.entry_type = 'rollover' else o.id = t.original_id end
+   where t.entry_type = 'rollover'
+     and case o.entry_type when 'rollover' then o.tokens <> -t.tokens when 'expiry' then o.tokens > -t.tokens else true end
+  union all
+  select 'I3 spent in this day, week and month', c.user_id, null, null,
+         concat_ws(', ', 'member ' || c.member_id, c.in_day, c.in_week, c.in_month),
+         concat_ws(', ', 'member ' || c.member_id, c.spent_day, c.spent_week, c.spent_month)
+    from counted c
+   where (c.spent_day, c.spent_week, c.spent_month) is distinct from (c.in_day, c.in_week, c.in_month)
+  union all
+  select 'I3 what a member used', c.user_id, null, null, 'member ' || c.member_id || ', ' || c.used, c.tokens_used::text
+    from counted c
+   where c.tokens_used <> c.used
+  union all
+  select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
+    from members m
+    left join public.token_accounts a on a.user_id = m.member_id
+   where (m.until is null) <> coalesce(a.payer_id = m.user_id, false)
+  union all
+  select 'I3 a member has one payer', a.user_id, null, null, 'in the team of ' || a.payer_id, 'none'
+    from accounts a
+   where a.payer_id is not null
+     and not exists (
+       select from public.token_team_members m
+        where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
+  union all
+  select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
+    from ledger t
+    left join members m on m.user_id = t.user_id and m.member_id = t.member_id
+   where t.member_id is not null and m.member_id is null
+  union all
+  -- holds
+  select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
+         coalesce(h.tokens, 0)::text, coalesce(a.tokens_reserved::text, 'no account')
+    from accounts a full join of_holds h on h.user_id = a.user_id
+   where coalesce(h.tokens, 0) is distinct from a.tokens_reserved
+  union all
+  select 'I3 reserved = its ledger', a.user_id, null, null, coalesce(t.reserved, 0)::text, a.tokens_reserved::text
+    from accounts a left join of_ledger t on t.user_id = a.user_id
+   where a.tokens_reserved <> coalesce(t.reserved, 0)
+  union all
+  select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
+         format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
+         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+    from holds h
+    left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
+   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+      or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
+      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+  union all
+  select 'I7 the account is due no later than its holds', a.user_id, null, null,
+         'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a join of_holds h on h.user_id = a.user_id
+   where h.due < coalesce(a.next_due_at, 'infinity')
+  union all
+  -- usage and its transaction
+  select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
+         (case when u.success then u.tokens_used - u.tokens_uncovered else 0 end)::text,
+         coalesce(t.tokens::text, 'no transaction')
+    from usages u
+    left join charged t on t.user_id = u.user_id and t.usage_id = u.id
+   where t.tokens is distinct from case when u.success then u.tokens_used - u.tokens_uncovered else 0 end
+  union all
+  select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
+    from ledger t
+    left join usages u on u.user_id = t.user_id and u.id = t.usage_id
+   where t.usage_id is not null and u.id is null
+  union all
+  -- allocations
+  select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
+         (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)::text
+    from ledger t
+   where greatest(abs(t.tokens), abs(t.reserved_change))
+         <> (select coalesce(sum(part), 0) from unnest(t.grant_tokens) part)
+  union all
+  select 'I4 a grant is what its history left', g.user_id, g.id, null,
+         coalesce(h.tokens, 0)::text, g.tokens_remaining::text
+    from grants g
+    left join (
+      select a.user_id, a.grant_id, sum(a.signed) as tokens from allocated a group by a.user_id, a.grant_id) h
+      on h.user_id = g.user_id and h.grant_id = g.id
+   where g.tokens_remaining <> coalesce(h.tokens, 0)
+  union all
+  select 'I4 an allocation names a grant', a.user_id, a.grant_id, a.transaction_id, 'a grant of the user', 'none'
+    from allocated a
+    left join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where g.id is null
+  union all
+  -- time
+  select 'I7 nothing is spent at or after its expiry', a.user_id, a.grant_id, a.transaction_id,
+         'before ' || g.expires_at, a.created_at::text
+    from allocated a
+    join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where a.entry_type in ('deduction', 'hold') and a.signed < 0 -- what a hold set aside in time is paid later
+     and a.created_at >= g.expires_at
+  union all
+  select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
+         'not before ' || g.expires_at, a.created_at::text
+    from allocated a
+    join grants g on g.user_id = a.user_id and g.id = a.grant_id
+   where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
+  union all
+  select 'I7 the account is due no later than its grants', a.user_id, null, null,
+         'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join of_grants g on g.user_id = a.user_id
+   where g.due < coalesce(a.next_due_at, 'infinity')
+  union all
+  -- plan
+  select 'I9 the balance is never above the mark', a.user_id, null, null,
+         s.tokens_limit || ' or less', a.tokens_remaining::text
+    from accounts a
+    join public.token_subscriptions s on s.user_id = a.user_id
+   where a.tokens_remaining > s.tokens_limit
+  union all
+  -- a grant and the transaction that gave it; grants from before the books have none
+  select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'another'),
+         differs.field || ' ' || coalesce(differs.found, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+   cross join lateral (values
+     ('tokens_granted', t.tokens::text, g.tokens_granted::text),
+     ('created_at', t.created_at::text, g.created_at::text),
+     ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
+     ('grant_type', case t.action_type
+                      when 'trial_grant' then 'trial'
+                      when 'token_pack_purchase' then 'purchase'
+                      when 'admin_grant' then 'admin'
+                      else nullif(g.grant_type, 'trial')
+                    end, g.grant_type),
+     -- a payment that came after its period had been granted stands in the grant alone
+     ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
+         'one transaction that gives it, the first',
+         h.times || ' that give it, from ' || coalesce(h.given_id::text, 'none') || ' on'
+    from (
+      select a.user_id, a.grant_id, min(a.transaction_id) as first_id,
+             min(a.transaction_id) filter (where a.entry_type in ('grant', 'opening_balance', 'restatement', 'refund', 'restoration', 'release', 'rollover')) as given_id,
+             count(*) filter (where a.entry_type in ('grant', 'opening_balance')) as times
+        from allocated a group by a.user_id, a.grant_id) h
+   where h.given_id is distinct from h.first_id or h.times > 1
+  union all
+  select 'I9 a grant''s subscription is the user''s', g.user_id, g.id, t.id,
+         coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
+    from grants g
+    join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
+    left join public.token_subscriptions s on s.user_id = g.user_id
+   where g.subscription_id is distinct from s.id
+     and (g.subscription_id is not null or g.period_start is not null)
+  union all
+  select 'I9 a payment is the user''s', n.user_id, n.grant_id, n.transaction_id, 'payment ' || n.payment_id, 'none'
+    from (
+      select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
+      union all
+      select t.user_id, null, t.id, t.payment_id from ledger t) n
+    left join public.token_payments p on p.user_id = n.user_id and p.id = n.payment_id
+   where n.payment_id is not null and p.id is null
+  union all
+  -- each transaction by itself: what the constraints say, asked again of what is there
+  select 'I4 an entry is of one kind', t.user_id, null, t.id,
+         'sign, reserve, debt and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
+    from ledger t
+   where (case t.entry_type
+            when 'opening_balance' then t.id = 1 and t.tokens >= 0
+            when 'grant' then t.tokens > 0
+            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'expiry' then t.tokens < 0
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
+            when 'restoration' then t.tokens >= 0 and t.debt_change <= 0
+            when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
+            when 'usage' then t.tokens = 0
+            when 'restatement' then t.tokens <> 0
+            when 'hold' then t.tokens = 0 and t.reserved_change > 0
+            when 'release' then t.tokens = 0 and t.reserved_change < 0
+            when 'refund' then t.tokens > 0
+            when 'void' then t.tokens <= 0
+            when 'rollover' then t.tokens <> 0
+          end
+          and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
+          and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
+          and case
+                when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  then t.action_type = t.entry_type
+                when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
+                  then t.entry_type = 'grant'
+                else t.entry_type <> 'grant'
+                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+              end) is not true
+  union all
+  select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
+    from ledger t where t.original_id not between 1 and t.id - 1
+  union all
+  select 'I4 usage and transaction say the same', u.user_id, null, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from usages u
+    left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
+   cross join lateral (values
+     ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
+     ('action_type', t.action_type, u.action_type),
+     ('created_at', t.created_at::text, u.created_at::text),
+     ('member_id', t.member_id::text, u.member_id::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  -- a hold and its entries
+  select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from holds h
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger c on c.user_id = h.user_id and c.id = h.capture_id
+    left join ledger o on o.user_id = h.user_id and o.id = h.overage_id
+   cross join lateral (values
+     ('hold_id', t.hold_id::text, h.id::text),
+     ('tokens', t.reserved_change::text, h.tokens::text),
+     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
+     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
+     ('action_type', t.action_type, h.action_type),
+     ('actor_role', t.actor_role, h.actor_role),
+     ('created_at', t.created_at::text, h.created_at::text),
+     ('member_id', t.member_id::text, h.member_id::text),
+     ('capture_id', case when h.capture_id is not null then coalesce(c.hold_id::text, 'another''s') end,
+                    case when h.capture_id is not null then h.id::text end),
+     ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
+     ('overage_id', case when h.overage_id is not null then coalesce(o.hold_id::text, 'another''s') end,
+                    case when h.overage_id is not null then h.id::text end),
+     ('usage_id', c.usage_id::text, h.usage_id::text),
+     ('settled_at', case when h.status = 'open' then null else coalesce(c.created_at, h.settled_at)::text end,
+                    h.settled_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 an entry of a hold is like it', t.user_id, null, t.id,
+         coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
+              else t.entry_type in ('hold', 'release') end
+  union all
+  select 'I4 a refund is of its charge', t.user_id, null, t.id,
+         concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
+         concat_ws(' ', coalesce(o.entry_type, 'none'), t.action_type, t.usage_id, t.hold_id)
+    from ledger t
+    left join ledger o on o.user_id = t.user_id and o.id = t.original_id
+   where t.entry_type = 'refund'
+     and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
+         is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  -- keys
+  select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
+    from ledger t where t.idempotency_key is not null
+   group by t.user_id, t.member_id, t.idempotency_key, (t.actor_role = 'user')
+  having count(*) > 1
+  union all
+  select 'I5 a key keeps its request', t.user_id, null, t.id,
+         case when t.idempotency_key is null then 'no request' else 'a request' end,
+         case when t.request is null then 'no request' else 'a request' end
+    from ledger t where (t.idempotency_key is null) <> (t.request is null)
+  union all
+  -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
+  select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
+         'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
+    from ledger t
+   where t.created_at < t.at_before - interval '1 minute'
+      or t.created_at > clock_timestamp() + interval '1 minute'
+  union all
+  -- who and why
+  select 'I10 a change has an actor', t.user_id, null, t.id,
+         'the user himself, an admin by his id, service or system without one',
+         concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
+    from ledger t
+   where (case t.actor_role
+            when 'user' then t.actor_id = coalesce(t.member_id, t.user_id)
+            when 'admin' then t.actor_id is not null
+            when 'service' then t.actor_id is null
+            when 'system' then t.actor_id is null
+          end) is not true
+  union all
+  select 'I10 a change has a reason', t.user_id, null, t.id, '1 to 500 characters', coalesce(length(t.reason), 0)::text
+    from ledger t where (length(t.reason) between 1 and 500) is not true
+   order by 2, 1, 4, 3;
+end
+$$;
+comment on function tokenbook.verify_token_ledger is
+  'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/95_privileges.sql
+
+/*
+ * Who may do what: the whole matrix. Nothing is inherited from default privileges, which differ
+ * between projects; everything of ours is taken away first, then given by name. Nothing here names
+ * an object of the project that Tokenbook is installed into.
+ *
+ * "Self" and "admins" below are decided in tokenbook.authorize: a signed-in user may act for
+ * themselves, an admin for anyone. No role writes a table except through the functions.
+ */
+revoke all on schema tokenbook from public, anon, authenticated, service_role;
+grant usage on schema tokenbook to authenticated, service_role;
+revoke all on all tables in schema tokenbook from public, anon, authenticated, service_role;
+revoke all on all sequences in schema tokenbook from public, anon, authenticated, service_role;
+revoke all on all functions in schema tokenbook from public, anon, authenticated, service_role;
+
+-- Tables and views in public: signed-in users read the rows that the policies give them, the server
+-- reads all, nobody writes.
+do $$
+declare
+  v_relation text;
+begin
+  foreach v_relation in array array[
+    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_holds',
+    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_payments',
+    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
+  ] loop
+    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_relation);
+    execute format('grant select on table public.%I to authenticated, service_role', v_relation);
+  end loop;
+end
+$$;
+grant select on table public.token_plans to anon; -- the price list
+
+-- Functions. Self: a user for themselves, an admin for anyone, the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+  'deduct_tokens_with_fifo',
+  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+  'reserve_tokens', 'capture_tokens', 'release_tokens',
+  'get_user_storage_quota', 'create_token_payment',
+  'set_token_top_up',
+  'get_token_spend_caps', 'list_token_team_members']) f;
+
+-- Admins and the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+  'change_token_plan', 'renew_token_subscription',
+  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment',
+  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
+
+-- The server alone.
+select tokenbook.expose(f, 'service_role') from unnest(array[
+  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
+  'record_token_payment_event',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
+
+-- from supabase/schemas/96_realtime.sql
+
+/*
+ * Lets a signed-in user watch his own account row (row level security applies) for a live balance.
+ */
+do $$
+begin
+  if exists (select from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables)
+    and not exists (
+      select from pg_publication_tables t
+       where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'token_accounts')
+  then
+    alter publication supabase_realtime add table public.token_accounts;
+  end if;
+end
+$$;

@@ -1,0 +1,50 @@
+/*
+ * Who is calling, and may he do this for that user? The first beat of every function.
+ * Returns the actor: ('user', his id), ('admin', his id), or ('service', null).
+ * Looks at the role the session has taken on, which a security definer function does not change;
+ * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
+ */
+create function tokenbook.authorize(
+  p_user_id uuid,
+  p_self_may boolean,
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role text := current_setting('role');
+begin
+  if v_role = 'none' then
+    v_role := session_user; -- psql, a migration, a scheduled job
+  end if;
+
+  if v_role = 'authenticated' then
+    actor_id := auth.uid();
+    if actor_id is null then -- an API key is a valid token too, without a subject
+      perform tokenbook.refuse('not_authenticated');
+    elsif p_self_may and actor_id is not distinct from p_user_id then
+      actor_role := 'user';
+    elsif tokenbook.is_admin() then
+      actor_role := 'admin';
+    else
+      perform tokenbook.refuse('forbidden');
+    end if;
+  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+    actor_role := 'service';
+  else
+    perform tokenbook.refuse('not_authenticated');
+  end if;
+
+  if p_user_id is null then
+    perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+  end if;
+end
+$$;
+comment on function tokenbook.authorize is
+  'The caller as an actor (user, admin or service), or a refusal: only the user himself where p_self_may, an admin, or the server. NULL-safe.';

@@ -1,0 +1,20 @@
+/*
+ * Whether the caller is an administrator: his token says so, and it is still true. Both, because
+ * a token outlives the right it was issued with, and a row alone would make an admin of whoever
+ * took over an old session. Never user_metadata: users write that themselves.
+ * Caller: internal.
+ */
+create function tokenbook.is_admin()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
+     and exists (select from tokenbook.admins a where a.user_id = auth.uid());
+end
+$$;
+comment on function tokenbook.is_admin is
+  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';

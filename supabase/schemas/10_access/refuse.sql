@@ -1,0 +1,80 @@
+/*
+ * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
+ * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * Caller: internal.   Errors: all of them.
+ */
+create function tokenbook.refuse(p_slug text, p_facts jsonb default null)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sqlstate text;
+  v_hint text;
+begin
+  select r.sqlstate, r.hint into v_sqlstate, v_hint
+    from (values
+      ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
+      ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
+      ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
+      ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
+      ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
+      ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
+      ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
+      ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
+      ('invalid_member', 'PT400', 'Name a user other than the payer.'),
+      ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
+      ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('user_not_found', 'PT404', 'There is no such user.'),
+      ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
+      ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
+      ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
+      ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
+      ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
+      ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
+      ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
+      ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
+      ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
+      ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
+      ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
+      ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
+      ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
+      ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('not_due_yet', 'PT409', 'The next period has not begun.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
+      ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
+      ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
+      ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+    ) as r (slug, sqlstate, hint)
+   where r.slug = p_slug;
+
+  if p_facts is null then
+    raise exception using errcode = v_sqlstate, message = p_slug, hint = v_hint;
+  end if;
+  raise exception using errcode = v_sqlstate, message = p_slug, detail = p_facts::text, hint = v_hint;
+end
+$$;
+comment on function tokenbook.refuse is
+  'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';

@@ -1,0 +1,23 @@
+/*
+ * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
+ * account. To the user himself, and to nobody else, he always exists.
+ * Caller: internal, and only where no account was found.   Errors: user_not_found.
+ */
+create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_actor_role <> 'user'
+    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select from auth.users u where u.id = p_user_id)
+  then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
+end
+$$;
+comment on function tokenbook.require_user is
+  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know.';

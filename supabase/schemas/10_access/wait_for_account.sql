@@ -1,0 +1,60 @@
+/*
+ * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
+ * queue (tokenbook.queue_for_account), and as its first at the row, for two seconds; then busy.
+ * Each wait has a block of its own because a row that is locked in a block that can catch is locked
+ * by another transaction number than the one that then changes it, which costs both writes and
+ * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy.
+ */
+create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
+returns public.token_accounts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+    -- this transaction may have the row already: then it must not stand behind who waits for it. One
+    -- that has written nothing yet has not, and must not go ahead of them
+    if pg_current_xact_id_if_assigned() is not null then
+      select a.* into v_account
+        from public.token_accounts a
+       where a.user_id = p_user_id
+         for no key update skip locked;
+      if found then
+        return v_account;
+      end if;
+    end if;
+    perform tokenbook.queue_for_account(p_user_id);
+  end if;
+
+  select a.* into v_account
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     for no key update skip locked;
+  if found then
+    return v_account;
+  end if;
+
+  -- there is none, or somebody has it who does not queue
+  begin
+    if p_create then
+      insert into public.token_accounts (user_id) values (p_user_id) on conflict do nothing;
+    end if;
+    select a.* into v_account
+      from public.token_accounts a
+     where a.user_id = p_user_id
+       for no key update;
+  exception
+    when lock_not_available then
+      perform tokenbook.refuse('busy', '{}');
+  end;
+  return v_account;
+end
+$$;
+comment on function tokenbook.wait_for_account is
+  'Locks an account that tokenbook.lock_account could not lock at once: at most four seconds, then busy.';

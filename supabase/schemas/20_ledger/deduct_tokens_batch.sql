@@ -1,0 +1,161 @@
+/*
+ * Many deductions in one call, for metering workers: many users, each item with its own key and its
+ * own answer. Items of one user are applied in the order given; a key that comes twice is a replay
+ * the second time. An item that is refused or finds too few tokens does not touch the others; with
+ * p_all_or_nothing it undoes all of them, and the answer says which it was.
+ *
+ * The accounts are locked in one order before anything is done, so batches that overlap never wait
+ * for each other in a circle. The usual items go through tokenbook.spend_tokens_batch, the rest one by one
+ * through tokenbook.spend_tokens: the same receipts either way.
+ * A member of a team spends from his payer's account, as everywhere.
+ * Caller: service_role.   Locks: the accounts, in the order of their ids.
+ * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
+ * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
+ * Errors: invalid_batch, busy; in the results those of a single deduction, and not_applied.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: the server may not write the tables itself.
+create function tokenbook.deduct_tokens_batch(p_items jsonb, p_all_or_nothing boolean default false)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entries public.token_transactions[] := '{}';
+  v_user_ids uuid[]; -- of the entries; NULL where the item was refused
+  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
+  v_results jsonb[];
+  v_unknown uuid[]; -- who has no account yet
+  v_locked uuid[];
+  v_has_joined boolean;
+  v_made record;
+  v_spent record;
+  v_user_id uuid;
+  v_counts record;
+  v_slug text;
+  v_facts text;
+  v_hint text;
+begin
+  -- validate
+  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
+    perform tokenbook.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  elsif jsonb_array_length(p_items) not between 1 and 1000 then
+    perform tokenbook.refuse('invalid_batch',
+      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  end if;
+  v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
+  begin -- as a rule all of them are well-formed
+    v_entries := array(
+      select tokenbook.parse_batch_item(i.item, i.nth)
+        from jsonb_array_elements(p_items) with ordinality as i (item, nth)
+       order by i.nth);
+  exception
+    when sqlstate 'PT400' then -- one of them is refused: each by itself, in a block of its own
+      for i in 1..jsonb_array_length(p_items)
+      loop
+        v_entries[i] := null;
+        begin
+          v_entries[i] := tokenbook.parse_batch_item(p_items -> (i - 1), i);
+        exception
+          when sqlstate 'PT400' then
+            get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+            v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+        end;
+      end loop;
+  end;
+  v_user_ids := array(select e.user_id from unnest(v_entries) with ordinality as e order by e.ordinality);
+
+  begin -- what all-or-nothing undoes
+
+    -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
+    select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
+           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+      into v_account_ids, v_unknown
+      from unnest(v_user_ids) with ordinality as u (user_id, nth)
+      left join public.token_accounts a on a.user_id = u.user_id;
+    foreach v_user_id in array coalesce(v_unknown, '{}')
+    loop
+      perform tokenbook.grant_initial_plan(v_user_id);
+    end loop;
+    select array_agg(a.user_id), bool_or(a.payer_id is not null) into v_locked, v_has_joined
+      from tokenbook.lock_accounts(v_account_ids) as a;
+    if v_has_joined
+      or v_account_ids <> v_user_ids and tokenbook.paying_accounts(v_user_ids) is distinct from v_account_ids
+    then
+      perform tokenbook.refuse('busy', '{}'); -- somebody joined or left a team meanwhile
+    end if;
+
+    -- replay, act, record: what is alone on its account and needs nothing but tokens, in the order of
+    -- the accounts: neighbours are in the same pages
+    for v_made in
+      select m.nth, m.receipt
+        from tokenbook.spend_tokens_batch(
+               array(
+                 select v_entries[alone.nth]
+                   from (
+                     select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
+                       from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
+                  where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
+                  order by alone.account_id),
+               clock_timestamp()) as m
+    loop
+      v_results[v_made.nth] := v_made.receipt;
+    end loop;
+
+    -- and the rest
+    for i in 1..cardinality(v_entries)
+    loop
+      continue when v_results[i] is not null;
+      begin
+        if v_account_ids[i] = any (v_locked) then
+          v_spent := tokenbook.spend_tokens(v_entries[i]);
+          v_results[i] := tokenbook.deduction_receipt(
+            -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+        else
+          -- an account made meanwhile would be locked out of order: to this batch there is none
+          perform tokenbook.require_user(v_user_ids[i], 'service');
+          v_results[i] := tokenbook.deduction_receipt(
+            -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
+        end if;
+      exception
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+          get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+          v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+      end;
+    end loop;
+
+    if p_all_or_nothing and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false') then
+      perform tokenbook.refuse('not_applied');
+    end if;
+  exception
+    when sqlstate 'PT424' then
+      get stacked diagnostics v_slug = message_text, v_hint = pg_exception_hint;
+      v_results := array(
+        select case when r.result -> 'success' = 'false' then r.result else tokenbook.describe_item_error(v_slug, null, v_hint) end
+          from unnest(v_results) with ordinality as r (result, nth)
+         order by r.nth);
+  end;
+
+  select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
+         count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
+         count(*) filter (where r.result -> 'success' = 'false' and not r.result ? 'error') as short,
+         count(*) filter (where r.result ? 'error') as failed,
+         jsonb_agg(jsonb_build_object('index', r.nth - 1) || r.result order by r.nth) as results
+    into v_counts
+    from unnest(v_results) with ordinality as r (result, nth);
+  return jsonb_build_object(
+    'success', v_counts.short = 0 and v_counts.failed = 0,
+    'deducted', v_counts.deducted,
+    'replayed', v_counts.replayed,
+    'short', v_counts.short,
+    'failed', v_counts.failed,
+    'results', v_counts.results);
+end
+$$;
+comment on function tokenbook.deduct_tokens_batch is
+  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';

@@ -1,0 +1,29 @@
+/*
+ * Which grants a transaction touched and how much each, in the order in which they paid:
+ * [{grant_id, grant_type, granted_at, deducted}]. From what is stored, for a new transaction and
+ * for a replay of it alike, so that both get the same receipt.
+ * Caller: internal.
+ */
+create function tokenbook.describe_allocations(p_transaction public.token_transactions)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+             jsonb_build_object(
+               'grant_id', b.id,
+               'grant_type', b.grant_type,
+               'granted_at', b.granted_at,
+               'deducted', paid.tokens)
+             order by paid.nth)
+      from unnest(p_transaction.grant_ids, p_transaction.grant_tokens)
+           with ordinality as paid (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_transaction.user_id and b.id = paid.grant_id), '[]');
+end
+$$;
+comment on function tokenbook.describe_allocations is
+  'The grants that a transaction touched: [{grant_id, grant_type, granted_at, deducted}] in the order in which they paid.';

@@ -1,0 +1,108 @@
+/*
+ * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
+ * (booked or not) not counted. In one pass over the user's ledger.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
+ * before_the_books.   Keeps: I7.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.get_token_balance_as_of(
+  p_user_id uuid default auth.uid(),
+  p_at timestamptz default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_opened_at timestamptz;
+  v_expiring_first boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if p_at is null or p_at > clock_timestamp() then
+    perform tokenbook.refuse('invalid_moment', '{"field": "p_at", "rule": "not in the future"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  select t.created_at into v_opened_at
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+  if p_at < v_opened_at then
+    perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
+  end if;
+  select o.burn_order = 'expiring_first' into v_expiring_first
+    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+
+  return (
+    with ledger as materialized (
+      select t.entry_type, t.tokens, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at <= p_at
+    ), totals as (
+      select coalesce(sum(t.debt_change), 0)::bigint as owed,
+             coalesce(sum(t.reserved_change), 0)::bigint as reserved,
+             coalesce(-sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')), 0)::bigint as expired -- what was carried over is not lost
+        from ledger t
+    ), allocated as (
+      select part.grant_id,
+             sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from ledger t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       group by part.grant_id
+    ), came_back as ( -- from holds that had run out, and nobody had booked it
+      select part.grant_id, sum(part.tokens)::bigint as tokens
+        from public.token_holds h
+       cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at
+         and (h.settled_at is null or h.settled_at > p_at)
+       group by part.grant_id
+    ), grants as (
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
+             coalesce(b.expires_at > p_at, true) as is_alive,
+             a.tokens, coalesce(c.tokens, 0) as back,
+             row_number() over (
+               partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
+               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+        from allocated a
+        join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
+        left join came_back c on c.grant_id = a.grant_id
+    ), sums as (
+      select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
+             coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
+             coalesce(sum(g.back), 0)::bigint as back,
+             coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
+             min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
+             count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', g.id,
+                 'grant_type', g.grant_type,
+                 'tokens_granted', g.tokens_granted,
+                 'tokens_remaining', g.tokens + g.back,
+                 'priority', g.priority,
+                 'granted_at', g.granted_at,
+                 'expires_at', g.expires_at)
+               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
+        from grants g
+    )
+    select jsonb_build_object(
+      'user_id', p_user_id,
+      'at', p_at,
+      'total_active', sums.active - due.repaid,
+      'total_expired', totals.expired + sums.lost,
+      'total_reserved', totals.reserved - sums.back,
+      'total_owed', totals.owed - due.repaid,
+      'next_expiry', sums.next_expiry,
+      'grants', coalesce(sums.listed, '[]'),
+      'has_more_grants', sums.has_more)
+      from totals
+     cross join sums
+     cross join lateral (
+       select case when sums.repays then least(totals.owed, sums.active) else 0 end as repaid) due);
+end
+$$;
+comment on function tokenbook.get_token_balance_as_of is
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';

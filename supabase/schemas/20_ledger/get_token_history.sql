@@ -1,0 +1,68 @@
+/*
+ * A user's transactions, newest first, a page at a time, on from the ledger into the history
+ * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
+ * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.get_token_history(
+  p_user_id uuid default auth.uid(),
+  p_limit integer default 50,
+  p_before bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_page record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+
+  -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
+  -- (by length, then by name), or each of the rows would be sorted
+  select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
+         array(
+           select entry
+             from (
+               (select t.id, t.reason, t.tokens, t.hold_id, t.actor_id, t.metadata, t.usage_id, t.member_id,
+                       t.actor_role, t.created_at, t.entry_type, t.action_type,
+                       array(
+                         select part from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) as allocations,
+                       t.original_id, t.balance_after, t.idempotency_key, t.reserved_change
+                  from public.token_transactions t
+                 where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
+                 order by t.id desc
+                 limit p_limit + 1)
+               union all
+               (select h.id, null, h.tokens, null, null, h.metadata, null, null,
+                       null, h.created_at, 'history', h.action_type,
+                       '{}',
+                       null, null, null, 0
+                  from public.token_legacy_transactions h
+                 where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
+                 order by h.id desc
+                 limit p_limit + 1)
+               order by id desc
+               limit p_limit + 1) entry) as entries
+    into v_page;
+  if not v_page.is_known then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  end if;
+
+  return jsonb_build_object(
+    'transactions', v_page.entries[:p_limit],
+    'next_before', case when cardinality(v_page.entries) > p_limit
+                        then to_jsonb(v_page.entries[p_limit]) -> 'id' end);
+end
+$$;
+comment on function tokenbook.get_token_history is
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';

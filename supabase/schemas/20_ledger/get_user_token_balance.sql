@@ -1,0 +1,110 @@
+/*
+ * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
+ * are listed). What has run out is not counted, booked or not; if something is due and the account
+ * is free, it is booked on the way, so that the account row that frontends watch is right again.
+ * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
+ * time has come is put into effect.
+ * A member of a team is told of his payer's account, which is what he can spend.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.
+ * Locks: the account, only when something is due and only if it need not wait.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
+ */
+-- Security definer: it books expiries, and an admin reads other users' rows.
+create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_account_id uuid;
+  v_now timestamptz;
+  v_is_due boolean;
+  v_balance jsonb;
+begin
+  if current_setting('role') <> 'service_role' then -- the server may ask for anyone; of nobody, below
+    perform tokenbook.authorize(p_user_id, p_self_may => true);
+  end if;
+  v_balance := tokenbook.get_balance_fast_path(p_user_id);
+  if v_balance is not null then
+    return v_balance;
+  end if;
+
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  v_now := clock_timestamp();
+  v_account_id := tokenbook.paying_account(p_user_id);
+
+  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+    perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
+    v_now := clock_timestamp();
+  end if;
+  if exists (
+    select from public.token_subscriptions s
+     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+  then
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    if found then
+      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+    end if;
+  end if;
+  select coalesce(a.next_due_at <= v_now, false) into v_is_due
+    from public.token_accounts a where a.user_id = v_account_id;
+  if v_is_due is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  elsif v_is_due then
+    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    if found then
+      perform tokenbook.record_expiries(array[v_account_id], v_now);
+      v_is_due := false;
+    end if;
+  end if;
+
+  -- one statement, or what changes between two would be counted twice or not at all
+  return (
+    select jsonb_build_object(
+      'user_id', p_user_id,
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
+      'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
+      'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
+      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
+      'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
+      'plan_type', (
+        select coalesce(next.plan_type, s.plan_type)
+          from public.token_subscriptions s
+          left join public.token_plans next
+            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
+         where s.user_id = v_account_id),
+      'next_expiry', (
+        select min(b.expires_at) from public.token_balances b
+         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+      'grants', coalesce(listed.grants - 100, '[]'),
+      'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
+      || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
+      from (values (v_account_id)) as asked (user_id)
+      left join public.token_accounts a on a.user_id = asked.user_id
+     cross join lateral (
+       select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+         from tokenbook.tokens_due(v_account_id, v_now) as d
+        where a.next_due_at <= v_now) due
+     cross join lateral (
+       select jsonb_agg(
+                jsonb_build_object(
+                  'id', g.id,
+                  'grant_type', g.grant_type,
+                  'tokens_granted', g.tokens_granted,
+                  'tokens_remaining', chosen.tokens,
+                  'priority', g.priority,
+                  'granted_at', g.granted_at,
+                  'expires_at', g.expires_at)
+                order by chosen.nth) as grants
+         from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
+        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
+         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
+end
+$$;
+comment on function tokenbook.get_user_token_balance is
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';

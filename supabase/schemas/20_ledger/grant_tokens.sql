@@ -1,0 +1,95 @@
+/*
+ * Gives tokens to a user as one new grant.
+ * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
+ * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
+ * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
+ * invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
+ * Keeps: I2, I3, I5, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.grant_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_grant_type text default 'admin',
+  p_expires_at timestamptz default null,
+  p_priority integer default 50,
+  p_granted_at timestamptz default null,
+  p_reason text default null,
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_issued record;
+  v_transaction public.token_transactions;
+begin
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
+    perform tokenbook.refuse('invalid_grant_type',
+      '{"field": "p_grant_type", "rule": "annual, 28day, trial, purchase, admin or plan"}');
+  end if;
+  if p_priority is null or p_priority not between 0 and 100 then
+    perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
+  end if;
+  if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
+    perform tokenbook.refuse('invalid_granted_at',
+      '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
+  end if;
+  if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
+    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+
+  v_grant.grant_type := p_grant_type;
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := p_priority;
+  v_grant.granted_at := p_granted_at;
+  v_grant.expires_at := p_expires_at;
+  v_grant.metadata := coalesce(p_metadata, '{}');
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := case p_grant_type
+    when 'trial' then 'trial_grant'
+    when 'purchase' then 'token_pack_purchase'
+    when 'admin' then 'admin_grant'
+    else 'subscription_grant'
+  end;
+  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+    'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+    'granted_at', (p_granted_at at time zone 'utc')::text);
+  v_entry.metadata := v_grant.metadata;
+  v_issued := tokenbook.issue_grant(v_grant, v_entry);
+
+  v_transaction := v_issued.transaction;
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', v_grant.id,
+    'tokens_granted', v_grant.tokens_granted,
+    'grant_type', v_grant.grant_type,
+    'granted_at', v_grant.granted_at,
+    'expires_at', v_grant.expires_at,
+    'transaction_id', v_transaction.id,
+    'tokens_remaining', v_transaction.balance_after,
+    'replayed', v_issued.replayed);
+end
+$$;
+comment on function tokenbook.grant_tokens is
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

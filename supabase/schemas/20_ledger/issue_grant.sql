@@ -1,0 +1,95 @@
+/*
+ * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
+ * checked who asks and what for.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
+ * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
+ * metadata.
+ * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
+ * Locks: the account, made first where there is none.
+ * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
+ * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
+ * year later must still get the first answer.
+ * Keeps: I2 to I5, I9, I10.
+ */
+create function tokenbook.issue_grant(
+  p_grant public.token_balances,
+  p_entry public.token_transactions,
+  p_lifetime interval default null,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+begin
+  replayed := false;
+
+  -- lock
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  transaction := tokenbook.find_replay(p_entry);
+  if transaction.id is not null then
+    replayed := true;
+    return;
+  end if;
+
+  -- act
+  p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
+  p_grant.expires_at := nullif(
+    coalesce(
+      p_grant.expires_at,
+      p_grant.granted_at + coalesce(p_lifetime, tokenbook.grant_lifetime(p_grant.grant_type))),
+    'infinity');
+  if p_grant.granted_at > v_now then
+    perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
+  end if;
+  if p_grant.expires_at <= v_now then
+    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future"}');
+  end if;
+
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  if v_account.tokens_remaining + v_account.tokens_reserved + v_account.tokens_used
+     + p_grant.tokens_granted > 9007199254740991
+  then
+    perform tokenbook.refuse('balance_limit_exceeded', '{"limit": 9007199254740991}');
+  end if;
+
+  insert into public.token_balances
+    (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+     payment_id, subscription_id, period_start, metadata, created_at)
+  values
+    (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
+     p_grant.priority, p_grant.granted_at, p_grant.expires_at,
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
+  returning id into p_grant.id;
+  perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
+
+  -- record
+  p_entry.entry_type := 'grant';
+  p_entry.tokens := p_grant.tokens_granted;
+  p_entry.grant_ids := array[p_grant.id];
+  p_entry.grant_tokens := array[p_grant.tokens_granted];
+  p_entry.metadata := p_grant.metadata;
+  p_entry.created_at := v_now;
+  transaction := tokenbook.record_transaction(p_entry);
+
+  perform tokenbook.settle_incoming(p_entry.user_id, v_now);
+end
+$$;
+comment on function tokenbook.issue_grant is
+  'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';

@@ -1,0 +1,22 @@
+/*
+ * The second line behind the privileges: whoever owns the ledger (a migration, the SQL editor)
+ * cannot change it by accident either. Correctness does not rest on it; where the tables are
+ * distributed over machines, which allows no triggers, drop it.
+ */
+create function tokenbook.keep_ledger_append_only()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.refuse('ledger_is_append_only');
+  return null;
+end
+$$;
+comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger.';
+
+create trigger token_transactions_keep_append_only
+  before update or delete or truncate on public.token_transactions
+  for each statement execute function tokenbook.keep_ledger_append_only();

@@ -1,0 +1,27 @@
+/*
+ * What follows when tokens have come in and their entry is booked: what came back too late expires
+ * at once, in the ledger; what is owed is repaid first; the mark is no lower than the balance.
+ * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
+ */
+create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+begin
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if v_account.next_due_at <= p_now then
+    perform tokenbook.record_expiries(array[p_user_id], p_now);
+  end if;
+  if v_account.tokens_owed > 0 then
+    perform tokenbook.repay_debt(p_user_id, p_now);
+  end if;
+  perform tokenbook.move_plan_limit(p_user_id, 0);
+end
+$$;
+comment on function tokenbook.settle_incoming is
+  'After tokens have come in: expires what came too late, repays what is owed, lifts the mark to the balance.';

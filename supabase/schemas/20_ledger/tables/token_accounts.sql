@@ -1,0 +1,89 @@
+/*
+ * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
+ * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
+ * constraint each, as tokenbook.check_transaction_rules.
+ * Caller: the constraint.
+ */
+create function tokenbook.check_account_rules(
+  p_user_id uuid,
+  p_payer_id uuid,
+  p_tokens_remaining bigint,
+  p_tokens_reserved bigint,
+  p_tokens_used bigint,
+  p_tokens_expired bigint,
+  p_tokens_owed bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
+    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
+    and (p_payer_id is null or p_payer_id <> p_user_id);
+end
+$$;
+comment on function tokenbook.check_account_rules is
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+
+-- One row a user: the lock that every change of his books takes first, and the only running
+-- totals. Whoever wants a live balance subscribes to this row.
+create table public.token_accounts (
+  user_id uuid primary key,
+  tokens_remaining bigint not null default 0,
+  tokens_reserved bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_expired bigint not null default 0,
+  tokens_owed bigint not null default 0,
+  total_cost numeric not null default 0,
+  last_transaction_id bigint not null default 0,
+  next_due_at timestamptz,
+  spent_at timestamptz,
+  spent_day bigint not null default 0,
+  spent_week bigint not null default 0,
+  spent_month bigint not null default 0,
+  payer_id uuid,
+  alert_below bigint,
+  alert_above bigint,
+  next_alert_at timestamptz,
+  warns_of_expiry boolean not null default false,
+  alerts_version bigint not null default 0,
+  last_alert_id bigint not null default 0,
+  updated_at timestamptz not null default now(),
+  constraint token_accounts_are_sound check (tokenbook.check_account_rules(
+    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
+
+comment on table public.token_accounts is
+  'A user''s running totals, and the row that every change of his books locks first. Equal to his grants and his ledger at every commit. Written by the functions only.';
+comment on column public.token_accounts.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend: the sum over his grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
+comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
+comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
+comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
+comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
+comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
+comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
+comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
+comment on column public.token_accounts.spent_month is 'In that month.';
+comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
+comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
+comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
+comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
+comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
+comment on column public.token_accounts.updated_at is 'When the row last changed.';
+
+create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
+
+alter table public.token_accounts enable row level security;
+create policy "Users read their own account" on public.token_accounts
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

@@ -1,0 +1,99 @@
+/*
+ * What every grant must be, whatever wrote it. One function and not a constraint each, as
+ * tokenbook.check_transaction_rules.
+ * Caller: the constraint.
+ */
+create function tokenbook.check_grant_rules(
+  p_grant_type text,
+  p_tokens_granted bigint,
+  p_tokens_remaining bigint,
+  p_is_open boolean,
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_tokens_granted between 1 and 1000000000000
+    and p_tokens_remaining between 0 and p_tokens_granted
+    and p_is_open = (p_tokens_remaining > 0)
+    and p_priority between 0 and 100
+    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
+    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+
+-- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
+create table public.token_balances (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  grant_type text not null,
+  tokens_granted bigint not null,
+  tokens_remaining bigint not null,
+  priority smallint not null default 50,
+  granted_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz,
+  -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
+  -- deduction stays a HOT update until the one that empties the grant.
+  is_open boolean not null default true,
+  payment_id uuid,
+  subscription_id uuid,
+  period_start timestamptz,
+  legacy_transaction_id text,
+  voided_at timestamptz,
+  rolled_over_from uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_balances_pkey primary key (user_id, id),
+  constraint token_balances_are_sound check (tokenbook.check_grant_rules(
+    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at))
+) with (fillfactor = 85);
+
+comment on table public.token_balances is
+  'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
+comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_balances.id is 'The grant; unique per user.';
+comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
+comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
+comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
+comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
+comment on column public.token_balances.is_open is 'Whether tokens remain.';
+comment on column public.token_balances.payment_id is 'The payment it came from.';
+comment on column public.token_balances.subscription_id is 'The subscription it came from.';
+comment on column public.token_balances.period_start is 'The period of that subscription; each period is granted once.';
+comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
+comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
+comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
+comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_balances.created_at is 'When it was booked.';
+
+-- the two orders in which grants can be spent
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+create index token_balances_expiry_idx
+  on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- a payment grants once, and so does a period, whatever calls come and however often
+create unique index token_balances_payment_key
+  on public.token_balances (user_id, payment_id) where payment_id is not null;
+create unique index token_balances_period_key
+  on public.token_balances (user_id, subscription_id, period_start) where period_start is not null;
+-- and what a period had left is carried over once
+create unique index token_balances_rollover_key
+  on public.token_balances (user_id, rolled_over_from) where rolled_over_from is not null;
+
+alter table public.token_balances enable row level security;
+create policy "Users read their own grants" on public.token_balances
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

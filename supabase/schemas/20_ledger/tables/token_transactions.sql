@@ -1,0 +1,141 @@
+/*
+ * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
+ * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
+ * (docs/performance.md).
+ * Caller: the constraint.
+ */
+create function tokenbook.check_transaction_rules(
+  p_id bigint,
+  p_entry_type text,
+  p_action_type text,
+  p_tokens bigint,
+  p_balance_after bigint,
+  p_debt_change bigint,
+  p_reserved_change bigint,
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_idempotency_key text,
+  p_request jsonb,
+  p_original_id bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_sound boolean;
+begin
+  -- the sign follows the kind, and so does what else it may change
+  case p_entry_type
+    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
+    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
+    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
+    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'rollover', 'restatement' then
+      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
+    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
+    when 'debt_repayment' then
+      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
+    else v_is_sound := false;
+  end case;
+  return v_is_sound
+    and p_id >= 1
+    and p_balance_after >= 0
+    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
+    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
+    and (p_entry_type = 'grant') = (p_action_type in (
+      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    and length(p_reason) between 1 and 500
+    and p_actor_role in ('service', 'user', 'admin', 'system')
+    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
+    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+end
+$$;
+comment on function tokenbook.check_transaction_rules is
+  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+
+-- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
+create table public.token_transactions (
+  user_id uuid not null,
+  id bigint not null,
+  entry_type text not null,
+  action_type text not null,
+  tokens bigint not null,
+  balance_after bigint not null,
+  debt_change bigint not null default 0,
+  reserved_change bigint not null default 0,
+  grant_ids uuid[] not null,
+  grant_tokens bigint[] not null,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  idempotency_key text,
+  request jsonb,
+  usage_id uuid,
+  hold_id uuid,
+  payment_id uuid,
+  original_id bigint,
+  member_id uuid,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint token_transactions_pkey primary key (user_id, id),
+  constraint token_transactions_are_sound check (tokenbook.check_transaction_rules(
+    id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
+    reason, actor_role, actor_id, idempotency_key, request, original_id))
+) with (fillfactor = 100);
+
+comment on table public.token_transactions is
+  'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
+comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
+comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
+comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
+comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
+comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
+comment on column public.token_transactions.reason is 'Why, in words or as the action type.';
+comment on column public.token_transactions.actor_role is 'Who did it: user, admin, service (the server), system (the books themselves).';
+comment on column public.token_transactions.actor_id is 'Which user or admin.';
+comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
+comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
+comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.payment_id is 'The payment that bought it.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
+comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
+comment on column public.token_transactions.created_at is 'When it was booked.';
+
+-- A user's keys and the server's keys for him never meet: he must not be able to use up a key
+-- that the server will need. Nor do the keys of two members of a team.
+create unique index token_transactions_idempotency_key
+  on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is null;
+create unique index token_transactions_member_key
+  on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
+  where idempotency_key is not null and member_id is not null;
+
+-- what a member spent, whoever paid
+create index token_transactions_member_idx
+  on public.token_transactions (member_id, idempotency_key) where member_id is not null;
+
+create index token_transactions_original_idx
+  on public.token_transactions (user_id, original_id) where original_id is not null;
+
+alter table public.token_transactions enable row level security;
+create policy "Users read their own transactions" on public.token_transactions
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));

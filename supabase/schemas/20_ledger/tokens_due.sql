@@ -1,0 +1,42 @@
+/*
+ * What time has changed and nobody has booked yet: tokens that the account still counts although
+ * their grants have run out (lost), tokens of holds that have run out, by whether they come back
+ * to a grant that lives (returned) or to one that does not (forfeited), and what of that repays a
+ * debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned - repaid.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.tokens_due(
+  p_user_id uuid,
+  p_now timestamptz,
+  out lost bigint,
+  out returned bigint,
+  out forfeited bigint,
+  out repaid bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(sum(b.tokens_remaining), 0) into lost
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now;
+  select coalesce(sum(part.tokens) filter (where b.expires_at > p_now or b.expires_at is null), 0),
+         coalesce(sum(part.tokens) filter (where not (b.expires_at > p_now or b.expires_at is null)), 0)
+    into returned, forfeited
+    from public.token_holds h
+   cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+    join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  repaid := 0;
+  if returned > 0 then
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned) into repaid
+      from public.token_accounts a where a.user_id = p_user_id;
+  end if;
+end
+$$;
+comment on function tokenbook.tokens_due is
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';

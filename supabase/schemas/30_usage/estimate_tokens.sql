@@ -1,0 +1,85 @@
+/*
+ * A quote: what an operation would deduct and cost, and which grants would pay, by the same code
+ * that tracking runs. Promises nothing: who asks next may be faster.
+ * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * [{grant_id, grant_type, granted_at, deducted}]}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.estimate_tokens(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_usage;
+  v_actor record;
+  v_usage public.token_usage;
+  v_quote public.token_transactions;
+  v_remaining bigint;
+  v_account public.token_accounts;
+  v_cap record;
+  v_now timestamptz;
+begin
+  v_asked.user_id := p_user_id;
+  v_asked.action_type := p_action_type;
+  v_asked.model_used := p_model_used;
+  v_asked.input_tokens := p_input_tokens;
+  v_asked.output_tokens := p_output_tokens;
+  v_asked.tokens_used := p_tokens_used;
+  v_asked.cached_tokens := p_cached_tokens;
+  v_asked.reasoning_tokens := p_reasoning_tokens;
+  v_asked.images := p_images;
+  v_asked.seconds := p_seconds;
+  v_actor := tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  perform tokenbook.check_action_type(v_asked.action_type);
+  perform tokenbook.check_usage(v_asked);
+  perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
+  v_usage := v_asked;
+  v_usage.created_at := clock_timestamp();
+  v_usage := tokenbook.measure_usage(v_usage);
+  if v_usage.tokens_used is null then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
+  perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  v_now := clock_timestamp();
+
+  v_quote.user_id := v_usage.user_id;
+  -- one statement: what there is and who would pay are of one moment
+  select chosen.grant_ids, chosen.grant_tokens,
+         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
+    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+    from tokenbook.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
+    left join public.token_accounts a on a.user_id = v_usage.user_id
+   cross join lateral tokenbook.tokens_due(v_usage.user_id, v_now) as due;
+  select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
+  v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
+  return jsonb_build_object(
+    'tokens', v_usage.tokens_used,
+    'cost_estimate', v_usage.cost_estimate,
+    'sufficient', least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
+    'tokens_remaining', v_remaining,
+    'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
+    || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
+end
+$$;
+comment on function tokenbook.estimate_tokens is
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';

@@ -1,0 +1,79 @@
+/*
+ * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
+ * from, and what was given back since. Asked by usage or by transaction.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
+ * user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.explain_token_charge(
+  p_user_id uuid default auth.uid(),
+  p_usage_id uuid default null,
+  p_transaction_id bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_usage public.token_usage;
+  v_transaction public.token_transactions;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if num_nonnulls(p_usage_id, p_transaction_id) <> 1 then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_usage_id", "rule": "either a usage or a transaction, not both"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  if p_usage_id is not null then
+    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = p_usage_id;
+  end if;
+  select t.* into v_transaction from public.token_transactions t
+   where t.user_id = p_user_id and t.id = coalesce(p_transaction_id, v_usage.transaction_id);
+  if p_usage_id is null then
+    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = v_transaction.usage_id;
+  end if;
+  if v_usage.id is null and v_transaction.id is null then
+    perform tokenbook.refuse('charge_not_found', '{}');
+  end if;
+
+  return jsonb_build_object(
+    'usage', case when v_usage.id is not null then to_jsonb(v_usage) - 'user_id' end,
+    'transaction', case when v_transaction.id is not null then
+      to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request'] end,
+    'paid_by', coalesce((
+      select jsonb_agg(
+               jsonb_build_object(
+                 'grant_id', b.id,
+                 'grant_type', b.grant_type,
+                 'tokens', paid.tokens,
+                 'granted_at', b.granted_at,
+                 'expires_at', b.expires_at,
+                 'payment_id', b.payment_id,
+                 'subscription_id', b.subscription_id)
+               order by paid.nth)
+        from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
+             with ordinality as paid (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id), '[]'),
+    'undone_by', coalesce((
+      select jsonb_agg(
+               jsonb_build_object(
+                 'transaction_id', t.id,
+                 'entry_type', t.entry_type,
+                 'tokens', t.tokens,
+                 'reason', t.reason,
+                 'created_at', t.created_at)
+               order by t.id)
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.original_id = v_transaction.id), '[]'),
+    'tokens_net', v_transaction.tokens + coalesce((
+      select sum(t.tokens) from public.token_transactions t
+       where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
+end
+$$;
+comment on function tokenbook.explain_token_charge is
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';

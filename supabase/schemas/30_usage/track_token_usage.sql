@@ -1,0 +1,129 @@
+/*
+ * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
+ * entry and the account's tokens and cost, or nothing.
+ *
+ * What it counts for: p_tokens_used when given; else input + output within what token_action_costs
+ * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * A failed operation (p_success false) is recorded and deducts nothing.
+ * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
+ * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
+ * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
+ * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
+ * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
+ * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.track_token_usage(
+  p_user_id uuid default auth.uid(),
+  p_action_type text default null,
+  p_model_used text default null,
+  p_input_tokens bigint default null,
+  p_output_tokens bigint default null,
+  p_tokens_used bigint default null,
+  p_success boolean default true,
+  p_error_message text default null,
+  p_on_shortage text default 'reject',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null,
+  p_cached_tokens bigint default null,
+  p_reasoning_tokens bigint default null,
+  p_images integer default null,
+  p_seconds numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_asked public.token_usage;
+  v_entry public.token_transactions;
+  v_usage public.token_usage;
+  v_spent record;
+begin
+  -- validate
+  v_asked.user_id := p_user_id;
+  v_asked.action_type := p_action_type;
+  v_asked.model_used := p_model_used;
+  v_asked.input_tokens := p_input_tokens;
+  v_asked.output_tokens := p_output_tokens;
+  v_asked.tokens_used := p_tokens_used;
+  v_asked.success := p_success;
+  v_asked.error_message := p_error_message;
+  v_asked.metadata := p_metadata;
+  v_asked.cached_tokens := p_cached_tokens;
+  v_asked.reasoning_tokens := p_reasoning_tokens;
+  v_asked.images := p_images;
+  v_asked.seconds := p_seconds;
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  perform tokenbook.check_action_type(v_asked.action_type);
+  perform tokenbook.check_usage(v_asked);
+  if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, null, v_asked.metadata);
+
+  v_usage := v_asked;
+  v_usage.id := gen_random_uuid();
+  v_usage.success := coalesce(v_asked.success, true);
+  v_usage.metadata := coalesce(v_asked.metadata, '{}');
+  v_usage.created_at := clock_timestamp();
+  v_usage := tokenbook.measure_usage(v_usage);
+  if v_usage.success and v_usage.tokens_used is null then
+    perform tokenbook.refuse('invalid_usage',
+      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
+
+  -- lock, replay, act
+  v_entry.user_id := v_usage.user_id;
+  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end;
+  v_entry.action_type := v_usage.action_type;
+  v_entry.reason := v_usage.action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
+    || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']);
+  v_entry.usage_id := v_usage.id;
+  v_entry.metadata := v_usage.metadata;
+  v_spent := tokenbook.spend_tokens(
+    v_entry,
+    p_partial => p_on_shortage = 'partial',
+    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end);
+
+  -- record
+  if v_spent.replayed then
+    select u.* into v_usage from public.token_usage u
+     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
+  elsif (v_spent.transaction).id is not null then
+    v_usage.user_id := (v_spent.transaction).user_id;
+    v_usage.member_id := (v_spent.transaction).member_id;
+    v_usage.transaction_id := (v_spent.transaction).id;
+    v_usage.created_at := (v_spent.transaction).created_at;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage values (v_usage.*);
+  else
+    v_usage.id := null;
+    v_usage.tokens_uncovered := v_spent.shortfall;
+  end if;
+
+  return jsonb_build_object(
+    'success', (v_spent.transaction).id is not null,
+    'usage_id', v_usage.id,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_used', v_usage.tokens_used,
+    'tokens_deducted', -coalesce((v_spent.transaction).tokens, 0),
+    'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
+    'cost_estimate', v_usage.cost_estimate,
+    'deducted_from', tokenbook.describe_allocations(v_spent.transaction),
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+end
+$$;
+comment on function tokenbook.track_token_usage is
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';

@@ -1,0 +1,158 @@
+/*
+ * Undoes a deduction, in part or whole, as often as there is something left of it: the tokens go
+ * back to the very grants that paid, last taken first.
+ * Into a grant that has run out: forfeit (they expire at once, in the ledger) or reissue (one new
+ * grant that lives p_lifetime_days). What is owed is repaid first, as from anything that comes in.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}],
+ * forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
+ * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
+ * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.refund_tokens(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_tokens bigint default null,
+  p_reason text default null,
+  p_expired_policy text default 'forfeit',
+  p_idempotency_key text default null,
+  p_lifetime_days integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_refund public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_charge public.token_transactions;
+  v_before bigint;
+  v_refundable bigint;
+  v_part record;
+  v_expired bigint := 0;
+  v_expired_type text;
+  v_new_id uuid;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_tokens is not null then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+  end if;
+  if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
+    perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
+  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
+    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
+  then
+    perform tokenbook.refuse('invalid_refund',
+      '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := coalesce(p_reason, 'refund');
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+    'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
+    'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
+  v_entry.metadata := '{}';
+  v_refund := tokenbook.find_replay(v_entry);
+  select t.* into v_charge from public.token_transactions t
+   where t.user_id = p_user_id and t.id = p_transaction_id;
+  if v_refund.id is null and p_idempotency_key is not null then
+    -- what a member spent is refunded in his name, and the key is with it
+    select t.member_id into v_entry.member_id
+      from public.token_team_members m
+      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+     order by t.entry_type = 'refund' desc, t.id
+     limit 1;
+    if v_entry.member_id is not null then
+      v_refund := tokenbook.find_replay(v_entry);
+    end if;
+  end if;
+  if v_refund.id is not null then
+    return tokenbook.refund_receipt(v_refund, p_replayed => true);
+  end if;
+
+  -- act: what is left of the charge
+  if v_charge.id is null then
+    perform tokenbook.refuse('charge_not_found', '{}');
+  elsif v_charge.entry_type <> 'deduction' then
+    perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
+  end if;
+  select coalesce(sum(t.tokens), 0)::bigint into v_before
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
+  v_refundable := -v_charge.tokens - v_before;
+  v_entry.tokens := coalesce(p_tokens, v_refundable);
+  if v_entry.tokens > v_refundable or v_refundable = 0 then
+    perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
+  end if;
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_user_id], v_now);
+  end if;
+
+  -- act: back to the grants that paid, from the end of what they paid
+  v_entry.grant_ids := '{}';
+  v_entry.grant_tokens := '{}';
+  for v_part in
+    select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
+      from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+             v_refundable - v_entry.tokens, v_refundable) as part
+     cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+     order by p.nth desc
+  loop
+    if v_part.has_expired and p_expired_policy = 'reissue' then
+      v_expired := v_expired + v_part.tokens;
+      v_expired_type := coalesce(v_expired_type, v_part.grant_type);
+    else
+      v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
+      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+    end if;
+  end loop;
+  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+    from tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now) as back;
+  if v_expired > 0 then
+    insert into public.token_balances
+      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
+    values
+      (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
+       jsonb_build_object('reissued_for', v_charge.id), v_now)
+    returning id into v_new_id;
+    perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+  end if;
+
+  -- record
+  v_entry.entry_type := 'refund';
+  v_entry.action_type := v_charge.action_type;
+  v_entry.original_id := v_charge.id;
+  v_entry.member_id := v_charge.member_id;
+  v_entry.usage_id := v_charge.usage_id;
+  v_entry.hold_id := v_charge.hold_id;
+  v_entry.created_at := v_now;
+  v_refund := tokenbook.record_transaction(v_entry);
+  perform tokenbook.settle_incoming(p_user_id, v_now);
+  return tokenbook.refund_receipt(v_refund, p_replayed => false);
+end
+$$;
+comment on function tokenbook.refund_tokens is
+  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';

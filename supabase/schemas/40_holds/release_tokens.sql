@@ -1,0 +1,35 @@
+/*
+ * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
+ * run out stays as it is, and the answer says how.
+ * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Returns what tokenbook.hold_receipt says; success when the hold is now released, by whatever call.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.release_tokens(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_actor record;
+  v_locked record;
+  v_hold public.token_holds;
+  v_is_open boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  v_hold := v_locked.hold;
+  v_is_open := v_hold.status = 'open';
+  if v_is_open then
+    v_hold := tokenbook.close_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return tokenbook.hold_receipt(v_hold, p_replayed => not v_is_open)
+      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+end
+$$;
+comment on function tokenbook.release_tokens is
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';

@@ -1,0 +1,85 @@
+/*
+ * Sets tokens aside for a call that is about to run: taken from the grants in burn order at once,
+ * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
+ * p_ttl_seconds, and whoever touches the account next releases it.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
+ * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
+ * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy.
+ * Keeps: I1 to I5, I7, I8, I10.
+ */
+-- Security definer: clients and the server may not write the tables themselves.
+create function tokenbook.reserve_tokens(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer default 900,
+  p_action_type text default 'deduction',
+  p_idempotency_key text default null,
+  p_metadata jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- decision 27
+as $$
+declare
+  v_entry public.token_transactions;
+  v_spent record;
+  v_hold public.token_holds;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  if p_ttl_seconds is null or p_ttl_seconds not between 1 and 86400 then
+    perform tokenbook.refuse('invalid_ttl', '{"field": "p_ttl_seconds", "rule": "1 to 86400"}');
+  end if;
+  perform tokenbook.check_action_type(p_action_type);
+  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+
+  -- lock, replay, act
+  v_entry.user_id := p_user_id;
+  v_entry.tokens := 0;
+  v_entry.reserved_change := p_tokens;
+  v_entry.action_type := p_action_type;
+  v_entry.reason := p_action_type;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type);
+  v_entry.hold_id := gen_random_uuid();
+  v_entry.metadata := coalesce(p_metadata, '{}');
+  v_spent := tokenbook.spend_tokens(v_entry);
+
+  -- record
+  if v_spent.replayed then
+    select h.* into v_hold from public.token_holds h
+     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
+  elsif v_spent.shortfall = 0 then
+    insert into public.token_holds as h
+      (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
+       transaction_id, member_id, metadata, created_at)
+    values
+      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
+       (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
+       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
+    returning h.* into v_hold;
+    perform tokenbook.bring_due_forward(v_hold.user_id, v_hold.expires_at);
+  end if;
+
+  return jsonb_build_object(
+    'success', v_hold.id is not null,
+    'hold_id', v_hold.id,
+    'status', v_hold.status,
+    'tokens_reserved', coalesce(v_hold.tokens, 0),
+    'tokens_remaining_to_deduct', v_spent.shortfall,
+    'reserved_from', tokenbook.describe_allocations(v_spent.transaction),
+    'expires_at', v_hold.expires_at,
+    'transaction_id', (v_spent.transaction).id,
+    'tokens_remaining', v_spent.tokens_remaining,
+    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+end
+$$;
+comment on function tokenbook.reserve_tokens is
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds 1 to 86400, after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';

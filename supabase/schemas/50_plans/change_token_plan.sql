@@ -1,0 +1,114 @@
+/*
+ * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
+ * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
+ * and what it answered.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
+ * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.change_token_plan(
+  p_user_id uuid,
+  p_plan_type text,
+  p_payment_method text default null,
+  p_payment_id text default null,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_plan public.token_plans;
+  v_subscription public.token_subscriptions;
+  v_transaction public.token_transactions;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay: before the catalogue is asked, which may have changed since
+  v_entry.user_id := p_user_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object('operation', 'upgrade', 'plan_type', p_plan_type,
+    'payment_method', p_payment_method, 'payment_id', p_payment_id);
+  v_transaction := tokenbook.find_replay(v_entry);
+  if v_transaction.id is null then
+    v_replayed := false;
+
+    -- act
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+    if v_plan.plan_type is null then
+      perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+    end if;
+    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+    if v_subscription.is_active and v_subscription.expires_at > v_now
+      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+    then
+      if v_account.user_id is null then
+        v_account := tokenbook.lock_account(p_user_id, p_create => true);
+      end if;
+      if v_account.next_due_at <= v_now then
+        perform tokenbook.record_expiries(array[p_user_id], v_now);
+      end if;
+      update public.token_subscriptions s
+         set next_plan_type = p_plan_type, updated_at = v_now
+       where s.user_id = p_user_id
+      returning s.* into v_subscription;
+      v_entry.reason := 'downgrade to ' || p_plan_type;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
+        'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
+    else
+      v_entry.reason := 'upgrade to ' || p_plan_type;
+      select (started.transaction).* into v_transaction
+        from tokenbook.start_period(v_plan, null, p_payment_method, p_payment_id, v_entry) as started;
+      v_entry.metadata := jsonb_build_object('plan_type', p_plan_type);
+    end if;
+
+    -- record: what gave no tokens
+    if v_transaction.id is null then
+      v_entry.entry_type := 'usage';
+      v_entry.action_type := 'plan_change';
+      v_entry.tokens := 0;
+      v_entry.grant_ids := '{}';
+      v_entry.grant_tokens := '{}';
+      v_entry.created_at := clock_timestamp();
+      v_transaction := tokenbook.record_transaction(v_entry);
+    end if;
+  end if;
+
+  -- what it answers is read off its entry, so that a retry is told the same
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'effective', case when v_transaction.metadata ? 'effective_at' then 'period_end' else 'now' end,
+    'effective_at', coalesce((v_transaction.metadata ->> 'effective_at')::timestamptz, v_transaction.created_at),
+    'tokens_granted', v_transaction.tokens,
+    'tokens_limit', coalesce(
+      (v_transaction.metadata ->> 'tokens_limit')::bigint,
+      -- a debt is repaid from what came in before the mark is set
+      (select r.balance_after from public.token_transactions r
+        where r.user_id = p_user_id and r.id = v_transaction.id + 1
+          and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
+      v_transaction.balance_after),
+    'tokens_remaining', v_transaction.balance_after,
+    'transaction_id', v_transaction.id,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.change_token_plan is
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

@@ -1,0 +1,34 @@
+/*
+ * Limit and balance of everyone with an active subscription, the largest difference first:
+ * synced, used some, not initialised, or mismatch (never: the balance above the mark).
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+create function tokenbook.check_token_synchronization()
+returns table (user_id uuid, email text, plan_type text, tokens_remaining bigint, tokens_limit bigint, difference bigint, status text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return query
+  select s.user_id, u.email::text, s.plan_type, a.tokens_remaining, s.tokens_limit,
+         s.tokens_limit - a.tokens_remaining,
+         case
+           when a.user_id is null
+             or not exists (select from public.token_balances b where b.user_id = s.user_id) then 'not initialised'
+           when a.tokens_remaining = s.tokens_limit then 'synced'
+           when a.tokens_remaining < s.tokens_limit then 'used some'
+           else 'mismatch'
+         end
+    from public.token_subscriptions s
+    left join public.token_accounts a on a.user_id = s.user_id
+    left join auth.users u on u.id = s.user_id
+   where s.is_active
+   order by 6 desc nulls first, 1;
+end
+$$;
+comment on function tokenbook.check_token_synchronization is
+  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised or mismatch. For an admin or the server. Errors: not_authenticated, forbidden.';

@@ -1,0 +1,45 @@
+/*
+ * Gives the plan's tokens to a user who never had a grant: at registration, and by whoever
+ * touches the books of one whom registration missed. Once, under any concurrency: "never had a
+ * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
+ * balance. Who spent everything stays at zero.
+ * A user without a subscription gets the default plan; where there is none, nothing.
+ * Caller: internal.   Locks: the account.   Keeps: I5, I9.
+ */
+create function tokenbook.grant_initial_plan(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_subscription public.token_subscriptions;
+  v_entry public.token_transactions;
+begin
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return;
+  end if;
+  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select p.* into v_plan
+    from public.token_plans p
+   where case when v_subscription.user_id is null then p.is_default
+              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+  if v_plan.plan_type is null or not exists (select from auth.users u where u.id = p_user_id) then
+    return;
+  end if;
+
+  perform tokenbook.lock_account(p_user_id, p_create => true);
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return; -- somebody was faster
+  end if;
+  v_entry.user_id := p_user_id;
+  v_entry.reason := v_plan.plan_type || ' plan';
+  v_entry.actor_role := 'system';
+  v_entry.metadata := '{}';
+  perform tokenbook.start_period(v_plan, v_subscription.period_start, null, null, v_entry);
+end
+$$;
+comment on function tokenbook.grant_initial_plan is
+  'Gives a user who never had a grant the tokens of his plan, or of the default plan; once.';

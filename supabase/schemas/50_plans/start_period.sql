@@ -1,0 +1,158 @@
+/*
+ * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, mark
+ * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
+ * initialisation), so that limit and balance cannot disagree whichever way a user came.
+ *
+ * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
+ * granted once, and so is a period without one; a second time answers replayed and changes no
+ * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
+ * nothing, no grant is made and transaction is NULL.
+ * When the period before closes with it, what that has left is carried over first, within the limits of
+ * its plan (tokenbook.roll_over).
+ * A payment for a period that is over (one of its own began since, or it ended before the present plan
+ * began) gives its tokens; the subscription never goes back to it.
+ * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
+ * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ */
+create function tokenbook.start_period(
+  p_plan public.token_plans,
+  p_period_start timestamptz,
+  p_payment_method text,
+  p_provider_payment_id text,
+  p_entry public.token_transactions,
+  out transaction public.token_transactions,
+  out replayed boolean,
+  out subscription public.token_subscriptions
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_start timestamptz;
+  v_grant public.token_balances;
+  v_issued record;
+  v_is_over boolean;
+begin
+  replayed := false;
+
+  -- lock
+  v_account := tokenbook.lock_account(p_entry.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
+    v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
+  end if;
+  v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+  v_start := coalesce(p_period_start, v_now);
+
+  -- replay: by key, by payment, by period
+  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  transaction := tokenbook.find_replay(p_entry);
+  if transaction.id is null then
+    -- a period that was renewed before its payment came is what that payment paid for
+    update public.token_balances b
+       set payment_id = p_entry.payment_id
+     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
+       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id
+       and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
+                else b.subscription_id = subscription.id and b.period_start = p_period_start end;
+  end if;
+  if transaction.id is not null then
+    replayed := true;
+    return;
+  end if;
+
+  -- act: the period that closes
+  if subscription.period_start < v_start then
+    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+
+  -- act: the subscription, unless a later period has taken this one's place
+  v_is_over := p_period_start is not null and subscription.period_start > v_start
+    and (subscription.expires_at is not null
+      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  if v_is_over is not true then
+    insert into public.token_subscriptions as s
+      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
+       period_start, expires_at, auto_renew)
+    values
+      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
+       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
+    on conflict (user_id) do update
+       set plan_type = excluded.plan_type,
+           articles_limit = excluded.articles_limit,
+           features = excluded.features,
+           billing_cycle = excluded.billing_cycle,
+           is_active = true,
+           auto_renew = excluded.auto_renew,
+           payment_method = coalesce(excluded.payment_method, s.payment_method),
+           payment_id = excluded.payment_id,
+           period_start = excluded.period_start,
+           expires_at = excluded.expires_at,
+           next_plan_type = null,
+           updated_at = v_now
+    returning s.* into subscription;
+  end if;
+
+  -- act: the tokens
+  v_grant.tokens_granted := p_plan.tokens;
+  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  end if;
+  if v_grant.tokens_granted > 0 then
+    v_grant.grant_type := p_plan.grant_type;
+    v_grant.priority := 50;
+    v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
+    v_grant.payment_id := p_entry.payment_id;
+    v_grant.subscription_id := subscription.id;
+    -- a second payment in one period is a grant of its own, beside the period's
+    if not exists (
+      select from public.token_balances b
+       where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
+    then
+      v_grant.period_start := v_start;
+    end if;
+    v_grant.metadata := coalesce(p_entry.metadata, '{}');
+    p_entry.action_type := case
+      when p_plan.grant_type = 'trial' then 'trial_grant'
+      else coalesce(p_entry.action_type, 'subscription_grant')
+    end;
+    v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
+    transaction := v_issued.transaction;
+  end if;
+
+  -- record: the mark is the balance
+  update public.token_subscriptions s
+     set tokens_limit = a.tokens_remaining
+    from public.token_accounts a
+   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+  returning s.* into subscription;
+  perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
+  if p_plan.storage_gb > 0 then
+    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
+    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
+     where not exists (
+       select from public.token_storage_quotas q
+        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
+          and q.metadata ->> 'plan' = p_plan.plan_type);
+  end if;
+end
+$$;
+comment on function tokenbook.start_period is
+  'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';

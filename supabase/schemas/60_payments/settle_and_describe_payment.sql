@@ -1,0 +1,35 @@
+/*
+ * Settles a provider's payment and says how it stands: what events and admins are answered.
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.settle_and_describe_payment(p_facts tokenbook.provider_payments)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_payment public.token_payments;
+  v_account public.token_accounts;
+begin
+  v_payment := tokenbook.settle_payment(p_facts);
+  select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  return jsonb_build_object(
+    'success', true,
+    'status', case
+      when v_payment.id is not null then v_payment.status
+      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      else 'waiting'
+    end,
+    'payment_id', v_payment.id,
+    'user_id', p_facts.user_id,
+    'plan_type', p_facts.plan_type,
+    'tokens_granted', coalesce(v_payment.tokens, 0),
+    'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
+    'tokens_owed', coalesce(v_account.tokens_owed, 0),
+    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_remaining', v_account.tokens_remaining);
+end
+$$;
+comment on function tokenbook.settle_and_describe_payment is 'Settles a provider''s payment and returns how it stands, as JSON.';

@@ -1,0 +1,70 @@
+/*
+ * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
+ * at the event that came last: so any order of events, and any number of times, ends in the same
+ * state. The caller has locked the facts row; then the account is locked, always in this order.
+ * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
+ * tokenbook.settle_refunds.
+ * Returns the payment; NULL while user, plan or the payment itself is missing.
+ * Keeps: I1 to I5, I9.
+ */
+create function tokenbook.settle_payment(p_facts tokenbook.provider_payments)
+returns public.token_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_payment public.token_payments;
+  v_plan public.token_plans;
+  v_entry public.token_transactions;
+begin
+  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+    return null;
+  end if;
+
+  v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
+  if v_account.next_due_at <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
+  end if;
+  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  select p.* into v_payment
+    from public.token_payments p
+   where p.user_id = p_facts.user_id and p.provider = p_facts.provider
+     and p.provider_payment_id = p_facts.provider_payment_id;
+  if v_payment.id is null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    insert into public.token_payments as p
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
+       tokens, reason, decided_at)
+    values
+      (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
+       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
+       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
+       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       'paid at ' || p_facts.provider, clock_timestamp())
+    returning p.* into v_payment;
+    v_entry.user_id := p_facts.user_id;
+    v_entry.reason := 'paid at ' || p_facts.provider;
+    v_entry.actor_role := 'service';
+    v_entry.payment_id := v_payment.id;
+    v_entry.metadata := '{}';
+    perform tokenbook.start_period(
+      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
+    -- what it gave, for what a refund takes back
+    update public.token_payments p
+       set tokens = b.tokens_granted
+      from public.token_balances b
+     where p.user_id = v_payment.user_id and p.id = v_payment.id
+       and b.user_id = p.user_id and b.payment_id = p.id
+    returning p.* into v_payment;
+  end if;
+
+  return tokenbook.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
+    'at ' || p_facts.provider, 'service', null);
+end
+$$;
+comment on function tokenbook.settle_payment is
+  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';

@@ -1,0 +1,60 @@
+-- One row a payment, asked for or made.
+create table public.token_payments (
+  user_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  status text not null default 'pending',
+  provider text not null default 'manual',
+  provider_payment_id text,
+  from_plan text references public.token_plans (plan_type),
+  to_plan text not null references public.token_plans (plan_type),
+  amount_cents bigint not null,
+  currency text not null,
+  tokens bigint,
+  refunded_cents bigint not null default 0,
+  is_disputed boolean not null default false,
+  tokens_clawed_back bigint not null default 0,
+  idempotency_key text,
+  reason text,
+  created_at timestamptz not null default clock_timestamp(),
+  decided_at timestamptz,
+  decided_by uuid,
+  constraint token_payments_pkey primary key (user_id, id),
+  constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
+  constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_clawed_back_is_within_tokens
+    check (tokens_clawed_back between 0 and coalesce(tokens, 0))
+);
+comment on table public.token_payments is
+  'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
+comment on column public.token_payments.user_id is 'Who pays.';
+comment on column public.token_payments.id is 'The payment; unique per user.';
+comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
+comment on column public.token_payments.provider is 'manual, stripe or paypal.';
+comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
+comment on column public.token_payments.from_plan is 'The plan he was on.';
+comment on column public.token_payments.to_plan is 'The plan he pays for.';
+comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
+comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
+comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected.';
+comment on column public.token_payments.created_at is 'When it was asked for.';
+comment on column public.token_payments.decided_at is 'When it was decided.';
+comment on column public.token_payments.decided_by is 'The admin who decided; NULL = the server.';
+
+create unique index token_payments_provider_key on public.token_payments (user_id, provider, provider_payment_id)
+  where provider_payment_id is not null;
+create unique index token_payments_idempotency_key on public.token_payments (user_id, idempotency_key)
+  where idempotency_key is not null;
+create index token_payments_pending_idx on public.token_payments (created_at) where status = 'pending';
+create index token_payments_from_plan_idx on public.token_payments (from_plan);
+create index token_payments_to_plan_idx on public.token_payments (to_plan);
+
+alter table public.token_payments enable row level security;
+create policy "Users read their own payments" on public.token_payments
+  for select to authenticated
+  using ((select auth.uid()) = user_id);

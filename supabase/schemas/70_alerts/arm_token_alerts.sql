@@ -1,0 +1,36 @@
+/*
+ * Brings accounts up to the present alert rules which nobody has touched since the rules changed, for
+ * at most p_max_accounts users a call (call it until it returns 0). Needed for what time alone brings
+ * (expiring_soon); a threshold cannot be crossed without a touch, and whoever touches an account arms
+ * it himself.
+ * Accounts that are locked are skipped: whoever holds the lock arms them, or the next run does.
+ * Caller: service_role, a scheduled job.   Locks: these accounts.   Returns how many.
+ * Errors: invalid_page.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.arm_token_alerts(p_max_accounts integer default 1000)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids uuid[];
+begin
+  if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
+  end if;
+  select array_agg(behind.user_id) into v_user_ids
+    from (
+      select a.user_id from public.token_accounts a
+       where a.alerts_version < (select r.alerts_version from tokenbook.project_settings r)
+       limit p_max_accounts
+         for no key update skip locked
+    ) behind;
+  perform tokenbook.record_expiries(v_user_ids, clock_timestamp());
+  return coalesce(cardinality(v_user_ids), 0);
+end
+$$;
+comment on function tokenbook.arm_token_alerts is
+  'After the alert rules have changed: brings accounts up to them that nobody has touched since, at most p_max_accounts a call; returns how many, 0 when all are. For the server and scheduled jobs.';

@@ -1,0 +1,27 @@
+/*
+ * Sets an account's marks anew after something other than its balance has changed what they are made
+ * of: the plan, the mark (tokens_limit), the top-up.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.refresh_alert_thresholds(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tokens bigint;
+begin
+  select a.tokens_remaining into v_tokens
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     and (exists (select from tokenbook.project_settings r where r.alerts_version > 0)
+       or exists (select from public.token_top_ups t where t.user_id = p_user_id));
+  if v_tokens is not null then
+    perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
+  end if;
+end
+$$;
+comment on function tokenbook.refresh_alert_thresholds is
+  'Sets an account''s alert marks anew after its plan, its mark or its top-up has changed; the caller holds the account''s lock.';

@@ -1,0 +1,32 @@
+/*
+ * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
+ * were raised by it stay. No longer there: no error.
+ * Caller: an admin, service_role.   Locks: the rules' version.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.remove_token_alert_rule(
+  p_rule text,
+  p_plan_type text default null,
+  p_user_id uuid default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  delete from public.token_alert_rules r
+   where r.rule = p_rule
+     and r.plan_type is not distinct from p_plan_type
+     and r.user_id is not distinct from p_user_id;
+  if not found then
+    return jsonb_build_object('success', true, 'removed', false);
+  end if;
+  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  return jsonb_build_object('success', true, 'removed', true);
+end
+$$;
+comment on function tokenbook.remove_token_alert_rule is
+  'Removes the alert rule of that name for everyone, for a plan (p_plan_type) or for a user (p_user_id). For an admin or the server. Returns {success, removed (false: there was none)}. Errors: forbidden.';

@@ -1,0 +1,94 @@
+/*
+ * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
+ * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
+ * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
+ * threshold already is not told; from then on every crossing counts.
+ * Caller: an admin, service_role.   Locks: the rules' version.
+ * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_alert_rule(
+  p_rule text,
+  p_kind text,
+  p_threshold_tokens bigint default null,
+  p_threshold_percent integer default null,
+  p_hours integer default null,
+  p_plan_type text default null,
+  p_user_id uuid default null,
+  p_notify_recovered boolean default false,
+  p_is_enabled boolean default true
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_alert_rules;
+  v_fault text;
+begin
+  -- validate
+  v_asked.rule := p_rule;
+  v_asked.kind := p_kind;
+  v_asked.threshold_tokens := p_threshold_tokens;
+  v_asked.threshold_percent := p_threshold_percent;
+  v_asked.hours := p_hours;
+  v_asked.plan_type := p_plan_type;
+  v_asked.user_id := p_user_id;
+  v_asked.notify_recovered := p_notify_recovered;
+  v_asked.is_enabled := p_is_enabled;
+  perform tokenbook.authorize_operator();
+  v_fault := case
+    when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
+      then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
+    when (v_asked.kind in ('dropped', 'depleted', 'expiring_soon')) is not true
+      then '{"field": "p_kind", "rule": "dropped, depleted or expiring_soon"}'
+    when v_asked.threshold_tokens not between 1 and 1000000000000
+      then '{"field": "p_threshold_tokens", "rule": "a whole number from 1 to 1000000000000"}'
+    when v_asked.threshold_percent not between 1 and 100
+      then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
+    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asked.kind = 'dropped')::integer
+      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent with dropped, neither otherwise"}'
+    when (v_asked.kind = 'expiring_soon') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+      then '{"field": "p_hours", "rule": "1 to 8760 with expiring_soon, left out otherwise"}'
+    when v_asked.notify_recovered is null or (v_asked.notify_recovered and v_asked.kind = 'expiring_soon')
+      then '{"field": "p_notify_recovered", "rule": "true or false, and false with expiring_soon"}'
+    when v_asked.is_enabled is null
+      then '{"field": "p_is_enabled", "rule": "true or false"}'
+    when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
+      then '{"field": "p_plan_type", "rule": "this or p_user_id, not both"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
+  end if;
+  if v_asked.plan_type is not null
+    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+  then
+    perform tokenbook.refuse('plan_not_found', '{}');
+  end if;
+  if v_asked.user_id is not null then
+    perform tokenbook.require_user(v_asked.user_id, 'service');
+  end if;
+
+  -- act
+  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  insert into public.token_alert_rules as r
+    (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
+  values
+    (v_asked.user_id, v_asked.plan_type, v_asked.rule, v_asked.kind, v_asked.threshold_tokens,
+     v_asked.threshold_percent, v_asked.hours, v_asked.notify_recovered, v_asked.is_enabled)
+  on conflict on constraint token_alert_rules_key do update
+     set kind = excluded.kind,
+         threshold_tokens = excluded.threshold_tokens,
+         threshold_percent = excluded.threshold_percent,
+         hours = excluded.hours,
+         notify_recovered = excluded.notify_recovered,
+         is_enabled = excluded.is_enabled,
+         updated_at = clock_timestamp()
+  returning r.* into v_asked;
+  return to_jsonb(v_asked);
+end
+$$;
+comment on function tokenbook.set_token_alert_rule is
+  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';

@@ -1,0 +1,111 @@
+/*
+ * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens or which
+ * plan, and how often at most. Sets it going again when a failed charge had paused it. Who is below
+ * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
+ * server that takes money answers it with settle_token_top_up.
+ * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
+ * user_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.set_token_top_up(
+  p_user_id uuid,
+  p_is_enabled boolean default true,
+  p_below_tokens bigint default null,
+  p_tokens bigint default null,
+  p_plan_type text default null,
+  p_cooldown_seconds integer default 60,
+  p_max_requests integer default 3,
+  p_window_seconds integer default 86400
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_asked public.token_top_ups;
+  v_actor record;
+  v_account public.token_accounts;
+  v_fault text;
+begin
+  -- validate
+  v_asked.user_id := p_user_id;
+  v_asked.is_enabled := p_is_enabled;
+  v_asked.below_tokens := p_below_tokens;
+  v_asked.tokens := p_tokens;
+  v_asked.plan_type := p_plan_type;
+  v_asked.cooldown_seconds := p_cooldown_seconds;
+  v_asked.max_requests := p_max_requests;
+  v_asked.window_seconds := p_window_seconds;
+  v_actor := tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  v_fault := case
+    when v_asked.is_enabled is null
+      then '{"field": "p_is_enabled", "rule": "true or false"}'
+    when not v_asked.is_enabled
+      then null
+    when (v_asked.below_tokens between 1 and 1000000000000) is not true
+      then '{"field": "p_below_tokens", "rule": "a whole number from 1 to 1000000000000"}'
+    when num_nonnulls(v_asked.tokens, v_asked.plan_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
+      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type instead"}'
+    when (v_asked.cooldown_seconds between 30 and 2592000) is not true
+      then '{"field": "p_cooldown_seconds", "rule": "30 to 2592000"}'
+    when (v_asked.max_requests between 1 and 100) is not true
+      then '{"field": "p_max_requests", "rule": "1 to 100"}'
+    when (v_asked.window_seconds between 60 and 2592000) is not true
+      then '{"field": "p_window_seconds", "rule": "60 to 2592000"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_top_up', v_fault::jsonb);
+  end if;
+  if v_asked.is_enabled and v_asked.plan_type is not null
+    and not exists (
+      select from public.token_plans p where p.plan_type = v_asked.plan_type and p.is_offered)
+  then
+    perform tokenbook.refuse('plan_not_found', '{}');
+  end if;
+
+  -- lock
+  v_account := tokenbook.lock_account(v_asked.user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(v_asked.user_id, p_create => true);
+  end if;
+
+  -- act
+  if v_asked.is_enabled then
+    insert into public.token_top_ups as t
+      (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
+    values
+      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type,
+       v_asked.cooldown_seconds, v_asked.max_requests, v_asked.window_seconds)
+    on conflict (user_id) do update
+       set is_enabled = true,
+           below_tokens = excluded.below_tokens,
+           tokens = excluded.tokens,
+           plan_type = excluded.plan_type,
+           cooldown_seconds = excluded.cooldown_seconds,
+           max_requests = excluded.max_requests,
+           window_seconds = excluded.window_seconds,
+           paused_at = null,
+           updated_at = clock_timestamp();
+  else
+    update public.token_top_ups t
+       set is_enabled = false, updated_at = clock_timestamp()
+     where t.user_id = v_asked.user_id;
+  end if;
+
+  -- record
+  perform tokenbook.refresh_alert_thresholds(v_asked.user_id);
+  return jsonb_build_object(
+    'success', true,
+    'is_enabled', v_asked.is_enabled,
+    'top_up', (select to_jsonb(t) from public.token_top_ups t where t.user_id = v_asked.user_id),
+    'pending_request_id', (
+      select r.id from public.token_top_up_requests r
+       where r.user_id = v_asked.user_id and r.status = 'pending'));
+end
+$$;
+comment on function tokenbook.set_token_top_up is
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, forbidden, busy.';

@@ -1,0 +1,33 @@
+/*
+ * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
+ * hold that he has open stays on the payer's account and is settled there.
+ * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
+ * Returns what list_token_team_members says of the member.
+ * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
+ */
+-- Security definer: nobody may write the tables himself.
+create function tokenbook.remove_token_team_member(p_user_id uuid, p_member_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  perform tokenbook.queue_for_account(p_member_id); -- as add_token_team_member
+  perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  update public.token_team_members m
+     set until = clock_timestamp()
+   where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
+  if not found then
+    perform tokenbook.refuse('member_not_found', '{}');
+  end if;
+  update public.token_accounts a
+     set payer_id = null, updated_at = clock_timestamp()
+   where a.user_id = p_member_id and a.payer_id = p_user_id;
+  return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
+end
+$$;
+comment on function tokenbook.remove_token_team_member is
+  'Ends a membership in the team of p_user_id, the payer; the member spends from his own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';

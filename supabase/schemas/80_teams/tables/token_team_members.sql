@@ -1,0 +1,45 @@
+-- Who draws from whose account, or did: one row a payer and member. On the payer's side, so that his
+-- account's lock covers it.
+create table public.token_team_members (
+  user_id uuid not null,
+  member_id uuid not null,
+  cap_day bigint,
+  cap_week bigint,
+  cap_month bigint,
+  tokens_used bigint not null default 0,
+  spent_at timestamptz,
+  spent_day bigint not null default 0,
+  spent_week bigint not null default 0,
+  spent_month bigint not null default 0,
+  since timestamptz not null default clock_timestamp(),
+  until timestamptz,
+  constraint token_team_members_pkey primary key (user_id, member_id),
+  constraint token_team_members_are_not_their_payers check (user_id <> member_id),
+  constraint token_team_members_caps_are_within_limits check (
+    coalesce(cap_day, 0) between 0 and 1000000000000
+    and coalesce(cap_week, 0) between 0 and 1000000000000
+    and coalesce(cap_month, 0) between 0 and 1000000000000),
+  constraint token_team_members_leave_after_they_came check (until >= since)
+) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
+
+comment on table public.token_team_members is
+  'Teams: who draws from whose account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
+comment on column public.token_team_members.user_id is 'The payer, whose account it is.';
+comment on column public.token_team_members.member_id is 'The member.';
+comment on column public.token_team_members.cap_day is 'Tokens that he may spend of it in a day (UTC); NULL = no cap.';
+comment on column public.token_team_members.cap_week is 'In a week (ISO, from Monday).';
+comment on column public.token_team_members.cap_month is 'In a month.';
+comment on column public.token_team_members.tokens_used is 'Tokens of it that he has used, less what was refunded.';
+comment on column public.token_team_members.spent_at is 'In which day, week and month the next three were counted.';
+comment on column public.token_team_members.spent_day is 'Tokens spent or set aside in that day.';
+comment on column public.token_team_members.spent_week is 'In that week.';
+comment on column public.token_team_members.spent_month is 'In that month.';
+comment on column public.token_team_members.since is 'When he joined, the last time.';
+comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
+
+create index token_team_members_member_idx on public.token_team_members (member_id);
+
+alter table public.token_team_members enable row level security;
+create policy "Payers and members read their own" on public.token_team_members
+  for select to authenticated
+  using ((select auth.uid()) in (user_id, member_id));

@@ -1,0 +1,93 @@
+/*
+ * What each grant should have had left when the books opened: the recorded use before that moment,
+ * allocated over the grants in burn order, each use to grants that had not run out by then. The migrations
+ * gave every active grant its full amount (decision 9); the difference is what they over-granted.
+ *
+ * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
+ * the counter had them, the books never did. Use is what the trail has; older than its first row, what the
+ * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
+ * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
+ * Caller: internal.
+ */
+create function tokenbook.grants_at_opening(p_user_id uuid, p_opening public.token_transactions)
+returns table (
+  grant_id uuid, is_booked boolean, priority smallint, granted_at timestamptz, expires_at timestamptz,
+  tokens_granted bigint, opened_with bigint, expected bigint
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_granted bigint[];
+  v_expires timestamptz[];
+  v_booked boolean[];
+  v_priority smallint[];
+  v_at timestamptz[];
+  v_left bigint[];
+  v_span record;
+  v_needed bigint;
+  v_taken bigint;
+  v_uncovered bigint := 0;
+begin
+  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
+         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
+         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+    into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
+    from (
+      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
+             b.priority, b.granted_at as at
+        from public.token_balances b
+       where b.user_id = p_user_id
+         and not exists (
+           select from public.token_transactions t
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+      union all
+      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
+        from tokenbook.audit_trail(p_user_id) u
+       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+         and u.created_at < p_opening.created_at
+         -- the app wrote the grant and its record within a minute, as the migrations take it
+         and not exists (
+           select from public.token_balances b
+            where b.user_id = p_user_id and b.tokens_granted = u.tokens
+              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+    ) g;
+  v_left := v_granted;
+
+  for v_span in
+    select coalesce(ends.at, 'infinity') as ends_at, sum(used.tokens)::bigint as tokens
+      from tokenbook.usage_before_books(p_user_id, p_opening) used
+      left join lateral (
+        select min(e) as at from unnest(v_expires) e where e > used.created_at and e <= p_opening.created_at) ends on true
+     group by 1
+     order by 1
+  loop
+    v_needed := v_span.tokens;
+    for i in 1 .. coalesce(cardinality(v_ids), 0) loop
+      exit when v_needed = 0;
+      continue when v_expires[i] < v_span.ends_at and v_expires[i] <= p_opening.created_at;
+      v_taken := least(v_needed, v_left[i]);
+      v_left[i] := v_left[i] - v_taken;
+      v_needed := v_needed - v_taken;
+    end loop;
+    v_uncovered := v_uncovered + v_needed;
+  end loop;
+
+  return query
+  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'), g.granted,
+         coalesce((
+           select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
+            where a.id = g.id), 0)::bigint,
+         case when g.ends <= p_opening.created_at then 0 else g.left_over end
+    from unnest(v_ids, v_booked, v_priority, v_at, v_expires, v_granted, v_left)
+      as g (id, booked, priority, at, ends, granted, left_over)
+  union all
+  select null, false, 0::smallint, '-infinity', null, 0, 0, -v_uncovered
+   where v_uncovered > 0;
+end
+$$;
+comment on function tokenbook.grants_at_opening is
+  'What each grant from before the books opened with, and what it should have had left by the recorded use.';

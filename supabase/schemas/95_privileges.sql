@@ -1,0 +1,64 @@
+/*
+ * Who may do what: the whole matrix. Nothing is inherited from default privileges, which differ
+ * between projects; everything of ours is taken away first, then given by name. Nothing here names
+ * an object of the project that Tokenbook is installed into.
+ *
+ * "Self" and "admins" below are decided in tokenbook.authorize: a signed-in user may act for
+ * themselves, an admin for anyone. No role writes a table except through the functions.
+ */
+revoke all on schema tokenbook from public, anon, authenticated, service_role;
+grant usage on schema tokenbook to authenticated, service_role;
+revoke all on all tables in schema tokenbook from public, anon, authenticated, service_role;
+revoke all on all sequences in schema tokenbook from public, anon, authenticated, service_role;
+revoke all on all functions in schema tokenbook from public, anon, authenticated, service_role;
+
+-- Tables and views in public: signed-in users read the rows that the policies give them, the server
+-- reads all, nobody writes.
+do $$
+declare
+  v_relation text;
+begin
+  foreach v_relation in array array[
+    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_holds',
+    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_payments',
+    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
+  ] loop
+    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_relation);
+    execute format('grant select on table public.%I to authenticated, service_role', v_relation);
+  end loop;
+end
+$$;
+grant select on table public.token_plans to anon; -- the price list
+
+-- Functions. Self: a user for themselves, an admin for anyone, the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+  'deduct_tokens_with_fifo',
+  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+  'reserve_tokens', 'capture_tokens', 'release_tokens',
+  'get_user_storage_quota', 'create_token_payment',
+  'set_token_top_up',
+  'get_token_spend_caps', 'list_token_team_members']) f;
+
+-- Admins and the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+  'change_token_plan', 'renew_token_subscription',
+  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment',
+  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
+
+-- The server alone.
+select tokenbook.expose(f, 'service_role') from unnest(array[
+  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
+  'record_token_payment_event',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
