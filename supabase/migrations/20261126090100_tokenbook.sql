@@ -8,7 +8,6 @@
  *
  * The tables are made here, empty: no lock on them is waited for, and there is nothing to validate.
  */
--- squawk-ignore-file
 
 -- Would this succeed here? Looks only; refuses with one list, before anything is changed -----------
 
