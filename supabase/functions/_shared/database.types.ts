@@ -519,6 +519,7 @@ export type Database = {
           created_at: string;
           currency: string;
           features: NonNullable<Json>;
+          given_to_users_since: string;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -544,6 +545,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          given_to_users_since?: string;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -568,6 +570,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          given_to_users_since?: string;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
