@@ -15,7 +15,7 @@ import { together, tryVariants, type Variant } from "./variants.ts";
 const variants: Record<string, Variant> = {
   "functions dropped and made anew": {
     change: (db) => applyMutant(db, "functions-dropped-and-made-anew"),
-    seen: /anon calls public\.adjust_tokens: inside|self calls private\.set_token_burn_order: may/,
+    seen: /anon calls public\.adjust_tokens: inside|self calls tokenbook\.set_token_burn_order: may/,
   },
   "a caller compared with <>": {
     change: (db) => applyMutant(db, "caller-compared-with-not-equal"),
@@ -24,7 +24,7 @@ const variants: Record<string, Variant> = {
   "a function that nobody declared": {
     change: (db) =>
       db.admin.query(
-        "create function public.planted() returns integer language sql set search_path = '' return 1",
+        "create function public.planted() returns integer language sql set search_path = pg_catalog, pg_temp return 1",
       ),
     seen: /public\.planted: not declared/,
   },
