@@ -19,10 +19,10 @@ const ownNames = {
 };
 
 /**
- * SQL functions that Postgres puts into the query that calls them, which it does only where they set
- * nothing: by signature. They run as their caller, and name everything with its schema.
+ * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it
+ * does for no function that sets anything. Called only by functions that set it, and by no client.
  */
-const inlinable: string[] = [];
+export const inlinedFunctions: readonly string[] = [];
 
 /** A list as SQL. */
 const array = (names: readonly string[]) => `array[${names.map((name) => `'${name}'`).join(", ")}]::text[]`;
@@ -74,7 +74,7 @@ export const lints = {
     query: `
       select f.name from (${ownFunctions}) f
        where not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
-         and (f.name <> all (${array(inlinable)}) or f.prosecdef
+         and (format('%s.%s', f.nspname, f.proname) <> all (${array(inlinedFunctions)}) or f.prosecdef
               or f.prolang <> (select l.oid from pg_language l where l.lanname = 'sql'))`,
   },
   name_outside_the_rule: {
