@@ -215,7 +215,7 @@ alter table tokenbook.project_settings enable row level security;
  * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
  * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
  * constraint each, as tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_account_rules(
   p_user_id uuid,
@@ -232,14 +232,29 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_tokens_used < 0 then 'used_is_never_negative'
+    when p_tokens_expired < 0 then 'expired_is_never_negative'
+    when p_tokens_owed < 0 then 'owed_is_never_negative'
+    when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+    when p_payer_id = p_user_id then 'are_not_their_own_payers'
+  end;
 begin
-  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
-    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
-    and (p_payer_id is null or p_payer_id <> p_user_id);
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
+    'user_id', p_user_id, 'payer_id', p_payer_id, 'tokens_remaining', p_tokens_remaining,
+    'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
+    'tokens_owed', p_tokens_owed));
+  return false;
 end
 $$;
 comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer. The error names the rule that a row breaks.';
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
@@ -306,7 +321,7 @@ create policy "Users read their own account" on public.token_accounts
 /*
  * What every grant must be, whatever wrote it. One function and not a constraint each, as
  * tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_grant_rules(
   p_grant_type text,
@@ -323,17 +338,28 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_granted not between 1 and 1000000000000 then 'granted_is_1_to_a_trillion'
+    when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
+    when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_expires_at) then 'expiry_is_finite'
+    when p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then 'grant_type_is_known'
+  end;
 begin
-  return p_tokens_granted between 1 and 1000000000000
-    and p_tokens_remaining between 0 and p_tokens_granted
-    and p_is_open = (p_tokens_remaining > 0)
-    and p_priority between 0 and 100
-    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
-    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_balances', v_broken_rule, jsonb_build_object(
+    'grant_type', p_grant_type, 'tokens_granted', p_tokens_granted, 'tokens_remaining', p_tokens_remaining,
+    'is_open', p_is_open, 'priority', p_priority, 'granted_at', p_granted_at, 'expires_at', p_expires_at));
+  return false;
 end
 $$;
 comment on function tokenbook.check_grant_rules is
-  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given. The error names the rule that a row breaks.';
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
@@ -438,8 +464,9 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
 /*
  * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
  * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
- * (docs/performance.md).
- * Caller: the constraint.
+ * (docs/performance.md). One expression finds the rule that is broken; as in a CHECK of its own, a rule
+ * that comes to NULL is kept.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_transaction_rules(
   p_id bigint,
@@ -465,41 +492,55 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_sound boolean;
-begin
-  -- the sign follows the kind, and so does what else it may change
-  case p_entry_type
-    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
-    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
-    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
-    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'rollover', 'restatement' then
-      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
-    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
-    when 'debt_repayment' then
-      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
-    else v_is_sound := false;
-  end case;
-  return v_is_sound
-    and p_id >= 1
-    and p_balance_after >= 0
-    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
-    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
-    and (p_entry_type = 'grant') = (p_action_type in (
+  v_broken_rule constant text := case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
+      when p_entry_type in ('grant', 'refund') then p_tokens > 0
+      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
+      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
+      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
+      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry_type
+      when 'clawback' then p_debt_change >= 0
+      when 'restoration' then p_debt_change <= 0
+      when 'debt_repayment' then p_debt_change = p_tokens
+      else p_debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry_type
+      when 'deduction' then p_reserved_change in (0, p_tokens)
+      when 'hold' then p_reserved_change > 0
+      when 'release' then p_reserved_change < 0
+      else p_reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_id < 1 then 'are_numbered_from_one'
+    when p_balance_after < 0 then 'balance_is_never_negative'
+    when p_original_id >= p_id then 'undo_what_came_before'
+    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry_type = 'grant') <> (p_action_type in (
       'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
-    and length(p_reason) between 1 and 500
-    and p_actor_role in ('service', 'user', 'admin', 'system')
-    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
-    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_reason) not between 1 and 500 then 'reason_is_given'
+    when p_actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
+  end;
+begin
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_transactions', v_broken_rule, jsonb_build_object(
+    'id', p_id, 'entry_type', p_entry_type, 'action_type', p_action_type, 'tokens', p_tokens,
+    'balance_after', p_balance_after, 'debt_change', p_debt_change, 'reserved_change', p_reserved_change,
+    'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens, 'reason', p_reason, 'actor_role', p_actor_role,
+    'actor_id', p_actor_id, 'idempotency_key', p_idempotency_key, 'request', p_request, 'original_id', p_original_id));
+  return false;
 end
 $$;
 comment on function tokenbook.check_transaction_rules is
-  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request. The error names the rule that a row breaks.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -1854,9 +1895,9 @@ comment on function tokenbook.queue_for_account is
 -- from supabase/schemas/10_access/refuse.sql
 
 /*
- * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * Refuses: raises a registered error, with the SQLSTATE and the hint of its slug.
  * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
- * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * one JSON object in the detail, the advice is the hint. The registry: supabase/errors.toml.
  * Caller: internal.   Errors: all of them.
  */
 create function tokenbook.refuse(p_slug text, p_facts jsonb default null)
@@ -1872,16 +1913,19 @@ declare
 begin
   select r.sqlstate, r.hint into v_sqlstate, v_hint
     from (values
+      -- made from supabase/errors.toml: npm run errors
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
-      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
-      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
-      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
-      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
       ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
@@ -1893,9 +1937,7 @@ begin
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
-      ('not_authenticated', '42501', 'Sign in.'),
-      ('forbidden', '42501', 'You may not do this for that user.'),
-      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
@@ -1916,11 +1958,11 @@ begin
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
-      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
-      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -1933,6 +1975,36 @@ end
 $$;
 comment on function tokenbook.refuse is
   'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';
+
+-- from supabase/schemas/10_access/refuse_row.sql
+
+/*
+ * Refuses a row that breaks a rule of its table, as Postgres would if the rule were a constraint of its
+ * own: check_violation, with the rule's name in the message and in the error's fields. The rule's name
+ * goes on from the table's and reads as a sentence (token_accounts_owed_is_never_negative).
+ * Caller: the check_…_rules of the tables.   Errors: check_violation, always.
+ */
+create function tokenbook.refuse_row(p_table text, p_rule text, p_row jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_constraint constant text := p_table || '_' || p_rule;
+begin
+  raise exception using
+    errcode = 'check_violation',
+    schema = 'public',
+    table = p_table,
+    constraint = v_constraint,
+    message = format('new row for relation "%s" violates check constraint "%s"', p_table, v_constraint),
+    detail = format('Failing row contains %s.', p_row);
+end
+$$;
+comment on function tokenbook.refuse_row is
+  'Refuses a row that breaks a rule of its table: check_violation, with the rule for its constraint and the row in the detail.';
 
 -- from supabase/schemas/10_access/require_user.sql
 

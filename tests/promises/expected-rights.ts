@@ -45,6 +45,10 @@ export const reading: Readable[] = [
       "public.token_storage_quotas",
       "public.token_subscriptions",
       "public.token_counters",
+      // older names, as views
+      "public.payments",
+      "public.user_storage",
+      "public.user_subscriptions",
     ],
   },
   {
@@ -200,6 +204,7 @@ export const calling: Callable[] = [
       "tokenbook.bring_due_forward",
       "tokenbook.find_replay",
       "tokenbook.describe_finding",
+      "tokenbook.expose",
       "tokenbook.return_tokens",
       "tokenbook.grant_lifetime",
       "tokenbook.grants_at_opening",
@@ -229,6 +234,7 @@ export const calling: Callable[] = [
       "tokenbook.reconcile",
       "tokenbook.refund_receipt",
       "tokenbook.refuse",
+      "tokenbook.refuse_row",
       "tokenbook.register_user",
       "tokenbook.close_hold",
       "tokenbook.refresh_alert_thresholds",

@@ -37,6 +37,8 @@ keep({
         wrong.push(
           ...objects.map((object) => `${world}: ${name}: ${object}: ${lints[name as LintName].why}`),
         );
+      mix["names in public"] = (mix["names in public"] ?? 0) + (await namesOf(db));
+      mix["names outside the rule"] = wrong.filter((one) => one.includes(": name_outside_the_rule: ")).length;
       await db.drop();
     }
     const rules = Object.keys(lints).length;
@@ -79,6 +81,15 @@ async function advise(db: Database): Promise<{ name: string; object: string }[]>
   }));
 }
 
+/** How many names the rule is asked of: relations, functions and types that are no relation's. */
+async function namesOf(db: Database): Promise<number> {
+  const { rows } = await db.admin.query(`
+    select (select count(*) from pg_class where relnamespace = 'public'::regnamespace)::int
+           + (select count(*) from pg_proc where pronamespace = 'public'::regnamespace)::int
+           + (select count(*) from pg_type where typnamespace = 'public'::regnamespace and typrelid = 0 and typelem = 0)::int as names`);
+  return rows[0].names as number;
+}
+
 interface Planted {
   planted: number;
   missed: string[];
@@ -94,7 +105,7 @@ async function plantForTheHouse(): Promise<Planted> {
     });
     const expected: Partial<Findings> = { ...alsoFound[name], [name]: found };
     for (const lint of Object.keys(lints) as LintName[]) {
-      const [is, should] = [findings[lint].join(", "), (expected[lint] ?? []).join(", ")];
+      const [is, should] = [findings[lint], (expected[lint] ?? []).toSorted()].map((them) => them.join(", "));
       if (is !== should)
         missed.push(`${lint} finds (${is}), not (${should}), in what is planted for ${name}`);
     }

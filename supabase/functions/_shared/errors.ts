@@ -13,8 +13,8 @@ export interface ErrorKind {
 }
 
 /**
- * The one registry of errors. docs/errors.md explains each slug, and supabase/schemas raises those
- * with a SQLSTATE; a test holds the three against each other, so that none says something else.
+ * Every error by its slug; docs/errors.md explains them. Made from supabase/errors.toml, as is what SQL
+ * raises: `npm run errors`.
  */
 export const errors = {
   method_not_allowed: {
