@@ -1402,8 +1402,8 @@ create policy "Payers and members read their own" on public.token_team_members
 create table if not exists tokenbook.archived_profile_counters (
   id bigint generated always as identity primary key,
   user_id uuid not null,
-  vibe_assistant_tokens_remaining bigint,
-  vibe_assistant_tokens_used bigint,
+  vibe_assistant_tokens_remaining numeric,
+  vibe_assistant_tokens_used numeric,
   vibe_assistant_total_cost numeric,
   storage_quota_gb integer,
   archived_at timestamptz not null default now()
@@ -8518,6 +8518,69 @@ $$;
 comment on function tokenbook.audit_trail is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
 
+-- from supabase/schemas/90_audit/counter_at_opening.sql
+
+/*
+ * What the counter of a profile says was given, where it became a user's grant (migration
+ * 20251114000000_cleanup_user_profiles): what was left, what was used, and what admins deducted of it.
+ *
+ * Nothing recorded what a counter began with, so it is what makes the counter's own numbers add up, and
+ * no less than the trail's admin grants. A use that the counter did not deduct shows as a balance too high;
+ * one that it deducted for failed or repeated operations as too low. Use that it has and no record stands for
+ * (`unrecorded`) was before tracking: it was deducted rightly, and nothing is to be given back for it.
+ * No row for a user whose counter became no grant.
+ * Caller: internal.
+ */
+create function tokenbook.counter_at_opening(p_user_id uuid, p_opening public.token_transactions)
+returns table (grant_id uuid, counted_at timestamptz, tokens_granted bigint, admin_granted bigint, unrecorded bigint)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant record;
+  v_use record;
+  v_admin_granted bigint;
+  v_not_use bigint;
+  v_used bigint;
+begin
+  select b.id, b.created_at, (b.metadata ->> 'tokens_remaining')::bigint as tokens_remaining,
+         (b.metadata ->> 'tokens_used')::bigint as tokens_used
+    into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.metadata ->> 'source' = 'user_profiles' and b.grant_type = 'plan'
+     and b.created_at <= p_opening.created_at
+     -- what was granted since the books opened says so in the ledger, whatever its metadata say
+     and not exists (
+       select from public.token_transactions t
+        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+  if v_grant.id is null then
+    return;
+  end if;
+
+  select coalesce(sum(u.tokens) filter (where u.is_operation), 0)::bigint as tokens,
+         coalesce(sum(u.tokens) filter (where not u.is_operation), 0)::bigint as deducted
+    into v_use
+    from tokenbook.usage_before_books(p_user_id, p_opening) u
+   where u.created_at <= v_grant.created_at;
+  select coalesce(sum(u.tokens) filter (where u.action_type = 'admin_grant' and u.copy_of is null), 0)::bigint,
+         coalesce(sum(abs(r.tokens_used)) filter (where u.is_operation and (u.copy_of is not null or not u.success)), 0)::bigint
+    into v_admin_granted, v_not_use
+    from tokenbook.audit_trail(p_user_id) u
+    join public.token_usage r on r.user_id = p_user_id and r.id = u.usage_id
+   where u.transaction_id is null and u.created_at <= v_grant.created_at;
+
+  v_used := least(v_grant.tokens_used, v_use.tokens + v_not_use);
+  return query
+  select v_grant.id, v_grant.created_at,
+         greatest(v_grant.tokens_remaining + v_used + v_use.deducted, v_admin_granted),
+         v_admin_granted, v_grant.tokens_used - v_used;
+end
+$$;
+comment on function tokenbook.counter_at_opening is
+  'What the counter that became a user''s grant says was given before the books opened, and the use in it that no record stands for.';
+
 -- from supabase/schemas/90_audit/describe_finding.sql
 
 /*
@@ -8639,7 +8702,8 @@ comment on function tokenbook.find_token_discrepancies is
  * gave every active grant its full amount (decision 9); the difference is what they over-granted.
  *
  * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
- * the counter had them, the books never did. Use is what the trail has; older than its first row, what the
+ * the counter had them, the books never did. A counter that became a grant stands for all that was given
+ * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
  * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
@@ -8666,14 +8730,16 @@ declare
   v_needed bigint;
   v_taken bigint;
   v_uncovered bigint := 0;
+  v_counter record;
 begin
+  select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
   select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
          array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
          array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
-             b.priority, b.granted_at as at
+      select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
+             coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
         from public.token_balances b
        where b.user_id = p_user_id
          and not exists (
@@ -8684,6 +8750,7 @@ begin
         from tokenbook.audit_trail(p_user_id) u
        where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
          and u.created_at < p_opening.created_at
+         and (u.created_at <= v_counter.counted_at) is not true
          -- the app wrote the grant and its record within a minute, as the migrations take it
          and not exists (
            select from public.token_balances b
@@ -8712,13 +8779,17 @@ begin
   end loop;
 
   return query
-  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'), g.granted,
+  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'),
+         g.granted - case when g.id = v_counter.grant_id then v_counter.admin_granted else 0 end,
          coalesce((
            select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
             where a.id = g.id), 0)::bigint,
          case when g.ends <= p_opening.created_at then 0 else g.left_over end
     from unnest(v_ids, v_booked, v_priority, v_at, v_expires, v_granted, v_left)
       as g (id, booked, priority, at, ends, granted, left_over)
+  union all
+  select null, false, 0::smallint, v_counter.counted_at, null, v_counter.admin_granted, 0, 0
+   where v_counter.admin_granted > 0
   union all
   select null, false, 0::smallint, '-infinity', null, 0, 0, -v_uncovered
    where v_uncovered > 0;
@@ -8813,6 +8884,7 @@ declare
   v_used bigint;
   v_cost numeric;
   v_counters jsonb;
+  v_unrecorded bigint;
   v_findings jsonb := '[]';
   v_formula jsonb;
 begin
@@ -8913,10 +8985,12 @@ begin
     from tokenbook.archived_profile_counters c
    where c.user_id = p_user_id
   having count(*) > 0;
-  if v_base.entry_type = 'opening_balance' and v_old.rows = 0 and (v_base.metadata ->> 'tokens_used')::numeric > 0 then
+  select case when v_old.rows = 0 then (v_base.metadata ->> 'tokens_used')::bigint else max(c.unrecorded) end
+    into v_unrecorded
+    from tokenbook.counter_at_opening(p_user_id, v_opening) c;
+  if v_base.entry_type = 'opening_balance' and v_unrecorded > 0 then
     v_findings := v_findings || tokenbook.describe_finding(
-      'no_usage_records', 'a_counter_without_records', (v_base.metadata ->> 'tokens_used')::bigint, 0, null,
-      coalesce(v_counters, '{}'));
+      'no_usage_records', 'a_counter_without_records', v_unrecorded, 0, null, coalesce(v_counters, '{}'));
   elsif abs(coalesce(v_account.total_cost, 0) - v_cost) >= 1 then
     v_findings := v_findings || jsonb_build_array(
       tokenbook.describe_finding('cost_mismatch', 'cost_differs_from_usage', 0, 0, null, '{}')

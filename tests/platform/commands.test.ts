@@ -56,7 +56,7 @@ test("npm run admin adds, lists and removes an administrator", async () => {
   expect((await command("admin", ["remove", "carol@example.com"], env)).output).toContain(
     "no administrator any more",
   );
-  expect((await db.admin.query("select * from private.admins where user_id = $1", [id])).rows).toEqual([]);
+  expect((await db.admin.query("select * from tokenbook.admins where user_id = $1", [id])).rows).toEqual([]);
 });
 
 test("npm run admin says what it can't do, and fails", async () => {
@@ -88,7 +88,7 @@ test("npm run migrate names each file, its reports and their number; again, ther
 
   const first = await command("migrate", ["--remote", fresh.url()]);
   const second = await command("migrate", ["--remote", fresh.url()]);
-  const { rows } = await fresh.admin.query("select report from private.migration_reports order by id");
+  const { rows } = await fresh.admin.query("select report from tokenbook.migration_reports order by id");
   await fresh.drop();
 
   expect(first.status).toBe(0);
