@@ -19,14 +19,14 @@ export interface Difference {
 }
 
 /**
- * Whether a fact is about something of Tokenbook's: schema `tokenbook`, what the naming rule says of `public`,
+ * Whether a fact is about something of Tokenbook's: schema `tokenbook`, its trigger, what the naming rule says of `public`,
  * and the ground that both stand on (the schemas themselves, default privileges). What a project's app has
  * beside it is not.
  */
 export function isOwn(fact: string): boolean {
   const object = fact.slice(0, fact.indexOf(" · "));
   return (
-    /\btokenbook\b/.test(object) ||
+    /tokenbook/.test(object) ||
     /^(schema|default acl) /.test(object) ||
     [...object.matchAll(/\bpublic\.(\w+)/g)].some(([, name]) => /token|^get_user_storage_quota$/.test(name!))
   );

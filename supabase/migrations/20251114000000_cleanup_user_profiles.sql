@@ -108,7 +108,7 @@ begin
          (p.fields ->> 'vibe_assistant_tokens_remaining')::numeric as tokens_remaining,
          (p.fields ->> 'vibe_assistant_tokens_used')::numeric as tokens_used,
          (p.fields ->> 'vibe_assistant_total_cost')::numeric as total_cost,
-         least((p.fields ->> 'storage_quota_gb')::numeric, 2147483647)::integer as quota_gb,
+         (p.fields ->> 'storage_quota_gb')::numeric::integer as quota_gb,
          coalesce((p.fields ->> 'created_at')::timestamptz, now()) as created_at
     from (select u.user_id, to_jsonb(u) as fields from public.user_profiles u) p
    where p.user_id is not null
@@ -181,7 +181,7 @@ begin
     into v_to_grant
     from pg_temp.counters_to_grant c
    where not c.has_grants;
-  if v_granted is distinct from (v_to_grant.users, v_to_grant.tokens)
+  if v_granted.users <> v_to_grant.users or v_granted.tokens <> v_to_grant.tokens
     or exists (
       select from pg_temp.counters_to_grant c
        where c.tokens_remaining > 0

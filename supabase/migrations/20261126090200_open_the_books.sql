@@ -137,7 +137,7 @@ begin
        group by t.user_id
     ) s on s.user_id = u.user_id
     left join (
-      select a.user_id, least(floor(max(a.vibe_assistant_tokens_used)), 1000000000000)::bigint as tokens_used,
+      select a.user_id, least(floor(coalesce(max(a.vibe_assistant_tokens_used), 0)), 1000000000000)::bigint as tokens_used,
              max(a.vibe_assistant_total_cost) * 100 as total_cost
         from tokenbook.archived_profile_counters a group by a.user_id
     ) c on c.user_id = u.user_id;

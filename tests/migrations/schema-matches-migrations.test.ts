@@ -144,7 +144,24 @@ describe("a difference is found", () => {
     },
     "an index dropped": {
       sql: "drop index public.token_balances_expiry_idx",
-      facts: ["index public.token_balances_expiry_idx · definition"],
+      facts: [
+        "index public.token_balances_expiry_idx · definition",
+        "index public.token_balances_expiry_idx · state",
+      ],
+    },
+    "an index that its table is clustered by": {
+      sql: "alter table public.token_usage cluster on token_usage_pkey",
+      facts: ["index public.token_usage_pkey · state"],
+    },
+    "the trigger on a table of the auth server, dropped with its function": {
+      sql: "drop function tokenbook.register_user() cascade",
+      facts: [
+        "function tokenbook.register_user() · comment",
+        "function tokenbook.register_user() · definition",
+        "function tokenbook.register_user() · owner",
+        "function tokenbook.register_user() · privileges of postgres",
+        "trigger tokenbook_register_user on auth.users · definition",
+      ],
     },
     "a trigger disabled": {
       sql: "alter table public.token_transactions disable trigger token_transactions_keep_append_only",
