@@ -77,30 +77,53 @@ export const projects: Record<string, string[]> = {
 export interface Guest {
   db: Database;
   root: string;
+  /** Whether the real CLI applies its migrations, or a connection of ours, each in one transaction as the CLI does. */
+  byCli: boolean;
   remove(): Promise<void>;
 }
 
-/** Builds a project: a hosted database, and the app's migration of 2026 applied by the CLI. */
-export async function startProject(name: string, options?: DatabaseOptions): Promise<Guest> {
-  const db = await createDatabase(options ?? { template: "platform" });
+/** Builds a project: a hosted database, and the app's migration of 2026. */
+export async function startProject(
+  name: string,
+  { byCli = true, ...options }: Partial<DatabaseOptions> & { byCli?: boolean } = {},
+): Promise<Guest> {
+  const db = await createDatabase({ ...options, template: "platform" });
   const root = await mkdtemp(join(tmpdir(), "tokenbook-guest-"));
   await mkdir(join(root, "supabase/migrations"), { recursive: true });
   await cp(join(projectRoot, "supabase/config.toml"), join(root, "supabase/config.toml"));
   const guest = {
     db,
     root,
+    byCli,
     remove: async () => {
       await db.drop();
       await rm(root, { recursive: true });
     },
   };
-  await addMigration(
-    guest,
-    "20260901000000_app",
-    await readFile(new URL(`projects/${name}.sql`, import.meta.url), "utf8"),
-  );
-  await migrationUp({ url: db.url(), workdir: root });
+  const sql = await readFile(new URL(`projects/${name}.sql`, import.meta.url), "utf8");
+  await apply(guest, { "20260901000000_app": sql });
   return guest;
+}
+
+/** Applies migrations, with all that wait, in order. */
+async function apply(guest: Guest, migrations: Record<string, string>): Promise<void> {
+  for (const [name, sql] of Object.entries(migrations)) {
+    if (guest.byCli) await addMigration(guest, name, sql);
+    else await inOneTransaction(guest.db, sql);
+  }
+  if (guest.byCli) await migrationUp({ url: guest.db.url(), workdir: guest.root });
+}
+
+async function inOneTransaction(db: Database, sql: string): Promise<void> {
+  const client = await db.admin.connect();
+  try {
+    await client.query("begin");
+    await client.query(sql);
+    await client.query("commit");
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
 }
 
 export const addMigration = (guest: Guest, name: string, sql: string): Promise<void> =>
@@ -124,9 +147,10 @@ export async function install(
   stamp = "20261127",
 ): Promise<void> {
   const { tokenbook, jobs } = await generated();
-  await addMigration(guest, `${stamp}000000_tokenbook`, change(tokenbook));
-  await addMigration(guest, `${stamp}000001_tokenbook_jobs`, jobs);
-  await migrationUp({ url: guest.db.url(), workdir: guest.root });
+  await apply(guest, {
+    [`${stamp}000000_tokenbook`]: change(tokenbook),
+    [`${stamp}000001_tokenbook_jobs`]: jobs,
+  });
 }
 
 /** Everything that the database holds, of whomever; but for what the CLI writes of itself. */

@@ -142,7 +142,7 @@ describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", 
 });
 
 test("a project whose new tables and functions are closed keeps that as well", async () => {
-  const guest = await startProject("e-own-private", { template: "platform", defaultPrivileges: "none" });
+  const guest = await startProject("e-own-private", { defaultPrivileges: "none" });
   const before = await factsOf(guest.db);
   await install(guest);
 
