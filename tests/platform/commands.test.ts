@@ -99,6 +99,24 @@ test("npm run migrate names each file, its reports and their number; again, ther
   expect(second).toMatchObject({ status: 0, output: expect.stringContaining("up to date") });
 });
 
+test("npm run migrate does not push this project's migrations into somebody else's", async () => {
+  const theirs = await createDatabase({ template: "platform" });
+  await theirs.admin.query("create table public.user_profiles (id uuid primary key)");
+
+  const refused = await command("migrate", ["--remote", theirs.url()]);
+  const { rows } = await theirs.admin.query(
+    "select to_regnamespace('tokenbook') as ours, to_regnamespace('supabase_migrations') as history",
+  );
+  await theirs.admin.query("alter table public.user_profiles rename id to user_id");
+  const wanted = await command("migrate", ["--remote", theirs.url(), "--this-project"]);
+  await theirs.drop();
+
+  expect(refused.status).toBe(1);
+  expect(refused.output).toContain("Into an existing project");
+  expect(rows).toEqual([{ ours: null, history: null }]);
+  expect(wanted.status).toBe(0);
+});
+
 test("npm run migrate says that the database isn't up", async () => {
   const { status, output } = await command("migrate", [], { TOKENBOOK_DB_PORT: String(await freePort()) });
 
