@@ -107,12 +107,14 @@ begin
    where r.user_id is not null and r.quota_gb > 0;
 
   -- One account and one opening balance for each user that anything is known of. Lifetime use comes
-  -- from the audit trail; from the old counter only where there is no trail.
+  -- from the audit trail; from the old counter where there is no trail, and where the counter became the
+  -- grant and has more: an app may have counted before it recorded.
   insert into public.token_accounts
     (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id, next_due_at)
   select u.user_id,
          coalesce(g.tokens_remaining, 0),
-         greatest(coalesce(s.tokens_used, c.tokens_used, 0), 0),
+         greatest(coalesce(case when g.is_counter then greatest(s.tokens_used, c.tokens_used) else s.tokens_used end,
+                           c.tokens_used, 0), 0),
          coalesce(s.total_cost, c.total_cost, 0),
          1, g.next_due_at
     from (
@@ -122,7 +124,8 @@ begin
     ) u
     left join (
       select b.user_id, sum(b.tokens_remaining) as tokens_remaining,
-             min(b.expires_at) filter (where b.is_open) as next_due_at
+             min(b.expires_at) filter (where b.is_open) as next_due_at,
+             bool_or(b.metadata ->> 'source' = 'user_profiles') as is_counter
         from public.token_balances b group by b.user_id
     ) g on g.user_id = u.user_id
     left join (
@@ -134,7 +137,7 @@ begin
        group by t.user_id
     ) s on s.user_id = u.user_id
     left join (
-      select a.user_id, max(a.vibe_assistant_tokens_used) as tokens_used,
+      select a.user_id, least(floor(coalesce(max(a.vibe_assistant_tokens_used), 0)), 1000000000000)::bigint as tokens_used,
              max(a.vibe_assistant_total_cost) * 100 as total_cost
         from tokenbook.archived_profile_counters a group by a.user_id
     ) c on c.user_id = u.user_id;

@@ -207,6 +207,7 @@ export const calling: Callable[] = [
       "tokenbook.expose",
       "tokenbook.return_tokens",
       "tokenbook.grant_lifetime",
+      "tokenbook.counter_at_opening",
       "tokenbook.grants_at_opening",
       "tokenbook.hold_receipt",
       "tokenbook.grant_initial_plan",

@@ -33,6 +33,7 @@ declare
   v_used bigint;
   v_cost numeric;
   v_counters jsonb;
+  v_unrecorded bigint;
   v_findings jsonb := '[]';
   v_formula jsonb;
 begin
@@ -133,10 +134,12 @@ begin
     from tokenbook.archived_profile_counters c
    where c.user_id = p_user_id
   having count(*) > 0;
-  if v_base.entry_type = 'opening_balance' and v_old.rows = 0 and (v_base.metadata ->> 'tokens_used')::numeric > 0 then
+  select case when v_old.rows = 0 then (v_base.metadata ->> 'tokens_used')::bigint else max(c.unrecorded) end
+    into v_unrecorded
+    from tokenbook.counter_at_opening(p_user_id, v_opening) c;
+  if v_base.entry_type = 'opening_balance' and v_unrecorded > 0 then
     v_findings := v_findings || tokenbook.describe_finding(
-      'no_usage_records', 'a_counter_without_records', (v_base.metadata ->> 'tokens_used')::bigint, 0, null,
-      coalesce(v_counters, '{}'));
+      'no_usage_records', 'a_counter_without_records', v_unrecorded, 0, null, coalesce(v_counters, '{}'));
   elsif abs(coalesce(v_account.total_cost, 0) - v_cost) >= 1 then
     v_findings := v_findings || jsonb_build_array(
       tokenbook.describe_finding('cost_mismatch', 'cost_differs_from_usage', 0, 0, null, '{}')
