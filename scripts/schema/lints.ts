@@ -22,6 +22,13 @@ const ownRelations = `
     join pg_namespace n on n.oid = c.relnamespace
    where n.nspname in ('public', 'tokenbook')`;
 
+/**
+ * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it does
+ * for no function that sets anything. Called only by functions that set it, and by no client
+ * (tests/deduct/burn-order-in-plans.test.ts).
+ */
+export const inlinedFunctions = ["tokenbook.open_grants_in_order", "tokenbook.burn_key"] as const;
+
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
 const ownLogic = `
   select f.name, pg_get_functiondef(f.oid) as text from (${ownFunctions}) f
@@ -55,7 +62,8 @@ export const lints = {
     why: "A caller's search_path would decide which table or operator a name means.",
     query: `
       select f.name from (${ownFunctions}) f
-       where not coalesce('search_path=""' = any (f.proconfig), false)`,
+       where not coalesce('search_path=""' = any (f.proconfig), false)
+         and format('%s.%s', f.nspname, f.proname) <> all ('{${inlinedFunctions.join(",")}}')`,
   },
   function_executable_by_public: {
     why: "Postgres grants EXECUTE to PUBLIC on every new function; anon is part of PUBLIC.",

@@ -183,7 +183,7 @@ create table tokenbook.burn_orders (
 comment on table tokenbook.burn_orders is
   'The project''s choices of a burn order, by the moment of each. The newest holds. Written by set_token_burn_order.';
 comment on column tokenbook.burn_orders.since is 'When it was chosen.';
-comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
+comment on column tokenbook.burn_orders.burn_order is 'fifo or expiring_first, as burn_order.sql says them.';
 alter table tokenbook.burn_orders enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
@@ -382,11 +382,7 @@ comment on column public.token_balances.rolled_over_from is 'The grant of the cl
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the two orders in which grants can be spent
-create index token_balances_burn_order_idx
-  on public.token_balances (user_id, priority, granted_at, id) where is_open;
-create index token_balances_expiring_first_idx
-  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+-- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
@@ -2158,14 +2154,104 @@ $$;
 comment on function tokenbook.bring_due_forward is
   'Makes the account due by that moment at the latest; NULL is never. The caller holds its lock.';
 
+-- from supabase/schemas/20_ledger/burn_order.sql
+
+/*
+ * The order in which grants are spent: the one place that says it. Everything else calls what is here.
+ *
+ *   fifo            priority, granted_at, id
+ *   expiring_first  priority, expires_at (never last), granted_at, id
+ *
+ * It is said twice, because Postgres needs it in two forms: as two indexes and what reads them
+ * (open_grants_in_order), and as a key for rows that no index holds (burn_key). A change of the order is a
+ * change of this file, and of tests/model, which says it once more so that a test can tell.
+ *
+ * Which of the two a project has chosen, and since when, is in tokenbook.burn_orders; what holds now is also
+ * in tokenbook.project_settings, in the one row that every touch of an account reads.
+ */
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+
+/*
+ * A user's grants that can be spent at p_now, in that order, each branch from its index: whoever takes the
+ * first one, or some, reads no more than that. A caller that sorts or joins the rows must order them again.
+ * grant_ctid is where the row is, for who changes it in the same statement.
+ * It has no search_path of its own, so that Postgres writes it into the statement that calls it (decision 22); its
+ * callers have set theirs, and no client may call it.
+ * Caller: internal.   Keeps: I7, I8.
+ */
+create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  (select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+     from public.token_balances b
+    where not p_expiring_first and b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+    order by b.priority, b.granted_at, b.id)
+  union all
+  (select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+     from public.token_balances b
+    where p_expiring_first and b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+    order by b.priority, b.expires_at, b.granted_at, b.id)
+$$;
+comment on function tokenbook.open_grants_in_order is
+  'A user''s grants that can be spent at p_now, in burn order, from its index.';
+
+create type tokenbook.burn_position as (priority smallint, expires_at timestamptz, granted_at timestamptz, id uuid);
+comment on type tokenbook.burn_position is 'A grant''s place in the burn order: what comes first is spent first.';
+
+/*
+ * A grant's place in that order, to sort by: order by tokenbook.burn_key(…). Without a search_path, as above.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.burn_key(
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz,
+  p_id uuid,
+  p_expiring_first boolean
+)
+returns tokenbook.burn_position
+language sql
+immutable
+security invoker
+as $$
+  select row(p_priority, case when p_expiring_first then coalesce(p_expires_at, 'infinity') end, p_granted_at, p_id)::tokenbook.burn_position
+$$;
+comment on function tokenbook.burn_key is
+  'A grant''s place in the burn order, to sort by.';
+
+/*
+ * Whether grants were spent by expiring_first at that moment. Before the first choice, and before the books,
+ * it was fifo.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.is_expiring_first_at(p_at timestamptz)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((
+    select o.burn_order = 'expiring_first' from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1), false)
+$$;
+comment on function tokenbook.is_expiring_first_at is
+  'Whether grants were spent by expiring_first, not fifo, at that moment.';
+
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
- * The one place that knows the order: a deduction takes what this says, a quote and the balance
- * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
- * granted_at, id.
+ * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
@@ -2205,19 +2291,10 @@ begin
            where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            group by part.grant_id) back on back.grant_id = b.id
        where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
-  elsif v_expiring_first then
-    open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.expires_at, b.granted_at, b.id;
+       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
   else
     open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.granted_at, b.id;
+      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   end if;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
@@ -2610,9 +2687,7 @@ begin
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
        and b.ctid = (
-         select h.ctid from public.token_balances h
-          where h.user_id = p_user_id and h.is_open
-          order by h.priority, h.granted_at, h.id limit 1)
+         select g.grant_ctid from tokenbook.open_grants_in_order(p_user_id, v_now, false) g limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
     exit usual when v_grant_id is null;
@@ -2840,10 +2915,8 @@ begin
     'grants', array(
       select listed
         from (
-          select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
-            from public.token_balances b
-           where b.user_id = a.user_id and b.is_open
-           order by b.priority, b.granted_at, b.id
+          select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
+            from tokenbook.open_grants_in_order(a.user_id, statement_timestamp(), false) g
            limit 101) listed),
     'has_more_grants', false)
     into v_balance
@@ -2900,8 +2973,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  select o.burn_order = 'expiring_first' into v_expiring_first
-    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+  v_expiring_first := tokenbook.is_expiring_first_at(p_at);
 
   return (
     with ledger as materialized (
@@ -2933,7 +3005,7 @@ begin
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
@@ -3783,9 +3855,8 @@ comment on function tokenbook.return_tokens is
 -- from supabase/schemas/20_ledger/set_token_burn_order.sql
 
 /*
- * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
- * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
- * each deduction reads it once, under the account's lock.
+ * Chooses in which order grants are spent, for the whole project, from now on: one of the two that
+ * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
@@ -4042,14 +4113,8 @@ begin
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
       from unnest(p_entries) as e
       join public.token_accounts a on a.user_id = e.user_id
-     cross join lateral ( -- the two orders of tokenbook.choose_grants, each with its index
-       (select g.* from public.token_balances g
-         where not v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.granted_at, g.id limit 1)
-       union all
-       (select g.* from public.token_balances g
-         where v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
+     cross join lateral (
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
      where a.tokens_remaining >= -e.tokens
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null)
@@ -4258,7 +4323,8 @@ begin
      order by g.id
      limit 1;
 
-    -- record
+    -- record; its place in the burn order was by the expiry that it had
+    v_entry.metadata := jsonb_strip_nulls(jsonb_build_object('expires_at', v_grant.expires_at));
     if coalesce(p_take_back, false) then
       -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
       -- over into another he has not. What made the grant is none of these
@@ -6753,7 +6819,7 @@ begin
          group by a.grant_id) taken on taken.grant_id = b.id
      where b.user_id = p_entry.user_id
        and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
-     order by is_own, b.priority desc, b.granted_at desc, b.id desc
+     order by is_own, tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
   loop
     -- the payment's own grant comes last and takes what the others did not give
     continue when v_left = 0;
@@ -8572,6 +8638,33 @@ end
 $$;
 comment on function tokenbook.describe_finding is 'A finding of a reconciliation as JSON, with its scenario''s advice.';
 
+-- from supabase/schemas/90_audit/expiry_as_granted.sql
+
+/*
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
+ * Caller: internal.
+ */
+create function tokenbook.expiry_as_granted(p_grant public.token_balances)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_grant.voided_at is null then
+    return p_grant.expires_at;
+  end if;
+  return (
+    select (t.metadata ->> 'expires_at')::timestamptz
+      from public.token_transactions t
+     where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
+       and t.request ->> 'operation' = 'void_token_grant');
+end
+$$;
+comment on function tokenbook.expiry_as_granted is
+  'When a grant would have run out had it not been voided; NULL = never.';
+
 -- from supabase/schemas/90_audit/find_token_discrepancies.sql
 
 /*
@@ -8667,28 +8760,31 @@ declare
   v_taken bigint;
   v_uncovered bigint := 0;
 begin
-  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
-         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
-         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+  select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
+         array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
+         array_agg(g.priority order by g.nth), array_agg(g.at order by g.nth)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
-             b.priority, b.granted_at as at
-        from public.token_balances b
-       where b.user_id = p_user_id
-         and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
-      union all
-      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
-        from tokenbook.audit_trail(p_user_id) u
-       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
-         and u.created_at < p_opening.created_at
-         -- the app wrote the grant and its record within a minute, as the migrations take it
-         and not exists (
-           select from public.token_balances b
-            where b.user_id = p_user_id and b.tokens_granted = u.tokens
-              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+      select x.*, row_number() over (order by tokenbook.burn_key(x.priority, x.at, x.ends, x.id, false)) as nth
+        from (
+          select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
+                 b.priority, b.granted_at as at
+            from public.token_balances b
+           where b.user_id = p_user_id
+             and not exists (
+               select from public.token_transactions t
+                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+          union all
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+            from tokenbook.audit_trail(p_user_id) u
+           where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+             and u.created_at < p_opening.created_at
+             -- the app wrote the grant and its record within a minute, as the migrations take it
+             and not exists (
+               select from public.token_balances b
+                where b.user_id = p_user_id and b.tokens_granted = u.tokens
+                  and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+        ) x
     ) g;
   v_left := v_granted;
 
@@ -8730,14 +8826,17 @@ comment on function tokenbook.grants_at_opening is
 -- from supabase/schemas/90_audit/live_difference.sql
 
 /*
- * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
- * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
- * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
- * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
- * first that has something; a grant that was never booked stays what it is.
- * Caller: internal.
+ * What is left today of what the books have too much of (negative: too little). A difference runs out with the
+ * grant that it sits in, and moves on when that grant is spent. So what has happened since the first of them is
+ * gone through once more, as it would have been without them: every deduction from what was first then, in the
+ * burn order of that moment. What the books have now, less what they would have, is the answer.
+ *
+ * p_differences: [{at, tokens, grant_id}]. What sits in a grant counts there first. Without one, too much is use
+ * that what was next in burn order would have paid for, or else the first that came in; too little is a grant
+ * that was never booked, which stays what it is.
+ * Caller: internal.   Keeps: I8.
  */
-create function tokenbook.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
+create function tokenbook.live_difference(p_user_id uuid, p_differences jsonb, p_now timestamptz)
 returns bigint
 language plpgsql
 stable
@@ -8745,36 +8844,121 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_grant record;
-  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
-  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
-  v_stays bigint;
+  v_since timestamptz := (select min((d ->> 'at')::timestamptz) from jsonb_array_elements(p_differences) d);
+  -- the user's grants, each at its place first in, first out
+  v_ids uuid[];
+  v_granted bigint[];
+  v_ends timestamptz[]; -- 'infinity': never
+  v_by_expiry integer[]; -- the places in the other order
+  v_left bigint[]; -- what each would have
+  v_actual bigint; -- what all that are alive have
+  v_uncovered bigint := 0; -- what no grant would have paid for
+  v_head integer := 1; -- what comes before it has nothing left
+  v_was_expiring_first boolean;
+  v_event record;
+  v_needed bigint;
+  v_part bigint;
+  v_nth integer;
+  v_place integer;
 begin
-  for v_grant in
-    select coalesce((p_by_grant ->> b.id::text)::bigint, 0) as difference,
-           case when b.expires_at <= p_now then 0 else b.tokens_remaining end as tokens_left,
-           case when b.expires_at <= p_now then b.tokens_remaining else 0 end
-             + coalesce((
-                 select sum(abs(t.grant_tokens[1])) from public.token_transactions t
-                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
-      from public.token_balances b
-     where b.user_id = p_user_id
-     order by b.priority, b.granted_at, b.id
+  select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
+         array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
+         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
+         array_agg(coalesce(booked.tokens_then, 0) order by g.nth),
+         coalesce(sum(booked.tokens) filter (where g.expires_at > p_now or g.expires_at is null), 0)::bigint
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left, v_actual
+    from (
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
+               order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
+        from public.token_balances b
+       where b.user_id = p_user_id) g
+    left join (
+      select part.grant_id, sum(part.tokens * s.sign)::bigint as tokens,
+             (sum(part.tokens * s.sign) filter (where t.created_at <= v_since))::bigint as tokens_then
+        from public.token_transactions t
+       cross join lateral (select case when t.tokens < t.reserved_change then -1 else 1 end as sign) s
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.user_id = p_user_id and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       group by part.grant_id) booked on booked.grant_id = g.id;
+
+  for v_event in
+    select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
+      from (
+        select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
+               t.grant_ids, t.grant_tokens
+          from public.token_transactions t
+         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
+           and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
+        union all
+        select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)]
+          from jsonb_array_elements(p_differences) d) e
+      left join public.token_balances b
+        on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
+     order by e.at, e.id -- a difference comes after the entry that it is of
   loop
-    v_carried := v_carried + v_grant.difference;
-    if v_grant.tokens_lost > 0 then
-      v_carried := greatest(v_carried - v_grant.tokens_lost, 0);
-    elsif v_grant.tokens_left > 0 then
-      v_stays := least(v_carried, v_grant.tokens_left);
-      v_live := v_live + v_stays;
-      v_carried := v_carried - v_stays;
+    v_needed := 0;
+    if v_event.kind = 'rollover' then
+      -- out of the grant that closed, as far as it has it; the entry into the new one stands for both
+      continue when v_event.tokens < 0;
+      v_place := array_position(v_ids, v_event.rolled_over_from);
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_part := least(v_left[v_place], v_event.tokens);
+      v_left[v_place] := v_left[v_place] - v_part;
+      v_left[v_nth] := v_left[v_nth] + v_part;
+      v_head := 1;
+
+    elsif v_event.tokens < 0 then
+      v_needed := -v_event.tokens;
+      if v_event.kind not in ('deduction', 'hold') then
+        for i in 1 .. cardinality(v_event.grant_ids) loop
+          v_nth := array_position(v_ids, v_event.grant_ids[i]);
+          v_part := least(v_left[v_nth], v_event.grant_tokens[i]);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        end loop;
+      end if;
+
+    else
+      v_uncovered := v_uncovered - v_event.tokens;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_part := least(v_event.grant_tokens[i], v_granted[v_nth] - v_left[v_nth]);
+        v_left[v_nth] := v_left[v_nth] + v_part;
+        v_uncovered := v_uncovered + v_part;
+      end loop;
+      v_head := 1;
+      v_needed := greatest(v_uncovered, 0);
+      v_uncovered := v_uncovered - v_needed;
+    end if;
+
+    if v_needed > 0 then
+      if v_event.is_expiring_first is distinct from v_was_expiring_first then
+        v_was_expiring_first := v_event.is_expiring_first;
+        v_head := 1;
+      end if;
+      v_place := v_head;
+      while v_needed > 0 and v_place <= coalesce(cardinality(v_ids), 0) loop
+        v_nth := case when v_event.is_expiring_first then v_by_expiry[v_place] else v_place end;
+        if v_left[v_nth] > 0 and v_ends[v_nth] > v_event.at then
+          v_part := least(v_left[v_nth], v_needed);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        elsif v_place = v_head then
+          v_head := v_head + 1;
+        end if;
+        v_place := v_place + 1;
+      end loop;
+      v_uncovered := v_uncovered + v_needed;
     end if;
   end loop;
-  return v_live + v_carried;
+
+  return v_actual + v_uncovered - coalesce((
+    select sum(g.tokens) from unnest(v_left, v_ends) as g (tokens, ends) where g.ends > p_now), 0)::bigint;
 end
 $$;
 comment on function tokenbook.live_difference is
-  'Of differences by grant, what has not run out with its grant.';
+  'Of differences between books and trail, what has not run out with its grant: what the books have less what they would have without them.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -8806,6 +8990,7 @@ declare
   v_old_grants record;
   v_corrected record;
   v_difference record;
+  v_parts jsonb := '[]';
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -8838,24 +9023,22 @@ begin
       select d.*, d.cause = 'recorded_twice' as is_harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
-    ), by_grant as (
-      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
-        from (
-          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
-            from differences x group by 1, 2, 3) d
-       group by d.scenario, d.is_harmless
     )
-    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
-           min(d.created_at) as since,
+    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+           coalesce(jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+             filter (where d.tokens <> 0), '[]') as parts,
            (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
-     group by d.scenario, d.is_harmless, g.tokens
+     group by d.scenario, d.is_harmless
      order by d.scenario, d.is_harmless
   loop
-    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
+    -- with those before it: what one grant could have paid for, it could not have paid for twice
+    v_parts := v_parts || v_difference.parts;
+    v_live := case when v_difference.parts = '[]' then 0
+                   else tokenbook.live_difference(p_user_id, v_parts, v_now) - v_off end;
     v_off := v_off + v_live;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
@@ -9116,8 +9299,8 @@ begin
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
     ), grants as (
-      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
@@ -9139,7 +9322,7 @@ begin
              array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -9714,7 +9897,8 @@ comment on function tokenbook.reverse_token_restatement is
 
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
- * (negative: too little), `grant_id` the grant that it sits in, `line` the line of the sum that it belongs to.
+ * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
+ * the line of the sum that it belongs to.
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -9802,15 +9986,10 @@ begin
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
+         -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u
-    left join lateral (
-      -- it would have been taken from the first grant that was open then
-      select b.id as grant_id from public.token_balances b
-       where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
-       order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity');
 end

@@ -148,8 +148,8 @@ begin
     from public.token_accounts a
     left join (
       select b.user_id,
-             array_agg(b.id order by b.priority, b.granted_at, b.id) as grant_ids,
-             array_agg(b.tokens_remaining order by b.priority, b.granted_at, b.id) as grant_tokens
+             array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_ids,
+             array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_tokens
         from public.token_balances b where b.is_open group by b.user_id
     ) g on g.user_id = a.user_id;
 

@@ -71,7 +71,8 @@ begin
      order by g.id
      limit 1;
 
-    -- record
+    -- record; its place in the burn order was by the expiry that it had
+    v_entry.metadata := jsonb_strip_nulls(jsonb_build_object('expires_at', v_grant.expires_at));
     if coalesce(p_take_back, false) then
       -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
       -- over into another he has not. What made the grant is none of these

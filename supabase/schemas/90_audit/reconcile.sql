@@ -26,6 +26,7 @@ declare
   v_old_grants record;
   v_corrected record;
   v_difference record;
+  v_parts jsonb := '[]';
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -58,24 +59,22 @@ begin
       select d.*, d.cause = 'recorded_twice' as is_harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
-    ), by_grant as (
-      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
-        from (
-          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
-            from differences x group by 1, 2, 3) d
-       group by d.scenario, d.is_harmless
     )
-    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
-           min(d.created_at) as since,
+    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+           coalesce(jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+             filter (where d.tokens <> 0), '[]') as parts,
            (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
-     group by d.scenario, d.is_harmless, g.tokens
+     group by d.scenario, d.is_harmless
      order by d.scenario, d.is_harmless
   loop
-    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
+    -- with those before it: what one grant could have paid for, it could not have paid for twice
+    v_parts := v_parts || v_difference.parts;
+    v_live := case when v_difference.parts = '[]' then 0
+                   else tokenbook.live_difference(p_user_id, v_parts, v_now) - v_off end;
     v_off := v_off + v_live;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
