@@ -27,7 +27,12 @@ const ownRelations = `
  * for no function that sets anything. Called only by functions that set it, and by no client
  * (tests/deduct/burn-order-in-plans.test.ts).
  */
-export const inlinedFunctions = ["tokenbook.open_grants_in_order", "tokenbook.burn_key"] as const;
+export const inlinedFunctions = [
+  "tokenbook.open_grants_fifo",
+  "tokenbook.open_grants_expiring_first",
+  "tokenbook.open_grants_in_order",
+  "tokenbook.burn_key",
+] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
 const ownLogic = `

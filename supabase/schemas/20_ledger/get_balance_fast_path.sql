@@ -29,7 +29,7 @@ begin
       select listed
         from (
           select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
-            from tokenbook.open_grants_in_order(a.user_id, statement_timestamp(), false) g
+            from tokenbook.open_grants_fifo(a.user_id, statement_timestamp()) g
            limit 101) listed),
     'has_more_grants', false)
     into v_balance

@@ -17,7 +17,7 @@ begin
     select (t.metadata ->> 'expires_at')::timestamptz
       from public.token_transactions t
      where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
-       and t.request ->> 'operation' = 'void_token_grant');
+       and t.entry_type in ('void', 'clawback'));
 end
 $$;
 comment on function tokenbook.expiry_as_granted is
