@@ -658,7 +658,7 @@ create table public.token_usage (
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
 comment on table public.token_usage is
-  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+  'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
 comment on column public.token_usage.id is 'The usage; unique per user.';
 comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';
@@ -3289,7 +3289,8 @@ comment on function tokenbook.grant_lifetime is
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
 /*
- * Gives tokens to a user as one new grant.
+ * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
+ * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
@@ -3363,9 +3364,20 @@ begin
     'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
     'granted_at', (p_granted_at at time zone 'utc')::text);
   v_entry.metadata := v_grant.metadata;
+  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+    v_entry.usage_id := gen_random_uuid();
+  end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
+  if v_entry.usage_id is not null and not v_issued.replayed then
+    insert into public.token_usage
+      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+    values
+      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
+       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
+       v_transaction.created_at, v_transaction.id);
+  end if;
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
@@ -3382,7 +3394,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -8852,6 +8864,60 @@ $$;
 comment on function tokenbook.grants_at_opening is
   'What each grant from before the books opened with, and what it should have had left by the recorded use.';
 
+-- from supabase/schemas/90_audit/last_repair.sql
+
+/*
+ * The entry at which a user's balance was last taken as right; what was before it is settled. The latest of:
+ * the opening balance (which is checked itself); a restatement; an admin's grant or deduction whose reason begins
+ * with `reconciliation`, whole or not; and one, whatever its reason, that closed what was off
+ * (tokenbook.live_difference).
+ * Caller: internal.   Returns no entry (all NULL) when the books began empty and nothing was repaired.
+ */
+create function tokenbook.last_repair(p_user_id uuid, p_now timestamptz)
+returns public.token_transactions
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_opening public.token_transactions;
+  v_base public.token_transactions;
+  v_differences jsonb;
+  v_settled_id bigint;
+begin
+  select t.* into v_base
+    from public.token_transactions t
+   where t.user_id = p_user_id
+     and (t.entry_type in ('opening_balance', 'restatement')
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+   order by t.id desc
+   limit 1;
+  if exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
+  then
+    select t.* into v_opening
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+    select jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+      into v_differences
+      from tokenbook.token_differences(p_user_id, v_opening, v_base) d
+     where not d.is_settled and d.tokens <> 0;
+    if v_differences is not null then
+      v_settled_id := (tokenbook.live_difference(p_user_id, v_differences, p_now)).settled_id;
+      if v_settled_id is not null then
+        select t.* into v_base from public.token_transactions t where t.user_id = p_user_id and t.id = v_settled_id;
+      end if;
+    end if;
+  end if;
+  return v_base;
+end
+$$;
+comment on function tokenbook.last_repair is
+  'The entry at which a user''s balance was last taken as right: the opening, a restatement, or a repair.';
+
 -- from supabase/schemas/90_audit/live_difference.sql
 
 /*
@@ -8860,13 +8926,25 @@ comment on function tokenbook.grants_at_opening is
  * gone through once more, as it would have been without them: every deduction from what was first then, in the
  * burn order of that moment. What the books have now, less what they would have, is the answer.
  *
+ * An admin's grant or deduction that makes what is off at that moment smaller is a repair of it, as far as it does:
+ * it moves the books towards the records, and is no grant and no deduction of its own. One whose reason begins with
+ * `goodwill` never is. `repaired` is what was repaired without closing it, `settled_id` the last entry that closed it,
+ * which settles whatever was before it.
+ *
  * p_differences: [{at, tokens, grant_id}]. What sits in a grant counts there first. Without one, too much is use
  * that what was next in burn order would have paid for, or else the first that came in; too little is a grant
  * that was never booked, which stays what it is.
  * Caller: internal.   Keeps: I8.
  */
-create function tokenbook.live_difference(p_user_id uuid, p_differences jsonb, p_now timestamptz)
-returns bigint
+create function tokenbook.live_difference(
+  p_user_id uuid,
+  p_differences jsonb,
+  p_now timestamptz,
+  out off bigint,
+  out repaired bigint,
+  out settled_id bigint
+)
+returns record
 language plpgsql
 stable
 security invoker
@@ -8880,12 +8958,13 @@ declare
   v_ends timestamptz[]; -- 'infinity': never
   v_by_expiry integer[]; -- the places in the other order
   v_left bigint[]; -- what each would have
-  v_actual bigint; -- what all that are alive have
+  v_has bigint[]; -- what each has in the books
   v_uncovered bigint := 0; -- what no grant would have paid for
   v_head integer := 1; -- what comes before it has nothing left
   v_was_expiring_first boolean;
   v_event record;
   v_needed bigint;
+  v_repair bigint;
   v_part bigint;
   v_nth integer;
   v_place integer;
@@ -8893,41 +8972,79 @@ begin
   select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
          array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
          array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
-         array_agg(coalesce(booked.tokens_then, 0) order by g.nth),
-         coalesce(sum(booked.tokens) filter (where g.expires_at > p_now or g.expires_at is null), 0)::bigint
-    into v_ids, v_granted, v_ends, v_by_expiry, v_left, v_actual
+         array_agg(coalesce(booked.tokens, 0) order by g.nth)
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left
     from (
       select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
     left join (
-      select part.grant_id, sum(part.tokens * s.sign)::bigint as tokens,
-             (sum(part.tokens * s.sign) filter (where t.created_at <= v_since))::bigint as tokens_then
+      select part.grant_id, sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
         from public.token_transactions t
-       cross join lateral (select case when t.tokens < t.reserved_change then -1 else 1 end as sign) s
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
-       where t.user_id = p_user_id and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
        group by part.grant_id) booked on booked.grant_id = g.id;
+  v_has := v_left;
+  repaired := 0;
 
   for v_event in
     select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
-               t.grant_ids, t.grant_tokens
+               t.grant_ids, t.grant_tokens,
+               t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
+                 and t.reason !~* '^goodwill' as is_correction
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
         union all
         select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
-               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)]
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
           from jsonb_array_elements(p_differences) d) e
       left join public.token_balances b
         on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
      order by e.at, e.id -- a difference comes after the entry that it is of
   loop
     v_needed := 0;
-    if v_event.kind = 'rollover' then
+    v_repair := 0;
+    if v_event.is_correction then
+      select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+        from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > v_event.at;
+      v_repair := case when sign(off) = -sign(v_event.tokens) then least(abs(off), abs(v_event.tokens)) else 0 end;
+    end if;
+    if v_event.kind <> 'difference' then
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_has[v_nth] := v_has[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+    end if;
+
+    if v_repair > 0 and v_repair = abs(off) then
+      v_left := v_has;
+      v_uncovered := 0;
+      v_head := 1;
+      settled_id := v_event.id;
+      repaired := 0;
+
+    elsif v_repair > 0 then
+      -- what is off is off by less, grant by grant, and then what no grant was there for
+      repaired := repaired + sign(v_event.tokens) * v_repair;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_left[v_nth] := v_left[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+      for i in 1 .. cardinality(v_ids) loop
+        v_part := least(greatest(sign(off) * (v_has[i] - v_left[i]), 0), v_repair);
+        v_left[i] := v_left[i] + sign(off) * v_part;
+        v_repair := v_repair - v_part;
+        v_needed := v_needed + greatest(-v_left[i], 0);
+        v_left[i] := greatest(v_left[i], 0);
+      end loop;
+      v_uncovered := v_uncovered - sign(off) * v_repair;
+      v_head := 1;
+
+    elsif v_event.kind = 'rollover' then
       -- out of the grant that closed, as far as it has it; the entry into the new one stands for both
       continue when v_event.tokens < 0;
       v_place := array_position(v_ids, v_event.rolled_over_from);
@@ -8982,12 +9099,12 @@ begin
     end if;
   end loop;
 
-  return v_actual + v_uncovered - coalesce((
-    select sum(g.tokens) from unnest(v_left, v_ends) as g (tokens, ends) where g.ends > p_now), 0)::bigint;
+  select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+    from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > p_now;
 end
 $$;
 comment on function tokenbook.live_difference is
-  'Of differences between books and trail, what has not run out with its grant: what the books have less what they would have without them.';
+  'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -8996,9 +9113,9 @@ comment on function tokenbook.live_difference is
  * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
  *
  * It starts from the last moment at which the balance was taken as right: nothing, when the books began
- * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
- * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
- * was before it is settled, or each repair would be a discrepancy of its own.
+ * empty; else the opening balance, which is checked itself; else the last repair (tokenbook.last_repair). A
+ * repair is somebody's decision after having looked: what was before it is settled, or each repair would be a
+ * discrepancy of its own.
  * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
  */
 create function tokenbook.reconcile(p_user_id uuid)
@@ -9020,6 +9137,8 @@ declare
   v_corrected record;
   v_difference record;
   v_parts jsonb := '[]';
+  v_all record;
+  v_repaired bigint := 0; -- in part, by adjustments
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -9034,13 +9153,7 @@ begin
   select t.* into v_opening
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
-  select t.* into v_base
-    from public.token_transactions t
-   where t.user_id = p_user_id
-     and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
-   order by t.id desc
-   limit 1;
+  v_base := tokenbook.last_repair(p_user_id, v_now);
   select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
@@ -9066,9 +9179,13 @@ begin
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
-    v_live := case when v_difference.parts = '[]' then 0
-                   else tokenbook.live_difference(p_user_id, v_parts, v_now) - v_off end;
-    v_off := v_off + v_live;
+    v_live := 0;
+    if v_difference.parts <> '[]' then
+      v_all := tokenbook.live_difference(p_user_id, v_parts, v_now);
+      v_live := v_all.off - v_off;
+      v_off := v_all.off;
+      v_repaired := v_all.repaired;
+    end if;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
         v_difference.scenario, v_difference.cause,
@@ -9151,13 +9268,13 @@ begin
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
-             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
-             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
@@ -9316,10 +9433,20 @@ begin
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
     ), repairs as (
-      select t.user_id, max(t.id) as id
-        from ledger t
-       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
-       group by t.user_id
+      select r.user_id, max(r.id) as id
+        from (
+          select t.user_id, t.id
+            from ledger t
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+          union all
+          -- what closed a difference without saying so; only what is from before the books can be one here
+          select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
+            from openings o
+           where exists (
+             select from ledger t
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+        join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
+       group by r.user_id
     ), settled as (
       select t.user_id, part.grant_id,
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
@@ -10441,7 +10568,8 @@ begin
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
-     ('action_type', t.action_type, u.action_type),
+     -- an admin's grant of whatever type is an admin_grant in the trail
+     ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
      ('member_id', t.member_id::text, u.member_id::text)
    ) as differs (field, expected, found)

@@ -4,13 +4,25 @@
  * gone through once more, as it would have been without them: every deduction from what was first then, in the
  * burn order of that moment. What the books have now, less what they would have, is the answer.
  *
+ * An admin's grant or deduction that makes what is off at that moment smaller is a repair of it, as far as it does:
+ * it moves the books towards the records, and is no grant and no deduction of its own. One whose reason begins with
+ * `goodwill` never is. `repaired` is what was repaired without closing it, `settled_id` the last entry that closed it,
+ * which settles whatever was before it.
+ *
  * p_differences: [{at, tokens, grant_id}]. What sits in a grant counts there first. Without one, too much is use
  * that what was next in burn order would have paid for, or else the first that came in; too little is a grant
  * that was never booked, which stays what it is.
  * Caller: internal.   Keeps: I8.
  */
-create function tokenbook.live_difference(p_user_id uuid, p_differences jsonb, p_now timestamptz)
-returns bigint
+create function tokenbook.live_difference(
+  p_user_id uuid,
+  p_differences jsonb,
+  p_now timestamptz,
+  out off bigint,
+  out repaired bigint,
+  out settled_id bigint
+)
+returns record
 language plpgsql
 stable
 security invoker
@@ -24,12 +36,13 @@ declare
   v_ends timestamptz[]; -- 'infinity': never
   v_by_expiry integer[]; -- the places in the other order
   v_left bigint[]; -- what each would have
-  v_actual bigint; -- what all that are alive have
+  v_has bigint[]; -- what each has in the books
   v_uncovered bigint := 0; -- what no grant would have paid for
   v_head integer := 1; -- what comes before it has nothing left
   v_was_expiring_first boolean;
   v_event record;
   v_needed bigint;
+  v_repair bigint;
   v_part bigint;
   v_nth integer;
   v_place integer;
@@ -37,41 +50,79 @@ begin
   select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
          array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
          array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
-         array_agg(coalesce(booked.tokens_then, 0) order by g.nth),
-         coalesce(sum(booked.tokens) filter (where g.expires_at > p_now or g.expires_at is null), 0)::bigint
-    into v_ids, v_granted, v_ends, v_by_expiry, v_left, v_actual
+         array_agg(coalesce(booked.tokens, 0) order by g.nth)
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left
     from (
       select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
     left join (
-      select part.grant_id, sum(part.tokens * s.sign)::bigint as tokens,
-             (sum(part.tokens * s.sign) filter (where t.created_at <= v_since))::bigint as tokens_then
+      select part.grant_id, sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
         from public.token_transactions t
-       cross join lateral (select case when t.tokens < t.reserved_change then -1 else 1 end as sign) s
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
-       where t.user_id = p_user_id and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
        group by part.grant_id) booked on booked.grant_id = g.id;
+  v_has := v_left;
+  repaired := 0;
 
   for v_event in
     select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
-               t.grant_ids, t.grant_tokens
+               t.grant_ids, t.grant_tokens,
+               t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
+                 and t.reason !~* '^goodwill' as is_correction
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
         union all
         select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
-               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)]
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
           from jsonb_array_elements(p_differences) d) e
       left join public.token_balances b
         on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
      order by e.at, e.id -- a difference comes after the entry that it is of
   loop
     v_needed := 0;
-    if v_event.kind = 'rollover' then
+    v_repair := 0;
+    if v_event.is_correction then
+      select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+        from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > v_event.at;
+      v_repair := case when sign(off) = -sign(v_event.tokens) then least(abs(off), abs(v_event.tokens)) else 0 end;
+    end if;
+    if v_event.kind <> 'difference' then
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_has[v_nth] := v_has[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+    end if;
+
+    if v_repair > 0 and v_repair = abs(off) then
+      v_left := v_has;
+      v_uncovered := 0;
+      v_head := 1;
+      settled_id := v_event.id;
+      repaired := 0;
+
+    elsif v_repair > 0 then
+      -- what is off is off by less, grant by grant, and then what no grant was there for
+      repaired := repaired + sign(v_event.tokens) * v_repair;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_left[v_nth] := v_left[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+      for i in 1 .. cardinality(v_ids) loop
+        v_part := least(greatest(sign(off) * (v_has[i] - v_left[i]), 0), v_repair);
+        v_left[i] := v_left[i] + sign(off) * v_part;
+        v_repair := v_repair - v_part;
+        v_needed := v_needed + greatest(-v_left[i], 0);
+        v_left[i] := greatest(v_left[i], 0);
+      end loop;
+      v_uncovered := v_uncovered - sign(off) * v_repair;
+      v_head := 1;
+
+    elsif v_event.kind = 'rollover' then
       -- out of the grant that closed, as far as it has it; the entry into the new one stands for both
       continue when v_event.tokens < 0;
       v_place := array_position(v_ids, v_event.rolled_over_from);
@@ -126,9 +177,9 @@ begin
     end if;
   end loop;
 
-  return v_actual + v_uncovered - coalesce((
-    select sum(g.tokens) from unnest(v_left, v_ends) as g (tokens, ends) where g.ends > p_now), 0)::bigint;
+  select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+    from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > p_now;
 end
 $$;
 comment on function tokenbook.live_difference is
-  'Of differences between books and trail, what has not run out with its grant: what the books have less what they would have without them.';
+  'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';

@@ -3,9 +3,9 @@
  * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
  *
  * It starts from the last moment at which the balance was taken as right: nothing, when the books began
- * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
- * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
- * was before it is settled, or each repair would be a discrepancy of its own.
+ * empty; else the opening balance, which is checked itself; else the last repair (tokenbook.last_repair). A
+ * repair is somebody's decision after having looked: what was before it is settled, or each repair would be a
+ * discrepancy of its own.
  * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
  */
 create function tokenbook.reconcile(p_user_id uuid)
@@ -27,6 +27,8 @@ declare
   v_corrected record;
   v_difference record;
   v_parts jsonb := '[]';
+  v_all record;
+  v_repaired bigint := 0; -- in part, by adjustments
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -41,13 +43,7 @@ begin
   select t.* into v_opening
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
-  select t.* into v_base
-    from public.token_transactions t
-   where t.user_id = p_user_id
-     and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
-   order by t.id desc
-   limit 1;
+  v_base := tokenbook.last_repair(p_user_id, v_now);
   select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
@@ -73,9 +69,13 @@ begin
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
-    v_live := case when v_difference.parts = '[]' then 0
-                   else tokenbook.live_difference(p_user_id, v_parts, v_now) - v_off end;
-    v_off := v_off + v_live;
+    v_live := 0;
+    if v_difference.parts <> '[]' then
+      v_all := tokenbook.live_difference(p_user_id, v_parts, v_now);
+      v_live := v_all.off - v_off;
+      v_off := v_all.off;
+      v_repaired := v_all.repaired;
+    end if;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
         v_difference.scenario, v_difference.cause,
@@ -158,13 +158,13 @@ begin
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
-             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
-             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),

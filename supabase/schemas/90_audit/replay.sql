@@ -93,10 +93,20 @@ begin
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
     ), repairs as (
-      select t.user_id, max(t.id) as id
-        from ledger t
-       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
-       group by t.user_id
+      select r.user_id, max(r.id) as id
+        from (
+          select t.user_id, t.id
+            from ledger t
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+          union all
+          -- what closed a difference without saying so; only what is from before the books can be one here
+          select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
+            from openings o
+           where exists (
+             select from ledger t
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+        join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
+       group by r.user_id
     ), settled as (
       select t.user_id, part.grant_id,
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
