@@ -54,7 +54,7 @@ declare
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
     'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
     'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
   v_list text;
 begin
   select string_agg('  - ' || f.finding, E'\n' order by f.nth, f.finding) into v_list
@@ -4288,6 +4288,25 @@ end
 $$;
 comment on function tokenbook.tokens_due is
   'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
+
+-- from supabase/schemas/20_ledger/tokens_used.sql
+
+/*
+ * A computed field: what a client that was written for the older table selects as `tokens_used`, with the same sign
+ * (grants positive, deductions negative). In SQL `t.tokens_used`, over the API `select=tokens_used`.
+ * Caller: authenticated, service_role; it sees no more than the row it is given.
+ */
+create function public.tokens_used(p_transaction public.token_transactions)
+returns bigint
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_transaction.tokens
+$$;
+comment on function public.tokens_used is
+  'The tokens of a transaction under their older name: select tokens_used from token_transactions. Grants positive, deductions negative.';
 
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
@@ -10693,6 +10712,10 @@ begin
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
+
+-- A computed field: whoever may read the row may read it.
+revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
