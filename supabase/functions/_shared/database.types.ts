@@ -882,8 +882,9 @@ export type Database = {
           tokens: number;
           usage_id: string | null;
           user_id: string;
+          tokens_used: number | null;
         };
-        ComputedFields: never;
+        ComputedFields: "tokens_used";
         Insert: {
           action_type: string;
           actor_id?: string | null;
@@ -1191,7 +1192,7 @@ export type Database = {
           expires_at: string | null;
           features: NonNullable<Json>;
           id: string;
-          is_active: boolean;
+          is_active: boolean | null;
           next_plan_type: string | null;
           payment_id: string | null;
           payment_method: string | null;
@@ -1210,7 +1211,7 @@ export type Database = {
           expires_at?: string | null;
           features?: Json | null;
           id?: string | null;
-          is_active?: boolean | null;
+          is_active?: never;
           next_plan_type?: string | null;
           payment_id?: string | null;
           payment_method?: string | null;
@@ -1228,7 +1229,7 @@ export type Database = {
           expires_at?: string | null;
           features?: Json | null;
           id?: string | null;
-          is_active?: boolean | null;
+          is_active?: never;
           next_plan_type?: string | null;
           payment_id?: string | null;
           payment_method?: string | null;
@@ -1584,6 +1585,15 @@ export type Database = {
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
+      };
+      tokens_used: {
+        Args: {
+          p_transaction: Omit<
+            Database["public"]["Tables"]["token_transactions"]["Row"],
+            Database["public"]["Tables"]["token_transactions"]["ComputedFields"]
+          >;
+        };
+        Returns: number;
       };
       track_token_usage: {
         Args: {
