@@ -18,12 +18,6 @@ const ownNames = {
   functions: ["public.get_user_storage_quota(uuid)"],
 };
 
-/**
- * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it
- * does for no function that sets anything. Called only by functions that set it, and by no client.
- */
-export const inlinedFunctions: readonly string[] = [];
-
 /** A list as SQL. */
 const array = (names: readonly string[]) => `array[${names.map((name) => `'${name}'`).join(", ")}]::text[]`;
 
@@ -39,6 +33,18 @@ const ownRelations = `
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
    where n.nspname in ('public', 'tokenbook')`;
+
+/**
+ * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it does
+ * for no function that sets anything. Called only by functions that set it, and by no client
+ * (tests/deduct/burn-order-in-plans.test.ts).
+ */
+export const inlinedFunctions = [
+  "tokenbook.open_grants_fifo",
+  "tokenbook.open_grants_expiring_first",
+  "tokenbook.open_grants_in_order",
+  "tokenbook.burn_key",
+] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
 const ownLogic = `

@@ -53,7 +53,7 @@ declare
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
     'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
     'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -257,7 +257,7 @@ create table tokenbook.burn_orders (
 comment on table tokenbook.burn_orders is
   'The project''s choices of a burn order, by the moment of each. The newest holds. Written by set_token_burn_order.';
 comment on column tokenbook.burn_orders.since is 'When it was chosen.';
-comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
+comment on column tokenbook.burn_orders.burn_order is 'fifo or expiring_first, as burn_order.sql says them.';
 alter table tokenbook.burn_orders enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
@@ -482,11 +482,7 @@ comment on column public.token_balances.rolled_over_from is 'The grant of the cl
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the two orders in which grants can be spent
-create index token_balances_burn_order_idx
-  on public.token_balances (user_id, priority, granted_at, id) where is_open;
-create index token_balances_expiring_first_idx
-  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+-- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
@@ -777,7 +773,7 @@ create table public.token_usage (
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
 comment on table public.token_usage is
-  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+  'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
 comment on column public.token_usage.id is 'The usage; unique per user.';
 comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';
@@ -2306,14 +2302,133 @@ $$;
 comment on function tokenbook.bring_due_forward is
   'Makes the account due by that moment at the latest; NULL is never. The caller holds its lock.';
 
+-- from supabase/schemas/20_ledger/burn_order.sql
+
+/*
+ * The order in which grants are spent: the one place that says it. Everything else calls what is here.
+ *
+ *   fifo            priority, granted_at, id
+ *   expiring_first  priority, expires_at (never last), granted_at, id
+ *
+ * It is said twice, because Postgres needs it in two forms: as two indexes and what reads them
+ * (open_grants_…), and as a key for rows that no index holds (burn_key). A change of the order is a
+ * change of this file, and of tests/model, which says it once more so that a test can tell.
+ *
+ * Which of the two a project has chosen, and since when, is in tokenbook.burn_orders; what holds now is also
+ * in tokenbook.project_settings, in the one row that every touch of an account reads.
+ */
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+
+/*
+ * A user's grants that can be spent at p_now, in that order, from its index: whoever takes the first one, or some,
+ * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is where the
+ * row is, for who changes it in the same statement.
+ * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * 22); their callers have set theirs, and no client may call them.
+ * Caller: internal.   Keeps: I7, I8.
+ */
+create function tokenbook.open_grants_fifo(p_user_id uuid, p_now timestamptz)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.granted_at, b.id
+$$;
+comment on function tokenbook.open_grants_fifo is
+  'A user''s grants that can be spent at p_now, first in, first out, from its index.';
+
+create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.expires_at, b.granted_at, b.id
+$$;
+comment on function tokenbook.open_grants_expiring_first is
+  'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';
+
+-- The same in the order that the caller says. Who knows it beforehand calls the one: that is quicker.
+create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select f.* from tokenbook.open_grants_fifo(p_user_id, p_now) f where not p_expiring_first
+  union all
+  select e.* from tokenbook.open_grants_expiring_first(p_user_id, p_now) e where p_expiring_first
+$$;
+comment on function tokenbook.open_grants_in_order is
+  'A user''s grants that can be spent at p_now, in burn order, from its index.';
+
+create type tokenbook.burn_position as (priority smallint, expires_at timestamptz, granted_at timestamptz, id uuid);
+comment on type tokenbook.burn_position is 'A grant''s place in the burn order: what comes first is spent first.';
+
+/*
+ * A grant's place in that order, to sort by: order by tokenbook.burn_key(…). Without a search_path, as above.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.burn_key(
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz,
+  p_id uuid,
+  p_expiring_first boolean
+)
+returns tokenbook.burn_position
+language sql
+immutable
+security invoker
+as $$
+  select row(p_priority, case when p_expiring_first then coalesce(p_expires_at, 'infinity') end, p_granted_at, p_id)::tokenbook.burn_position
+$$;
+comment on function tokenbook.burn_key is
+  'A grant''s place in the burn order, to sort by.';
+
+/*
+ * Whether grants were spent by expiring_first at that moment. Before the first choice, and before the books,
+ * it was fifo.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.is_expiring_first_at(p_at timestamptz)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((
+    select o.burn_order = 'expiring_first' from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1), false)
+$$;
+comment on function tokenbook.is_expiring_first_at is
+  'Whether grants were spent by expiring_first, not fifo, at that moment.';
+
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
- * The one place that knows the order: a deduction takes what this says, a quote and the balance
- * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
- * granted_at, id.
+ * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
@@ -2353,19 +2468,10 @@ begin
            where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            group by part.grant_id) back on back.grant_id = b.id
        where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
-  elsif v_expiring_first then
-    open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.expires_at, b.granted_at, b.id;
+       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
   else
     open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.granted_at, b.id;
+      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   end if;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
@@ -2758,9 +2864,7 @@ begin
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
        and b.ctid = (
-         select h.ctid from public.token_balances h
-          where h.user_id = p_user_id and h.is_open
-          order by h.priority, h.granted_at, h.id limit 1)
+         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
     exit usual when v_grant_id is null;
@@ -2988,10 +3092,8 @@ begin
     'grants', array(
       select listed
         from (
-          select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
-            from public.token_balances b
-           where b.user_id = a.user_id and b.is_open
-           order by b.priority, b.granted_at, b.id
+          select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
+            from tokenbook.open_grants_fifo(a.user_id, statement_timestamp()) g
            limit 101) listed),
     'has_more_grants', false)
     into v_balance
@@ -3048,8 +3150,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  select o.burn_order = 'expiring_first' into v_expiring_first
-    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+  v_expiring_first := tokenbook.is_expiring_first_at(p_at);
 
   return (
     with ledger as materialized (
@@ -3081,7 +3182,7 @@ begin
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
@@ -3336,7 +3437,8 @@ comment on function tokenbook.grant_lifetime is
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
 /*
- * Gives tokens to a user as one new grant.
+ * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
+ * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
@@ -3410,9 +3512,20 @@ begin
     'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
     'granted_at', (p_granted_at at time zone 'utc')::text);
   v_entry.metadata := v_grant.metadata;
+  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+    v_entry.usage_id := gen_random_uuid();
+  end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
+  if v_entry.usage_id is not null and not v_issued.replayed then
+    insert into public.token_usage
+      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+    values
+      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
+       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
+       v_transaction.created_at, v_transaction.id);
+  end if;
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
@@ -3429,7 +3542,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -3931,9 +4044,8 @@ comment on function tokenbook.return_tokens is
 -- from supabase/schemas/20_ledger/set_token_burn_order.sql
 
 /*
- * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
- * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
- * each deduction reads it once, under the account's lock.
+ * Chooses in which order grants are spent, for the whole project, from now on: one of the two that
+ * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
@@ -4190,14 +4302,8 @@ begin
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
       from unnest(p_entries) as e
       join public.token_accounts a on a.user_id = e.user_id
-     cross join lateral ( -- the two orders of tokenbook.choose_grants, each with its index
-       (select g.* from public.token_balances g
-         where not v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.granted_at, g.id limit 1)
-       union all
-       (select g.* from public.token_balances g
-         where v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
+     cross join lateral (
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
      where a.tokens_remaining >= -e.tokens
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null)
@@ -4331,6 +4437,25 @@ $$;
 comment on function tokenbook.tokens_due is
   'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
 
+-- from supabase/schemas/20_ledger/tokens_used.sql
+
+/*
+ * A computed field: what a client that was written for the older table selects as `tokens_used`, with the same sign
+ * (grants positive, deductions negative). In SQL `t.tokens_used`, over the API `select=tokens_used`.
+ * Caller: authenticated, service_role; it sees no more than the row it is given.
+ */
+create function public.tokens_used(p_transaction public.token_transactions)
+returns bigint
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_transaction.tokens
+$$;
+comment on function public.tokens_used is
+  'The tokens of a transaction under their older name: select tokens_used from token_transactions. Grants positive, deductions negative.';
+
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
 /*
@@ -4384,7 +4509,11 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  v_entry.metadata := '{}';
+  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+    into v_entry.metadata
+    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+  v_entry.metadata := coalesce(v_entry.metadata, '{}');
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -6905,7 +7034,7 @@ begin
          group by a.grant_id) taken on taken.grant_id = b.id
      where b.user_id = p_entry.user_id
        and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
-     order by is_own, b.priority desc, b.granted_at desc, b.id desc
+     order by is_own, tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
   loop
     -- the payment's own grant comes last and takes what the others did not give
     continue when v_left = 0;
@@ -8787,6 +8916,33 @@ end
 $$;
 comment on function tokenbook.describe_finding is 'A finding of a reconciliation as JSON, with its scenario''s advice.';
 
+-- from supabase/schemas/90_audit/expiry_as_granted.sql
+
+/*
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
+ * Caller: internal.
+ */
+create function tokenbook.expiry_as_granted(p_grant public.token_balances)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_grant.voided_at is null then
+    return p_grant.expires_at;
+  end if;
+  return (
+    select (t.metadata ->> 'expires_at')::timestamptz
+      from public.token_transactions t
+     where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
+       and t.entry_type in ('void', 'clawback'));
+end
+$$;
+comment on function tokenbook.expiry_as_granted is
+  'When a grant would have run out had it not been voided; NULL = never.';
+
 -- from supabase/schemas/90_audit/find_token_discrepancies.sql
 
 /*
@@ -8885,29 +9041,32 @@ declare
   v_counter record;
 begin
   select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
-  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
-         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
-         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+  select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
+         array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
+         array_agg(g.priority order by g.nth), array_agg(g.at order by g.nth)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
-             coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
-        from public.token_balances b
-       where b.user_id = p_user_id
-         and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
-      union all
-      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
-        from tokenbook.audit_trail(p_user_id) u
-       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
-         and u.created_at < p_opening.created_at
-         and (u.created_at <= v_counter.counted_at) is not true
-         -- the app wrote the grant and its record within a minute, as the migrations take it
-         and not exists (
-           select from public.token_balances b
-            where b.user_id = p_user_id and b.tokens_granted = u.tokens
-              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+      select x.*, row_number() over (order by tokenbook.burn_key(x.priority, x.at, x.ends, x.id, false)) as nth
+        from (
+          select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
+                 coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
+            from public.token_balances b
+           where b.user_id = p_user_id
+             and not exists (
+               select from public.token_transactions t
+                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+          union all
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+            from tokenbook.audit_trail(p_user_id) u
+           where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+             and u.created_at < p_opening.created_at
+             and (u.created_at <= v_counter.counted_at) is not true
+             -- the app wrote the grant and its record within a minute, as the migrations take it
+             and not exists (
+               select from public.token_balances b
+                where b.user_id = p_user_id and b.tokens_granted = u.tokens
+                  and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+        ) x
     ) g;
   v_left := v_granted;
 
@@ -8950,54 +9109,247 @@ $$;
 comment on function tokenbook.grants_at_opening is
   'What each grant from before the books opened with, and what it should have had left by the recorded use.';
 
--- from supabase/schemas/90_audit/live_difference.sql
+-- from supabase/schemas/90_audit/last_repair.sql
 
 /*
- * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
- * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
- * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
- * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
- * first that has something; a grant that was never booked stays what it is.
- * Caller: internal.
+ * The entry at which a user's balance was last taken as right; what was before it is settled. The latest of:
+ * the opening balance (which is checked itself); a restatement; an admin's grant or deduction whose reason begins
+ * with `reconciliation`, whole or not; and one, whatever its reason, that closed what was off
+ * (tokenbook.live_difference).
+ * Caller: internal.   Returns no entry (all NULL) when the books began empty and nothing was repaired.
  */
-create function tokenbook.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
-returns bigint
+create function tokenbook.last_repair(p_user_id uuid, p_now timestamptz)
+returns public.token_transactions
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_grant record;
-  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
-  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
-  v_stays bigint;
+  v_opening public.token_transactions;
+  v_base public.token_transactions;
+  v_differences jsonb;
+  v_settled_id bigint;
 begin
-  for v_grant in
-    select coalesce((p_by_grant ->> b.id::text)::bigint, 0) as difference,
-           case when b.expires_at <= p_now then 0 else b.tokens_remaining end as tokens_left,
-           case when b.expires_at <= p_now then b.tokens_remaining else 0 end
-             + coalesce((
-                 select sum(abs(t.grant_tokens[1])) from public.token_transactions t
-                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
-      from public.token_balances b
-     where b.user_id = p_user_id
-     order by b.priority, b.granted_at, b.id
+  select t.* into v_base
+    from public.token_transactions t
+   where t.user_id = p_user_id
+     and (t.entry_type in ('opening_balance', 'restatement')
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+   order by t.id desc
+   limit 1;
+  if exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
+  then
+    select t.* into v_opening
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+    select jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+      into v_differences
+      from tokenbook.token_differences(p_user_id, v_opening, v_base) d
+     where not d.is_settled and d.tokens <> 0;
+    if v_differences is not null then
+      v_settled_id := (tokenbook.live_difference(p_user_id, v_differences, p_now)).settled_id;
+      if v_settled_id is not null then
+        select t.* into v_base from public.token_transactions t where t.user_id = p_user_id and t.id = v_settled_id;
+      end if;
+    end if;
+  end if;
+  return v_base;
+end
+$$;
+comment on function tokenbook.last_repair is
+  'The entry at which a user''s balance was last taken as right: the opening, a restatement, or a repair.';
+
+-- from supabase/schemas/90_audit/live_difference.sql
+
+/*
+ * What is left today of what the books have too much of (negative: too little). A difference runs out with the
+ * grant that it sits in, and moves on when that grant is spent. So what has happened since the first of them is
+ * gone through once more, as it would have been without them: every deduction from what was first then, in the
+ * burn order of that moment. What the books have now, less what they would have, is the answer.
+ *
+ * An admin's grant or deduction that makes what is off at that moment smaller is a repair of it, as far as it does:
+ * it moves the books towards the records, and is no grant and no deduction of its own. One whose reason begins with
+ * `goodwill` never is. `repaired` is what was repaired without closing it, `settled_id` the last entry that closed it,
+ * which settles whatever was before it.
+ *
+ * p_differences: [{at, tokens, grant_id}]. What sits in a grant counts there first. Without one, too much is use
+ * that what was next in burn order would have paid for, or else the first that came in; too little is a grant
+ * that was never booked, which stays what it is.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.live_difference(
+  p_user_id uuid,
+  p_differences jsonb,
+  p_now timestamptz,
+  out off bigint,
+  out repaired bigint,
+  out settled_id bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz := (select min((d ->> 'at')::timestamptz) from jsonb_array_elements(p_differences) d);
+  -- the user's grants, each at its place first in, first out
+  v_ids uuid[];
+  v_granted bigint[];
+  v_ends timestamptz[]; -- 'infinity': never
+  v_by_expiry integer[]; -- the places in the other order
+  v_left bigint[]; -- what each would have
+  v_has bigint[]; -- what each has in the books
+  v_uncovered bigint := 0; -- what no grant would have paid for
+  v_head integer := 1; -- what comes before it has nothing left
+  v_was_expiring_first boolean;
+  v_event record;
+  v_needed bigint;
+  v_repair bigint;
+  v_part bigint;
+  v_nth integer;
+  v_place integer;
+begin
+  select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
+         array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
+         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
+         array_agg(coalesce(booked.tokens, 0) order by g.nth)
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left
+    from (
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
+               order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
+        from public.token_balances b
+       where b.user_id = p_user_id) g
+    left join (
+      select part.grant_id, sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       group by part.grant_id) booked on booked.grant_id = g.id;
+  v_has := v_left;
+  repaired := 0;
+
+  for v_event in
+    select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
+      from (
+        select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
+               t.grant_ids, t.grant_tokens,
+               t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
+                 and t.reason !~* '^goodwill' as is_correction
+          from public.token_transactions t
+         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
+           and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
+        union all
+        select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
+          from jsonb_array_elements(p_differences) d) e
+      left join public.token_balances b
+        on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
+     order by e.at, e.id -- a difference comes after the entry that it is of
   loop
-    v_carried := v_carried + v_grant.difference;
-    if v_grant.tokens_lost > 0 then
-      v_carried := greatest(v_carried - v_grant.tokens_lost, 0);
-    elsif v_grant.tokens_left > 0 then
-      v_stays := least(v_carried, v_grant.tokens_left);
-      v_live := v_live + v_stays;
-      v_carried := v_carried - v_stays;
+    v_needed := 0;
+    v_repair := 0;
+    if v_event.is_correction then
+      select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+        from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > v_event.at;
+      v_repair := case when sign(off) = -sign(v_event.tokens) then least(abs(off), abs(v_event.tokens)) else 0 end;
+    end if;
+    if v_event.kind <> 'difference' then
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_has[v_nth] := v_has[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+    end if;
+
+    if v_repair > 0 and v_repair = abs(off) then
+      v_left := v_has;
+      v_uncovered := 0;
+      v_head := 1;
+      settled_id := v_event.id;
+      repaired := 0;
+
+    elsif v_repair > 0 then
+      -- what is off is off by less, grant by grant, and then what no grant was there for
+      repaired := repaired + sign(v_event.tokens) * v_repair;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_left[v_nth] := v_left[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+      for i in 1 .. cardinality(v_ids) loop
+        v_part := least(greatest(sign(off) * (v_has[i] - v_left[i]), 0), v_repair);
+        v_left[i] := v_left[i] + sign(off) * v_part;
+        v_repair := v_repair - v_part;
+        v_needed := v_needed + greatest(-v_left[i], 0);
+        v_left[i] := greatest(v_left[i], 0);
+      end loop;
+      v_uncovered := v_uncovered - sign(off) * v_repair;
+      v_head := 1;
+
+    elsif v_event.kind = 'rollover' then
+      -- out of the grant that closed, as far as it has it; the entry into the new one stands for both
+      continue when v_event.tokens < 0;
+      v_place := array_position(v_ids, v_event.rolled_over_from);
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_part := least(v_left[v_place], v_event.tokens);
+      v_left[v_place] := v_left[v_place] - v_part;
+      v_left[v_nth] := v_left[v_nth] + v_part;
+      v_head := 1;
+
+    elsif v_event.tokens < 0 then
+      v_needed := -v_event.tokens;
+      if v_event.kind not in ('deduction', 'hold') then
+        for i in 1 .. cardinality(v_event.grant_ids) loop
+          v_nth := array_position(v_ids, v_event.grant_ids[i]);
+          v_part := least(v_left[v_nth], v_event.grant_tokens[i]);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        end loop;
+      end if;
+
+    else
+      v_uncovered := v_uncovered - v_event.tokens;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_part := least(v_event.grant_tokens[i], v_granted[v_nth] - v_left[v_nth]);
+        v_left[v_nth] := v_left[v_nth] + v_part;
+        v_uncovered := v_uncovered + v_part;
+      end loop;
+      v_head := 1;
+      v_needed := greatest(v_uncovered, 0);
+      v_uncovered := v_uncovered - v_needed;
+    end if;
+
+    if v_needed > 0 then
+      if v_event.is_expiring_first is distinct from v_was_expiring_first then
+        v_was_expiring_first := v_event.is_expiring_first;
+        v_head := 1;
+      end if;
+      v_place := v_head;
+      while v_needed > 0 and v_place <= coalesce(cardinality(v_ids), 0) loop
+        v_nth := case when v_event.is_expiring_first then v_by_expiry[v_place] else v_place end;
+        if v_left[v_nth] > 0 and v_ends[v_nth] > v_event.at then
+          v_part := least(v_left[v_nth], v_needed);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        elsif v_place = v_head then
+          v_head := v_head + 1;
+        end if;
+        v_place := v_place + 1;
+      end loop;
+      v_uncovered := v_uncovered + v_needed;
     end if;
   end loop;
-  return v_live + v_carried;
+
+  select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+    from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > p_now;
 end
 $$;
 comment on function tokenbook.live_difference is
-  'Of differences by grant, what has not run out with its grant.';
+  'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -9006,9 +9358,9 @@ comment on function tokenbook.live_difference is
  * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
  *
  * It starts from the last moment at which the balance was taken as right: nothing, when the books began
- * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
- * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
- * was before it is settled, or each repair would be a discrepancy of its own.
+ * empty; else the opening balance, which is checked itself; else the last repair (tokenbook.last_repair). A
+ * repair is somebody's decision after having looked: what was before it is settled, or each repair would be a
+ * discrepancy of its own.
  * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
  */
 create function tokenbook.reconcile(p_user_id uuid)
@@ -9029,6 +9381,9 @@ declare
   v_old_grants record;
   v_corrected record;
   v_difference record;
+  v_parts jsonb := '[]';
+  v_all record;
+  v_repaired bigint := 0; -- in part, by adjustments
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -9044,13 +9399,7 @@ begin
   select t.* into v_opening
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
-  select t.* into v_base
-    from public.token_transactions t
-   where t.user_id = p_user_id
-     and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
-   order by t.id desc
-   limit 1;
+  v_base := tokenbook.last_repair(p_user_id, v_now);
   select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
@@ -9062,25 +9411,27 @@ begin
       select d.*, d.cause = 'recorded_twice' as is_harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
-    ), by_grant as (
-      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
-        from (
-          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
-            from differences x group by 1, 2, 3) d
-       group by d.scenario, d.is_harmless
     )
-    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
-           min(d.created_at) as since,
+    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+           coalesce(jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+             filter (where d.tokens <> 0), '[]') as parts,
            (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
-     group by d.scenario, d.is_harmless, g.tokens
+     group by d.scenario, d.is_harmless
      order by d.scenario, d.is_harmless
   loop
-    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
-    v_off := v_off + v_live;
+    -- with those before it: what one grant could have paid for, it could not have paid for twice
+    v_parts := v_parts || v_difference.parts;
+    v_live := 0;
+    if v_difference.parts <> '[]' then
+      v_all := tokenbook.live_difference(p_user_id, v_parts, v_now);
+      v_live := v_all.off - v_off;
+      v_off := v_all.off;
+      v_repaired := v_all.repaired;
+    end if;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
         v_difference.scenario, v_difference.cause,
@@ -9165,13 +9516,13 @@ begin
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
-             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
-             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
@@ -9231,7 +9582,7 @@ begin
 end
 $$;
 comment on function tokenbook.reconcile_user_token_balance is
-  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An adjustment whose reason begins with "reconciliation" is a repair and settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
+  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An admin''s grant or deduction repairs what is off at that moment as far as it makes it smaller (never with a reason that begins with "goodwill"); one that closes it, or whose reason begins with "reconciliation", settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/replay.sql
 
@@ -9330,10 +9681,20 @@ begin
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
     ), repairs as (
-      select t.user_id, max(t.id) as id
-        from ledger t
-       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
-       group by t.user_id
+      select r.user_id, max(r.id) as id
+        from (
+          select t.user_id, t.id
+            from ledger t
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+          union all
+          -- what closed a difference without saying so; only what is from before the books can be one here
+          select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
+            from openings o
+           where exists (
+             select from ledger t
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+        join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
+       group by r.user_id
     ), settled as (
       select t.user_id, part.grant_id,
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
@@ -9342,8 +9703,8 @@ begin
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
     ), grants as (
-      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
@@ -9365,7 +9726,7 @@ begin
              array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -9940,7 +10301,8 @@ comment on function tokenbook.reverse_token_restatement is
 
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
- * (negative: too little), `grant_id` the grant that it sits in, `line` the line of the sum that it belongs to.
+ * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
+ * the line of the sum that it belongs to.
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -10028,15 +10390,10 @@ begin
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
+         -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u
-    left join lateral (
-      -- it would have been taken from the first grant that was open then
-      select b.id as grant_id from public.token_balances b
-       where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
-       order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity');
 end
@@ -10459,7 +10816,8 @@ begin
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
-     ('action_type', t.action_type, u.action_type),
+     -- an admin's grant of whatever type is an admin_grant in the trail
+     ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
      ('member_id', t.member_id::text, u.member_id::text)
    ) as differs (field, expected, found)
@@ -10583,6 +10941,10 @@ begin
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
+
+-- A computed field: whoever may read the row may read it.
+revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[

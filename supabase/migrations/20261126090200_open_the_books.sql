@@ -151,8 +151,8 @@ begin
     from public.token_accounts a
     left join (
       select b.user_id,
-             array_agg(b.id order by b.priority, b.granted_at, b.id) as grant_ids,
-             array_agg(b.tokens_remaining order by b.priority, b.granted_at, b.id) as grant_tokens
+             array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_ids,
+             array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_tokens
         from public.token_balances b where b.is_open group by b.user_id
     ) g on g.user_id = a.user_id;
 
@@ -279,7 +279,16 @@ begin
       ('user_storage', 'token_storage_quotas')) as names (older, present)
      where to_regclass('public.' || older) is null
   loop
-    execute format('create view public.%I with (security_invoker = true) as select * from public.%I', v_older.older, v_older.present);
+    -- whose period has passed is not shown as active, unless a free plan comes next
+    execute format('create view public.%I with (security_invoker = true) as select %s from public.%I r', v_older.older, (
+      select string_agg(
+               case a.attname
+                 when 'is_active' then 'r.is_active and (r.expires_at is null or r.expires_at > now() or exists (
+                   select from public.token_plans p where p.plan_type = r.next_plan_type and p.price_cents = 0)) as is_active'
+                 else format('r.%I', a.attname)
+               end, ', ' order by a.attnum)
+        from pg_attribute a
+       where a.attrelid = to_regclass('public.' || v_older.present) and a.attnum > 0 and not a.attisdropped), v_older.present);
     execute format('comment on view public.%I is %L', v_older.older,
       format('public.%s under its older name. Read-only; users see their own.', v_older.present));
     execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_older.older);

@@ -181,6 +181,13 @@ export const calling: Callable[] = [
     reach: reach("door", "door", "door", "door", "door", "door", "door", "door"),
     functions: [
       "tokenbook.alert_rules_of",
+      "tokenbook.burn_key",
+      "tokenbook.expiry_as_granted",
+      "tokenbook.is_expiring_first_at",
+      "tokenbook.last_repair",
+      "tokenbook.open_grants_expiring_first",
+      "tokenbook.open_grants_fifo",
+      "tokenbook.open_grants_in_order",
       "tokenbook.describe_allocations",
       "tokenbook.audit_trail",
       "tokenbook.authorize",

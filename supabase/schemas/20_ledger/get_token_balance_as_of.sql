@@ -32,8 +32,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  select o.burn_order = 'expiring_first' into v_expiring_first
-    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+  v_expiring_first := tokenbook.is_expiring_first_at(p_at);
 
   return (
     with ledger as materialized (
@@ -65,7 +64,7 @@ begin
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id

@@ -35,29 +35,32 @@ declare
   v_counter record;
 begin
   select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
-  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
-         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
-         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+  select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
+         array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
+         array_agg(g.priority order by g.nth), array_agg(g.at order by g.nth)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
-             coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
-        from public.token_balances b
-       where b.user_id = p_user_id
-         and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
-      union all
-      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
-        from tokenbook.audit_trail(p_user_id) u
-       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
-         and u.created_at < p_opening.created_at
-         and (u.created_at <= v_counter.counted_at) is not true
-         -- the app wrote the grant and its record within a minute, as the migrations take it
-         and not exists (
-           select from public.token_balances b
-            where b.user_id = p_user_id and b.tokens_granted = u.tokens
-              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+      select x.*, row_number() over (order by tokenbook.burn_key(x.priority, x.at, x.ends, x.id, false)) as nth
+        from (
+          select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
+                 coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
+            from public.token_balances b
+           where b.user_id = p_user_id
+             and not exists (
+               select from public.token_transactions t
+                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+          union all
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+            from tokenbook.audit_trail(p_user_id) u
+           where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+             and u.created_at < p_opening.created_at
+             and (u.created_at <= v_counter.counted_at) is not true
+             -- the app wrote the grant and its record within a minute, as the migrations take it
+             and not exists (
+               select from public.token_balances b
+                where b.user_id = p_user_id and b.tokens_granted = u.tokens
+                  and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+        ) x
     ) g;
   v_left := v_granted;
 

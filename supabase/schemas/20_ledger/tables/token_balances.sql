@@ -87,11 +87,7 @@ comment on column public.token_balances.rolled_over_from is 'The grant of the cl
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the two orders in which grants can be spent
-create index token_balances_burn_order_idx
-  on public.token_balances (user_id, priority, granted_at, id) where is_open;
-create index token_balances_expiring_first_idx
-  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+-- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
