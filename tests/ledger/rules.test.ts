@@ -141,7 +141,7 @@ const tables: Record<string, Ruled> = {
       expires_at: "null::timestamptz",
     },
     rules: {
-      granted_is_1_to_a_trillion: {
+      granted_is_within_the_limit: {
         holds: "tokens_granted between 1 and 1000000000000",
         broken: { tokens_granted: "1000000000001" },
       },
@@ -197,26 +197,24 @@ describe.each(Object.entries(tables))("%s", (table, { sound, rules }) => {
 
   test("whatever is in a row, NULL too, it is refused exactly when a rule is broken, by that one's name", async () => {
     const held = Object.fromEntries(Object.entries(rules).map(([rule, { holds }]) => [rule, holds]));
-    const { mix, wrong } = await trial(table, held);
-    console.log(`table=${table} rows=${rowsTried} mix=${JSON.stringify(mix)} wrong=${wrong.length}`);
+    const { mix, wrong } = await trial(table, held, 3_000);
+    console.log(`table=${table} rows=3000 mix=${JSON.stringify(mix)} wrong=${wrong.length}`);
     expect(wrong.slice(0, 3)).toEqual([]);
-    expect(mix["taken"]).toBeGreaterThan(rowsTried / 100);
+    expect(mix["taken"]).toBeGreaterThan(300);
     expect(Object.keys(mix).toSorted()).toEqual([...Object.keys(rules), "taken"].toSorted());
 
     // the trial sees a rule that is not looked at, and one that NULL would break
     for (const [rule, { holds }] of Object.entries(rules)) {
-      expect((await trial(table, { ...held, [rule]: "true" })).wrong.length, rule).toBeGreaterThan(0);
+      expect((await trial(table, { ...held, [rule]: "true" }, 1_000)).wrong.length, rule).toBeGreaterThan(0);
       if (`${holds}`.includes("null")) continue;
-      const strict = await trial(table, { ...held, [rule]: `coalesce(${holds}, false)` });
+      const strict = await trial(table, { ...held, [rule]: `coalesce(${holds}, false)` }, 1_000);
       expect(strict.wrong.length, `${rule}, strictly`).toBeGreaterThan(0);
     }
   });
 });
 
-const rowsTried = 3_000;
-
 /** Rows, some columns of each as they should be and some not: what the function says, and what the rules say. */
-async function trial(table: string, held: Record<string, string>) {
+async function trial(table: string, held: Record<string, string>, rowsTried: number) {
   const { check, sound, choices } = tables[table]!;
   const columns = Object.entries(sound).map(([column, value]) => {
     const others = choices[column] ?? [];
