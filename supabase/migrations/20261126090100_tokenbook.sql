@@ -415,7 +415,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_broken_rule constant text := case
-    when p_tokens_granted not between 1 and 1000000000000 then 'granted_is_1_to_a_trillion'
+    when p_tokens_granted not between 1 and 1000000000000 then 'granted_is_within_the_limit'
     when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
     when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
     when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
