@@ -58,10 +58,7 @@ for (const [order, index] of [
   ["expiring_first", "token_balances_expiring_first_idx"],
 ] as const) {
   test(`${order}: of ${GRANTS} open grants, whoever takes the first reads one entry of its index`, async () => {
-    const plan = await planOf(
-      "select g.id from tokenbook.open_grants_in_order($1, $2, $3) g limit 1",
-      order,
-    );
+    const plan = await planOf("select g.id from tokenbook.open_grants_in_order($1, $2, $3) g limit 1", order);
 
     const read = plan.filter((node) => (node["Actual Rows"] ?? 0) > 0 && node["Index Name"] !== undefined);
     expect(read.map((node) => [node["Index Name"], node["Actual Rows"]])).toEqual([[index, 1]]);
@@ -106,7 +103,10 @@ test("the key is written into the statement too: no call is left in its plan", a
   const { rows } = await client.query(
     `explain (verbose, costs off)
        select b.id from public.token_balances b
-        order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, $1)`.replace("$1", "b.is_open"),
+        order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, $1)`.replace(
+      "$1",
+      "b.is_open",
+    ),
   );
 
   expect(rows.map((row) => String(row["QUERY PLAN"])).join("\n")).not.toContain("burn_key(");

@@ -122,7 +122,8 @@ async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing
 
 function argumentsFor(cast: Cast, fn: Callable, functions: Callable[]): Arguments {
   const wrapper =
-    fn.schema === "tokenbook" && functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."));
+    fn.schema === "tokenbook" &&
+    functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."));
   return wrapper ? argumentsBehind(cast.user, fn, wrapper) : argumentsAbout(cast.user, fn);
 }
 

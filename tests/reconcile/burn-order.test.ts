@@ -49,7 +49,12 @@ test("use that what expires first would have paid for runs out with it, though a
   await ask(db, "public.get_user_token_balance($1)", user);
   const booked = await reconcile(db, user);
 
-  const right = { current_remaining: 1_000, expected_remaining: 1_000, remaining_difference: 0, findings: [] };
+  const right = {
+    current_remaining: 1_000,
+    expected_remaining: 1_000,
+    remaining_difference: 0,
+    findings: [],
+  };
   expect([unbooked, booked]).toMatchObject([right, right]);
 });
 
@@ -87,8 +92,14 @@ test("a difference whose grant was spent sits in the one that was next then", as
     "select difference::int from public.replay_token_balances($1) where difference <> 0 or uncovered > 0",
     [user],
   );
-  expect(rows, "the place that the 100 had is not that of a grant which ended when it was voided").toEqual([]);
-  expect(await reconcile(db, user)).toMatchObject({ current_remaining: 970, remaining_difference: 0, findings: [] });
+  expect(rows, "the place that the 100 had is not that of a grant which ended when it was voided").toEqual(
+    [],
+  );
+  expect(await reconcile(db, user)).toMatchObject({
+    current_remaining: 970,
+    remaining_difference: 0,
+    findings: [],
+  });
 });
 
 // -- random histories ---------------------------------------------------------------------------------

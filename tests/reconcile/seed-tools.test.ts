@@ -1,8 +1,11 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
+import { giveFreePlanAtRegistration } from "../support/plans.ts";
 import { asAdmin, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -72,7 +75,11 @@ test("scenario 2: the balance is lower than it should be; {userId, delta: 4000} 
 
   await adjust(user, 4_000);
 
-  expect(await reconcile(user)).toMatchObject({ ...RIGHT, current_remaining: 10_000, expected_remaining: 10_000 });
+  expect(await reconcile(user)).toMatchObject({
+    ...RIGHT,
+    current_remaining: 10_000,
+    expected_remaining: 10_000,
+  });
 });
 
 test("a goodwill grant to a user who is right is a grant, and no discrepancy", async () => {
@@ -95,7 +102,10 @@ test("what goes the other way, or says that it is goodwill, repairs nothing", as
   await adjust(user, 100);
   expect(await reconcile(user)).toMatchObject({ remaining_difference: 250, formula: { admin_granted: 100 } });
   await adjust(user, -250, "Goodwill the other way round");
-  expect(await reconcile(user)).toMatchObject({ remaining_difference: 250, formula: { admin_deducted: 250 } });
+  expect(await reconcile(user)).toMatchObject({
+    remaining_difference: 250,
+    formula: { admin_deducted: 250 },
+  });
 });
 
 test("a repair in part leaves the rest, and what is beyond it is a deduction of its own", async () => {
@@ -137,11 +147,37 @@ test("what a repair gave back stays right when the grant that had been short run
   expect(await reconcile(user)).toMatchObject({ ...RIGHT, current_remaining: 40 });
 });
 
+test("so is use from before the books that was never deducted, and a replay takes it no second time", async () => {
+  const demo = await createDatabase();
+  await giveFreePlanAtRegistration(demo);
+  await demo.admin.query(
+    await readFile(fileURLToPath(new URL("../../supabase/seed.sql", import.meta.url)), "utf8"),
+  );
+  const by = await createUser(demo, { admin: true });
+  const user = "d15c0000-0000-4000-8000-000000000001"; // published-example
+  expect(await reconcile(user, demo)).toMatchObject({ remaining_difference: 432_778 });
+
+  await adjust(user, -432_778, undefined, demo, by);
+
+  expect(await reconcile(user, demo)).toMatchObject({ ...RIGHT, current_remaining: 167_222 });
+  const { rows } = await demo.admin.query(
+    "select grant_id, difference::int from public.replay_token_balances($1) where difference <> 0",
+    [user],
+  );
+  await demo.drop();
+  expect(rows).toEqual([]);
+});
+
 test("an admin's grant is found in token_usage, whichever way it was made, and counts once", async () => {
   const user = await createUser(db);
   const give = (tokens: number, type: string) =>
     asAdmin(db, admin, (client) =>
-      rpc(client, "grant_tokens", { p_user_id: user, p_tokens: tokens, p_grant_type: type, p_idempotency_key: type }),
+      rpc(client, "grant_tokens", {
+        p_user_id: user,
+        p_tokens: tokens,
+        p_grant_type: type,
+        p_idempotency_key: type,
+      }),
     );
   await give(5_000_000, "annual");
   const granted = await give(700, "admin");
@@ -196,7 +232,8 @@ async function follow(where: Database, runs: number): Promise<{ cleared: number;
       if (off === 0) continue;
       await adjust(user, -off, undefined, where, by);
       const after = await reconcile(user, where);
-      if (after.remaining_difference !== 0 || after.findings.length > 0) left.push({ i, steps, off, after: after.findings });
+      if (after.remaining_difference !== 0 || after.findings.length > 0)
+        left.push({ i, steps, off, after: after.findings });
       else cleared++;
     }
   }

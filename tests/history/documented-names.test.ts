@@ -14,9 +14,9 @@ afterAll(() => db.drop());
 /** The rows of the page's table: kind, and the name here. */
 async function names(): Promise<[kind: string, here: string][]> {
   const page = await readFile(`${root}docs/guides/older-names.md`, "utf8");
-  return [...page.matchAll(/^\| (file|edge function|relation|column|function) \| .* \| `([^`]+)` \|.*\|$/gm)].map(
-    ([, kind, here]) => [kind!, here!],
-  );
+  return [
+    ...page.matchAll(/^\| (file|edge function|relation|column|function) \| .* \| `([^`]+)` \|.*\|$/gm),
+  ].map(([, kind, here]) => [kind!, here!]);
 }
 
 /** Whether there is such a thing. */
@@ -25,7 +25,8 @@ async function exists(kind: string, here: string): Promise<boolean> {
   if (kind === "edge function") return existsSync(`${root}supabase/functions/${here}/index.ts`);
   const sql = {
     relation: "select to_regclass('public.' || $1) is not null as there",
-    function: "select exists (select from pg_proc where pronamespace = 'public'::regnamespace and proname = $1) as there",
+    function:
+      "select exists (select from pg_proc where pronamespace = 'public'::regnamespace and proname = $1) as there",
     column: `select exists (
                select from pg_attribute where attrelid = to_regclass('public.' || split_part($1, '.', 1))
                   and attname = split_part($1, '.', 2) and not attisdropped) as there`,
@@ -33,7 +34,7 @@ async function exists(kind: string, here: string): Promise<boolean> {
   return (await db.admin.query(sql, [here])).rows[0].there;
 }
 
-test("every name in the column \"here\" is there", async () => {
+test('every name in the column "here" is there', async () => {
   const missing: string[] = [];
   const all = await names();
   for (const [kind, here] of all) if (!(await exists(kind, here))) missing.push(`${kind} ${here}`);
