@@ -132,6 +132,11 @@ export const calling: Callable[] = [
     ),
   },
   {
+    // a computed field: it says nothing that is not in the row it is given
+    reach: reach("door", "may", "may", "may", "may", "may", "may", "door"),
+    functions: ["public.tokens_used"],
+  },
+  {
     reach: reach("door", "guard", "guard", "guard", "may", "guard", "may", "door"),
     functions: both(
       "add_token_team_member",
