@@ -150,7 +150,7 @@ const rules: Rule[] = [
     names: ({ name: one }) => [one!],
   },
   // asked for, never changed; and only the one that runs the jobs
-  { pattern: /\bcreate extension (?!if not exists pg_cron\b)[^;]*/gi, names: (): "never" => "never" },
+  { pattern: /\bcreate extension (?!(?:if not exists )?pg_cron\b)[^;]*/gi, names: (): "never" => "never" },
 ];
 
 /** Whether the rule makes a name ours; a name that is put together is, when all that it is put together from is. */

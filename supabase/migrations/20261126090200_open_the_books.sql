@@ -269,31 +269,36 @@ $$;
 -- Older names, readable: a view where the name is free -------------------------------------------
 
 do $$
-declare
-  v_older record;
 begin
-  for v_older in
-    select * from (values
-      ('user_subscriptions', 'token_subscriptions'),
-      ('payments', 'token_payments'),
-      ('user_storage', 'token_storage_quotas')) as names (older, present)
-     where to_regclass('public.' || older) is null
-  loop
+  if to_regclass('public.user_subscriptions') is null then
     -- whose period has passed is not shown as active, unless a free plan comes next
-    execute format('create view public.%I with (security_invoker = true) as select %s from public.%I r', v_older.older, (
-      select string_agg(
-               case a.attname
-                 when 'is_active' then 'r.is_active and (r.expires_at is null or r.expires_at > now() or exists (
-                   select from public.token_plans p where p.plan_type = r.next_plan_type and p.price_cents = 0)) as is_active'
-                 else format('r.%I', a.attname)
-               end, ', ' order by a.attnum)
-        from pg_attribute a
-       where a.attrelid = to_regclass('public.' || v_older.present) and a.attnum > 0 and not a.attisdropped), v_older.present);
-    execute format('comment on view public.%I is %L', v_older.older,
-      format('public.%s under its older name. Read-only; users see their own.', v_older.present));
-    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_older.older);
-    execute format('grant select on table public.%I to authenticated, service_role', v_older.older);
-  end loop;
+    create view public.user_subscriptions with (security_invoker = true) as
+    select s.user_id, s.id, s.plan_type, s.tokens_limit, s.articles_limit, s.features, s.billing_cycle,
+           s.is_active and (s.expires_at is null or s.expires_at > now() or exists (
+             select from public.token_plans p where p.plan_type = s.next_plan_type and p.price_cents = 0)) as is_active,
+           s.auto_renew, s.payment_method, s.payment_id, s.period_start, s.expires_at, s.next_plan_type,
+           s.created_at, s.updated_at
+      from public.token_subscriptions s;
+    comment on view public.user_subscriptions is
+      'public.token_subscriptions under its older name. Read-only; users see their own.';
+    revoke all on table public.user_subscriptions from public, anon, authenticated, service_role;
+    grant select on table public.user_subscriptions to authenticated, service_role;
+  end if;
+
+  if to_regclass('public.payments') is null then
+    create view public.payments with (security_invoker = true) as select p.* from public.token_payments p;
+    comment on view public.payments is 'public.token_payments under its older name. Read-only; users see their own.';
+    revoke all on table public.payments from public, anon, authenticated, service_role;
+    grant select on table public.payments to authenticated, service_role;
+  end if;
+
+  if to_regclass('public.user_storage') is null then
+    create view public.user_storage with (security_invoker = true) as select q.* from public.token_storage_quotas q;
+    comment on view public.user_storage is
+      'public.token_storage_quotas under its older name. Read-only; users see their own.';
+    revoke all on table public.user_storage from public, anon, authenticated, service_role;
+    grant select on table public.user_storage to authenticated, service_role;
+  end if;
 end
 $$;
 

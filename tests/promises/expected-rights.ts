@@ -112,6 +112,11 @@ interface Callable {
  */
 export const calling: Callable[] = [
   {
+    // a computed field says of a row what its columns say
+    reach: reach("door", "may", "may", "may", "may", "may", "may", "door"),
+    functions: ["public.tokens_used"],
+  },
+  {
     reach: reach("door", "may", "guard", "guard", "may", "guard", "may", "door"),
     functions: both(
       "capture_tokens",
