@@ -271,6 +271,7 @@ $$;
 do $$
 declare
   v_older record;
+  v_column record;
 begin
   for v_older in
     select * from (values
@@ -282,6 +283,13 @@ begin
     execute format('create view public.%I with (security_invoker = true) as select * from public.%I', v_older.older, v_older.present);
     execute format('comment on view public.%I is %L', v_older.older,
       format('public.%s under its older name. Read-only; users see their own.', v_older.present));
+    for v_column in
+      select a.attname, col_description(a.attrelid, a.attnum) as words
+        from pg_attribute a
+       where a.attrelid = to_regclass('public.' || v_older.present) and a.attnum > 0 and not a.attisdropped
+    loop
+      execute format('comment on column public.%I.%I is %L', v_older.older, v_column.attname, v_column.words);
+    end loop;
     execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_older.older);
     execute format('grant select on table public.%I to authenticated, service_role', v_older.older);
   end loop;
