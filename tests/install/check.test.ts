@@ -9,10 +9,11 @@ import { projectRoot } from "../../scripts/local/settings.ts";
 import { migrationUp } from "../../scripts/local/supabase-cli.ts";
 import { staleMigrations, tokenbookMigration } from "../../scripts/schema/generated-migrations.ts";
 import type { Database } from "../support/database.ts";
-import { asService, createUser, rpc } from "../support/roles.ts";
+import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import {
   addMigration,
   answersOf,
+  ben,
   factsOf,
   generated,
   type Guest,
@@ -298,6 +299,25 @@ test("where a publication broadcasts all tables, it installs and the books are w
 
   expect(await touched(before, await factsOf(guest.db))).toEqual([]);
   expect(receipt).toMatchObject({ success: true, tokens_remaining: 70 });
+});
+
+test("a default plan that the project makes afterwards is what gives: to who signs up, and to who was there and looks", async () => {
+  await install(guest);
+  await guest.db.admin.query(`
+    insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grant_type, rank, is_default)
+    values ('free', 'Free', 300, 0, 'none', 'plan', 0, true)`);
+
+  const given = await Promise.all(
+    [ben, await createUser(guest.db)].map((user) =>
+      asUser(guest.db, user, (client) => rpc(client, "get_user_token_balance")),
+    ),
+  );
+
+  expect(given.map(({ total_active }) => total_active)).toEqual([300, 300]);
+  expect(await rowsOfOurs(guest.db), "nobody who did not look").toMatchObject({
+    token_accounts: 2,
+    token_balances: 2,
+  });
 });
 
 test("an app's migration of the same moment as ours is neither run twice nor left out", async () => {

@@ -33,12 +33,24 @@ async function signUp(guest: Guest): Promise<string> {
   }
 }
 
-async function expectAGuestThatGivesNothing(guest: Guest): Promise<void> {
+/** Where the app's own trigger writes when somebody signs up. */
+const registers: Record<string, string> = {
+  "c-own-payments": "public.user_subscriptions",
+  "h-newer-profiles": "public.user_profiles",
+};
+
+async function expectAGuestThatGivesNothing(guest: Guest, name: string): Promise<void> {
   expect(await rowsOfOurs(guest.db), "no row for any of its users").toEqual(written);
   const user = await signUp(guest);
   const balance = await asUser(guest.db, user, (client) => rpc(client, "get_user_token_balance"));
   const old = await asUser(guest.db, ann, (client) => rpc(client, "get_user_token_balance"));
   expect([balance.total_active, old.total_active]).toEqual([0, 0]);
+  if (name in registers) {
+    const { rowCount } = await guest.db.admin.query(`select from ${registers[name]} where user_id = $1`, [
+      user,
+    ]);
+    expect(rowCount, "the app's own trigger").toBe(1);
+  }
   expect(await rowsOfOurs(guest.db), "nor for one who signs up, or reads a balance").toEqual(written);
 }
 
@@ -64,7 +76,7 @@ describe.each(["a-credits", "d-profiles-by-id", "e-own-private", "h-newer-profil
   });
 
   test("no user has got anything, and signing up works and gives nothing", () =>
-    expectAGuestThatGivesNothing(guest));
+    expectAGuestThatGivesNothing(guest, name));
 });
 
 describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", (name) => {
@@ -137,7 +149,7 @@ describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", 
     console.log(`${name}: statements=${statements.length} facts=${mended.size} touched=${changed.length}`);
     expect(changed).toEqual([]);
     expect(JSON.parse(JSON.stringify(await answersOf(guest.db, asked)))).toEqual(answersBefore);
-    await expectAGuestThatGivesNothing(guest);
+    await expectAGuestThatGivesNothing(guest, name);
   });
 });
 
