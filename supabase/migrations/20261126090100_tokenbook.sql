@@ -192,21 +192,24 @@ alter table tokenbook.burn_orders enable row level security;
  * What whoever touches an account must know of the project's alert rules and its burn order, in one
  * row: so that it asks one question, not one of each table. Written by the functions that change
  * them, in the same transaction.
- * An account whose alerts_version is another has marks of older alert rules; whoever touches it next
- * sets them anew.
+ * A project starts without the row, and one whose row was lost (a migration squash and a schema-only
+ * dump leave it out) is as one that starts: whoever finds none takes its full path, on which
+ * tokenbook.restore_settings makes the row of what the project has chosen. Until then nothing is
+ * switched off, it only takes longer.
+ * An account whose alerts_version is another has thresholds of older alert rules; whoever touches it
+ * next sets them anew.
  */
 create table tokenbook.project_settings (
   is_current boolean primary key default true,
-  alerts_version bigint not null default 0,
-  is_expiring_first boolean not null default false,
-  constraint rules_in_force_has_one_row check (is_current)
+  alerts_version bigint not null,
+  is_expiring_first boolean not null,
+  constraint project_settings_has_one_row check (is_current)
 );
-insert into tokenbook.project_settings default values;
 
 comment on table tokenbook.project_settings is
-  'What is asked of the project''s rules whenever an account is touched: one row, kept by the functions that change the rules.';
+  'What is asked of the project''s rules whenever an account is touched: one row, made by the first transaction, kept by the functions that change the rules.';
 comment on column tokenbook.project_settings.is_current is 'Always true: there is one row.';
-comment on column tokenbook.project_settings.alerts_version is 'How often token_alert_rules has changed.';
+comment on column tokenbook.project_settings.alerts_version is 'Goes up with every change of token_alert_rules.';
 comment on column tokenbook.project_settings.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
 alter table tokenbook.project_settings enable row level security;
 
@@ -1729,6 +1732,33 @@ $$;
 comment on function tokenbook.find_replay is
   'The transaction made under this entry''s key, or NULL; refuses the key when it stands for another request. A user''s keys and the server''s are apart.';
 
+-- from supabase/schemas/10_access/is_account_lost.sql
+
+/*
+ * Whether a user's account row is gone while the rest of their books is there: grants, transactions, or
+ * a team that they are in. That is never so of itself; a restore that left a table out makes it so. To
+ * go on with a new, empty account would be a balance of 0 beside open grants, and numbers of
+ * transactions that are taken already.
+ * One statement, or an account made meanwhile would look lost.
+ * Caller: internal.
+ */
+create function tokenbook.is_account_lost(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not exists (select from public.token_accounts a where a.user_id = p_user_id)
+    and (exists (select from public.token_balances b where b.user_id = p_user_id)
+      or exists (select from public.token_transactions t where t.user_id = p_user_id)
+      or exists (select from public.token_team_members m where m.member_id = p_user_id and m.until is null));
+end
+$$;
+comment on function tokenbook.is_account_lost is
+  'Whether the user''s account row is gone while the rest of their books is there.';
+
 -- from supabase/schemas/10_access/is_admin.sql
 
 /*
@@ -1761,7 +1791,7 @@ comment on function tokenbook.is_admin is
  * Whoever finds it taken stands in a queue, an advisory lock, and only the first in it waits for the
  * row (tokenbook.wait_for_account). What is right rests on the row alone.
  * Read the clock after this, not before: whoever waited across an expiry must not spend the grant.
- * Caller: internal.   Locks: the token_accounts row.   Errors: busy.
+ * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
 returns public.token_accounts
@@ -1920,6 +1950,7 @@ begin
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -1937,8 +1968,9 @@ comment on function tokenbook.refuse is
 
 /*
  * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
- * account. To the user himself, and to nobody else, he always exists.
- * Caller: internal, and only where no account was found.   Errors: user_not_found.
+ * account. To the user himself, and to nobody else, he always exists. And whose account is lost is
+ * refused to everyone.
+ * Caller: internal, and only where no account was found.   Errors: user_not_found, account_lost.
  */
 create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
 returns void
@@ -1948,8 +1980,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_actor_role <> 'user'
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
+  if exists (select from public.token_accounts a where a.user_id = p_user_id) then
+    return;
+  elsif tokenbook.is_account_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  elsif p_actor_role <> 'user'
     and not exists (select from auth.users u where u.id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{}');
@@ -1957,7 +1992,7 @@ begin
 end
 $$;
 comment on function tokenbook.require_user is
-  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know.';
+  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know; with account_lost one whose account row is gone.';
 
 -- from supabase/schemas/10_access/reserved_action_types.sql
 
@@ -1990,7 +2025,7 @@ comment on function tokenbook.reserved_action_types is
  * Each wait has a block of its own because a row that is locked in a block that can catch is locked
  * by another transaction number than the one that then changes it, which costs both writes and
  * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
- * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
 returns public.token_accounts
@@ -2027,6 +2062,9 @@ begin
   end if;
 
   -- there is none, or somebody has it who does not queue
+  if tokenbook.is_account_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   begin
     if p_create then
       insert into public.token_accounts (user_id) values (p_user_id) on conflict do nothing;
@@ -2158,6 +2196,30 @@ $$;
 comment on function tokenbook.bring_due_forward is
   'Makes the account due by that moment at the latest; NULL is never. The caller holds its lock.';
 
+-- from supabase/schemas/20_ledger/burn_order_at.sql
+
+/*
+ * The project's burn order at a moment, fifo before it ever chose one; NULL: the newest choice.
+ * Caller: internal. A deduction asks tokenbook.project_settings, which has it beside what else it needs.
+ */
+create function tokenbook.burn_order_at(p_at timestamptz)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select o.burn_order from tokenbook.burn_orders o
+     where o.since <= p_at or p_at is null
+     order by o.since desc
+     limit 1), 'fifo');
+end
+$$;
+comment on function tokenbook.burn_order_at is
+  'The project''s burn order at a moment (NULL: its newest choice); fifo before it ever chose one.';
+
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
 /*
@@ -2192,6 +2254,9 @@ declare
   v_id uuid;
   v_remaining bigint;
 begin
+  if v_expiring_first is null then
+    v_expiring_first := tokenbook.burn_order_at(null) = 'expiring_first'; -- the settings are not there
+  end if;
   grant_ids := '{}';
   grant_tokens := '{}';
   if p_count_due then
@@ -2424,7 +2489,8 @@ begin
 
     -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
     select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
-           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+           array_agg(distinct u.user_id) filter (
+             where a.user_id is null and u.user_id is not null and not tokenbook.is_account_lost(u.user_id))
       into v_account_ids, v_unknown
       from unnest(v_user_ids) with ordinality as u (user_id, nth)
       left join public.token_accounts a on a.user_id = u.user_id;
@@ -2469,12 +2535,12 @@ begin
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
-          perform tokenbook.require_user(v_user_ids[i], 'service');
+          perform tokenbook.require_user(v_account_ids[i], 'service');
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
       end;
@@ -2900,8 +2966,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  select o.burn_order = 'expiring_first' into v_expiring_first
-    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+  v_expiring_first := tokenbook.burn_order_at(p_at) = 'expiring_first';
 
   return (
     with ledger as materialized (
@@ -3103,7 +3168,7 @@ begin
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
-    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.require_user(v_account_id, v_actor.actor_role);
   elsif v_is_due then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
@@ -3406,6 +3471,28 @@ create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions
   for each statement execute function tokenbook.keep_ledger_append_only();
 
+-- from supabase/schemas/20_ledger/lock_settings.sql
+
+/*
+ * Locks the project's settings for who is about to change one of them; their row is made first where
+ * there is none.
+ * Caller: internal, holding no account's lock.   Locks: the settings.
+ */
+create function tokenbook.lock_settings()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_catalog.pg_advisory_xact_lock(tokenbook.settings_lock());
+  perform tokenbook.restore_settings();
+end
+$$;
+comment on function tokenbook.lock_settings is
+  'Locks the project''s settings, whose row is made where there is none.';
+
 -- from supabase/schemas/20_ledger/parse_batch_item.sql
 
 /*
@@ -3525,7 +3612,7 @@ begin
      where a.user_id = any (p_user_ids)
     returning a.user_id, a.tokens_remaining, a.last_transaction_id,
               a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
-                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+                or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
   ), due as (
     select s.user_id, b.id, b.tokens_remaining as lost,
            s.last_transaction_id + 1 - b.nth_last as transaction_id,
@@ -3635,7 +3722,7 @@ begin
     returning a.last_transaction_id, a.tokens_remaining as balance,
               a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
                 or (a.warns_of_expiry and v_change > 0)
-                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+                or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
   )
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
@@ -3710,6 +3797,40 @@ end
 $$;
 comment on function tokenbook.repay_debt is
   'Takes what the account owes from what it has, as one debt_repayment; the caller holds the account''s lock.';
+
+-- from supabase/schemas/20_ledger/restore_settings.sql
+
+/*
+ * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
+ * It says what the project has chosen, as far as that can still be seen: the newest burn order, and,
+ * where there are or were alert rules, a version that no account has, so that each account is armed
+ * anew by whoever touches it next.
+ * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
+ * may hold an account's lock, before which nothing is waited for.
+ * Caller: internal.   Locks: the settings, if they can be made.
+ */
+create function tokenbook.restore_settings()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest bigint;
+begin
+  if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
+    v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
+    insert into tokenbook.project_settings (alerts_version, is_expiring_first)
+    values (
+      case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
+      tokenbook.burn_order_at(null) = 'expiring_first')
+    on conflict do nothing;
+  end if;
+end
+$$;
+comment on function tokenbook.restore_settings is
+  'Makes the row of the project''s settings where there is none, of what the project has chosen; waits for nobody.';
 
 -- from supabase/schemas/20_ledger/return_tokens.sql
 
@@ -3786,7 +3907,7 @@ comment on function tokenbook.return_tokens is
  * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
  * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
  * each deduction reads it once, under the account's lock.
- * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
+ * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_burn_order(p_burn_order text)
@@ -3800,7 +3921,7 @@ begin
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
-  -- first, so that of two choices the one that holds is also the newest
+  perform tokenbook.lock_settings(); -- first, so that of two choices the one that holds is also the newest
   update tokenbook.project_settings r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
   return p_burn_order;
@@ -3808,6 +3929,26 @@ end
 $$;
 comment on function tokenbook.set_token_burn_order is
   'Chooses the order in which grants are spent from now on: fifo (the default) or expiring_first. For the server. Returns it. Errors: invalid_burn_order.';
+
+-- from supabase/schemas/20_ledger/settings_lock.sql
+
+/*
+ * The advisory lock of whoever makes or changes the project's settings: their row may not be there yet.
+ * Caller: internal.
+ */
+create function tokenbook.settings_lock()
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pg_catalog.hashtextextended('tokenbook.project_settings', 0);
+end
+$$;
+comment on function tokenbook.settings_lock is
+  'The number of the advisory lock of whoever makes or changes the project''s settings.';
 
 -- from supabase/schemas/20_ledger/settle_incoming.sql
 
@@ -4412,6 +4553,7 @@ begin
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
+  perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
   perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
   v_now := clock_timestamp();
 
@@ -7029,15 +7171,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_version bigint;
   v_user_ids uuid[];
 begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
+  perform tokenbook.restore_settings();
+  v_version := (select r.alerts_version from tokenbook.project_settings r);
   select array_agg(behind.user_id) into v_user_ids
     from (
       select a.user_id from public.token_accounts a
-       where a.alerts_version < (select r.alerts_version from tokenbook.project_settings r)
+       where a.alerts_version < v_version or a.alerts_version > v_version -- each by the index
        limit p_max_accounts
          for no key update skip locked
     ) behind;
@@ -7233,6 +7378,28 @@ $$;
 comment on function tokenbook.cross_thresholds is
   'Writes an alert for each threshold that the balance has crossed since the last commit, once; returns the next thresholds below and above.';
 
+-- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
+
+/*
+ * From the commit on the thresholds of every account are of older rules, and are set anew by whoever
+ * touches it next: for who changes the alert rules.
+ * Caller: internal.   Locks: the settings.
+ */
+create function tokenbook.outdate_alert_thresholds()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.lock_settings();
+  update tokenbook.project_settings s set alerts_version = s.alerts_version + 1 where s.is_current;
+end
+$$;
+comment on function tokenbook.outdate_alert_thresholds is
+  'Makes every account''s alert thresholds ones of older rules, to be set anew by whoever touches it next.';
+
 -- from supabase/schemas/70_alerts/raise_alerts.sql
 
 /*
@@ -7258,8 +7425,12 @@ declare
   v_top_up record;
   v_next_at timestamptz;
 begin
+  if v_version is null then
+    perform tokenbook.restore_settings();
+    v_version := (select r.alerts_version from tokenbook.project_settings r);
+  end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version <> v_version);
+  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
   v_next_at := least(v_warnings.next_at, v_top_up.next_at);
@@ -7270,7 +7441,7 @@ begin
          next_alert_at = v_next_at,
          next_due_at = least(a.next_due_at, v_next_at),
          warns_of_expiry = v_warnings.is_watching,
-         alerts_version = v_version,
+         alerts_version = coalesce(v_version, a.alerts_version),
          last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0),
          updated_at = p_at
    where a.user_id = p_user_id;
@@ -7299,7 +7470,7 @@ begin
   select a.tokens_remaining into v_tokens
     from public.token_accounts a
    where a.user_id = p_user_id
-     and (exists (select from tokenbook.project_settings r where r.alerts_version > 0)
+     and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
        or exists (select from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
@@ -7314,7 +7485,7 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the rules' version.   Errors: not_authenticated, forbidden.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -7337,7 +7508,7 @@ begin
   if not found then
     return jsonb_build_object('success', true, 'removed', false);
   end if;
-  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  perform tokenbook.outdate_alert_thresholds();
   return jsonb_build_object('success', true, 'removed', true);
 end
 $$;
@@ -7466,7 +7637,7 @@ comment on function tokenbook.retry_token_alerts is
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
- * Caller: an admin, service_role.   Locks: the rules' version.
+ * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
  */
 -- Security definer: nobody may write the tables himself.
@@ -7535,7 +7706,7 @@ begin
   end if;
 
   -- act
-  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  perform tokenbook.outdate_alert_thresholds();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
@@ -8040,6 +8211,7 @@ declare
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_user(tokenbook.paying_account(p_user_id), 'user'); -- the payer's account may be lost
   select a.* into v_account
     from public.token_accounts a where a.user_id = tokenbook.paying_account(p_user_id);
   v_account.user_id := coalesce(v_account.user_id, p_user_id);

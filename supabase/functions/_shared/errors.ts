@@ -444,6 +444,13 @@ export const errors = {
     retryable: true,
     hint: "The account is locked by other work. Try again with the same key.",
   },
+  account_lost: {
+    status: 500,
+    title: "Account lost",
+    sqlstate: "PT500",
+    retryable: false,
+    hint: "Restore the user's row of token_accounts from the backup that the rest came from.",
+  },
   internal_error: {
     status: 500,
     title: "Internal error",

@@ -66,6 +66,7 @@ begin
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;

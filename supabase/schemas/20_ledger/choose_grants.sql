@@ -30,6 +30,9 @@ declare
   v_id uuid;
   v_remaining bigint;
 begin
+  if v_expiring_first is null then
+    v_expiring_first := tokenbook.burn_order_at(null) = 'expiring_first'; -- the settings are not there
+  end if;
   grant_ids := '{}';
   grant_tokens := '{}';
   if p_count_due then

@@ -73,7 +73,8 @@ begin
 
     -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
     select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
-           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+           array_agg(distinct u.user_id) filter (
+             where a.user_id is null and u.user_id is not null and not tokenbook.is_account_lost(u.user_id))
       into v_account_ids, v_unknown
       from unnest(v_user_ids) with ordinality as u (user_id, nth)
       left join public.token_accounts a on a.user_id = u.user_id;
@@ -118,12 +119,12 @@ begin
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
-          perform tokenbook.require_user(v_user_ids[i], 'service');
+          perform tokenbook.require_user(v_account_ids[i], 'service');
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
       end;

@@ -32,8 +32,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  select o.burn_order = 'expiring_first' into v_expiring_first
-    from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1;
+  v_expiring_first := tokenbook.burn_order_at(p_at) = 'expiring_first';
 
   return (
     with ledger as materialized (

@@ -53,7 +53,7 @@ begin
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
-    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.require_user(v_account_id, v_actor.actor_role);
   elsif v_is_due then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then

@@ -52,7 +52,7 @@ begin
      where a.user_id = any (p_user_ids)
     returning a.user_id, a.tokens_remaining, a.last_transaction_id,
               a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
-                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+                or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
   ), due as (
     select s.user_id, b.id, b.tokens_remaining as lost,
            s.last_transaction_id + 1 - b.nth_last as transaction_id,

@@ -54,7 +54,7 @@ begin
     returning a.last_transaction_id, a.tokens_remaining as balance,
               a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
                 or (a.warns_of_expiry and v_change > 0)
-                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
+                or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
   )
   insert into public.token_transactions as t
     (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,

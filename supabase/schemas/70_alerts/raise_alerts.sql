@@ -21,8 +21,12 @@ declare
   v_top_up record;
   v_next_at timestamptz;
 begin
+  if v_version is null then
+    perform tokenbook.restore_settings();
+    v_version := (select r.alerts_version from tokenbook.project_settings r);
+  end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version <> v_version);
+  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
   v_next_at := least(v_warnings.next_at, v_top_up.next_at);
@@ -33,7 +37,7 @@ begin
          next_alert_at = v_next_at,
          next_due_at = least(a.next_due_at, v_next_at),
          warns_of_expiry = v_warnings.is_watching,
-         alerts_version = v_version,
+         alerts_version = coalesce(v_version, a.alerts_version),
          last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0),
          updated_at = p_at
    where a.user_id = p_user_id;

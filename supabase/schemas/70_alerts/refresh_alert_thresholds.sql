@@ -16,7 +16,7 @@ begin
   select a.tokens_remaining into v_tokens
     from public.token_accounts a
    where a.user_id = p_user_id
-     and (exists (select from tokenbook.project_settings r where r.alerts_version > 0)
+     and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
        or exists (select from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());

@@ -3,7 +3,7 @@
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
- * Caller: an admin, service_role.   Locks: the rules' version.
+ * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
  */
 -- Security definer: nobody may write the tables himself.
@@ -72,7 +72,7 @@ begin
   end if;
 
   -- act
-  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  perform tokenbook.outdate_alert_thresholds();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
