@@ -21,8 +21,11 @@ afterEach(async () => {
 
 const lose = () => db.admin.query("delete from tokenbook.project_settings");
 const settings = async () =>
-  (await db.admin.query("select alerts_version::int as version, is_expiring_first from tokenbook.project_settings"))
-    .rows;
+  (
+    await db.admin.query(
+      "select alerts_version::int as version, is_expiring_first from tokenbook.project_settings",
+    )
+  ).rows;
 /** When the grants that the balance lists run out, in its order. */
 const listed = async () =>
   (await call(db, "get_user_token_balance", { p_user_id: user })).grants.map(
@@ -41,7 +44,8 @@ const ways: Record<string, (tokens: number) => Promise<unknown>> = {
 
 test("a new project has no row; its first transaction makes it, with the defaults", async () => {
   const fresh = await createDatabase();
-  const made = () => fresh.admin.query("select alerts_version::int, is_expiring_first from tokenbook.project_settings");
+  const made = () =>
+    fresh.admin.query("select alerts_version::int, is_expiring_first from tokenbook.project_settings");
   expect((await made()).rows).toEqual([]);
 
   await grant(fresh, await createUser(fresh), 100);
