@@ -89,6 +89,14 @@ export const lints = {
                     or has_any_column_privilege(role, r.oid, 'insert, update, references')))
            or (case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'usage, update') end))`,
   },
+  second_writer_of_the_ledger: {
+    why: "tokenbook.append_transactions is the one INSERT into the ledger, and deduct_tokens_with_fifo has the one copy of it, for speed (decision 31).",
+    query: `
+      select l.name from (${ownLogic}) l
+       where regexp_count(l.text, '\\m(insert|merge)\\s+into\\s+("?public"?\\s*\\.\\s*)?"?token_transactions\\M', 1, 'i')
+         > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.deduct_tokens_with_fifo')
+                then 1 else 0 end`,
+  },
   swallowed_errors: {
     why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",
     query: `select l.name from (${ownLogic}) l where l.text ~* '\\mwhen\\s+others\\M'`,

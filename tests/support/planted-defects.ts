@@ -56,6 +56,21 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "public.written: service_role",
     ],
   },
+  second_writer_of_the_ledger: {
+    sql: `${plantedFunction("tokenbook.writes", "insert into public.token_transactions select * from public.token_transactions")}
+      ${plantedFunction("tokenbook.merges", "MERGE INTO\n token_transactions t using (select) s on false when not matched then do nothing")}
+      ${plantedFunction("tokenbook.reads", "perform from public.token_transactions")}
+      ${plantedFunction("tokenbook.writes_beside", "insert into public.token_legacy_transactions select * from public.token_legacy_transactions")}
+      do $$ begin
+        execute regexp_replace(pg_get_functiondef('tokenbook.append_transactions'::regproc),
+          '(insert into.*?;)', '\\1 \\1');
+      end $$;`,
+    found: [
+      "tokenbook.append_transactions(token_transactions[])",
+      "tokenbook.merges()",
+      "tokenbook.writes()",
+    ],
+  },
   swallowed_errors: {
     sql: plantedFunction("tokenbook.swallows", "null; exception WHEN\n OTHERS then null"),
     found: ["tokenbook.swallows()"],

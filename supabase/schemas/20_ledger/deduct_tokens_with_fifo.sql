@@ -113,6 +113,7 @@ begin
            last_transaction_id = v_id,
            updated_at = v_now
      where a.user_id = p_user_id and a.ctid = v_account;
+    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 31)
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
@@ -120,15 +121,10 @@ begin
       (p_user_id, v_id, 'deduction', p_action_type, -p_tokens_to_deduct, v_left,
        array[v_grant_id], array[p_tokens_to_deduct], p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
        v_request, coalesce(p_metadata, '{}'), v_now);
-    return jsonb_build_object( -- as tokenbook.deduction_receipt
-      'success', true,
-      'tokens_deducted', p_tokens_to_deduct,
-      'tokens_remaining_to_deduct', 0,
-      'deducted_from', jsonb_build_array(jsonb_build_object(
-        'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', p_tokens_to_deduct)),
-      'transaction_id', v_id,
-      'tokens_remaining', v_left,
-      'replayed', false);
+    return tokenbook.deduction_receipt(
+      p_tokens_to_deduct, v_id,
+      jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, p_tokens_to_deduct)),
+      0, v_left, false);
   end;
   return tokenbook.deduct_full_path(p_user_id, p_tokens_to_deduct, p_action_type, p_idempotency_key, p_metadata);
 end

@@ -30,6 +30,15 @@ comment on function tokenbook.check_account_rules is
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
+-- Who may change what of it, each under its lock:
+--   tokens_remaining, last_transaction_id  record_transaction, record_expiries, spend_tokens_batch, the
+--                                          fast path of deduct_tokens_with_fifo: with the ledger row
+--   tokens_used, spent_…                   the same without record_expiries
+--   tokens_reserved, tokens_owed, total_cost  record_transaction
+--   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
+--   next_due_at                            bring_due_forward, record_expiries, raise_alerts
+--   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   payer_id                               add_token_team_member, remove_token_team_member
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
