@@ -192,7 +192,6 @@ export const calling: Callable[] = [
       "tokenbook.check_usage",
       "tokenbook.choose_grants",
       "tokenbook.claw_back",
-      "tokenbook.recount_spending",
       "tokenbook.cross_thresholds",
       "tokenbook.deduct_full_path",
       "tokenbook.deduction_receipt",

@@ -66,7 +66,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
           '(insert into.*?;)', '\\1 \\1');
       end $$;`,
     found: [
-      "tokenbook.append_transactions(token_transactions[])",
+      "tokenbook.append_transactions(public.token_transactions[])",
       "tokenbook.merges()",
       "tokenbook.writes()",
     ],
