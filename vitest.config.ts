@@ -12,14 +12,14 @@ export default defineConfig({
       {
         // Plain SQL and plain code, no server: npx vitest run --project scripts
         extends: true,
-        test: { name: "scripts", include: ["tests/scripts/**/*.test.ts"] },
+        test: { name: "scripts", include: ["tests/scripts/**/*.test.ts", "tests/docs/**/*.test.ts"] },
       },
       {
         extends: true,
         test: {
           name: "database",
           include: ["tests/**/*.test.ts"],
-          exclude: ["tests/scripts/**"],
+          exclude: ["tests/scripts/**", "tests/docs/**"],
           globalSetup: ["tests/support/global-setup.ts"],
         },
       },

@@ -1,11 +1,11 @@
-/** `npm run reference`: makes docs/reference.md from the migrations. */
+/** `npm run reference`: makes docs/reference.md from supabase/schemas. */
 import { reportFailure } from "./local/failure.ts";
 import { writeGenerated } from "./schema/generated-file.ts";
 import { generateReference, referenceFile } from "./schema/reference.ts";
-import { withMigratedDatabase } from "./schema/scratch-database.ts";
+import { withInstalledDatabase } from "./schema/scratch-database.ts";
 
 try {
-  await writeGenerated(referenceFile, await withMigratedDatabase(generateReference));
+  await writeGenerated(referenceFile, await withInstalledDatabase(generateReference));
 } catch (error) {
   reportFailure(error);
 }

@@ -40,5 +40,4 @@ const header = `/*
  *
  * The tables are made here, empty: no lock on them is waited for, and there is nothing to validate.
  */
--- squawk-ignore-file
 `;

@@ -5,17 +5,36 @@ import { prepareDatabase } from "../local/database.ts";
 import { choosePlace } from "../local/place.ts";
 import { type PostgresServer, startPostgres } from "../local/postgres.ts";
 import { migrationUp } from "../local/supabase-cli.ts";
+import { buildFromSchemas } from "./build-from-schemas.ts";
+
+/** What a throwaway server is told. It keeps nothing through a crash unless told to be durable. */
+interface ServerOptions {
+  durable?: boolean;
+  settings?: Record<string, string | number>;
+}
+
+/** Work on a throwaway database. */
+type Work<Result> = (databaseUrl: string, server: PostgresServer) => Promise<Result>;
+
+/** Runs `work` on a throwaway database with every migration of this checkout applied. */
+export const withMigratedDatabase = <Result>(work: Work<Result>, options: ServerOptions = {}) =>
+  withPlatform(async (url, server) => {
+    await migrationUp({ url });
+    return work(url, server);
+  }, options);
+
+/** The same with what the schema files make and nothing else: what other projects get. */
+export const withInstalledDatabase = <Result>(work: Work<Result>, options: ServerOptions = {}) =>
+  withPlatform(async (url, server) => {
+    await buildFromSchemas(url);
+    return work(url, server);
+  }, options);
 
 /**
- * Runs `work` on a throwaway database with every migration of this checkout applied, on a server of
- * its own: what is generated from it does not depend on what runs on this machine, or how old it is.
- *
- * @param options of the server. It keeps nothing through a crash unless told to be durable
+ * Runs `work` on a database with the platform in it, on a server of its own: what is generated from it
+ * does not depend on what runs on this machine, or how old it is.
  */
-export async function withMigratedDatabase<Result>(
-  work: (databaseUrl: string, server: PostgresServer) => Promise<Result>,
-  options: { durable?: boolean; settings?: Record<string, string | number> } = {},
-): Promise<Result> {
+async function withPlatform<Result>(work: Work<Result>, options: ServerOptions): Promise<Result> {
   const directory = await mkdtemp(join(tmpdir(), "tokenbook-scratch-"));
   await chmod(directory, 0o755); // run by root, Postgres is another user and must get to its data
   try {
@@ -28,7 +47,6 @@ export async function withMigratedDatabase<Result>(
     });
     try {
       await prepareDatabase(server);
-      await migrationUp({ url: server.url() });
       return await work(server.url(), server);
     } finally {
       await server.stop();

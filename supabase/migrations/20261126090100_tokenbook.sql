@@ -8,7 +8,6 @@
  *
  * The tables are made here, empty: no lock on them is waited for, and there is nothing to validate.
  */
--- squawk-ignore-file
 
 -- Would this succeed here? Looks only; refuses with one list, before anything is changed -----------
 
@@ -810,6 +809,7 @@ create table public.token_plans (
   paypal_plan_id text unique,
   is_offered boolean not null default true,
   is_default boolean not null default false,
+  given_to_users_since timestamptz not null default now(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
@@ -853,6 +853,7 @@ comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
+comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. ''-infinity'': everyone who never had a grant gets it.';
 comment on column public.token_plans.created_at is 'When it was added.';
 comment on column public.token_plans.updated_at is 'When it was last edited.';
 
@@ -2725,7 +2726,7 @@ begin
            last_transaction_id = v_id,
            updated_at = v_now
      where a.user_id = p_user_id and a.ctid = v_account;
-    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 31)
+    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 36)
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
@@ -5973,7 +5974,9 @@ comment on function tokenbook.get_users_without_token_balance is
  * touches the books of one whom registration missed. Once, under any concurrency: "never had a
  * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
  * balance. Who spent everything stays at zero.
- * A user without a subscription gets the default plan; where there is none, nothing.
+ * A user without a subscription gets the default plan; where there is none, or they signed up before
+ * it is given (given_to_users_since), nothing: a default plan that is added to a project in
+ * production is for whoever comes, not for everyone who is there.
  * Caller: internal.   Locks: the account.   Keeps: I5, I9.
  */
 create function tokenbook.grant_initial_plan(p_user_id uuid)
@@ -5986,17 +5989,19 @@ as $$
 declare
   v_plan public.token_plans;
   v_subscription public.token_subscriptions;
+  v_user record;
   v_entry public.token_transactions;
 begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return;
   end if;
+  select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
-   where case when v_subscription.user_id is null then p.is_default
+   where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
               else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
-  if v_plan.plan_type is null or not exists (select from auth.users u where u.id = p_user_id) then
+  if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;
 

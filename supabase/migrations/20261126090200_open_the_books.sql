@@ -8,15 +8,15 @@
 
 insert into public.token_plans
   (plan_type, name, tokens, articles_limit, storage_gb, price_cents, billing_cycle, grant_type,
-   grant_lifetime_days, rank, is_default)
-values
-  ('free', 'Free', 10000, 2, 0, 0, 'none', 'plan', null, 0, true),
-  ('trial', 'Trial', 100000, 5, 25, 0, 'none', 'trial', 56, 5, false),
-  ('starter', 'Starter', 400000, 20, 0, 900, 'monthly', 'plan', null, 10, false),
-  ('28day', '28-day membership', 600000, 30, 25, 1900, '28day', '28day', 90, 15, false),
-  ('grow', 'Grow', 1000000, 60, 0, 1900, 'monthly', 'plan', null, 20, false),
-  ('professional', 'Professional', 2000000, 200, 0, 3900, 'monthly', 'plan', null, 30, false),
-  ('annual', 'Annual membership', 5000000, null, 100, 19900, 'annual', 'annual', 365, 40, false)
+   grant_lifetime_days, rank, is_default, given_to_users_since)
+values -- here everyone who never had a grant is to have the default plan
+  ('free', 'Free', 10000, 2, 0, 0, 'none', 'plan', null, 0, true, '-infinity'),
+  ('trial', 'Trial', 100000, 5, 25, 0, 'none', 'trial', 56, 5, false, '-infinity'),
+  ('starter', 'Starter', 400000, 20, 0, 900, 'monthly', 'plan', null, 10, false, '-infinity'),
+  ('28day', '28-day membership', 600000, 30, 25, 1900, '28day', '28day', 90, 15, false, '-infinity'),
+  ('grow', 'Grow', 1000000, 60, 0, 1900, 'monthly', 'plan', null, 20, false, '-infinity'),
+  ('professional', 'Professional', 2000000, 200, 0, 3900, 'monthly', 'plan', null, 30, false, '-infinity'),
+  ('annual', 'Annual membership', 5000000, null, 100, 19900, 'annual', 'annual', 365, 40, false, '-infinity')
 on conflict do nothing;
 
 insert into public.token_action_costs (action_type, min_tokens, max_tokens)

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { generateTypes, typesFile } from "../../scripts/schema/database-types.ts";
 import { readGenerated } from "../../scripts/schema/generated-file.ts";
+import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 
 let db: Database;
 beforeAll(async () => {
-  db = await createDatabase();
+  db = await createDatabase({ template: "platform" });
+  await buildFromSchemas(db.url());
 });
 afterAll(() => db.drop());
 

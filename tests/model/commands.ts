@@ -301,7 +301,7 @@ export class Run {
         const id = pick(this.payments, command.payment)?.id;
         return id === undefined
           ? null
-          : { sql: `public.${command.do}_payment($1, $2, 'seen')`, args: [id], key: null };
+          : { sql: `public.${command.do}_token_payment($1, $2, 'seen')`, args: [id], key: null };
       }
       case "pay back": {
         const of = pick(this.payments, command.payment);

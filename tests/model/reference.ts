@@ -1,6 +1,6 @@
 /**
  * The books once more, as simply as they can be said: an account of one user in memory, with a clock
- * that is stepped by hand. Written from DESIGN's sentences and from nothing in supabase/schemas.
+ * that is stepped by hand. Written from the documented rules and from nothing in supabase/schemas.
  *
  * Time is in seconds. Everything that time changes happens at once when the clock is stepped; the
  * database does it when somebody comes by, and nobody must be able to tell the difference.

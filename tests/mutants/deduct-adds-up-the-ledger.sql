@@ -2,9 +2,10 @@
 create sequence tokenbook.entries;
 select setval('tokenbook.entries', 1000000);
 create or replace function tokenbook.deduct_tokens_with_fifo(
-  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
+  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text default 'deduction',
+  p_idempotency_key text default null, p_metadata jsonb default null
 )
-returns jsonb language plpgsql volatile security definer set search_path = ''
+returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (select sum(t.tokens) from public.token_transactions t where t.user_id = p_user_id) < p_tokens_to_deduct then

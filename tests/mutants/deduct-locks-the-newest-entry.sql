@@ -1,9 +1,10 @@
 -- Locks the newest entry of the ledger and trusts what was read with it. The lock moves on with every
 -- entry: whoever waited holds an old one, and writes what he had read.
 create or replace function tokenbook.deduct_tokens_with_fifo(
-  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
+  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text default 'deduction',
+  p_idempotency_key text default null, p_metadata jsonb default null
 )
-returns jsonb language plpgsql volatile security definer set search_path = ''
+returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entry public.token_transactions;

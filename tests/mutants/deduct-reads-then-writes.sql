@@ -1,8 +1,9 @@
 -- What most apps do: read the balance, look whether it is enough, write what is left.
 create or replace function tokenbook.deduct_tokens_with_fifo(
-  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text, p_idempotency_key text, p_metadata jsonb
+  p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text default 'deduction',
+  p_idempotency_key text default null, p_metadata jsonb default null
 )
-returns jsonb language plpgsql volatile security definer set search_path = ''
+returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_left bigint;

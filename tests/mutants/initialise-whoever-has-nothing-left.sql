@@ -1,6 +1,6 @@
 -- The rule of the seed: a balance that is NULL or 0 is filled up from the plan.
 create or replace function tokenbook.grant_initial_plan(p_user_id uuid)
-returns void language plpgsql volatile security invoker set search_path = ''
+returns void language plpgsql volatile security invoker set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan public.token_plans;
@@ -17,8 +17,8 @@ begin
   perform tokenbook.start_period(v_plan, null, null, null, v_entry);
 end
 $$;
-create or replace function tokenbook.get_user_token_balance(p_user_id uuid)
-returns jsonb language plpgsql volatile security definer set search_path = ''
+create or replace function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.grant_initial_plan(p_user_id);

@@ -1,5 +1,5 @@
 -- Remembers only what the last event said of refunds, instead of the most that any has said.
-create or replace function tokenbook.keep_last_refund() returns trigger language plpgsql set search_path = ''
+create or replace function tokenbook.keep_last_refund() returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.refunded_cents := coalesce(

@@ -34,7 +34,7 @@ async function letPeriodEnd(user: string, database = db): Promise<void> {
   );
 }
 
-test("the catalogue ships with the seeds' plans, and everyone reads it", async () => {
+test("the catalogue comes with plans to start from, and everyone reads it", async () => {
   const { rows } = await asAnon(db, (client) =>
     client.query(
       "select plan_type, tokens::int, articles_limit, storage_gb, grant_type, grant_lifetime_days from public.token_plans order by rank",

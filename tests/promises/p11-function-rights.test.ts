@@ -15,7 +15,7 @@ import { together, tryVariants, type Variant } from "./variants.ts";
 const variants: Record<string, Variant> = {
   "functions dropped and made anew": {
     change: (db) => applyMutant(db, "functions-dropped-and-made-anew"),
-    seen: /anon calls public\.adjust_tokens: inside|self calls private\.set_token_burn_order: may/,
+    seen: /anon calls public\.adjust_tokens: inside|self calls tokenbook\.set_token_burn_order: may/,
   },
   "a caller compared with <>": {
     change: (db) => applyMutant(db, "caller-compared-with-not-equal"),
@@ -122,7 +122,8 @@ async function tryIt(cast: Cast, throughApi: "all" | "what is public" | "nothing
 
 function argumentsFor(cast: Cast, fn: Callable, functions: Callable[]): Arguments {
   const wrapper =
-    fn.schema === "tokenbook" && functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."));
+    fn.schema === "tokenbook" &&
+    functions.find(({ name }) => name === fn.name.replace("tokenbook.", "public."));
   return wrapper ? argumentsBehind(cast.user, fn, wrapper) : argumentsAbout(cast.user, fn);
 }
 

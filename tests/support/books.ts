@@ -42,7 +42,7 @@ export async function grant(
 
 /**
  * Every breach of the invariants I1 to I5, I7 and I9 in the whole database, in words. Written against
- * DESIGN's sentences and from the tables alone, so that a fault in the functions cannot hide itself.
+ * the documented rules and from the tables alone, so that a fault in the functions cannot hide itself.
  */
 export async function breaches(db: Database): Promise<string[]> {
   const { rows } = await db.admin.query<{ breach: string }>(`

@@ -60,7 +60,7 @@ export function argumentsAbout(life: WholeLife, { parameters }: Callable): Argum
 }
 
 /**
- * The same for a function of private that a wrapper in public calls: the wrapper's arguments, and
+ * The same for a function of tokenbook that a wrapper in public calls: the wrapper's arguments, and
  * what the wrapper has for a default.
  */
 export function argumentsBehind(life: WholeLife, inner: Callable, wrapper: Callable): Arguments {

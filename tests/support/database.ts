@@ -11,7 +11,7 @@ export interface Database {
    * connects), `supabase_auth_admin`, `supabase_admin` (the superuser).
    */
   url(role?: string): string;
-  /** Connections as `postgres`: owner of everything in public and private, not a superuser. */
+  /** Connections as `postgres`: owner of everything in public and tokenbook, not a superuser. */
   admin: pg.Pool;
   /** Connections as `authenticator`, which can do nothing until it becomes another role; see roles.ts. */
   api: pg.Pool;

@@ -12,7 +12,7 @@ export interface MemoryDatabase {
 export async function createMemoryDatabase(): Promise<MemoryDatabase> {
   const memory = newDb();
   memory.createSchema("auth");
-  memory.createSchema("private");
+  memory.createSchema("tokenbook");
   memory.public.none(`
     create table auth.users (id uuid primary key, email text, raw_app_meta_data jsonb, updated_at timestamptz);
     create table tokenbook.admins (user_id uuid primary key, added_at timestamptz not null default now(), added_by text not null);

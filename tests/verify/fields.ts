@@ -1,6 +1,6 @@
 /**
  * Every column of the books: how it can go wrong, and which invariant then says so. Written by hand
- * against DESIGN's sentences; the test holds it against the catalogue, so a new column has to be
+ * against the documented rules; the test holds it against the catalogue, so a new column has to be
  * thought of here before anything else passes.
  */
 

@@ -519,6 +519,7 @@ export type Database = {
           created_at: string;
           currency: string;
           features: NonNullable<Json>;
+          given_to_users_since: string;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -544,6 +545,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          given_to_users_since?: string;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -568,6 +570,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          given_to_users_since?: string;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -1001,106 +1004,8 @@ export type Database = {
         };
         Relationships: [];
       };
-      user_profiles: {
-        Row: {
-          created_at: string;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          created_at?: string;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          created_at?: string;
-          updated_at?: string;
-          user_id?: string;
-        };
-        Relationships: [];
-      };
     };
     Views: {
-      payments: {
-        Row: {
-          amount_cents: number;
-          created_at: string;
-          currency: string;
-          decided_at: string | null;
-          decided_by: string | null;
-          from_plan: string | null;
-          id: string;
-          idempotency_key: string | null;
-          is_disputed: boolean;
-          provider: string;
-          provider_payment_id: string | null;
-          reason: string | null;
-          refunded_cents: number;
-          status: string;
-          to_plan: string;
-          tokens: number | null;
-          tokens_clawed_back: number;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          amount_cents?: number | null;
-          created_at?: string | null;
-          currency?: string | null;
-          decided_at?: string | null;
-          decided_by?: string | null;
-          from_plan?: string | null;
-          id?: string | null;
-          idempotency_key?: string | null;
-          is_disputed?: boolean | null;
-          provider?: string | null;
-          provider_payment_id?: string | null;
-          reason?: string | null;
-          refunded_cents?: number | null;
-          status?: string | null;
-          to_plan?: string | null;
-          tokens?: number | null;
-          tokens_clawed_back?: number | null;
-          user_id?: string | null;
-        };
-        Update: {
-          amount_cents?: number | null;
-          created_at?: string | null;
-          currency?: string | null;
-          decided_at?: string | null;
-          decided_by?: string | null;
-          from_plan?: string | null;
-          id?: string | null;
-          idempotency_key?: string | null;
-          is_disputed?: boolean | null;
-          provider?: string | null;
-          provider_payment_id?: string | null;
-          reason?: string | null;
-          refunded_cents?: number | null;
-          status?: string | null;
-          to_plan?: string | null;
-          tokens?: number | null;
-          tokens_clawed_back?: number | null;
-          user_id?: string | null;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_payments_from_plan_fkey";
-            columns: ["from_plan"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_payments_to_plan_fkey";
-            columns: ["to_plan"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
       token_counters: {
         Row: {
           user_id: string;
@@ -1150,110 +1055,6 @@ export type Database = {
           user_id?: string | null;
         };
         Relationships: [];
-      };
-      user_storage: {
-        Row: {
-          created_at: string;
-          granted_at: string;
-          id: string;
-          metadata: NonNullable<Json>;
-          quota_gb: number;
-          subscription_id: string | null;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          created_at?: string | null;
-          granted_at?: string | null;
-          id?: string | null;
-          metadata?: Json | null;
-          quota_gb?: number | null;
-          subscription_id?: string | null;
-          user_id?: string | null;
-        };
-        Update: {
-          created_at?: string | null;
-          granted_at?: string | null;
-          id?: string | null;
-          metadata?: Json | null;
-          quota_gb?: number | null;
-          subscription_id?: string | null;
-          user_id?: string | null;
-        };
-        Relationships: [];
-      };
-      user_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean | null;
-          billing_cycle?: string | null;
-          created_at?: string | null;
-          expires_at?: string | null;
-          features?: Json | null;
-          id?: string | null;
-          is_active?: boolean | null;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string | null;
-          plan_type?: string | null;
-          tokens_limit?: number | null;
-          updated_at?: string | null;
-          user_id?: string | null;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean | null;
-          billing_cycle?: string | null;
-          created_at?: string | null;
-          expires_at?: string | null;
-          features?: Json | null;
-          id?: string | null;
-          is_active?: boolean | null;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string | null;
-          plan_type?: string | null;
-          tokens_limit?: number | null;
-          updated_at?: string | null;
-          user_id?: string | null;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
       };
     };
     Functions: {

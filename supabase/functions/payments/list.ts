@@ -37,7 +37,7 @@ async function read(
   { status, userId, limit }: z.infer<typeof Query>,
 ): Promise<object[]> {
   let rows = client
-    .from("payments")
+    .from("token_payments")
     .select(
       "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency, tokens, refunded_cents, is_disputed, tokens_clawed_back, reason, created_at, decided_at, decided_by",
     );

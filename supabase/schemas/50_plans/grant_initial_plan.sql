@@ -3,7 +3,9 @@
  * touches the books of one whom registration missed. Once, under any concurrency: "never had a
  * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
  * balance. Who spent everything stays at zero.
- * A user without a subscription gets the default plan; where there is none, nothing.
+ * A user without a subscription gets the default plan; where there is none, or they signed up before
+ * it is given (given_to_users_since), nothing: a default plan that is added to a project in
+ * production is for whoever comes, not for everyone who is there.
  * Caller: internal.   Locks: the account.   Keeps: I5, I9.
  */
 create function tokenbook.grant_initial_plan(p_user_id uuid)
@@ -16,17 +18,19 @@ as $$
 declare
   v_plan public.token_plans;
   v_subscription public.token_subscriptions;
+  v_user record;
   v_entry public.token_transactions;
 begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return;
   end if;
+  select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
-   where case when v_subscription.user_id is null then p.is_default
+   where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
               else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
-  if v_plan.plan_type is null or not exists (select from auth.users u where u.id = p_user_id) then
+  if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;
 

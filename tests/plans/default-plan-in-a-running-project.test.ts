@@ -1,0 +1,52 @@
+/*
+ * A project in production that has Tokenbook and now chooses a default plan: who comes gets it, who is
+ * there does not, unless the project says so.
+ */
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
+import { expectCleanBooks } from "../support/books.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asUser, createUser, rpc } from "../support/roles.ts";
+
+const databases: Database[] = [];
+afterAll(() => Promise.all(databases.map((db) => db.drop())));
+
+let db: Database;
+let there: string;
+beforeEach(async () => {
+  db = await createDatabase({ template: "platform" });
+  databases.push(db);
+  there = await createUser(db);
+  await db.admin.query("update auth.users set created_at = now() - interval '1 year'");
+  await buildFromSchemas(db.url());
+});
+
+const choose = (since: string) =>
+  db.admin.query(
+    `insert into public.token_plans (plan_type, name, tokens, is_default${since && ", given_to_users_since"})
+     values ('free', 'Free', 10000, true${since && `, '${since}'`})`,
+  );
+const balanceOf = async (user: string) =>
+  (await asUser(db, user, (client) => rpc(client, "get_user_token_balance", { p_user_id: user })))
+    .total_active;
+
+test("who signs up from now on gets the default plan, who was there gets nothing by any call", async () => {
+  await choose("");
+  const comes = await createUser(db);
+
+  expect(await balanceOf(comes)).toBe(10_000);
+  expect(await balanceOf(there)).toBe(0);
+  const receipt = await asUser(db, there, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: there, p_tokens_to_deduct: 1 }),
+  );
+  expect(receipt).toMatchObject({ success: false, tokens_remaining_to_deduct: 1 });
+  const { rows } = await db.admin.query("select user_id from public.token_accounts");
+  expect(rows).toEqual([{ user_id: comes }]);
+  await expectCleanBooks(db);
+});
+
+test("the test sees it: given to everyone, it is given to who was there", async () => {
+  await choose("-infinity");
+
+  expect(await balanceOf(there)).toBe(10_000);
+});
