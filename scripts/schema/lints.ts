@@ -97,6 +97,22 @@ export const lints = {
          > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.deduct_tokens_with_fifo')
                 then 1 else 0 end`,
   },
+  second_copy_of_a_list: {
+    why: "Whoever adds an item adds it to one of the two: ask the function that is the list.",
+    query: `
+      select l.name
+        from (${ownLogic}
+              union all
+              select format('%s: constraint %I', c.conrelid::regclass, c.conname), pg_get_constraintdef(c.oid)
+                from pg_constraint c join (${ownRelations}) r on r.oid = c.conrelid where c.contype = 'c') l
+       cross join (values
+         ('tokenbook.grant_types', array(select jsonb_object_keys(tokenbook.grant_types())), 4),
+         ('tokenbook.grant_types', tokenbook.grant_action_types(), 4),
+         ('tokenbook.alert_kinds', array(select jsonb_object_keys(tokenbook.alert_kinds())), 3)) as list (home, names, too_many)
+       where split_part(l.name, '(', 1) <> list.home
+         and (select count(*) from unnest(list.names) as n (name)
+               where position(quote_literal(n.name) in l.text) > 0 or position('"' || n.name || '"' in l.text) > 0) >= list.too_many`,
+  },
   swallowed_errors: {
     why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",
     query: `select l.name from (${ownLogic}) l where l.text ~* '\\mwhen\\s+others\\M'`,

@@ -171,6 +171,31 @@ comment on column tokenbook.admins.added_at is 'Since when.';
 comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
 alter table tokenbook.admins enable row level security;
 
+-- from supabase/schemas/10_access/tables/limits.sql
+
+/*
+ * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said.
+ * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
+ * an expression that asks for one is a constant when its plan is made.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.limits()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"tokens": 1000000000000,
+           "batch_items": 1000, "batch_bytes": 1048576,
+           "hold_seconds": 900, "hold_seconds_at_most": 86400}';
+end
+$$;
+comment on function tokenbook.limits is
+  'The numbers that more than one place has to know, by name.';
+
 -- from supabase/schemas/20_ledger/tables/burn_orders.sql
 
 -- In which order grants are spent, and since when: the newest row holds; none means fifo.
@@ -184,6 +209,52 @@ comment on table tokenbook.burn_orders is
 comment on column tokenbook.burn_orders.since is 'When it was chosen.';
 comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
 alter table tokenbook.burn_orders enable row level security;
+
+-- from supabase/schemas/20_ledger/tables/grant_types.sql
+
+/*
+ * The types of grants: how many hours one lives when nothing else is said (null: for ever), and the
+ * action_type of its transaction. The one list: everything that knows a type has it from here, the
+ * edge functions (_shared/lists.ts) and the reference too.
+ * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
+ * so that an expression that asks is answered when its plan is made.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.grant_types()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"annual":   {"lifetime_hours": 8760, "action_type": "subscription_grant"},
+           "28day":    {"lifetime_hours": 2160, "action_type": "subscription_grant"},
+           "trial":    {"lifetime_hours": 1344, "action_type": "trial_grant"},
+           "purchase": {"lifetime_hours": null, "action_type": "token_pack_purchase"},
+           "admin":    {"lifetime_hours": 8760, "action_type": "admin_grant"},
+           "plan":     {"lifetime_hours": null, "action_type": "subscription_grant"}}';
+end
+$$;
+comment on function tokenbook.grant_types is
+  'The types of grants: {type: {lifetime_hours (null: for ever), action_type}}.';
+
+-- The action types under which a grant is recorded: those of the types, and a renewal's.
+create function tokenbook.grant_action_types()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
+    || 'renewal_grant'::text;
+end
+$$;
+comment on function tokenbook.grant_action_types is
+  'The action types under which a grant is recorded.';
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
@@ -336,12 +407,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_tokens_granted between 1 and 1000000000000
+  return p_tokens_granted between 1 and (tokenbook.limits() -> 'tokens')::bigint
     and p_tokens_remaining between 0 and p_tokens_granted
     and p_is_open = (p_tokens_remaining > 0)
     and p_priority between 0 and 100
     and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
-    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+    and tokenbook.grant_types() ? p_grant_type;
 end
 $$;
 comment on function tokenbook.check_grant_rules is
@@ -377,7 +448,7 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
@@ -502,8 +573,7 @@ begin
     and p_balance_after >= 0
     and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
     and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
-    and (p_entry_type = 'grant') = (p_action_type in (
-      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    and (p_entry_type = 'grant') = (p_action_type = any (tokenbook.grant_action_types()))
     and length(p_reason) between 1 and 500
     and p_actor_role in ('service', 'user', 'admin', 'system')
     and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
@@ -820,7 +890,7 @@ create table public.token_plans (
   constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
   constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_plans_grant_type_is_known
-    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
+    check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
@@ -1066,6 +1136,35 @@ create policy "Users read their own payments" on public.token_payments
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+-- from supabase/schemas/70_alerts/tables/alert_kinds.sql
+
+/*
+ * The kinds of alerts. asks: what a rule of that kind says (a threshold; hours; nothing), null for a
+ * kind that no rule is of. about: what an alert of it is about (a crossing, counted by epoch; a grant;
+ * a request). ends: whether its end can be an alert too.
+ * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
+ * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
+ * can be kept; who writes it is code of its own.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.alert_kinds()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested": {"asks": null,        "about": "request",  "ends": false}}';
+end
+$$;
+comment on function tokenbook.alert_kinds is
+  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request), ends}}.';
+
 -- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
 
 -- When to raise an alert, and for whom: for everyone, for a plan, or for one user. Of the rules of one
@@ -1089,13 +1188,13 @@ create table public.token_alert_rules (
   constraint token_alert_rules_percent_is_one check (threshold_percent between 1 and 100),
   constraint token_alert_rules_hours_are_within_a_year check (hours between 1 and 8760),
   constraint token_alert_rules_say_what_their_kind_needs check (
-    case kind
-      when 'dropped' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
-      when 'depleted' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
-      when 'expiring_soon' then
-        num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null and not notify_recovered
+    case tokenbook.alert_kinds() -> kind ->> 'asks'
+      when 'threshold' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
+      when 'nothing' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
+      when 'hours' then num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null
       else false
-    end)
+    end
+    and (not notify_recovered or (tokenbook.alert_kinds() -> kind -> 'ends')::boolean))
 );
 comment on table public.token_alert_rules is
   'When to raise an alert, for everyone, a plan or a user; of the rules of one name the closest holds. Written by set_token_alert_rule and remove_token_alert_rule.';
@@ -1167,12 +1266,10 @@ create table public.token_alerts (
   constraint token_alerts_pkey primary key (user_id, id),
   constraint token_alerts_are_numbered_from_one check (id >= 1),
   constraint token_alerts_say_what_about check (
-    case kind
-      when 'dropped' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'depleted' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'recovered' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'expiring_soon' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
-      when 'top_up_requested' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
+    case tokenbook.alert_kinds() -> kind ->> 'about'
+      when 'crossing' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'grant' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
     end),
   constraint token_alerts_delivery_is_known check (
@@ -1187,7 +1284,7 @@ comment on table public.token_alerts is
   'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
 comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
-comment on column public.token_alerts.kind is 'dropped, depleted, recovered, expiring_soon, or top_up_requested.';
+comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
@@ -1916,16 +2013,16 @@ begin
       ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
       ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
       ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
-      ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
+      ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
-      ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
+      ('invalid_ttl', 'PT400', 'Hold for as many seconds as the rule allows.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
       ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
-      ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
+      ('invalid_batch', 'PT400', 'Send no more items and bytes than the rule says, and at least one item.'),
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
@@ -2019,13 +2116,33 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array['subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase',
-               'admin_grant', 'admin_deduct', 'opening_balance', 'expiry',
-               'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  return tokenbook.grant_action_types()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
 end
 $$;
 comment on function tokenbook.reserved_action_types is
   'The action types that the ledger keeps for itself.';
+
+-- from supabase/schemas/10_access/say_one_of.sql
+
+/*
+ * The names of a list as a refusal says them: "admin, plan or trial".
+ * Caller: internal.
+ */
+create function tokenbook.say_one_of(p_list jsonb)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return regexp_replace(
+    (select string_agg(n.name, ', ' order by n.name collate "C") from jsonb_object_keys(p_list) as n (name)),
+    ', ([^,]+)$', ' or \1');
+end
+$$;
+comment on function tokenbook.say_one_of is 'The names of a list in words: a, b or c.';
 
 -- from supabase/schemas/10_access/wait_for_account.sql
 
@@ -2488,12 +2605,15 @@ declare
   v_hint text;
 begin
   -- validate
-  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
-  elsif jsonb_array_length(p_items) not between 1 and 1000 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  if jsonb_typeof(p_items) is distinct from 'array'
+    or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer
+    or (case jsonb_typeof(p_items) when 'array' then jsonb_array_length(p_items) end)
+       not between 1 and (tokenbook.limits() -> 'batch_items')::integer
+  then
+    perform tokenbook.refuse('invalid_batch', jsonb_build_object(
+      'field', 'p_items',
+      'rule', format('an array of 1 to %s items, at most %s bytes',
+                     tokenbook.limits() -> 'batch_items', tokenbook.limits() -> 'batch_bytes')));
   end if;
   v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
   begin -- as a rule all of them are well-formed
@@ -2607,7 +2727,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
 
 -- from supabase/schemas/20_ledger/deduct_tokens_with_fifo.sql
 
@@ -3277,7 +3397,6 @@ comment on function tokenbook.get_user_token_balance is
 
 /*
  * How long a grant of that type lives when nothing else is said; NULL = for ever.
- * In hours, because adding '365 days' depends on the session's time zone and its summer time.
  * Caller: internal.
  */
 create function tokenbook.grant_lifetime(p_grant_type text)
@@ -3288,16 +3407,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_grant_type
-    when 'annual' then interval '8760 hours' -- 365 days
-    when '28day' then interval '2160 hours' -- 90 days: three cycles
-    when 'trial' then interval '1344 hours' -- 56 days
-    when 'admin' then interval '8760 hours' -- 365 days
-  end;
+  return (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour';
 end
 $$;
 comment on function tokenbook.grant_lifetime is
-  'Lifetime of a grant of that type: annual 365 days, 28day 90, trial 56, admin 365, purchase and plan NULL (for ever).';
+  'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';
 
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
@@ -3339,9 +3453,9 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
-  if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
-    perform tokenbook.refuse('invalid_grant_type',
-      '{"field": "p_grant_type", "rule": "annual, 28day, trial, purchase, admin or plan"}');
+  if (tokenbook.grant_types() ? p_grant_type) is not true then
+    perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
+      'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
   end if;
   if p_priority is null or p_priority not between 0 and 100 then
     perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
@@ -3362,12 +3476,7 @@ begin
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := case p_grant_type
-    when 'trial' then 'trial_grant'
-    when 'purchase' then 'token_pack_purchase'
-    when 'admin' then 'admin_grant'
-    else 'subscription_grant'
-  end;
+  v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
   v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object(
@@ -3395,7 +3504,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -5648,7 +5757,7 @@ comment on function tokenbook.release_tokens is
 create function tokenbook.reserve_tokens(
   p_user_id uuid,
   p_tokens bigint,
-  p_ttl_seconds integer default 900,
+  p_ttl_seconds integer default null,
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
   p_metadata jsonb default null
@@ -5668,8 +5777,10 @@ begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
-  if p_ttl_seconds is null or p_ttl_seconds not between 1 and 86400 then
-    perform tokenbook.refuse('invalid_ttl', '{"field": "p_ttl_seconds", "rule": "1 to 86400"}');
+  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
+  if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
+    perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
+      'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
   end if;
   perform tokenbook.check_action_type(p_action_type);
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
@@ -5717,7 +5828,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds 1 to 86400, after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
 
@@ -7727,6 +7838,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_asked public.token_alert_rules;
+  v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
 begin
   -- validate
@@ -7743,18 +7855,20 @@ begin
   v_fault := case
     when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
       then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
-    when (v_asked.kind in ('dropped', 'depleted', 'expiring_soon')) is not true
-      then '{"field": "p_kind", "rule": "dropped, depleted or expiring_soon"}'
+    when v_asks is null
+      then jsonb_build_object('field', 'p_kind', 'rule', tokenbook.say_one_of((
+             select jsonb_object_agg(k.name, null)
+               from jsonb_each(tokenbook.alert_kinds()) as k (name, kind) where k.kind ->> 'asks' is not null)))::text
     when v_asked.threshold_tokens not between 1 and 1000000000000
       then '{"field": "p_threshold_tokens", "rule": "a whole number from 1 to 1000000000000"}'
     when v_asked.threshold_percent not between 1 and 100
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
-    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asked.kind = 'dropped')::integer
-      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent with dropped, neither otherwise"}'
-    when (v_asked.kind = 'expiring_soon') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
-      then '{"field": "p_hours", "rule": "1 to 8760 with expiring_soon, left out otherwise"}'
-    when v_asked.notify_recovered is null or (v_asked.notify_recovered and v_asked.kind = 'expiring_soon')
-      then '{"field": "p_notify_recovered", "rule": "true or false, and false with expiring_soon"}'
+    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
+      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
+    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+      then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
+    when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
+      then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
     when v_asked.is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
     when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
@@ -8683,8 +8797,7 @@ begin
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
-                                  'token_pack_purchase', 'pack_purchase') then abs(c.tokens_used)
+           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
            when not c.success then 0
            else -(abs(c.tokens_used) - c.tokens_uncovered)
          end,
@@ -8694,8 +8807,7 @@ begin
            when c.copied is not null and c.first_of_entry is distinct from c.id then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type not in ('admin_grant', 'admin_deduct', 'subscription_grant', 'renewal_grant',
-                               'trial_grant', 'token_pack_purchase', 'pack_purchase'),
+         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
          c.success, c.copied, c.created_at
     from (
       select x.*,
@@ -9200,6 +9312,27 @@ $$;
 comment on function tokenbook.reconcile_user_token_balance is
   'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An adjustment whose reason begins with "reconciliation" is a repair and settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
 
+-- from supabase/schemas/90_audit/recorded_grant_actions.sql
+
+/*
+ * The names that grants have in what was recorded, before the books and since: those of the ledger, and
+ * the one that packs had before.
+ * Caller: internal.
+ */
+create function tokenbook.recorded_grant_actions()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return tokenbook.grant_action_types() || 'pack_purchase'::text;
+end
+$$;
+comment on function tokenbook.recorded_grant_actions is
+  'The names that grants have in what was recorded, before the books and since.';
+
 -- from supabase/schemas/90_audit/replay.sql
 
 /*
@@ -9240,8 +9373,7 @@ set work_mem = '64MB' -- the stream is sorted once
 as $$
 declare
   -- rows of the old project with these names are grants, whatever their sign
-  c_grants constant text[] := array['subscription_grant', 'renewal_grant', 'trial_grant',
-    'token_pack_purchase', 'pack_purchase', 'admin_grant'];
+  c_grants constant text[] := tokenbook.recorded_grant_actions();
   v_order_since timestamptz[];
   v_order_names text[];
   v_event record;
@@ -10039,8 +10171,7 @@ begin
     from public.token_legacy_transactions h
    where p_opening.id is not null and h.user_id = p_user_id and h.tokens < 0
      -- the name of a grant with a negative amount is a fault of its sign, not use
-     and h.action_type not in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
-                               'token_pack_purchase', 'pack_purchase')
+     and h.action_type <> all (tokenbook.recorded_grant_actions())
      and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
 end
 $$;
@@ -10055,6 +10186,8 @@ comment on function tokenbook.usage_before_books is
  * pieces and a run that was stopped goes on where it was.
  * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
+ * What types of grants there are, it has from the one list: that is what it compares with, not what it
+ * looks into.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -10348,12 +10481,11 @@ begin
      ('tokens_granted', t.tokens::text, g.tokens_granted::text),
      ('created_at', t.created_at::text, g.created_at::text),
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
-     ('grant_type', case t.action_type
-                      when 'trial_grant' then 'trial'
-                      when 'token_pack_purchase' then 'purchase'
-                      when 'admin_grant' then 'admin'
-                      else nullif(g.grant_type, 'trial')
-                    end, g.grant_type),
+     -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
+     ('grant_type', coalesce((
+                      select of.name from jsonb_each(tokenbook.grant_types()) as of (name, type)
+                       where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
+                      nullif(g.grant_type, 'trial')), g.grant_type),
      -- a payment that came after its period had been granted stands in the grant alone
      ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
    ) as differs (field, expected, found)
@@ -10411,7 +10543,7 @@ begin
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
-                when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
+                when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
                 else t.entry_type <> 'grant'
                   and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')

@@ -40,12 +40,15 @@ declare
   v_hint text;
 begin
   -- validate
-  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
-  elsif jsonb_array_length(p_items) not between 1 and 1000 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  if jsonb_typeof(p_items) is distinct from 'array'
+    or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer
+    or (case jsonb_typeof(p_items) when 'array' then jsonb_array_length(p_items) end)
+       not between 1 and (tokenbook.limits() -> 'batch_items')::integer
+  then
+    perform tokenbook.refuse('invalid_batch', jsonb_build_object(
+      'field', 'p_items',
+      'rule', format('an array of 1 to %s items, at most %s bytes',
+                     tokenbook.limits() -> 'batch_items', tokenbook.limits() -> 'batch_bytes')));
   end if;
   v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
   begin -- as a rule all of them are well-formed
@@ -159,4 +162,4 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';

@@ -11,7 +11,7 @@ const docs = read("docs", "errors.md");
 /** slug -> [SQLSTATE, hint], from the values list in tokenbook.refuse. */
 const inSql = new Map(
   [
-    ...read("supabase/schemas/30_guards/refuse.sql").matchAll(
+    ...read("supabase/schemas/10_access/refuse.sql").matchAll(
       /^ *\('(\w+)', '(\w{5})', '((?:[^']|'')*)'\)/gm,
     ),
   ].map(([, slug, sqlstate, hint]) => [slug!, [sqlstate!, hint!.replaceAll("''", "'")]]),

@@ -19,12 +19,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_tokens_granted between 1 and 1000000000000
+  return p_tokens_granted between 1 and (tokenbook.limits() -> 'tokens')::bigint
     and p_tokens_remaining between 0 and p_tokens_granted
     and p_is_open = (p_tokens_remaining > 0)
     and p_priority between 0 and 100
     and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
-    and p_grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan');
+    and tokenbook.grant_types() ? p_grant_type;
 end
 $$;
 comment on function tokenbook.check_grant_rules is
@@ -60,7 +60,7 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';

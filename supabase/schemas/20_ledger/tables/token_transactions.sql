@@ -53,8 +53,7 @@ begin
     and p_balance_after >= 0
     and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
     and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
-    and (p_entry_type = 'grant') = (p_action_type in (
-      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    and (p_entry_type = 'grant') = (p_action_type = any (tokenbook.grant_action_types()))
     and length(p_reason) between 1 and 500
     and p_actor_role in ('service', 'user', 'admin', 'system')
     and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))

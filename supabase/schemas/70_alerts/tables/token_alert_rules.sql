@@ -19,13 +19,13 @@ create table public.token_alert_rules (
   constraint token_alert_rules_percent_is_one check (threshold_percent between 1 and 100),
   constraint token_alert_rules_hours_are_within_a_year check (hours between 1 and 8760),
   constraint token_alert_rules_say_what_their_kind_needs check (
-    case kind
-      when 'dropped' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
-      when 'depleted' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
-      when 'expiring_soon' then
-        num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null and not notify_recovered
+    case tokenbook.alert_kinds() -> kind ->> 'asks'
+      when 'threshold' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
+      when 'nothing' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
+      when 'hours' then num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null
       else false
-    end)
+    end
+    and (not notify_recovered or (tokenbook.alert_kinds() -> kind -> 'ends')::boolean))
 );
 comment on table public.token_alert_rules is
   'When to raise an alert, for everyone, a plan or a user; of the rules of one name the closest holds. Written by set_token_alert_rule and remove_token_alert_rule.';
