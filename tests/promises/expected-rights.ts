@@ -217,6 +217,7 @@ export const calling: Callable[] = [
       "tokenbook.say_one_of",
       "tokenbook.burn_order_at",
       "tokenbook.describe_allocation",
+      "tokenbook.describe_grant",
       "tokenbook.restore_settings",
       "tokenbook.settings_lock",
       "tokenbook.check_account_rules",

@@ -59,7 +59,7 @@ begin
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), grants as (
-      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
+      select b as balance, b.expires_at,
              coalesce(b.expires_at > p_at, true) as is_alive,
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
@@ -75,16 +75,7 @@ begin
              coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
              min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
              count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
-             jsonb_agg(
-               jsonb_build_object(
-                 'id', g.id,
-                 'grant_type', g.grant_type,
-                 'tokens_granted', g.tokens_granted,
-                 'tokens_remaining', g.tokens + g.back,
-                 'priority', g.priority,
-                 'granted_at', g.granted_at,
-                 'expires_at', g.expires_at)
-               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
+             jsonb_agg(tokenbook.describe_grant(g.balance, g.tokens + g.back) order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
         from grants g
     )
     select jsonb_build_object(

@@ -91,16 +91,7 @@ begin
          from tokenbook.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
-       select jsonb_agg(
-                jsonb_build_object(
-                  'id', g.id,
-                  'grant_type', g.grant_type,
-                  'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', chosen.tokens,
-                  'priority', g.priority,
-                  'granted_at', g.granted_at,
-                  'expires_at', g.expires_at)
-                order by chosen.nth) as grants
+       select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
          from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
