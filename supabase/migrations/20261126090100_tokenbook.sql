@@ -372,7 +372,7 @@ comment on column public.token_accounts.alert_below is 'The next threshold below
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
 comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
@@ -989,7 +989,7 @@ comment on table public.token_subscriptions is
 comment on column public.token_subscriptions.user_id is 'The user.';
 comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
 comment on column public.token_subscriptions.plan_type is 'The plan.';
-comment on column public.token_subscriptions.tokens_limit is 'The mark up to which the balance was last filled. Does not move with usage.';
+comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage.';
 comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_subscriptions.features is 'What else the plan includes.';
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
@@ -1204,7 +1204,7 @@ comment on column public.token_alert_rules.plan_type is 'The plan whose users it
 comment on column public.token_alert_rules.rule is 'Its name: what an alert says, and what one rule replaces another by.';
 comment on column public.token_alert_rules.kind is 'dropped (below a threshold), depleted (at 0), expiring_soon (a grant runs out within hours).';
 comment on column public.token_alert_rules.threshold_tokens is 'dropped: raised when fewer tokens than this can be spent.';
-comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the mark (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
+comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the plan limit (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
 comment on column public.token_alert_rules.hours is 'expiring_soon: how long before a grant''s expiry.';
 comment on column public.token_alert_rules.notify_recovered is 'Whether the end of an alert is an alert too.';
 comment on column public.token_alert_rules.is_enabled is 'False: nothing is raised; a user''s or a plan''s own rule mutes the wider one of its name so.';
@@ -2453,7 +2453,7 @@ comment on function tokenbook.choose_grants is
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
  * left. What could not be taken becomes the account's debt, repaid first by what comes in next. The
- * mark goes down by all of it.
+ * plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */
@@ -2515,8 +2515,8 @@ comment on function tokenbook.claw_back is
 -- from supabase/schemas/20_ledger/deduct_full_path.sql
 
 /*
- * The general deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
- * does what there is to do. The usual one, which needs none of that, is made by
+ * The full path of a deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
+ * does what there is to do. The fast path, which needs none of that, is in
  * tokenbook.deduct_tokens_with_fifo itself; both come to the same grants, totals, ledger row and receipt.
  * Caller: tokenbook.deduct_tokens_with_fifo, which says the rest.   Locks: the account.
  */
@@ -2559,7 +2559,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_full_path is
-  'The general deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';
+  'The full path of a deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';
 
 -- from supabase/schemas/20_ledger/deduct_tokens_batch.sql
 
@@ -2570,7 +2570,7 @@ comment on function tokenbook.deduct_full_path is
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
  * The accounts are locked in one order before anything is done, so batches that overlap never wait
- * for each other in a circle. The usual items go through tokenbook.spend_tokens_batch, the rest one by one
+ * for each other in a circle. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
  * through tokenbook.spend_tokens: the same receipts either way.
  * A member of a team spends from his payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
@@ -2740,7 +2740,7 @@ comment on function tokenbook.deduct_tokens_batch is
  * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
  * A member of a team spends from his payer's account.
  *
- * The usual deduction is made here, in as few statements as it can be: the account is free, nothing is
+ * The fast path is here, in as few statements as it can be: the account is free, nothing is
  * due, the oldest grant covers it, no cap applies, nobody wants to be told, and the key is new. Whatever
  * is not so is left to tokenbook.deduct_full_path; both come to the same grants, totals, ledger row and receipt.
  * What it saves: docs/performance.md.
@@ -2775,14 +2775,14 @@ declare
   v_grant_type text;
   v_granted_at timestamptz;
 begin
-  <<usual>> -- left by whatever is not, with nothing changed
+  <<fast_path>> -- left by whatever is not for it, with nothing changed
   begin
     -- validate: what is not plainly right here is looked at, and refused by name, by tokenbook.deduct_full_path
     if current_setting('role') <> 'service_role' then -- the server may deduct from anyone
       select w.actor_role, w.actor_id into v_actor_role, v_actor_id
         from tokenbook.authorize(p_user_id, p_self_may => true) w;
     end if;
-    exit usual when (p_user_id is not null
+    exit fast_path when (p_user_id is not null
       and p_tokens_to_deduct between 1 and 1000000000000
       and p_action_type ~ '^[a-z][a-z0-9_]{0,63}$'
       and p_action_type <> all (tokenbook.reserved_action_types())) is not true;
@@ -2792,7 +2792,7 @@ begin
 
     -- lock: who has written something may have the row already, and must not stand behind who waits for it
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-      exit usual when pg_current_xact_id_if_assigned() is not null;
+      exit fast_path when pg_current_xact_id_if_assigned() is not null;
       perform tokenbook.queue_for_account(p_user_id);
     end if;
     select a.ctid, a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
@@ -2809,7 +2809,7 @@ begin
        and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
        and not exists (select from public.token_default_spend_caps)
        for no key update skip locked;
-    exit usual when v_id is null;
+    exit fast_path when v_id is null;
 
     -- replay
     if p_idempotency_key is not null then
@@ -2818,7 +2818,7 @@ begin
       union all
       select from public.token_transactions t -- of the time when he was in a team
         where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
-      exit usual when found;
+      exit fast_path when found;
       v_request := tokenbook.deduction_request(p_tokens_to_deduct, p_action_type);
     end if;
 
@@ -2833,7 +2833,7 @@ begin
           order by h.priority, h.granted_at, h.id limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
-    exit usual when v_grant_id is null;
+    exit fast_path when v_grant_id is null;
 
     -- record: as tokenbook.record_transaction does it
     update public.token_accounts a
@@ -3076,7 +3076,7 @@ comment on function tokenbook.expire_old_token_grants is
 /*
  * What get_user_token_balance says of an account to which nothing has to be done first, in one
  * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
- * left, and grants are spent in the usual order. NULL for every other case. What it saves:
+ * left, and grants are spent first in, first out. NULL for every other case. What it saves:
  * docs/performance.md.
  * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7.
  */
@@ -3401,7 +3401,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -3855,7 +3855,7 @@ comment on function tokenbook.record_expiries is
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
  * what the operation behind it cost, in cents. What was spent is counted into its day, week and
  * month, the account's and the member's.
- * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
@@ -4013,7 +4013,7 @@ comment on function tokenbook.restore_settings is
  * are made of. A grant that has run out takes them too and is then due at once; the caller books
  * that. What no longer fits (something else has filled the grant meanwhile) becomes a grant of its
  * own with the same terms: nothing is lost, and no grant ever has more than it was granted.
- * The mark is lifted to the balance. The caller holds the lock, and books the entry afterwards.
+ * The plan limit is lifted to the balance. The caller holds the lock, and records the entry afterwards.
  * Caller: internal.   Returns where the tokens went.   Keeps: I1, I4, I9.
  */
 create function tokenbook.return_tokens(
@@ -4127,8 +4127,8 @@ comment on function tokenbook.settings_lock is
 -- from supabase/schemas/20_ledger/settle_incoming.sql
 
 /*
- * What follows when tokens have come in and their entry is booked: what came back too late expires
- * at once, in the ledger; what is owed is repaid first; the mark is no lower than the balance.
+ * What follows when tokens have come in and their entry is recorded: what came back too late expires
+ * at once, in the ledger; what is owed is repaid first; the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
  */
 create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
@@ -4152,7 +4152,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_incoming is
-  'After tokens have come in: expires what came too late, repays what is owed, lifts the mark to the balance.';
+  'After tokens have come in: expires what came too late, repays what is owed, lifts the plan limit to the balance.';
 
 -- from supabase/schemas/20_ledger/slice_allocations.sql
 
@@ -4326,9 +4326,9 @@ comment on function tokenbook.spend_tokens is
 -- from supabase/schemas/20_ledger/spend_tokens_batch.sql
 
 /*
- * The usual deduction, for many accounts in one statement: nothing is due, the grant that is next in
+ * The fast path of a deduction, for many accounts in one statement: nothing is due, the grant that is next in
  * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
- * marks), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
+ * alert thresholds), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
  * to the same grants, totals, ledger rows and receipts.
  * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
  * their id is the caller's own number, handed back. The caller has locked the accounts and read the
@@ -5986,7 +5986,7 @@ begin
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', coalesce(
       (v_transaction.metadata ->> 'tokens_limit')::bigint,
-      -- a debt is repaid from what came in before the mark is set
+      -- a debt is repaid from what came in before the plan limit is set
       (select r.balance_after from public.token_transactions r
         where r.user_id = p_user_id and r.id = v_transaction.id + 1
           and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
@@ -6003,7 +6003,7 @@ comment on function tokenbook.change_token_plan is
 
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
- * synced, used some, not initialised, or mismatch (never: the balance above the mark).
+ * synced, used some, not initialised, or mismatch (never: the balance above the plan limit).
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -6143,7 +6143,7 @@ comment on function tokenbook.grant_initial_plan is
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
- * Moves the plan's mark by what a clawback took or gave back, or by nothing; never below the balance.
+ * Moves the plan limit by what a clawback took or gave back, or by nothing; never below the balance.
  * Caller: internal, holding the account's lock.   Keeps: I9.
  */
 create function tokenbook.move_plan_limit(p_user_id uuid, p_by bigint)
@@ -6416,7 +6416,7 @@ comment on function tokenbook.roll_over is
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
- * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, mark
+ * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
  * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
  * initialisation), so that limit and balance cannot disagree whichever way a user came.
  *
@@ -6428,7 +6428,7 @@ comment on function tokenbook.roll_over is
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
- * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
+ * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
@@ -6554,7 +6554,7 @@ begin
     transaction := v_issued.transaction;
   end if;
 
-  -- record: the mark is the balance
+  -- record: the plan limit is the balance
   update public.token_subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
@@ -6578,7 +6578,7 @@ comment on function tokenbook.start_period is
 
 /*
  * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan's mark becomes the new total. The payment is its own key: approving twice
+ * has, and the plan limit becomes the new total. The payment is its own key: approving twice
  * answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
@@ -6636,7 +6636,7 @@ begin
     'plan_type', v_payment.to_plan,
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', case when v_started.replayed
-      -- the mark as it was then: what came in, less what it repaid at once
+      -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
@@ -6648,7 +6648,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan''s mark becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -7295,13 +7295,13 @@ begin
 end
 $$;
 comment on function tokenbook.settle_refunds is
-  'Brings tokens, debt, mark and plan to what has been refunded of a payment in all, or to its dispute.';
+  'Brings tokens, debt, plan limit and plan to what has been refunded of a payment in all, or to its dispute.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
 /*
  * The rules that hold for a user now: of each name the closest one (his own, his plan's, everyone's),
- * unless that one is switched off. threshold is in tokens: a share of the mark is brought to the next
+ * unless that one is switched off. threshold is in tokens: a share of the plan limit is brought to the next
  * whole token above, so that "fewer than" means the same; NULL for expiring_soon.
  * Caller: internal.
  */
@@ -7332,7 +7332,7 @@ begin
           or (r.user_id is null and (r.plan_type is null or r.plan_type = v_subscription.plan_type))
        order by r.rule, r.user_id nulls last, r.plan_type nulls last) closest
    where closest.is_enabled
-     -- without a subscription there is no mark to have a share of
+     -- without a subscription there is no plan limit to have a share of
      and (closest.threshold_percent is null or v_subscription.user_id is not null);
 end
 $$;
@@ -7456,7 +7456,7 @@ comment on function tokenbook.claim_token_alerts is
  * What counts is where the balance was at the last commit. A crossing that the same transaction takes
  * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
  * that balance.
- * A rule that is new or was changed, and a mark that moved, raise nothing by themselves; from then on
+ * A rule that is new or was changed, and a plan limit that moved, raise nothing by themselves; from then on
  * they count.
  * Caller: internal, holding the account's lock.   Returns the next thresholds on either side.
  */
@@ -7592,7 +7592,7 @@ comment on function tokenbook.outdate_alert_thresholds is
 
 /*
  * Looks at everything that may want to be told about a user's balance, writes the alerts, and sets the
- * account's marks anew, so that the next change that concerns nobody need not ask. Called in the
+ * account's thresholds anew, so that the next change that concerns nobody need not ask. Called in the
  * transaction that changed the balance: what is rolled back was never told.
  * p_before is the balance before the change.
  * Caller: internal, holding the account's lock.
@@ -7608,7 +7608,7 @@ declare
   -- read before the rules: rules that are newer than the number cost another look, not a missed one
   v_version bigint := (select r.alerts_version from tokenbook.project_settings r);
   v_account public.token_accounts;
-  v_marks record;
+  v_thresholds record;
   v_warnings record;
   v_top_up record;
   v_next_at timestamptz;
@@ -7618,14 +7618,14 @@ begin
     v_version := (select r.alerts_version from tokenbook.project_settings r);
   end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  v_marks := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
+  v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
   v_next_at := least(v_warnings.next_at, v_top_up.next_at);
 
   update public.token_accounts a
-     set alert_below = greatest(v_marks.alert_below, v_top_up.alert_below),
-         alert_above = least(v_marks.alert_above, v_top_up.alert_above),
+     set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),
+         alert_above = least(v_thresholds.alert_above, v_top_up.alert_above),
          next_alert_at = v_next_at,
          next_due_at = least(a.next_due_at, v_next_at),
          warns_of_expiry = v_warnings.is_watching,
@@ -7636,13 +7636,13 @@ begin
 end
 $$;
 comment on function tokenbook.raise_alerts is
-  'Writes the alerts that a change of the balance calls for, and sets the account''s marks anew; the caller holds the account''s lock.';
+  'Writes the alerts that a change of the balance calls for, and sets the account''s thresholds anew; the caller holds the account''s lock.';
 
 -- from supabase/schemas/70_alerts/refresh_alert_thresholds.sql
 
 /*
- * Sets an account's marks anew after something other than its balance has changed what they are made
- * of: the plan, the mark (tokens_limit), the top-up.
+ * Sets an account's alert thresholds anew after something other than its balance has changed what they are made
+ * of: the plan, the plan limit (tokens_limit), the top-up.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.refresh_alert_thresholds(p_user_id uuid)
@@ -7666,7 +7666,7 @@ begin
 end
 $$;
 comment on function tokenbook.refresh_alert_thresholds is
-  'Sets an account''s alert marks anew after its plan, its mark or its top-up has changed; the caller holds the account''s lock.';
+  'Sets an account''s alert thresholds anew after its plan, its plan limit or its top-up has changed; the caller holds the account''s lock.';
 
 -- from supabase/schemas/70_alerts/remove_token_alert_rule.sql
 
@@ -7822,7 +7822,7 @@ comment on function tokenbook.retry_token_alerts is
 
 /*
  * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
- * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
+ * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
@@ -7916,7 +7916,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_alert_rule is
-  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/70_alerts/set_token_top_up.sql
 

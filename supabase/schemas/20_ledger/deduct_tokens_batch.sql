@@ -5,7 +5,7 @@
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
  * The accounts are locked in one order before anything is done, so batches that overlap never wait
- * for each other in a circle. The usual items go through tokenbook.spend_tokens_batch, the rest one by one
+ * for each other in a circle. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
  * through tokenbook.spend_tokens: the same receipts either way.
  * A member of a team spends from his payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.

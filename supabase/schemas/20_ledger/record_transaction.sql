@@ -5,7 +5,7 @@
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
  * what the operation behind it cost, in cents. What was spent is counted into its day, week and
  * month, the account's and the member's.
- * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */

@@ -1,6 +1,6 @@
 /*
  * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
- * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
+ * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
@@ -94,4 +94,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_alert_rule is
-  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';

@@ -35,7 +35,7 @@ comment on column public.token_alert_rules.plan_type is 'The plan whose users it
 comment on column public.token_alert_rules.rule is 'Its name: what an alert says, and what one rule replaces another by.';
 comment on column public.token_alert_rules.kind is 'dropped (below a threshold), depleted (at 0), expiring_soon (a grant runs out within hours).';
 comment on column public.token_alert_rules.threshold_tokens is 'dropped: raised when fewer tokens than this can be spent.';
-comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the mark (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
+comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the plan limit (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
 comment on column public.token_alert_rules.hours is 'expiring_soon: how long before a grant''s expiry.';
 comment on column public.token_alert_rules.notify_recovered is 'Whether the end of an alert is an alert too.';
 comment on column public.token_alert_rules.is_enabled is 'False: nothing is raised; a user''s or a plan''s own rule mutes the wider one of its name so.';
