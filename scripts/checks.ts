@@ -26,6 +26,7 @@ export async function runChecks(): Promise<Check[]> {
     await check("format", "oxfmt", ["--check"]),
     await check("lint", "oxlint", ["--deny-warnings"]),
     await check("types", "tsc", ["--noEmit"]),
+    await check("errors in three places", "tsx", ["scripts/generate-errors.ts", "--check"]),
     await check("generated migrations", "tsx", ["scripts/build-migrations.ts", "--check"]),
     await check("seals of the migrations", "tsx", ["scripts/seal-migrations.ts", "--check"]),
     await check("lint of the migrations", "squawk", migrations),

@@ -1,6 +1,7 @@
-/* npm run migrate [-- --remote <url>] [--include-all] */
+/* npm run migrate [-- --remote <url>] [--include-all] [--this-project] */
 import { parseArgs } from "node:util";
 import { lastReport, reportsSince } from "./data/migration-reports.ts";
+import { isAnothersProject } from "./data/projects.ts";
 import { Failure, reportFailure } from "./local/failure.ts";
 import { migrationUp } from "./local/supabase-cli.ts";
 import { chooseTarget, withTarget } from "./target.ts";
@@ -9,12 +10,23 @@ const usage = `Applies pending migrations with the Supabase CLI and shows what e
 
   npm run migrate                                      the local database
   npm run migrate -- --remote <connection string>      another
-  npm run migrate -- --include-all                     also files older than the newest applied one`;
+  npm run migrate -- --include-all                     also files older than the newest applied one
+  npm run migrate -- --this-project                    the remote one is this project's, though nothing in it says so
+
+All migrations are for this repository's own project, and for a project with the seeds' tables that becomes it. Another
+project gets two generated files instead: README, "Into an existing project".`;
 
 try {
   const { values } = readArguments();
   const target = chooseTarget(values.remote);
   await withTarget(target, async (client) => {
+    if (values.remote !== undefined && !values["this-project"] && (await isAnothersProject(client))) {
+      throw new Failure(
+        `${target.name} has an app of its own and none of this project's migrations; nothing was applied.\n` +
+          'To install Tokenbook into it: README, "Into an existing project". The migrations of November 2025 would\n' +
+          "take over its tables; if it is the project that they were written for, say --this-project.",
+      );
+    }
     console.log(`Migrating ${target.name}`);
     const begin = performance.now();
     const before = await lastReport(client);
@@ -63,7 +75,11 @@ function count(number: number, noun: string): string {
 function readArguments() {
   try {
     return parseArgs({
-      options: { remote: { type: "string" }, "include-all": { type: "boolean", default: false } },
+      options: {
+        remote: { type: "string" },
+        "include-all": { type: "boolean", default: false },
+        "this-project": { type: "boolean", default: false },
+      },
     });
   } catch (error) {
     throw new Failure(`${(error as Error).message}\n\n${usage}`);

@@ -52,6 +52,14 @@ objects (classid, objid, objsubid) as (
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
    where m.classid = 'pg_class'::regclass
   union all
+  -- a trigger of ours on a table elsewhere
+  select 'pg_trigger'::regclass, t.oid, 0
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid
+    join schemas s on s.oid = p.pronamespace
+   where not t.tgisinternal
+     and not exists (select from members m where m.classid = 'pg_trigger'::regclass and m.objid = t.oid)
+  union all
   -- default privileges for all schemas hang on no schema, and reach into ours
   select 'pg_default_acl'::regclass, d.oid, 0 from pg_default_acl d where d.defaclnamespace = 0
 ),
@@ -67,6 +75,11 @@ definitions (classid, objid, objsubid, fact, value) as (
           format_type(s.seqtypid, null), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle)
         else format('kind %s persistence %s', c.relkind, c.relpersistence)
       end),
+     ('state', case when c.relkind in ('i', 'I') then (
+        select concat_ws(', ', case when i.indisvalid and i.indisready and i.indislive then 'valid' else 'invalid' end,
+                               case when i.indisclustered then 'clustered' end,
+                               case when i.indisreplident then 'replica identity' end)
+          from pg_index i where i.indexrelid = c.oid) end),
      ('options', (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o)),
      ('row level security', case when c.relkind in ('r', 'p') then
         case when c.relrowsecurity then 'enabled' else 'disabled' end

@@ -19,6 +19,25 @@ export interface Difference {
 }
 
 /**
+ * Whether a fact is about something of Tokenbook's: schema `tokenbook`, its trigger, what the naming rule says of `public`,
+ * and the ground that both stand on (the schemas themselves, default privileges). What a project's app has
+ * beside it is not.
+ */
+export function isOwn(fact: string): boolean {
+  const object = fact.slice(0, fact.indexOf(" · "));
+  return (
+    /tokenbook/.test(object) ||
+    /^(schema|default acl) /.test(object) ||
+    [...object.matchAll(/\bpublic\.(\w+)/g)].some(([, name]) => /token|^get_user_storage_quota$/.test(name!))
+  );
+}
+
+/** The facts of a catalog that are Tokenbook's own; see {@link isOwn}. */
+export function ownFacts(catalog: Catalog): Catalog {
+  return new Map([...catalog].filter(([fact]) => isOwn(fact)));
+}
+
+/**
  * Reads the catalog of the schemas `public` and `tokenbook`, default privileges and publication
  * memberships included.
  *
@@ -29,9 +48,9 @@ export async function readCatalog(databaseUrl: string): Promise<Catalog> {
 }
 
 /** The catalog as a connection of {@link withConnection} sees it, inside a transaction too. */
-export async function catalogOf(client: Client): Promise<Catalog> {
+export async function catalogOf(client: Client, schemas: readonly string[] = ownSchemas): Promise<Catalog> {
   const query = await readFile(new URL("catalog.sql", import.meta.url), "utf8");
-  const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [ownSchemas]);
+  const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [schemas]);
   return new Map(rows.map((row) => [`${row.object} · ${row.fact}`, row.value]));
 }
 

@@ -30,6 +30,15 @@ export async function generateMigrations(root = projectRoot): Promise<Map<string
   ]);
 }
 
+/** The generated migrations that are not what the schema files say, with what they should be. */
+export async function staleMigrations(root = projectRoot): Promise<Map<string, string>> {
+  const stale = new Map<string, string>();
+  for (const [file, text] of await generateMigrations(root)) {
+    if ((await readFile(join(root, file), "utf8").catch(() => null)) !== text) stale.set(file, text);
+  }
+  return stale;
+}
+
 const header = `/*
  * Tokenbook, whole: made from supabase/schemas by \`npm run migration:build\`. Read those files, not this
  * one; change those, and make this anew.

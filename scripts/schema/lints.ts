@@ -9,6 +9,18 @@ export interface Lint {
   readonly query: string;
 }
 
+/**
+ * Names in `public` that do not follow the rule, and whose they are: the views of this repository's older
+ * names and the profile of its app, which no other project gets; and one function that is in use.
+ */
+const ownNames = {
+  relations: ["public.user_subscriptions", "public.payments", "public.user_storage", "public.user_profiles"],
+  functions: ["public.get_user_storage_quota(uuid)"],
+};
+
+/** A list as SQL. */
+const array = (names: readonly string[]) => `array[${names.map((name) => `'${name}'`).join(", ")}]::text[]`;
+
 const ownFunctions = `
   select p.*, p.oid::regprocedure::text as name, n.nspname
     from pg_proc p
@@ -21,6 +33,18 @@ const ownRelations = `
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
    where n.nspname in ('public', 'tokenbook')`;
+
+/**
+ * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it does
+ * for no function that sets anything. Called only by functions that set it, and by no client
+ * (tests/deduct/burn-order-in-plans.test.ts).
+ */
+export const inlinedFunctions = [
+  "tokenbook.open_grants_fifo",
+  "tokenbook.open_grants_expiring_first",
+  "tokenbook.open_grants_in_order",
+  "tokenbook.burn_key",
+] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
 const ownLogic = `
@@ -51,11 +75,36 @@ export const lints = {
        where f.prosecdef and f.nspname = 'public'
          and (has_function_privilege('anon', f.oid, 'execute') or has_function_privilege('authenticated', f.oid, 'execute'))`,
   },
-  function_without_empty_search_path: {
-    why: "A caller's search_path would decide which table or operator a name means.",
+  function_without_fixed_search_path: {
+    why: "A caller's search_path would decide which table or operator a name means, and an empty one puts a caller's temporary types and tables first: set search_path = pg_catalog, pg_temp.",
     query: `
       select f.name from (${ownFunctions}) f
-       where not coalesce('search_path=""' = any (f.proconfig), false)`,
+       where not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+         and (format('%s.%s', f.nspname, f.proname) <> all (${array(inlinedFunctions)}) or f.prosecdef
+              or f.prolang <> (select l.oid from pg_language l where l.lanname = 'sql'))`,
+  },
+  name_outside_the_rule: {
+    why: "In public, what Tokenbook makes is known by its name, and meets nothing of the project that it is installed into: relations and types begin with token_, functions have token in their names.",
+    query: `
+      select r.name from (${ownRelations}) r
+       where r.nspname = 'public' and r.relkind <> 'c' and r.relname !~ '^token_' and r.name <> all (${array(ownNames.relations)})
+         and not exists (
+           select from pg_index i where i.indexrelid = r.oid
+              and i.indrelid::regclass::text = any (${array(ownNames.relations)}))
+      union all
+      select f.name from (${ownFunctions}) f
+       where f.nspname = 'public' and f.proname !~ 'token' and f.name <> all (${array(ownNames.functions)})
+      union all
+      -- the type of a relation has its name, and that of an array its element's
+      select t.oid::regtype::text from pg_type t
+       where t.typnamespace = 'public'::regnamespace and t.typname !~ '^token_'
+         and t.typelem = 0 and coalesce((select c.relkind from pg_class c where c.oid = t.typrelid), 'c') = 'c'`,
+  },
+  raises_what_clients_retry: {
+    why: "40001 and 40P01 are for Postgres to raise: clients and pools send such a transaction again by themselves.",
+    query: `
+      select l.name from (${ownLogic}) l
+       where l.text ~* '\\m(raise|errcode)\\M[^;]*(''(40001|40P01)''|\\m(serialization_failure|deadlock_detected)\\M)'`,
   },
   function_executable_by_public: {
     why: "Postgres grants EXECUTE to PUBLIC on every new function; anon is part of PUBLIC.",
@@ -67,6 +116,9 @@ export const lints = {
   anonymous_rights: {
     why: "Nothing here is for callers who have not signed in, but the price list.",
     query: `
+      select format('schema %I', n.nspname) from pg_namespace n
+       where n.nspname = 'tokenbook' and has_schema_privilege('anon', n.oid, 'usage, create')
+      union
       select f.name from (${ownFunctions}) f where has_function_privilege('anon', f.oid, 'execute')
       union
       select r.name from (${ownRelations}) r
@@ -195,7 +247,7 @@ export const lints = {
        where f.overloads > 1`,
   },
   missing_comment: {
-    why: "The comment is the documentation: docs/reference.md is made from it.",
+    why: "The comment is the documentation: docs/reference.md is made from it. (An older name's columns are explained where they are.)",
     query: `
       select f.name from (${ownFunctions}) f where obj_description(f.oid, 'pg_proc') is null
       union all
@@ -204,7 +256,8 @@ export const lints = {
       union all
       select format('%s.%I', r.name, a.attname) from (${ownRelations}) r
         join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-       where r.relkind in ('r', 'p', 'v', 'm', 'f') and col_description(r.oid, a.attnum) is null`,
+       where r.relkind in ('r', 'p', 'v', 'm', 'f') and col_description(r.oid, a.attnum) is null
+         and not (r.relkind = 'v' and r.name = any (${array(ownNames.relations)}))`,
   },
 } satisfies Record<string, Lint>;
 

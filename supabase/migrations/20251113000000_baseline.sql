@@ -116,8 +116,8 @@ revoke all on function tokenbook.report(text, text) from public, anon, authentic
 create table if not exists tokenbook.archived_profile_counters (
   id bigint generated always as identity primary key,
   user_id uuid not null,
-  vibe_assistant_tokens_remaining bigint,
-  vibe_assistant_tokens_used bigint,
+  vibe_assistant_tokens_remaining numeric,
+  vibe_assistant_tokens_used numeric,
   vibe_assistant_total_cost numeric,
   storage_quota_gb integer,
   archived_at timestamptz not null default now()

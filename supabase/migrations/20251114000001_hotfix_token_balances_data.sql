@@ -42,6 +42,7 @@ begin
     delete from public.token_balances b
      where b.legacy_transaction_id is null
        and b.created_at is distinct from b.granted_at
+       and (to_jsonb(b) -> 'metadata' ->> 'source') is distinct from 'user_profiles' -- a counter's
        and exists (
          select from public.token_transactions t
           where t.user_id = b.user_id

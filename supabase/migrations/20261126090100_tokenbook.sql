@@ -11,7 +11,7 @@
 
 -- Would this succeed here? Looks only; refuses with one list, before anything is changed -----------
 
-do $$
+create function pg_temp.refuse_if_in_the_way() returns void language plpgsql set search_path = pg_catalog, pg_temp as $check$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_accounts_alerts_version_idx', 'token_accounts_due_idx',
@@ -53,99 +53,174 @@ declare
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
     'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
     'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+  -- what the migrations before this one make, in the project that has them
+  c_earlier constant text[] := array[
+    'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
+    'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+  v_prefix text := 'app_';
+  v_taken text[];
   v_list text;
 begin
-  select string_agg('  - ' || f.finding, E'\n' order by f.nth, f.finding) into v_list
-    from (
-      select 1, format('PostgreSQL %s is too old: Tokenbook needs 15 or newer', current_setting('server_version'))
-       where current_setting('server_version_num')::integer < 150000
-      union all
-      select 2, format('role %s is missing: this is not a Supabase database', r.name)
-        from unnest(array['anon', 'authenticated', 'service_role']) as r (name)
-       where to_regrole(r.name) is null
-      union all
-      select 2, format('%s is missing: this is not a Supabase database', p.name)
-        from unnest(array['auth.uid()', 'auth.jwt()']) as p (name)
-       where to_regprocedure(p.name) is null
-      union all
-      select 2, 'table auth.users is missing: this is not a Supabase database' where to_regclass('auth.users') is null
-      union all
-      select 3, format('%s may not make a schema in this database: grant create on database %I to %I',
-                       current_user, current_database(), current_user)
-       where not has_database_privilege(current_database(), 'create') and to_regnamespace('tokenbook') is null
-      union all
-      select 3, format('%s may not make tables and functions in schema public: grant create on schema public to %I',
-                       current_user, current_user)
-       where not has_schema_privilege('public', 'create')
-      union all
-      select 3, format('%s may not add a trigger to auth.users: grant trigger on auth.users to %I', current_user, current_user)
-       where not has_table_privilege('auth.users', 'trigger')
-      union all
-      select 4, format('%s public.%I is there already: alter %s public.%I rename to …, and let what uses it follow%s',
-                       kind.name, c.relname, kind.name, c.relname,
-                       coalesce(' (used by ' || used.by || ')', ''))
-        from pg_class c
-       cross join lateral (
-         select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
-                               when 'i' then 'index' when 'I' then 'index' when 'f' then 'foreign table' else 'table' end) as kind (name)
-       cross join lateral (
-         select string_agg(distinct d.what, ', ') as by
-           from (
-             select pg_describe_object(w.classid, w.objid, 0)
-               from pg_depend w
-              where w.refclassid = 'pg_class'::regclass and w.refobjid = c.oid and w.classid = 'pg_policy'::regclass
-             union all
-             select format('%s %s', case v.relkind when 'm' then 'materialized view' else 'view' end, v.oid::regclass)
-               from pg_depend w
-               join pg_rewrite r on r.oid = w.objid
-               join pg_class v on v.oid = r.ev_class and v.oid <> c.oid
-              where w.refclassid = 'pg_class'::regclass and w.refobjid = c.oid and w.classid = 'pg_rewrite'::regclass
-             union all
-             select format('foreign key %I of %s', k.conname, k.conrelid::regclass)
-               from pg_constraint k where k.contype = 'f' and k.confrelid = c.oid
-             union all
-             select format('trigger %I', t.tgname) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal
-             union all
-             select format('function %s', p.oid::regprocedure)
-               from pg_proc p
-               join pg_namespace n on n.oid = p.pronamespace
-              where n.nspname not in ('pg_catalog', 'information_schema') and p.prosrc ~ ('\m' || c.relname || '\M')
-           ) d (what)) used
-       where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations)
-      union all
-      select 4, format('type public.%I is there already: alter type public.%I rename to …', t.typname, t.typname)
-        from pg_type t
-       where t.typnamespace = 'public'::regnamespace and t.typname = any (c_relations) and t.typrelid = 0
-      union all
-      select 5, format('function %s returns %s, and is there already: alter function %s rename to …, and let what calls it follow',
-                       p.oid::regprocedure, pg_get_function_result(p.oid), p.oid::regprocedure)
-        from pg_proc p
-       where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions)
-      union all
-      select 6, format('%s is there already: schema tokenbook has to be free, or this is installed', pg_describe_object(o.classid, o.objid, 0))
-        from (
-          select 'pg_class'::regclass, c.oid, c.relname from pg_class c
-           where c.relnamespace = to_regnamespace('tokenbook') and c.relkind in ('r', 'p', 'v', 'm', 'f')
-          union all
-          select 'pg_proc'::regclass, p.oid, p.proname from pg_proc p where p.pronamespace = to_regnamespace('tokenbook')
-        ) as o (classid, objid, name)
-       -- what the migrations before this one make, in the project that has them
-       where o.name not in ('migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'report',
-                            'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions',
-                            'old_user_storage')
-      union all
-      select 7, format('trigger tokenbook_register_user on auth.users is there already: drop trigger tokenbook_register_user on auth.users')
-       where exists (
-         select from pg_trigger t
-          where t.tgrelid = to_regclass('auth.users') and t.tgname = 'tokenbook_register_user')
-    ) as f (nth, finding);
+  if to_regclass('public.token_accounts') is not null and to_regclass('tokenbook.project_settings') is not null then
+    raise exception 'Tokenbook is installed here already, and nothing was changed.';
+  end if;
+
+  -- a prefix for new names under which everything in the way is free
+  while exists (
+    select from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relname in (select left(v_prefix || r, 63) from unnest(c_relations) r)
+    union all
+    select from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.proname in (select left(v_prefix || f, 63) from unnest(c_functions) f)
+    union all
+    select from pg_namespace n where n.nspname = v_prefix || 'tokenbook')
+  loop
+    v_prefix := v_prefix || 'own_';
+  end loop;
+  v_taken := array(
+    select c.relname::text from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations) and c.relkind not in ('i', 'I')
+    union
+    select p.proname::text from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions));
+
+  with in_the_way (nth, what, classid, objid, mending) as (
+    select 1, format('PostgreSQL %s is too old: Tokenbook needs 15 or newer', current_setting('server_version')), 0::oid, 0::oid, null
+     where current_setting('server_version_num')::integer < 150000
+    union all
+    select 2, format('role %s is missing: this is not a Supabase database', r.name), 0, 0, null
+      from unnest(array['anon', 'authenticated', 'service_role']) as r (name)
+     where to_regrole(r.name) is null
+    union all
+    select 2, format('function %s is missing: this is not a Supabase database', p.name), 0, 0, null
+      from unnest(array['auth.uid()', 'auth.jwt()']) as p (name)
+     where to_regprocedure(p.name) is null
+    union all
+    select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null where to_regclass('auth.users') is null
+    union all
+    select 3, format('%s may not make a schema in this database', current_user), 0, 0,
+           format('grant create on database %I to %I', current_database(), current_user)
+     where not has_database_privilege(current_database(), 'create') and to_regnamespace('tokenbook') is null
+    union all
+    select 3, format('%s may not make tables and functions in schema public', current_user), 0, 0,
+           format('grant create on schema public to %I', current_user)
+     where not has_schema_privilege('public', 'create')
+    union all
+    select 3, format('%s may not add a trigger to auth.users, nor refer to it', current_user), 0, 0,
+           format('grant select, references, trigger on auth.users to %I', current_user)
+     where to_regclass('auth.users') is not null
+       and not (has_table_privilege('auth.users', 'trigger') and has_table_privilege('auth.users', 'select'))
+    union all
+    select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0,
+           format('alter publication supabase_realtime owner to %I', current_user)
+      from pg_publication p
+     where p.pubname = 'supabase_realtime' and not p.puballtables and not pg_has_role(p.pubowner, 'usage')
+    union all
+    select 4, format('schema tokenbook is there already, with %s of somebody else''s', o.list), 'pg_namespace'::regclass,
+           to_regnamespace('tokenbook')::oid, format('alter schema tokenbook rename to %I', v_prefix || 'tokenbook')
+      from (
+        select case when count(*) > 5 then count(*) || ' objects'
+                    else string_agg(pg_describe_object(m.classid, m.objid, 0), ', ' order by m.name) end as list
+          from (
+            select 'pg_class'::regclass, c.oid, c.relname from pg_class c
+             where c.relnamespace = to_regnamespace('tokenbook') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+               and not exists ( -- an identity's sequence goes with its table
+                 select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i'))
+            union all
+            select 'pg_proc'::regclass, p.oid, p.proname from pg_proc p where p.pronamespace = to_regnamespace('tokenbook')
+            union all
+            select 'pg_type'::regclass, t.oid, t.typname from pg_type t
+             where t.typnamespace = to_regnamespace('tokenbook') and t.typrelid = 0 and t.typcategory <> 'A'
+          ) as m (classid, objid, name)
+         where m.name <> all (c_earlier)) o
+     where o.list is not null
+    union all
+    select 4, format('schema tokenbook is there already, and %s may not make anything in it', current_user), 'pg_namespace'::regclass,
+           to_regnamespace('tokenbook')::oid, format('alter schema tokenbook rename to %I', v_prefix || 'tokenbook')
+     where to_regnamespace('tokenbook') is not null and not has_schema_privilege('tokenbook', 'create')
+       and not exists (select from pg_class c where c.relnamespace = to_regnamespace('tokenbook'))
+       and not exists (select from pg_proc p where p.pronamespace = to_regnamespace('tokenbook'))
+    union all
+    select 5, format('%s public.%I is there already', kind.name, c.relname), 'pg_class'::regclass, c.oid,
+           format('alter %s public.%I rename to %I', kind.name, c.relname, left(v_prefix || c.relname, 63))
+      from pg_class c
+     cross join lateral (
+       select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type'
+                             when 'i' then 'index' when 'I' then 'index' when 'f' then 'foreign table' else 'table' end) as kind (name)
+     where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations)
+    union all
+    select 5, format('type public.%I is there already', t.typname), 'pg_type'::regclass, t.oid,
+           format('alter %s public.%I rename to %I', case t.typtype when 'd' then 'domain' else 'type' end, t.typname,
+                  left(v_prefix || t.typname, 63))
+      from pg_type t
+     where t.typnamespace = 'public'::regnamespace and t.typname = any (c_relations) and t.typrelid = 0
+       and not exists (select from pg_type e where e.typarray = t.oid) -- an array goes with its element
+    union all
+    select 6, format('function %s, which returns %s, is there already', p.oid::regprocedure, pg_get_function_result(p.oid)),
+           'pg_proc'::regclass, p.oid,
+           format('alter routine public.%I(%s) rename to %I', p.proname, pg_get_function_identity_arguments(p.oid),
+                  left(v_prefix || p.proname, 63))
+      from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions)
+    union all
+    -- what is in the text of a function does not follow a new name by itself
+    select 7, format('function %s says %s', p.oid::regprocedure, said.list), 0, 0,
+           format('do $do$ begin execute regexp_replace(pg_get_functiondef(%L::regprocedure), %L, %L, ''g''); end $do$',
+                  format('%I.%I(%s)', n.nspname,
+                         case when n.nspname = 'public' and p.proname = any (c_functions) then left(v_prefix || p.proname, 63) else p.proname end,
+                         oidvectortypes(p.proargtypes)),
+                  '\m(' || said.pattern || ')\M', v_prefix || '\1')
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace
+     cross join lateral (
+       select string_agg(t.name, ', ' order by t.name) as list, string_agg(t.name, '|' order by t.name) as pattern
+         from unnest(v_taken) as t (name)
+        where p.prosrc ~ ('\m' || t.name || '\M')) said
+     where said.list is not null and p.prosqlbody is null and p.prokind <> 'a'
+       and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'tokenbook')
+       and not exists (
+         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    union all
+    select 8, 'trigger tokenbook_register_user on auth.users is there already', 0, 0,
+           'drop trigger tokenbook_register_user on auth.users'
+     where exists (
+       select from pg_trigger t
+        where t.tgrelid = to_regclass('auth.users') and t.tgname = 'tokenbook_register_user')
+  )
+  select string_agg(concat_ws(E'\n',
+           '  - ' || w.what,
+           '      used by ' || used.by || case when w.nth < 8 then ', which follow' end,
+           '      ' || w.mending || ';'), E'\n' order by w.nth, w.what)
+    into v_list
+    from in_the_way w
+   cross join lateral (
+     select string_agg(distinct d.what, ', ') as by
+       from (
+         -- a view's query is its rule
+         select case when v.oid is null then pg_describe_object(d.classid, d.objid, 0) else pg_describe_object('pg_class'::regclass, v.oid, 0) end
+           from pg_depend d
+           left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+           left join pg_class v on v.oid = r.ev_class
+          where d.refclassid = w.classid and d.refobjid = w.objid
+            and d.deptype in ('n', 'a') and d.classid <> all (array['pg_attrdef'::regclass, 'pg_namespace'::regclass]::oid[])
+            and v.oid is distinct from w.objid
+            and w.classid <> 'pg_namespace'::regclass
+            -- its own indexes and keys are entries of the list, or nobody's concern
+            and not exists (select from pg_index i where d.classid = 'pg_class'::regclass and i.indexrelid = d.objid)
+            and not exists (
+              select from pg_constraint k
+               where d.classid = 'pg_constraint'::regclass and k.oid = d.objid and k.conrelid = w.objid)
+       ) d (what)) used;
 
   if v_list is not null then
-    raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%', v_list;
+    raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%\n%', v_list,
+      'Each line that ends in a semicolon mends what stands above it, in this order. What clients call by an old name, they then have to call by the new one.';
   end if;
 end
-$$;
+$check$;
+select pg_temp.refuse_if_in_the_way();
+drop function pg_temp.refuse_if_in_the_way();
 
 -- from supabase/schemas/00_schema.sql
 
@@ -207,7 +282,7 @@ create table tokenbook.burn_orders (
 comment on table tokenbook.burn_orders is
   'The project''s choices of a burn order, by the moment of each. The newest holds. Written by set_token_burn_order.';
 comment on column tokenbook.burn_orders.since is 'When it was chosen.';
-comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
+comment on column tokenbook.burn_orders.burn_order is 'fifo or expiring_first, as burn_order.sql says them.';
 alter table tokenbook.burn_orders enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/grant_types.sql
@@ -289,7 +364,7 @@ alter table tokenbook.project_settings enable row level security;
  * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
  * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
  * constraint each, as tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_account_rules(
   p_user_id uuid,
@@ -306,14 +381,29 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_tokens_used < 0 then 'used_is_never_negative'
+    when p_tokens_expired < 0 then 'expired_is_never_negative'
+    when p_tokens_owed < 0 then 'owed_is_never_negative'
+    when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+    when p_payer_id = p_user_id then 'are_not_their_own_payers'
+  end;
 begin
-  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
-    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
-    and (p_payer_id is null or p_payer_id <> p_user_id);
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
+    'user_id', p_user_id, 'payer_id', p_payer_id, 'tokens_remaining', p_tokens_remaining,
+    'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
+    'tokens_owed', p_tokens_owed));
+  return false;
 end
 $$;
 comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer. The error names the rule that a row breaks.';
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
@@ -389,7 +479,7 @@ create policy "Users read their own account" on public.token_accounts
 /*
  * What every grant must be, whatever wrote it. One function and not a constraint each, as
  * tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_grant_rules(
   p_grant_type text,
@@ -406,17 +496,28 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
+    when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? p_grant_type then 'grant_type_is_known'
+  end;
 begin
-  return p_tokens_granted between 1 and (tokenbook.limits() -> 'tokens')::bigint
-    and p_tokens_remaining between 0 and p_tokens_granted
-    and p_is_open = (p_tokens_remaining > 0)
-    and p_priority between 0 and 100
-    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
-    and tokenbook.grant_types() ? p_grant_type;
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_balances', v_broken_rule, jsonb_build_object(
+    'grant_type', p_grant_type, 'tokens_granted', p_tokens_granted, 'tokens_remaining', p_tokens_remaining,
+    'is_open', p_is_open, 'priority', p_priority, 'granted_at', p_granted_at, 'expires_at', p_expires_at));
+  return false;
 end
 $$;
 comment on function tokenbook.check_grant_rules is
-  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given. The error names the rule that a row breaks.';
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
@@ -464,11 +565,7 @@ comment on column public.token_balances.rolled_over_from is 'The grant of the cl
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the two orders in which grants can be spent
-create index token_balances_burn_order_idx
-  on public.token_balances (user_id, priority, granted_at, id) where is_open;
-create index token_balances_expiring_first_idx
-  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+-- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
@@ -521,8 +618,9 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
 /*
  * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
  * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
- * (docs/performance.md).
- * Caller: the constraint.
+ * (docs/performance.md). One expression finds the rule that is broken; as in a CHECK of its own, a rule
+ * that comes to NULL is kept.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_transaction_rules(
   p_id bigint,
@@ -548,40 +646,54 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_sound boolean;
+  v_broken_rule constant text := case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
+      when p_entry_type in ('grant', 'refund') then p_tokens > 0
+      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
+      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
+      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
+      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry_type
+      when 'clawback' then p_debt_change >= 0
+      when 'restoration' then p_debt_change <= 0
+      when 'debt_repayment' then p_debt_change = p_tokens
+      else p_debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry_type
+      when 'deduction' then p_reserved_change in (0, p_tokens)
+      when 'hold' then p_reserved_change > 0
+      when 'release' then p_reserved_change < 0
+      else p_reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_id < 1 then 'are_numbered_from_one'
+    when p_balance_after < 0 then 'balance_is_never_negative'
+    when p_original_id >= p_id then 'undo_what_came_before'
+    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_reason) not between 1 and 500 then 'reason_is_given'
+    when p_actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
+  end;
 begin
-  -- the sign follows the kind, and so does what else it may change
-  case p_entry_type
-    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
-    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
-    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
-    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'rollover', 'restatement' then
-      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
-    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
-    when 'debt_repayment' then
-      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
-    else v_is_sound := false;
-  end case;
-  return v_is_sound
-    and p_id >= 1
-    and p_balance_after >= 0
-    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
-    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
-    and (p_entry_type = 'grant') = (p_action_type = any (tokenbook.grant_action_types()))
-    and length(p_reason) between 1 and 500
-    and p_actor_role in ('service', 'user', 'admin', 'system')
-    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
-    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_transactions', v_broken_rule, jsonb_build_object(
+    'id', p_id, 'entry_type', p_entry_type, 'action_type', p_action_type, 'tokens', p_tokens,
+    'balance_after', p_balance_after, 'debt_change', p_debt_change, 'reserved_change', p_reserved_change,
+    'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens, 'reason', p_reason, 'actor_role', p_actor_role,
+    'actor_id', p_actor_id, 'idempotency_key', p_idempotency_key, 'request', p_request, 'original_id', p_original_id));
+  return false;
 end
 $$;
 comment on function tokenbook.check_transaction_rules is
-  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request. The error names the rule that a row breaks.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -743,7 +855,7 @@ create table public.token_usage (
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
 comment on table public.token_usage is
-  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+  'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
 comment on column public.token_usage.id is 'The usage; unique per user.';
 comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';
@@ -1512,8 +1624,8 @@ create policy "Payers and members read their own" on public.token_team_members
 create table if not exists tokenbook.archived_profile_counters (
   id bigint generated always as identity primary key,
   user_id uuid not null,
-  vibe_assistant_tokens_remaining bigint,
-  vibe_assistant_tokens_used bigint,
+  vibe_assistant_tokens_remaining numeric,
+  vibe_assistant_tokens_used numeric,
   vibe_assistant_total_cost numeric,
   storage_quota_gb integer,
   archived_at timestamptz not null default now()
@@ -1990,9 +2102,9 @@ comment on function tokenbook.queue_for_account is
 -- from supabase/schemas/10_access/refuse.sql
 
 /*
- * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * Refuses: raises a registered error, with the SQLSTATE and the hint of its slug.
  * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
- * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * one JSON object in the detail, the advice is the hint. The registry: supabase/errors.toml.
  * Caller: internal.   Errors: all of them.
  */
 create function tokenbook.refuse(p_slug text, p_facts jsonb default null)
@@ -2008,16 +2120,19 @@ declare
 begin
   select r.sqlstate, r.hint into v_sqlstate, v_hint
     from (values
+      -- made from supabase/errors.toml: npm run errors
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
-      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
-      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
-      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
-      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
       ('invalid_ttl', 'PT400', 'Hold for as many seconds as the rule allows.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
@@ -2029,9 +2144,7 @@ begin
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
-      ('not_authenticated', '42501', 'Sign in.'),
-      ('forbidden', '42501', 'You may not do this for that user.'),
-      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
@@ -2052,11 +2165,11 @@ begin
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
-      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
-      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
@@ -2070,6 +2183,36 @@ end
 $$;
 comment on function tokenbook.refuse is
   'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';
+
+-- from supabase/schemas/10_access/refuse_row.sql
+
+/*
+ * Refuses a row that breaks a rule of its table, as Postgres would if the rule were a constraint of its
+ * own: check_violation, with the rule's name in the message and in the error's fields. The rule's name
+ * goes on from the table's and reads as a sentence (token_accounts_owed_is_never_negative).
+ * Caller: the check_…_rules of the tables.   Errors: check_violation, always.
+ */
+create function tokenbook.refuse_row(p_table text, p_rule text, p_row jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_constraint constant text := p_table || '_' || p_rule;
+begin
+  raise exception using
+    errcode = 'check_violation',
+    schema = 'public',
+    table = p_table,
+    constraint = v_constraint,
+    message = format('new row for relation "%s" violates check constraint "%s"', p_table, v_constraint),
+    detail = format('Failing row contains %s.', p_row);
+end
+$$;
+comment on function tokenbook.refuse_row is
+  'Refuses a row that breaks a rule of its table: check_violation, with the rule for its constraint and the row in the detail.';
 
 -- from supabase/schemas/10_access/require_user.sql
 
@@ -2345,38 +2488,133 @@ $$;
 comment on function tokenbook.bring_due_forward is
   'Makes the account due by that moment at the latest; NULL is never. The caller holds its lock.';
 
--- from supabase/schemas/20_ledger/burn_order_at.sql
+-- from supabase/schemas/20_ledger/burn_order.sql
 
 /*
- * The project's burn order at a moment, fifo before it ever chose one; NULL: the newest choice.
- * Caller: internal. A deduction asks tokenbook.project_settings, which has it beside what else it needs.
+ * The order in which grants are spent: the one place that says it. Everything else calls what is here.
+ *
+ *   fifo            priority, granted_at, id
+ *   expiring_first  priority, expires_at (never last), granted_at, id
+ *
+ * It is said twice, because Postgres needs it in two forms: as two indexes and what reads them
+ * (open_grants_…), and as a key for rows that no index holds (burn_key). A change of the order is a
+ * change of this file, and of tests/model, which says it once more so that a test can tell.
+ *
+ * Which of the two a project has chosen, and since when, is in tokenbook.burn_orders; what holds now is also
+ * in tokenbook.project_settings, in the one row that every touch of an account reads.
  */
-create function tokenbook.burn_order_at(p_at timestamptz)
-returns text
-language plpgsql
+create index token_balances_burn_order_idx
+  on public.token_balances (user_id, priority, granted_at, id) where is_open;
+create index token_balances_expiring_first_idx
+  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+
+/*
+ * A user's grants that can be spent at p_now, in that order, from its index: whoever takes the first one, or some,
+ * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is where the
+ * row is, for who changes it in the same statement.
+ * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * 22); their callers have set theirs, and no client may call them.
+ * Caller: internal.   Keeps: I7, I8.
+ */
+create function tokenbook.open_grants_fifo(p_user_id uuid, p_now timestamptz)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.granted_at, b.id
+$$;
+comment on function tokenbook.open_grants_fifo is
+  'A user''s grants that can be spent at p_now, first in, first out, from its index.';
+
+create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.expires_at, b.granted_at, b.id
+$$;
+comment on function tokenbook.open_grants_expiring_first is
+  'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';
+
+-- The same in the order that the caller says. Who knows it beforehand calls the one: that is quicker.
+create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
+returns table (
+  grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
+  granted_at timestamptz, expires_at timestamptz
+)
+language sql
+stable
+security invoker
+as $$
+  select f.* from tokenbook.open_grants_fifo(p_user_id, p_now) f where not p_expiring_first
+  union all
+  select e.* from tokenbook.open_grants_expiring_first(p_user_id, p_now) e where p_expiring_first
+$$;
+comment on function tokenbook.open_grants_in_order is
+  'A user''s grants that can be spent at p_now, in burn order, from its index.';
+
+create type tokenbook.burn_position as (priority smallint, expires_at timestamptz, granted_at timestamptz, id uuid);
+comment on type tokenbook.burn_position is 'A grant''s place in the burn order: what comes first is spent first.';
+
+/*
+ * A grant's place in that order, to sort by: order by tokenbook.burn_key(…). Without a search_path, as above.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.burn_key(
+  p_priority smallint,
+  p_granted_at timestamptz,
+  p_expires_at timestamptz,
+  p_id uuid,
+  p_expiring_first boolean
+)
+returns tokenbook.burn_position
+language sql
+immutable
+security invoker
+as $$
+  select row(p_priority, case when p_expiring_first then coalesce(p_expires_at, 'infinity') end, p_granted_at, p_id)::tokenbook.burn_position
+$$;
+comment on function tokenbook.burn_key is
+  'A grant''s place in the burn order, to sort by.';
+
+/*
+ * Whether grants were spent by expiring_first at that moment. Before the first choice, and before the books,
+ * it was fifo.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.is_expiring_first_at(p_at timestamptz)
+returns boolean
+language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return coalesce((
-    select o.burn_order from tokenbook.burn_orders o
-     where o.since <= p_at or p_at is null
-     order by o.since desc
-     limit 1), 'fifo');
-end
+  select coalesce((
+    select o.burn_order = 'expiring_first' from tokenbook.burn_orders o where o.since <= p_at order by o.since desc limit 1), false)
 $$;
-comment on function tokenbook.burn_order_at is
-  'The project''s burn order at a moment (NULL: its newest choice); fifo before it ever chose one.';
+comment on function tokenbook.is_expiring_first_at is
+  'Whether grants were spent by expiring_first, not fifo, at that moment.';
 
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
- * The one place that knows the order: a deduction takes what this says, a quote and the balance
- * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
- * granted_at, id.
+ * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
@@ -2404,7 +2642,7 @@ declare
   v_remaining bigint;
 begin
   if v_expiring_first is null then
-    v_expiring_first := tokenbook.burn_order_at(null) = 'expiring_first'; -- the settings are not there
+    v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
   end if;
   grant_ids := '{}';
   grant_tokens := '{}';
@@ -2419,19 +2657,10 @@ begin
            where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            group by part.grant_id) back on back.grant_id = b.id
        where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
-  elsif v_expiring_first then
-    open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.expires_at, b.granted_at, b.id;
+       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
   else
     open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.granted_at, b.id;
+      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   end if;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
@@ -2828,9 +3057,7 @@ begin
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
        and b.ctid = (
-         select h.ctid from public.token_balances h
-          where h.user_id = p_user_id and h.is_open
-          order by h.priority, h.granted_at, h.id limit 1)
+         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
     exit fast_path when v_grant_id is null;
@@ -3103,10 +3330,8 @@ begin
     'grants', array(
       select listed
         from (
-          select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
-            from public.token_balances b
-           where b.user_id = a.user_id and b.is_open
-           order by b.priority, b.granted_at, b.id
+          select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
+            from tokenbook.open_grants_fifo(a.user_id, statement_timestamp()) g
            limit 101) listed),
     'has_more_grants', false)
     into v_balance
@@ -3163,7 +3388,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  v_expiring_first := tokenbook.burn_order_at(p_at) = 'expiring_first';
+  v_expiring_first := tokenbook.is_expiring_first_at(p_at);
 
   return (
     with ledger as materialized (
@@ -3190,12 +3415,12 @@ begin
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), grants as (
-      select b as balance, b.expires_at,
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
              coalesce(b.expires_at > p_at, true) as is_alive,
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
@@ -3206,7 +3431,16 @@ begin
              coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
              min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
              count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
-             jsonb_agg(tokenbook.describe_grant(g.balance, g.tokens + g.back) order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', g.id,
+                 'grant_type', g.grant_type,
+                 'tokens_granted', g.tokens_granted,
+                 'tokens_remaining', g.tokens + g.back,
+                 'priority', g.priority,
+                 'granted_at', g.granted_at,
+                 'expires_at', g.expires_at)
+               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
         from grants g
     )
     select jsonb_build_object(
@@ -3426,7 +3660,8 @@ comment on function tokenbook.grant_lifetime is
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
 /*
- * Gives tokens to a user as one new grant.
+ * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
+ * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
@@ -3495,9 +3730,20 @@ begin
     'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
     'granted_at', (p_granted_at at time zone 'utc')::text);
   v_entry.metadata := v_grant.metadata;
+  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+    v_entry.usage_id := gen_random_uuid();
+  end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
+  if v_entry.usage_id is not null and not v_issued.replayed then
+    insert into public.token_usage
+      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+    values
+      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
+       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
+       v_transaction.created_at, v_transaction.id);
+  end if;
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
@@ -3514,7 +3760,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -3998,7 +4244,7 @@ begin
     insert into tokenbook.project_settings (alerts_version, is_expiring_first)
     values (
       case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.burn_order_at(null) = 'expiring_first')
+      tokenbook.is_expiring_first_at('infinity'))
     on conflict do nothing;
   end if;
 end
@@ -4078,9 +4324,8 @@ comment on function tokenbook.return_tokens is
 -- from supabase/schemas/20_ledger/set_token_burn_order.sql
 
 /*
- * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
- * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
- * each deduction reads it once, under the account's lock.
+ * Chooses in which order grants are spent, for the whole project, from now on: one of the two that
+ * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
@@ -4359,14 +4604,8 @@ begin
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
       from unnest(p_entries) with ordinality as e
       join public.token_accounts a on a.user_id = e.user_id
-     cross join lateral ( -- the two orders of tokenbook.choose_grants, each with its index
-       (select g.* from public.token_balances g
-         where not v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.granted_at, g.id limit 1)
-       union all
-       (select g.* from public.token_balances g
-         where v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
+     cross join lateral (
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
      where a.tokens_remaining >= -e.tokens
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null)
@@ -4506,6 +4745,25 @@ $$;
 comment on function tokenbook.tokens_due is
   'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
 
+-- from supabase/schemas/20_ledger/tokens_used.sql
+
+/*
+ * A computed field: what a client that was written for the older table selects as `tokens_used`, with the same sign
+ * (grants positive, deductions negative). In SQL `t.tokens_used`, over the API `select=tokens_used`.
+ * Caller: authenticated, service_role; it sees no more than the row it is given.
+ */
+create function public.tokens_used(p_transaction public.token_transactions)
+returns bigint
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_transaction.tokens
+$$;
+comment on function public.tokens_used is
+  'The tokens of a transaction under their older name: select tokens_used from token_transactions. Grants positive, deductions negative.';
+
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
 /*
@@ -4559,7 +4817,11 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  v_entry.metadata := '{}';
+  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+    into v_entry.metadata
+    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+  v_entry.metadata := coalesce(v_entry.metadata, '{}');
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -7083,7 +7345,7 @@ begin
          group by a.grant_id) taken on taken.grant_id = b.id
      where b.user_id = p_entry.user_id
        and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
-     order by is_own, b.priority desc, b.granted_at desc, b.id desc
+     order by is_own, tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
   loop
     -- the payment's own grant comes last and takes what the others did not give
     continue when v_left = 0;
@@ -8833,6 +9095,69 @@ $$;
 comment on function tokenbook.audit_trail is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
 
+-- from supabase/schemas/90_audit/counter_at_opening.sql
+
+/*
+ * What the counter of a profile says was given, where it became a user's grant (migration
+ * 20251114000000_cleanup_user_profiles): what was left, what was used, and what admins deducted of it.
+ *
+ * Nothing recorded what a counter began with, so it is what makes the counter's own numbers add up, and
+ * no less than the trail's admin grants. A use that the counter did not deduct shows as a balance too high;
+ * one that it deducted for failed or repeated operations as too low. Use that it has and no record stands for
+ * (`unrecorded`) was before tracking: it was deducted rightly, and nothing is to be given back for it.
+ * No row for a user whose counter became no grant.
+ * Caller: internal.
+ */
+create function tokenbook.counter_at_opening(p_user_id uuid, p_opening public.token_transactions)
+returns table (grant_id uuid, counted_at timestamptz, tokens_granted bigint, admin_granted bigint, unrecorded bigint)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant record;
+  v_use record;
+  v_admin_granted bigint;
+  v_not_use bigint;
+  v_used bigint;
+begin
+  select b.id, b.created_at, (b.metadata ->> 'tokens_remaining')::bigint as tokens_remaining,
+         (b.metadata ->> 'tokens_used')::bigint as tokens_used
+    into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.metadata ->> 'source' = 'user_profiles' and b.grant_type = 'plan'
+     and b.created_at <= p_opening.created_at
+     -- what was granted since the books opened says so in the ledger, whatever its metadata say
+     and not exists (
+       select from public.token_transactions t
+        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+  if v_grant.id is null then
+    return;
+  end if;
+
+  select coalesce(sum(u.tokens) filter (where u.is_operation), 0)::bigint as tokens,
+         coalesce(sum(u.tokens) filter (where not u.is_operation), 0)::bigint as deducted
+    into v_use
+    from tokenbook.usage_before_books(p_user_id, p_opening) u
+   where u.created_at <= v_grant.created_at;
+  select coalesce(sum(u.tokens) filter (where u.action_type = 'admin_grant' and u.copy_of is null), 0)::bigint,
+         coalesce(sum(abs(r.tokens_used)) filter (where u.is_operation and (u.copy_of is not null or not u.success)), 0)::bigint
+    into v_admin_granted, v_not_use
+    from tokenbook.audit_trail(p_user_id) u
+    join public.token_usage r on r.user_id = p_user_id and r.id = u.usage_id
+   where u.transaction_id is null and u.created_at <= v_grant.created_at;
+
+  v_used := least(v_grant.tokens_used, v_use.tokens + v_not_use);
+  return query
+  select v_grant.id, v_grant.created_at,
+         greatest(v_grant.tokens_remaining + v_used + v_use.deducted, v_admin_granted),
+         v_admin_granted, v_grant.tokens_used - v_used;
+end
+$$;
+comment on function tokenbook.counter_at_opening is
+  'What the counter that became a user''s grant says was given before the books opened, and the use in it that no record stands for.';
+
 -- from supabase/schemas/90_audit/describe_finding.sql
 
 /*
@@ -8886,6 +9211,33 @@ begin
 end
 $$;
 comment on function tokenbook.describe_finding is 'A finding of a reconciliation as JSON, with its scenario''s advice.';
+
+-- from supabase/schemas/90_audit/expiry_as_granted.sql
+
+/*
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
+ * Caller: internal.
+ */
+create function tokenbook.expiry_as_granted(p_grant public.token_balances)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_grant.voided_at is null then
+    return p_grant.expires_at;
+  end if;
+  return (
+    select (t.metadata ->> 'expires_at')::timestamptz
+      from public.token_transactions t
+     where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
+       and t.entry_type in ('void', 'clawback'));
+end
+$$;
+comment on function tokenbook.expiry_as_granted is
+  'When a grant would have run out had it not been voided; NULL = never.';
 
 -- from supabase/schemas/90_audit/find_token_discrepancies.sql
 
@@ -8954,7 +9306,8 @@ comment on function tokenbook.find_token_discrepancies is
  * gave every active grant its full amount (decision 9); the difference is what they over-granted.
  *
  * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
- * the counter had them, the books never did. Use is what the trail has; older than its first row, what the
+ * the counter had them, the books never did. A counter that became a grant stands for all that was given
+ * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
  * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
@@ -8981,29 +9334,35 @@ declare
   v_needed bigint;
   v_taken bigint;
   v_uncovered bigint := 0;
+  v_counter record;
 begin
-  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
-         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
-         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+  select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
+  select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
+         array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
+         array_agg(g.priority order by g.nth), array_agg(g.at order by g.nth)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
-             b.priority, b.granted_at as at
-        from public.token_balances b
-       where b.user_id = p_user_id
-         and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
-      union all
-      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
-        from tokenbook.audit_trail(p_user_id) u
-       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
-         and u.created_at < p_opening.created_at
-         -- the app wrote the grant and its record within a minute, as the migrations take it
-         and not exists (
-           select from public.token_balances b
-            where b.user_id = p_user_id and b.tokens_granted = u.tokens
-              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+      select x.*, row_number() over (order by tokenbook.burn_key(x.priority, x.at, x.ends, x.id, false)) as nth
+        from (
+          select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
+                 coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
+            from public.token_balances b
+           where b.user_id = p_user_id
+             and not exists (
+               select from public.token_transactions t
+                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+          union all
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+            from tokenbook.audit_trail(p_user_id) u
+           where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+             and u.created_at < p_opening.created_at
+             and (u.created_at <= v_counter.counted_at) is not true
+             -- the app wrote the grant and its record within a minute, as the migrations take it
+             and not exists (
+               select from public.token_balances b
+                where b.user_id = p_user_id and b.tokens_granted = u.tokens
+                  and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+        ) x
     ) g;
   v_left := v_granted;
 
@@ -9027,13 +9386,17 @@ begin
   end loop;
 
   return query
-  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'), g.granted,
+  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'),
+         g.granted - case when g.id = v_counter.grant_id then v_counter.admin_granted else 0 end,
          coalesce((
            select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
             where a.id = g.id), 0)::bigint,
          case when g.ends <= p_opening.created_at then 0 else g.left_over end
     from unnest(v_ids, v_booked, v_priority, v_at, v_expires, v_granted, v_left)
       as g (id, booked, priority, at, ends, granted, left_over)
+  union all
+  select null, false, 0::smallint, v_counter.counted_at, null, v_counter.admin_granted, 0, 0
+   where v_counter.admin_granted > 0
   union all
   select null, false, 0::smallint, '-infinity', null, 0, 0, -v_uncovered
    where v_uncovered > 0;
@@ -9042,54 +9405,247 @@ $$;
 comment on function tokenbook.grants_at_opening is
   'What each grant from before the books opened with, and what it should have had left by the recorded use.';
 
--- from supabase/schemas/90_audit/live_difference.sql
+-- from supabase/schemas/90_audit/last_repair.sql
 
 /*
- * What is left today of differences that sit in grants: a difference runs out with its grant. What the books
- * have too much of is lost when the grant expires, before the tokens that are right, and moves on to the next
- * grant when this one was spent. A grant that was voided has run out. What they have too little of would have been lost with what was left.
- * p_by_grant: {grant id: tokens}, with '' for what sits in none: use that no grant was there for falls on the
- * first that has something; a grant that was never booked stays what it is.
- * Caller: internal.
+ * The entry at which a user's balance was last taken as right; what was before it is settled. The latest of:
+ * the opening balance (which is checked itself); a restatement; an admin's grant or deduction whose reason begins
+ * with `reconciliation`, whole or not; and one, whatever its reason, that closed what was off
+ * (tokenbook.live_difference).
+ * Caller: internal.   Returns no entry (all NULL) when the books began empty and nothing was repaired.
  */
-create function tokenbook.live_difference(p_user_id uuid, p_by_grant jsonb, p_now timestamptz)
-returns bigint
+create function tokenbook.last_repair(p_user_id uuid, p_now timestamptz)
+returns public.token_transactions
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_grant record;
-  v_carried bigint := greatest((p_by_grant ->> '')::bigint, 0);
-  v_live bigint := least((p_by_grant ->> '')::bigint, 0);
-  v_stays bigint;
+  v_opening public.token_transactions;
+  v_base public.token_transactions;
+  v_differences jsonb;
+  v_settled_id bigint;
 begin
-  for v_grant in
-    select coalesce((p_by_grant ->> b.id::text)::bigint, 0) as difference,
-           case when b.expires_at <= p_now then 0 else b.tokens_remaining end as tokens_left,
-           case when b.expires_at <= p_now then b.tokens_remaining else 0 end
-             + coalesce((
-                 select sum(abs(t.grant_tokens[1])) from public.token_transactions t
-                  where t.user_id = b.user_id and t.entry_type in ('expiry', 'void') and t.grant_ids[1] = b.id), 0) as tokens_lost
-      from public.token_balances b
-     where b.user_id = p_user_id
-     order by b.priority, b.granted_at, b.id
+  select t.* into v_base
+    from public.token_transactions t
+   where t.user_id = p_user_id
+     and (t.entry_type in ('opening_balance', 'restatement')
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+   order by t.id desc
+   limit 1;
+  if exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
+  then
+    select t.* into v_opening
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
+    select jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+      into v_differences
+      from tokenbook.token_differences(p_user_id, v_opening, v_base) d
+     where not d.is_settled and d.tokens <> 0;
+    if v_differences is not null then
+      v_settled_id := (tokenbook.live_difference(p_user_id, v_differences, p_now)).settled_id;
+      if v_settled_id is not null then
+        select t.* into v_base from public.token_transactions t where t.user_id = p_user_id and t.id = v_settled_id;
+      end if;
+    end if;
+  end if;
+  return v_base;
+end
+$$;
+comment on function tokenbook.last_repair is
+  'The entry at which a user''s balance was last taken as right: the opening, a restatement, or a repair.';
+
+-- from supabase/schemas/90_audit/live_difference.sql
+
+/*
+ * What is left today of what the books have too much of (negative: too little). A difference runs out with the
+ * grant that it sits in, and moves on when that grant is spent. So what has happened since the first of them is
+ * gone through once more, as it would have been without them: every deduction from what was first then, in the
+ * burn order of that moment. What the books have now, less what they would have, is the answer.
+ *
+ * An admin's grant or deduction that makes what is off at that moment smaller is a repair of it, as far as it does:
+ * it moves the books towards the records, and is no grant and no deduction of its own. One whose reason begins with
+ * `goodwill` never is. `repaired` is what was repaired without closing it, `settled_id` the last entry that closed it,
+ * which settles whatever was before it.
+ *
+ * p_differences: [{at, tokens, grant_id}]. What sits in a grant counts there first. Without one, too much is use
+ * that what was next in burn order would have paid for, or else the first that came in; too little is a grant
+ * that was never booked, which stays what it is.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.live_difference(
+  p_user_id uuid,
+  p_differences jsonb,
+  p_now timestamptz,
+  out off bigint,
+  out repaired bigint,
+  out settled_id bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz := (select min((d ->> 'at')::timestamptz) from jsonb_array_elements(p_differences) d);
+  -- the user's grants, each at its place first in, first out
+  v_ids uuid[];
+  v_granted bigint[];
+  v_ends timestamptz[]; -- 'infinity': never
+  v_by_expiry integer[]; -- the places in the other order
+  v_left bigint[]; -- what each would have
+  v_has bigint[]; -- what each has in the books
+  v_uncovered bigint := 0; -- what no grant would have paid for
+  v_head integer := 1; -- what comes before it has nothing left
+  v_was_expiring_first boolean;
+  v_event record;
+  v_needed bigint;
+  v_repair bigint;
+  v_part bigint;
+  v_nth integer;
+  v_place integer;
+begin
+  select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
+         array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
+         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
+         array_agg(coalesce(booked.tokens, 0) order by g.nth)
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left
+    from (
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
+               order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
+        from public.token_balances b
+       where b.user_id = p_user_id) g
+    left join (
+      select part.grant_id, sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+       where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
+       group by part.grant_id) booked on booked.grant_id = g.id;
+  v_has := v_left;
+  repaired := 0;
+
+  for v_event in
+    select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
+      from (
+        select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
+               t.grant_ids, t.grant_tokens,
+               t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
+                 and t.reason !~* '^goodwill' as is_correction
+          from public.token_transactions t
+         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
+           and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
+        union all
+        select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
+          from jsonb_array_elements(p_differences) d) e
+      left join public.token_balances b
+        on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
+     order by e.at, e.id -- a difference comes after the entry that it is of
   loop
-    v_carried := v_carried + v_grant.difference;
-    if v_grant.tokens_lost > 0 then
-      v_carried := greatest(v_carried - v_grant.tokens_lost, 0);
-    elsif v_grant.tokens_left > 0 then
-      v_stays := least(v_carried, v_grant.tokens_left);
-      v_live := v_live + v_stays;
-      v_carried := v_carried - v_stays;
+    v_needed := 0;
+    v_repair := 0;
+    if v_event.is_correction then
+      select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+        from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > v_event.at;
+      v_repair := case when sign(off) = -sign(v_event.tokens) then least(abs(off), abs(v_event.tokens)) else 0 end;
+    end if;
+    if v_event.kind <> 'difference' then
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_has[v_nth] := v_has[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+    end if;
+
+    if v_repair > 0 and v_repair = abs(off) then
+      v_left := v_has;
+      v_uncovered := 0;
+      v_head := 1;
+      settled_id := v_event.id;
+      repaired := 0;
+
+    elsif v_repair > 0 then
+      -- what is off is off by less, grant by grant, and then what no grant was there for
+      repaired := repaired + sign(v_event.tokens) * v_repair;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_left[v_nth] := v_left[v_nth] + sign(v_event.tokens) * v_event.grant_tokens[i];
+      end loop;
+      for i in 1 .. cardinality(v_ids) loop
+        v_part := least(greatest(sign(off) * (v_has[i] - v_left[i]), 0), v_repair);
+        v_left[i] := v_left[i] + sign(off) * v_part;
+        v_repair := v_repair - v_part;
+        v_needed := v_needed + greatest(-v_left[i], 0);
+        v_left[i] := greatest(v_left[i], 0);
+      end loop;
+      v_uncovered := v_uncovered - sign(off) * v_repair;
+      v_head := 1;
+
+    elsif v_event.kind = 'rollover' then
+      -- out of the grant that closed, as far as it has it; the entry into the new one stands for both
+      continue when v_event.tokens < 0;
+      v_place := array_position(v_ids, v_event.rolled_over_from);
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_part := least(v_left[v_place], v_event.tokens);
+      v_left[v_place] := v_left[v_place] - v_part;
+      v_left[v_nth] := v_left[v_nth] + v_part;
+      v_head := 1;
+
+    elsif v_event.tokens < 0 then
+      v_needed := -v_event.tokens;
+      if v_event.kind not in ('deduction', 'hold') then
+        for i in 1 .. cardinality(v_event.grant_ids) loop
+          v_nth := array_position(v_ids, v_event.grant_ids[i]);
+          v_part := least(v_left[v_nth], v_event.grant_tokens[i]);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        end loop;
+      end if;
+
+    else
+      v_uncovered := v_uncovered - v_event.tokens;
+      for i in 1 .. cardinality(v_event.grant_ids) loop
+        v_nth := array_position(v_ids, v_event.grant_ids[i]);
+        v_part := least(v_event.grant_tokens[i], v_granted[v_nth] - v_left[v_nth]);
+        v_left[v_nth] := v_left[v_nth] + v_part;
+        v_uncovered := v_uncovered + v_part;
+      end loop;
+      v_head := 1;
+      v_needed := greatest(v_uncovered, 0);
+      v_uncovered := v_uncovered - v_needed;
+    end if;
+
+    if v_needed > 0 then
+      if v_event.is_expiring_first is distinct from v_was_expiring_first then
+        v_was_expiring_first := v_event.is_expiring_first;
+        v_head := 1;
+      end if;
+      v_place := v_head;
+      while v_needed > 0 and v_place <= coalesce(cardinality(v_ids), 0) loop
+        v_nth := case when v_event.is_expiring_first then v_by_expiry[v_place] else v_place end;
+        if v_left[v_nth] > 0 and v_ends[v_nth] > v_event.at then
+          v_part := least(v_left[v_nth], v_needed);
+          v_left[v_nth] := v_left[v_nth] - v_part;
+          v_needed := v_needed - v_part;
+        elsif v_place = v_head then
+          v_head := v_head + 1;
+        end if;
+        v_place := v_place + 1;
+      end loop;
+      v_uncovered := v_uncovered + v_needed;
     end if;
   end loop;
-  return v_live + v_carried;
+
+  select v_uncovered + coalesce(sum(g.has - g.tokens), 0) into off
+    from unnest(v_has, v_left, v_ends) as g (has, tokens, ends) where g.ends > p_now;
 end
 $$;
 comment on function tokenbook.live_difference is
-  'Of differences by grant, what has not run out with its grant.';
+  'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -9098,9 +9654,9 @@ comment on function tokenbook.live_difference is
  * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
  *
  * It starts from the last moment at which the balance was taken as right: nothing, when the books began
- * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
- * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
- * was before it is settled, or each repair would be a discrepancy of its own.
+ * empty; else the opening balance, which is checked itself; else the last repair (tokenbook.last_repair). A
+ * repair is somebody's decision after having looked: what was before it is settled, or each repair would be a
+ * discrepancy of its own.
  * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
  */
 create function tokenbook.reconcile(p_user_id uuid)
@@ -9121,6 +9677,9 @@ declare
   v_old_grants record;
   v_corrected record;
   v_difference record;
+  v_parts jsonb := '[]';
+  v_all record;
+  v_repaired bigint := 0; -- in part, by adjustments
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -9128,6 +9687,7 @@ declare
   v_used bigint;
   v_cost numeric;
   v_counters jsonb;
+  v_unrecorded bigint;
   v_findings jsonb := '[]';
   v_formula jsonb;
 begin
@@ -9135,13 +9695,7 @@ begin
   select t.* into v_opening
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
-  select t.* into v_base
-    from public.token_transactions t
-   where t.user_id = p_user_id
-     and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
-   order by t.id desc
-   limit 1;
+  v_base := tokenbook.last_repair(p_user_id, v_now);
   select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
@@ -9153,25 +9707,27 @@ begin
       select d.*, d.cause = 'recorded_twice' as is_harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
-    ), by_grant as (
-      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
-        from (
-          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
-            from differences x group by 1, 2, 3) d
-       group by d.scenario, d.is_harmless
     )
-    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
-           min(d.created_at) as since,
+    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+           coalesce(jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+             filter (where d.tokens <> 0), '[]') as parts,
            (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
-     group by d.scenario, d.is_harmless, g.tokens
+     group by d.scenario, d.is_harmless
      order by d.scenario, d.is_harmless
   loop
-    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
-    v_off := v_off + v_live;
+    -- with those before it: what one grant could have paid for, it could not have paid for twice
+    v_parts := v_parts || v_difference.parts;
+    v_live := 0;
+    if v_difference.parts <> '[]' then
+      v_all := tokenbook.live_difference(p_user_id, v_parts, v_now);
+      v_live := v_all.off - v_off;
+      v_off := v_all.off;
+      v_repaired := v_all.repaired;
+    end if;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
         v_difference.scenario, v_difference.cause,
@@ -9228,10 +9784,12 @@ begin
     from tokenbook.archived_profile_counters c
    where c.user_id = p_user_id
   having count(*) > 0;
-  if v_base.entry_type = 'opening_balance' and v_old.rows = 0 and (v_base.metadata ->> 'tokens_used')::numeric > 0 then
+  select case when v_old.rows = 0 then (v_base.metadata ->> 'tokens_used')::bigint else max(c.unrecorded) end
+    into v_unrecorded
+    from tokenbook.counter_at_opening(p_user_id, v_opening) c;
+  if v_base.entry_type = 'opening_balance' and v_unrecorded > 0 then
     v_findings := v_findings || tokenbook.describe_finding(
-      'no_usage_records', 'a_counter_without_records', (v_base.metadata ->> 'tokens_used')::bigint, 0, null,
-      coalesce(v_counters, '{}'));
+      'no_usage_records', 'a_counter_without_records', v_unrecorded, 0, null, coalesce(v_counters, '{}'));
   elsif abs(coalesce(v_account.total_cost, 0) - v_cost) >= 1 then
     v_findings := v_findings || jsonb_build_array(
       tokenbook.describe_finding('cost_mismatch', 'cost_differs_from_usage', 0, 0, null, '{}')
@@ -9254,13 +9812,13 @@ begin
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
-             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
-             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
@@ -9320,7 +9878,7 @@ begin
 end
 $$;
 comment on function tokenbook.reconcile_user_token_balance is
-  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An adjustment whose reason begins with "reconciliation" is a repair and settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
+  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An admin''s grant or deduction repairs what is off at that moment as far as it makes it smaller (never with a reason that begins with "goodwill"); one that closes it, or whose reason begins with "reconciliation", settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/recorded_grant_actions.sql
 
@@ -9439,10 +9997,20 @@ begin
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
     ), repairs as (
-      select t.user_id, max(t.id) as id
-        from ledger t
-       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
-       group by t.user_id
+      select r.user_id, max(r.id) as id
+        from (
+          select t.user_id, t.id
+            from ledger t
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+          union all
+          -- what closed a difference without saying so; only what is from before the books can be one here
+          select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
+            from openings o
+           where exists (
+             select from ledger t
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+        join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
+       group by r.user_id
     ), settled as (
       select t.user_id, part.grant_id,
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
@@ -9451,8 +10019,8 @@ begin
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
     ), grants as (
-      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
@@ -9474,7 +10042,7 @@ begin
              array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -10049,7 +10617,8 @@ comment on function tokenbook.reverse_token_restatement is
 
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
- * (negative: too little), `grant_id` the grant that it sits in, `line` the line of the sum that it belongs to.
+ * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
+ * the line of the sum that it belongs to.
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -10137,15 +10706,10 @@ begin
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
+         -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u
-    left join lateral (
-      -- it would have been taken from the first grant that was open then
-      select b.id as grant_id from public.token_balances b
-       where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
-       order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity');
 end
@@ -10568,7 +11132,8 @@ begin
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
-     ('action_type', t.action_type, u.action_type),
+     -- an admin's grant of whatever type is an admin_grant in the trail
+     ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
      ('member_id', t.member_id::text, u.member_id::text)
    ) as differs (field, expected, found)
@@ -10692,6 +11257,10 @@ begin
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
+
+-- A computed field: whoever may read the row may read it.
+revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[

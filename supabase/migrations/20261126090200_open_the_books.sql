@@ -107,12 +107,14 @@ begin
    where r.user_id is not null and r.quota_gb > 0;
 
   -- One account and one opening balance for each user that anything is known of. Lifetime use comes
-  -- from the audit trail; from the old counter only where there is no trail.
+  -- from the audit trail; from the old counter where there is no trail, and where the counter became the
+  -- grant and has more: an app may have counted before it recorded.
   insert into public.token_accounts
     (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id, next_due_at)
   select u.user_id,
          coalesce(g.tokens_remaining, 0),
-         greatest(coalesce(s.tokens_used, c.tokens_used, 0), 0),
+         greatest(coalesce(case when g.is_counter then greatest(s.tokens_used, c.tokens_used) else s.tokens_used end,
+                           c.tokens_used, 0), 0),
          coalesce(s.total_cost, c.total_cost, 0),
          1, g.next_due_at
     from (
@@ -122,7 +124,8 @@ begin
     ) u
     left join (
       select b.user_id, sum(b.tokens_remaining) as tokens_remaining,
-             min(b.expires_at) filter (where b.is_open) as next_due_at
+             min(b.expires_at) filter (where b.is_open) as next_due_at,
+             bool_or(b.metadata ->> 'source' = 'user_profiles') as is_counter
         from public.token_balances b group by b.user_id
     ) g on g.user_id = u.user_id
     left join (
@@ -134,7 +137,7 @@ begin
        group by t.user_id
     ) s on s.user_id = u.user_id
     left join (
-      select a.user_id, max(a.vibe_assistant_tokens_used) as tokens_used,
+      select a.user_id, least(floor(coalesce(max(a.vibe_assistant_tokens_used), 0)), 1000000000000)::bigint as tokens_used,
              max(a.vibe_assistant_total_cost) * 100 as total_cost
         from tokenbook.archived_profile_counters a group by a.user_id
     ) c on c.user_id = u.user_id;
@@ -148,8 +151,8 @@ begin
     from public.token_accounts a
     left join (
       select b.user_id,
-             array_agg(b.id order by b.priority, b.granted_at, b.id) as grant_ids,
-             array_agg(b.tokens_remaining order by b.priority, b.granted_at, b.id) as grant_tokens
+             array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_ids,
+             array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as grant_tokens
         from public.token_balances b where b.is_open group by b.user_id
     ) g on g.user_id = a.user_id;
 
@@ -266,22 +269,36 @@ $$;
 -- Older names, readable: a view where the name is free -------------------------------------------
 
 do $$
-declare
-  v_older record;
 begin
-  for v_older in
-    select * from (values
-      ('user_subscriptions', 'token_subscriptions'),
-      ('payments', 'token_payments'),
-      ('user_storage', 'token_storage_quotas')) as names (older, present)
-     where to_regclass('public.' || older) is null
-  loop
-    execute format('create view public.%I with (security_invoker = true) as select * from public.%I', v_older.older, v_older.present);
-    execute format('comment on view public.%I is %L', v_older.older,
-      format('public.%s under its older name. Read-only; users see their own.', v_older.present));
-    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_older.older);
-    execute format('grant select on table public.%I to authenticated, service_role', v_older.older);
-  end loop;
+  if to_regclass('public.user_subscriptions') is null then
+    -- whose period has passed is not shown as active, unless a free plan comes next
+    create view public.user_subscriptions with (security_invoker = true) as
+    select s.user_id, s.id, s.plan_type, s.tokens_limit, s.articles_limit, s.features, s.billing_cycle,
+           s.is_active and (s.expires_at is null or s.expires_at > now() or exists (
+             select from public.token_plans p where p.plan_type = s.next_plan_type and p.price_cents = 0)) as is_active,
+           s.auto_renew, s.payment_method, s.payment_id, s.period_start, s.expires_at, s.next_plan_type,
+           s.created_at, s.updated_at
+      from public.token_subscriptions s;
+    comment on view public.user_subscriptions is
+      'public.token_subscriptions under its older name. Read-only; users see their own.';
+    revoke all on table public.user_subscriptions from public, anon, authenticated, service_role;
+    grant select on table public.user_subscriptions to authenticated, service_role;
+  end if;
+
+  if to_regclass('public.payments') is null then
+    create view public.payments with (security_invoker = true) as select p.* from public.token_payments p;
+    comment on view public.payments is 'public.token_payments under its older name. Read-only; users see their own.';
+    revoke all on table public.payments from public, anon, authenticated, service_role;
+    grant select on table public.payments to authenticated, service_role;
+  end if;
+
+  if to_regclass('public.user_storage') is null then
+    create view public.user_storage with (security_invoker = true) as select q.* from public.token_storage_quotas q;
+    comment on view public.user_storage is
+      'public.token_storage_quotas under its older name. Read-only; users see their own.';
+    revoke all on table public.user_storage from public, anon, authenticated, service_role;
+    grant select on table public.user_storage to authenticated, service_role;
+  end if;
 end
 $$;
 

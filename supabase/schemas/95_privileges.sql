@@ -34,6 +34,10 @@ end
 $$;
 grant select on table public.token_plans to anon; -- the price list
 
+-- A computed field: whoever may read the row may read it.
+revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',

@@ -56,7 +56,7 @@ test("npm run admin adds, lists and removes an administrator", async () => {
   expect((await command("admin", ["remove", "carol@example.com"], env)).output).toContain(
     "no administrator any more",
   );
-  expect((await db.admin.query("select * from private.admins where user_id = $1", [id])).rows).toEqual([]);
+  expect((await db.admin.query("select * from tokenbook.admins where user_id = $1", [id])).rows).toEqual([]);
 });
 
 test("npm run admin says what it can't do, and fails", async () => {
@@ -88,7 +88,7 @@ test("npm run migrate names each file, its reports and their number; again, ther
 
   const first = await command("migrate", ["--remote", fresh.url()]);
   const second = await command("migrate", ["--remote", fresh.url()]);
-  const { rows } = await fresh.admin.query("select report from private.migration_reports order by id");
+  const { rows } = await fresh.admin.query("select report from tokenbook.migration_reports order by id");
   await fresh.drop();
 
   expect(first.status).toBe(0);
@@ -97,6 +97,24 @@ test("npm run migrate names each file, its reports and their number; again, ther
   expect(rows.length).toBeGreaterThan(0);
   for (const { report } of rows) expect(first.output).toContain(report.split("\n")[0]);
   expect(second).toMatchObject({ status: 0, output: expect.stringContaining("up to date") });
+});
+
+test("npm run migrate does not push this project's migrations into somebody else's", async () => {
+  const theirs = await createDatabase({ template: "platform" });
+  await theirs.admin.query("create table public.user_profiles (id uuid primary key)");
+
+  const refused = await command("migrate", ["--remote", theirs.url()]);
+  const { rows } = await theirs.admin.query(
+    "select to_regnamespace('tokenbook') as ours, to_regnamespace('supabase_migrations') as history",
+  );
+  await theirs.admin.query("alter table public.user_profiles rename id to user_id");
+  const wanted = await command("migrate", ["--remote", theirs.url(), "--this-project"]);
+  await theirs.drop();
+
+  expect(refused.status).toBe(1);
+  expect(refused.output).toContain("Into an existing project");
+  expect(rows).toEqual([{ ours: null, history: null }]);
+  expect(wanted.status).toBe(0);
 });
 
 test("npm run migrate says that the database isn't up", async () => {

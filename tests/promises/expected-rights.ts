@@ -45,6 +45,10 @@ export const reading: Readable[] = [
       "public.token_storage_quotas",
       "public.token_subscriptions",
       "public.token_counters",
+      // older names, as views
+      "public.payments",
+      "public.user_storage",
+      "public.user_subscriptions",
     ],
   },
   {
@@ -108,6 +112,11 @@ interface Callable {
  */
 export const calling: Callable[] = [
   {
+    // a computed field says of a row what its columns say
+    reach: reach("door", "may", "may", "may", "may", "may", "may", "door"),
+    functions: ["public.tokens_used"],
+  },
+  {
     reach: reach("door", "may", "guard", "guard", "may", "guard", "may", "door"),
     functions: both(
       "capture_tokens",
@@ -126,6 +135,11 @@ export const calling: Callable[] = [
       "set_token_top_up",
       "track_token_usage",
     ),
+  },
+  {
+    // a computed field: it says nothing that is not in the row it is given
+    reach: reach("door", "may", "may", "may", "may", "may", "may", "door"),
+    functions: ["public.tokens_used"],
   },
   {
     reach: reach("door", "guard", "guard", "guard", "may", "guard", "may", "door"),
@@ -177,6 +191,13 @@ export const calling: Callable[] = [
     reach: reach("door", "door", "door", "door", "door", "door", "door", "door"),
     functions: [
       "tokenbook.alert_rules_of",
+      "tokenbook.burn_key",
+      "tokenbook.expiry_as_granted",
+      "tokenbook.is_expiring_first_at",
+      "tokenbook.last_repair",
+      "tokenbook.open_grants_expiring_first",
+      "tokenbook.open_grants_fifo",
+      "tokenbook.open_grants_in_order",
       "tokenbook.describe_allocations",
       "tokenbook.audit_trail",
       "tokenbook.authorize",
@@ -199,8 +220,10 @@ export const calling: Callable[] = [
       "tokenbook.bring_due_forward",
       "tokenbook.find_replay",
       "tokenbook.describe_finding",
+      "tokenbook.expose",
       "tokenbook.return_tokens",
       "tokenbook.grant_lifetime",
+      "tokenbook.counter_at_opening",
       "tokenbook.grants_at_opening",
       "tokenbook.hold_receipt",
       "tokenbook.grant_initial_plan",
@@ -215,7 +238,6 @@ export const calling: Callable[] = [
       "tokenbook.limits",
       "tokenbook.recorded_grant_actions",
       "tokenbook.say_one_of",
-      "tokenbook.burn_order_at",
       "tokenbook.describe_allocation",
       "tokenbook.describe_grant",
       "tokenbook.restore_settings",
@@ -243,6 +265,7 @@ export const calling: Callable[] = [
       "tokenbook.reconcile",
       "tokenbook.refund_receipt",
       "tokenbook.refuse",
+      "tokenbook.refuse_row",
       "tokenbook.register_user",
       "tokenbook.close_hold",
       "tokenbook.refresh_alert_thresholds",

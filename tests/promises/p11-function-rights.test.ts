@@ -24,7 +24,7 @@ const variants: Record<string, Variant> = {
   "a function that nobody declared": {
     change: (db) =>
       db.admin.query(
-        "create function public.planted() returns integer language sql set search_path = '' return 1",
+        "create function public.planted() returns integer language sql set search_path = pg_catalog, pg_temp return 1",
       ),
     seen: /public\.planted: not declared/,
   },

@@ -6,9 +6,10 @@ import { projectRoot } from "../../scripts/local/settings.ts";
 import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import { type Catalog, compareCatalogs, describeDifference } from "../../scripts/schema/catalog.ts";
 import { migrationFiles, migrationsFolder } from "../../scripts/schema/project-files.ts";
-import { checkSeals } from "../../scripts/schema/seals.ts";
+import { staleMigrations } from "../../scripts/schema/generated-migrations.ts";
+import { checkSeals, firstUnreleased } from "../../scripts/schema/seals.ts";
 import { catalogOfTheBooks } from "../migrations/legacy/catalog.ts";
-import { legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
+import { expectedGrants, legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
 import { breaches } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
@@ -18,7 +19,7 @@ keep({
   id: "P21",
   promise: "History is sealed, and every version of it, with data, ends in what the schema files say",
   trial:
-    "Migrations compared with their seals, and with bytes of them changed; applied to an empty project and to an old project that stopped after each of them and went on working there: rows, balances and the catalogue compared with a database built from the schema files",
+    "Migrations compared with their seals or with what the schema files make of them, and with bytes of them changed; applied to an empty project and to an old project that stopped after each of them and went on working there, on its old tables or in the books: rows, balances and the catalogue compared with a database built from the schema files",
   run: (scale) => inACopy((root) => tryIt(root, scale)),
   control: {
     variant: "a byte edited; a right revoked and a grant's row deleted by a migration that nobody reviewed",
@@ -75,6 +76,8 @@ interface Parts {
 async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
   const wrong: Parts["wrong"] = { seals: [], catalogue: [], data: [] };
   wrong.seals.push(...(await checkSeals(root)).map(({ file, problem }) => `${file}: ${problem}`));
+  for (const file of (await staleMigrations(root)).keys())
+    wrong.seals.push(`${file}: not what the schema files make`);
   const files = (await migrationFiles(root)).map((file) => basename(file));
 
   const schemas = await (fromSchemas ??= buildAndRead());
@@ -84,9 +87,16 @@ async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
     await empty.drop();
   }
 
-  // from the ledger on there are books to keep; before, an old project's own tables
-  const first = files.findIndex((file) => file.endsWith("_ledger.sql"));
-  const stops = files.map((_, nth) => nth).slice(first, scale === "control" ? first + 1 : -1);
+  // where somebody may have stopped and gone on: on his old tables, or in the books; between the two nothing works
+  const [setAside, opening] = ["_set_aside_old_tables.sql", "_open_the_books.sql"].map((name) =>
+    files.findIndex((file) => file.endsWith(name)),
+  ) as [number, number];
+  const stops =
+    scale === "control"
+      ? [opening]
+      : files.flatMap((_, nth) =>
+          nth < setAside || (nth >= opening && nth < files.length - 1) ? [nth] : [],
+        );
   const queue = scale === "short" ? [stops[Math.floor(Math.random() * stops.length)]!] : stops;
   const versions = queue.length;
   let rows = 0;
@@ -104,7 +114,7 @@ async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
   };
   await Promise.all([next(), next()]);
   const mix = {
-    "migrations sealed": files.length,
+    "migrations sealed or made from the schema files": files.length - 2, // two by hand, until they are released
     "versions upgraded with data": versions,
     "rows taken along": rows,
     "facts compared": schemas.size,
@@ -131,7 +141,7 @@ async function compare(what: string, schemas: Catalog, db: Database, wrong: stri
 
 /** Changes bytes of every migration, one at a time; its seal must break each time. */
 async function changeBytes(root: string, each: number, wrong: string[]): Promise<number> {
-  const files = await migrationFiles(root);
+  const files = (await migrationFiles(root)).filter((file) => basename(file) < firstUnreleased);
   for (const file of files) {
     const { length } = await readFile(join(root, file));
     for (let nth = 0; nth < each; nth++) {
@@ -169,18 +179,69 @@ async function upgrade(db: Database, root: string, files: string[], wrong: strin
   } finally {
     await rm(stopped, { recursive: true });
   }
-  for (let user = 0; user < 3; user++) await live(db, await createUser(db));
+  const project = legacyProject();
+  const isOpen = files.some((file) => file.endsWith("_open_the_books.sql"));
+  const due = new Map<string, number>();
+  for (const { user, remaining } of expectedGrants(project)) due.set(user, (due.get(user) ?? 0) + remaining);
+  for (let nth = 0; nth < 3; nth++) {
+    const user = await createUser(db);
+    if (isOpen) await live(db, user);
+    else due.set(user, await liveBeforeTheBooks(db, user));
+  }
 
-  const before = await holdings(db);
+  const before = await (isOpen ? holdings(db) : holdingsBeforeTheBooks(db));
   await migrationUp({ url: db.url(), workdir: root, includeAll: true });
-  const after = await holdings(db);
+  const after = await (isOpen ? holdings(db) : holdingsAfterTheOpening(db));
   for (const [what, had] of Object.entries(before)) {
     if (after[what] !== had) wrong.push(`after ${last}: ${what} ${had}, then ${after[what]}`);
+  }
+  if (!isOpen) {
+    const accounts = await db.admin.query("select user_id, tokens_remaining from public.token_accounts");
+    const has = new Map(accounts.rows.map((row) => [row.user_id, Number(row.tokens_remaining)]));
+    for (const [user, tokens] of due) {
+      if (has.get(user) !== tokens)
+        wrong.push(`after ${last}: ${user} was due ${tokens}, has ${has.get(user)}`);
+    }
   }
   wrong.push(...(await breaches(db)).map((breach) => `after ${last}: ${breach}`));
   const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
   if (rows.length > 0) wrong.push(`after ${last}: ${JSON.stringify(rows[0])}`);
-  return Number(before["grants"]) + Number(before["entries"]) + Number(before["usage"]);
+  return Number(before["grants"] ?? 0) + Number(before["entries"]) + Number(before["usage"]);
+}
+
+/** What a user does in the old app, on the tables that his version has. Answers what he is due. */
+async function liveBeforeTheBooks(db: Database, user: string): Promise<number> {
+  const { rows } = await db.admin.query(
+    "select to_regclass('public.token_balances') is not null as has_grants",
+  );
+  if (rows[0].has_grants) {
+    await db.admin.query(
+      "insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining) values ($1, 'purchase', 900, 900)",
+      [user],
+    );
+  }
+  await db.admin.query(
+    `insert into public.token_transactions (user_id, action_type, tokens_used)
+     values ($1, 'token_pack_purchase', 900), ($1, 'chat_conversation', -40)`,
+    [user],
+  );
+  await db.admin.query(
+    "insert into public.token_usage (user_id, action_type, tokens_used) values ($1, 'chat_conversation', 40)",
+    [user],
+  );
+  return 900;
+}
+
+const holdingsBeforeTheBooks = (db: Database) => oldHoldings(db, "token_transactions", "tokens_used");
+const holdingsAfterTheOpening = (db: Database) => oldHoldings(db, "token_legacy_transactions", "tokens");
+
+/** What an old project has: its transactions, wherever they are, its usage and its users. */
+async function oldHoldings(db: Database, table: string, column: string): Promise<Record<string, string>> {
+  const { rows } = await db.admin.query(`
+    select (select count(*) from public.${table}) as entries, (select sum(${column}) from public.${table}) as moved,
+           (select count(*) from public.token_usage) as usage, (select sum(tokens_used) from public.token_usage) as used,
+           (select count(*) from auth.users) as users`);
+  return rows[0];
 }
 
 /** What a user does, as far as his version knows it. */

@@ -278,8 +278,8 @@ describe("after the clean-up", () => {
     const rows = await step(db, 6, users.clean);
 
     expect(rows.map((row) => [row.email, row.remaining_discrepancy, row.findings])).toEqual([
-      ["lower@example.com", "-39000", "balance_lower"],
       ["higher@example.com", "20000", "balance_higher"],
+      ["lower@example.com", "-9000", "balance_lower"],
       ["cost@example.com", "5000", "balance_higher"],
       ["twice@example.com", "4000", "balance_higher, duplicate_usage"],
       ["failed@example.com", "2000", "balance_higher"],

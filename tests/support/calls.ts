@@ -15,6 +15,8 @@ export interface Parameter {
   /** As `format_type` writes it. */
   type: string;
   isRequired: boolean;
+  /** Whether it takes all arguments that are left, as an array. */
+  isVariadic: boolean;
   /** The columns, where the type is a row's. */
   columns: string[] | null;
 }
@@ -30,6 +32,7 @@ export async function callablesOf(db: Database): Promise<Callable[]> {
                        'name', a.name,
                        'type', format_type(a.type, null),
                        'isRequired', a.nth <= p.pronargs - p.pronargdefaults,
+                       'isVariadic', p.provariadic <> 0 and a.nth = p.pronargs,
                        'columns', (select json_agg(c.attname order by c.attnum) from pg_attribute c
                                     where c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped)) order by a.nth)
                 from unnest(p.proargtypes::oid[], p.proargnames[:p.pronargs]) with ordinality a (type, name, nth)
@@ -77,7 +80,7 @@ export function callOf({ name, parameters }: Callable, args: Arguments): { sql: 
   const values: unknown[] = [];
   const list = parameters
     .filter((parameter) => parameter.name in args)
-    .map(({ name: parameter, type, columns }) => {
+    .map(({ name: parameter, type, columns, isVariadic }) => {
       const value = args[parameter];
       values.push(
         value !== null && (columns !== null || /^jsonb?$/.test(type)) ? JSON.stringify(value) : value,
@@ -85,7 +88,7 @@ export function callOf({ name, parameters }: Callable, args: Arguments): { sql: 
       const placed = `$${values.length}`;
       const cast =
         columns !== null ? `jsonb_populate_record(null::${type}, ${placed}::jsonb)` : `${placed}::${type}`;
-      return `${parameter} => ${cast}`;
+      return `${isVariadic ? "variadic " : ""}${parameter} => ${cast}`;
     });
   return { sql: `select to_json(${name}(${list.join(", ")})) as value`, values };
 }

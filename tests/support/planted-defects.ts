@@ -2,7 +2,11 @@
 import type { LintName } from "../../scripts/schema/lints.ts";
 
 /** A function without fault, but for what is put in: its body, and what follows it. */
-const plantedFunction = (name: string, body = "null", attributes = "set search_path = ''") => `
+const plantedFunction = (
+  name: string,
+  body = "null",
+  attributes = "set search_path = pg_catalog, pg_temp",
+) => `
   create function ${name}() returns void language plpgsql ${attributes} as $$ begin ${body}; end $$;
   comment on function ${name}() is 'Planted.';
   revoke all on function ${name}() from public, anon, authenticated, service_role;`;
@@ -18,19 +22,45 @@ const plantedTable = (name: string, columns = "user_id uuid") => `
 /** For each lint, what it must find, under the names that it must say; no other lint may find anything. */
 export const defects: Record<LintName, { sql: string; found: string[] }> = {
   security_definer_in_the_api: {
-    sql: `${plantedFunction("public.opened", "null", "security definer set search_path = ''")}
-      grant execute on function public.opened() to authenticated;
-      ${plantedFunction("public.kept_for_the_server", "null", "security definer set search_path = ''")}
-      grant execute on function public.kept_for_the_server() to service_role;
-      ${plantedFunction("tokenbook.behind_a_wrapper", "null", "security definer set search_path = ''")}
+    sql: `${plantedFunction("public.token_opened", "null", "security definer set search_path = pg_catalog, pg_temp")}
+      grant execute on function public.token_opened() to authenticated;
+      ${plantedFunction("public.token_kept_for_the_server", "null", "security definer set search_path = pg_catalog, pg_temp")}
+      grant execute on function public.token_kept_for_the_server() to service_role;
+      ${plantedFunction("tokenbook.behind_a_wrapper", "null", "security definer set search_path = pg_catalog, pg_temp")}
       grant execute on function tokenbook.behind_a_wrapper() to authenticated;`,
-    found: ["public.opened()"],
+    found: ["public.token_opened()"],
   },
-  function_without_empty_search_path: {
+  function_without_fixed_search_path: {
     sql:
       plantedFunction("tokenbook.without", "null", "") +
-      plantedFunction("tokenbook.wrong", "null", "set search_path = public"),
-    found: ["tokenbook.without()", "tokenbook.wrong()"],
+      plantedFunction("tokenbook.wrong", "null", "set search_path = public") +
+      plantedFunction("tokenbook.caller_first", "null", "set search_path = pg_temp, pg_catalog") +
+      plantedFunction("tokenbook.empty", "null", "set search_path = ''"),
+    found: ["tokenbook.caller_first()", "tokenbook.empty()", "tokenbook.without()", "tokenbook.wrong()"],
+  },
+  name_outside_the_rule: {
+    sql: `${plantedTable("public.planted")} ${plantedTable("public.token_planted")}
+      create index planted_by_user on public.token_planted (user_id);
+      create type public.planted_kind as enum ('one'); create type public.token_planted_kind as enum ('one');
+      create type public.planted_pair as (one integer, two integer);
+      create domain public.planted_amount as bigint;
+      ${plantedFunction("public.planted")} ${plantedFunction("public.plant_token")} ${plantedFunction("tokenbook.planted")}`,
+    found: [
+      "public.planted",
+      "public.planted()",
+      "public.planted_amount",
+      "public.planted_by_user",
+      "public.planted_kind",
+      "public.planted_pair",
+    ],
+  },
+  raises_what_clients_retry: {
+    sql:
+      plantedFunction("tokenbook.by_number", "raise exception using errcode = '40001'") +
+      plantedFunction("tokenbook.by_name", "raise deadlock_detected") +
+      plantedFunction("tokenbook.in_words", "perform 'what a serialization_failure is'") +
+      plantedFunction("tokenbook.caught", "null; exception when deadlock_detected then null"),
+    found: ["tokenbook.by_name()", "tokenbook.by_number()"],
   },
   function_executable_by_public: {
     // anon is part of PUBLIC, so the lint after this one finds it too; and finds what is granted by name
@@ -38,13 +68,19 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["tokenbook.opened()"],
   },
   anonymous_rights: {
-    sql: `${plantedFunction("public.for_anyone")} grant execute on function public.for_anyone() to anon;
-      ${plantedTable("public.read_by_anyone")} grant select (user_id) on public.read_by_anyone to anon;
+    sql: `${plantedFunction("public.token_for_anyone")} grant execute on function public.token_for_anyone() to anon;
+      ${plantedTable("public.token_read_by_anyone")} grant select (user_id) on public.token_read_by_anyone to anon;
+      grant usage on schema tokenbook to anon;
       create sequence tokenbook.counted_by_anyone; grant select on sequence tokenbook.counted_by_anyone to anon;`,
-    found: ["tokenbook.counted_by_anyone", "public.for_anyone()", "public.read_by_anyone"],
+    found: [
+      "public.token_for_anyone()",
+      "public.token_read_by_anyone",
+      "schema tokenbook",
+      "tokenbook.counted_by_anyone",
+    ],
   },
   writable_table: {
-    sql: `${plantedTable("public.written")} grant insert on public.written to service_role;
+    sql: `${plantedTable("public.token_written")} grant insert on public.token_written to service_role;
       ${plantedTable("tokenbook.changed")} grant update (user_id) on tokenbook.changed to authenticated;
       ${plantedTable("tokenbook.emptied")} grant truncate on tokenbook.emptied to service_role;
       create sequence tokenbook.advanced; grant usage on sequence tokenbook.advanced to service_role;
@@ -53,7 +89,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "tokenbook.advanced: service_role",
       "tokenbook.changed: authenticated",
       "tokenbook.emptied: service_role",
-      "public.written: service_role",
+      "public.token_written: service_role",
     ],
   },
   second_writer_of_the_ledger: {
@@ -118,8 +154,8 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["tokenbook.copied"],
   },
   table_without_row_level_security: {
-    sql: `${plantedTable("public.unguarded")} alter table public.unguarded disable row level security;`,
-    found: ["public.unguarded"],
+    sql: `${plantedTable("public.token_unguarded")} alter table public.token_unguarded disable row level security;`,
+    found: ["public.token_unguarded"],
   },
   policy_wider_than_one_role_and_verb: {
     sql: `create policy "for anyone" on public.token_accounts for select using ((select auth.uid()) = user_id);
@@ -136,11 +172,11 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["tokenbook.admins: follows", "public.token_accounts: takes_along"],
   },
   overloaded_function: {
-    sql: `create function public.twice(p integer) returns void language plpgsql set search_path = '' as $$ begin end $$;
-      comment on function public.twice(integer) is 'Planted.';
-      revoke all on function public.twice(integer) from public, anon, authenticated, service_role;
-      ${plantedFunction("public.twice")}`,
-    found: ["public.twice()", "public.twice(integer)"],
+    sql: `create function public.token_twice(p integer) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$ begin end $$;
+      comment on function public.token_twice(integer) is 'Planted.';
+      revoke all on function public.token_twice(integer) from public, anon, authenticated, service_role;
+      ${plantedFunction("public.token_twice")}`,
+    found: ["public.token_twice()", "public.token_twice(integer)"],
   },
   rows_of_everyone: {
     sql: `create policy "whoever is signed in" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
@@ -168,10 +204,10 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["storage.objects: policy anything", "storage.objects: policy listing"],
   },
   missing_comment: {
-    sql: `${plantedTable("public.explained", "user_id uuid, unexplained text")}
+    sql: `${plantedTable("public.token_explained", "user_id uuid, unexplained text")}
       ${plantedFunction("tokenbook.unexplained")} comment on function tokenbook.unexplained() is null;
       ${plantedTable("tokenbook.unexplained")} comment on table tokenbook.unexplained is null;`,
-    found: ["tokenbook.unexplained", "tokenbook.unexplained()", "public.explained.unexplained"],
+    found: ["tokenbook.unexplained", "tokenbook.unexplained()", "public.token_explained.unexplained"],
   },
 };
 

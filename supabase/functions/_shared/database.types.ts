@@ -885,8 +885,9 @@ export type Database = {
           tokens: number;
           usage_id: string | null;
           user_id: string;
+          tokens_used: number | null;
         };
-        ComputedFields: never;
+        ComputedFields: "tokens_used";
         Insert: {
           action_type: string;
           actor_id?: string | null;
@@ -1385,6 +1386,15 @@ export type Database = {
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
+      };
+      tokens_used: {
+        Args: {
+          p_transaction: Omit<
+            Database["public"]["Tables"]["token_transactions"]["Row"],
+            Database["public"]["Tables"]["token_transactions"]["ComputedFields"]
+          >;
+        };
+        Returns: number;
       };
       track_token_usage: {
         Args: {

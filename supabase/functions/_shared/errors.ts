@@ -13,8 +13,8 @@ export interface ErrorKind {
 }
 
 /**
- * The one registry of errors. docs/errors.md explains each slug, and supabase/schemas raises those
- * with a SQLSTATE; a test holds the three against each other, so that none says something else.
+ * Every error by its slug; docs/errors.md explains them. Made from supabase/errors.toml, as is what SQL
+ * raises: `npm run errors`.
  */
 export const errors = {
   method_not_allowed: {
@@ -437,19 +437,19 @@ export const errors = {
     retryable: true,
     hint: "The AI provider took too long. Try again, or ask for a shorter answer.",
   },
-  busy: {
-    status: 503,
-    title: "Busy",
-    sqlstate: "PT503",
-    retryable: true,
-    hint: "The account is locked by other work. Try again with the same key.",
-  },
   account_lost: {
     status: 500,
     title: "Account lost",
     sqlstate: "PT500",
     retryable: false,
     hint: "Restore the user's row of token_accounts from the backup that the rest came from.",
+  },
+  busy: {
+    status: 503,
+    title: "Busy",
+    sqlstate: "PT503",
+    retryable: true,
+    hint: "The account is locked by other work. Try again with the same key.",
   },
   internal_error: {
     status: 500,

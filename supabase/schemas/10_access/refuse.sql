@@ -1,7 +1,7 @@
 /*
- * Refuses: raises a registered error. The one place where a slug meets its SQLSTATE and hint.
+ * Refuses: raises a registered error, with the SQLSTATE and the hint of its slug.
  * The slug is the message (a constant: PostgREST makes it the HTTP reason phrase), the facts are
- * one JSON object in the detail, the advice is the hint. The same registry: docs/errors.md.
+ * one JSON object in the detail, the advice is the hint. The registry: supabase/errors.toml.
  * Caller: internal.   Errors: all of them.
  */
 create function tokenbook.refuse(p_slug text, p_facts jsonb default null)
@@ -17,16 +17,19 @@ declare
 begin
   select r.sqlstate, r.hint into v_sqlstate, v_hint
     from (values
+      -- made from supabase/errors.toml: npm run errors
+      ('not_authenticated', '42501', 'Sign in.'),
+      ('forbidden', '42501', 'You may not do this for that user.'),
+      ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
-      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
-      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
-      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
-      ('invalid_user_id', 'PT400', 'Say which user.'),
+      ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
+      ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
+      ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
+      ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
       ('invalid_ttl', 'PT400', 'Hold for as many seconds as the rule allows.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
@@ -38,9 +41,7 @@ begin
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
-      ('not_authenticated', '42501', 'Sign in.'),
-      ('forbidden', '42501', 'You may not do this for that user.'),
-      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
@@ -61,11 +62,11 @@ begin
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
-      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
+      ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
-      ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
+      ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)

@@ -1,9 +1,7 @@
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
- * The one place that knows the order: a deduction takes what this says, a quote and the balance
- * show it. fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last),
- * granted_at, id.
+ * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
  * Caller: internal.   Keeps: I7, I8.
@@ -31,7 +29,7 @@ declare
   v_remaining bigint;
 begin
   if v_expiring_first is null then
-    v_expiring_first := tokenbook.burn_order_at(null) = 'expiring_first'; -- the settings are not there
+    v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
   end if;
   grant_ids := '{}';
   grant_tokens := '{}';
@@ -46,19 +44,10 @@ begin
            where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            group by part.grant_id) back on back.grant_id = b.id
        where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id;
-  elsif v_expiring_first then
-    open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.expires_at, b.granted_at, b.id;
+       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
   else
     open v_grants for
-      select b.id, b.tokens_remaining
-        from public.token_balances b
-       where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-       order by b.priority, b.granted_at, b.id;
+      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   end if;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;

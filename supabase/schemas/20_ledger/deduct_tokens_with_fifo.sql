@@ -95,9 +95,7 @@ begin
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
        and b.ctid = (
-         select h.ctid from public.token_balances h
-          where h.user_id = p_user_id and h.is_open
-          order by h.priority, h.granted_at, h.id limit 1)
+         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1)
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
     exit fast_path when v_grant_id is null;

@@ -28,10 +28,8 @@ begin
     'grants', array(
       select listed
         from (
-          select b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
-            from public.token_balances b
-           where b.user_id = a.user_id and b.is_open
-           order by b.priority, b.granted_at, b.id
+          select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
+            from tokenbook.open_grants_fifo(a.user_id, statement_timestamp()) g
            limit 101) listed),
     'has_more_grants', false)
     into v_balance

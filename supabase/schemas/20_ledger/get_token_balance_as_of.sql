@@ -32,7 +32,7 @@ begin
   if p_at < v_opened_at then
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
-  v_expiring_first := tokenbook.burn_order_at(p_at) = 'expiring_first';
+  v_expiring_first := tokenbook.is_expiring_first_at(p_at);
 
   return (
     with ledger as materialized (
@@ -59,12 +59,12 @@ begin
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), grants as (
-      select b as balance, b.expires_at,
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
              coalesce(b.expires_at > p_at, true) as is_alive,
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by b.priority, case when v_expiring_first then b.expires_at else '-infinity' end, b.granted_at, b.id) as nth
+               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
@@ -75,7 +75,16 @@ begin
              coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
              min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
              count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
-             jsonb_agg(tokenbook.describe_grant(g.balance, g.tokens + g.back) order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', g.id,
+                 'grant_type', g.grant_type,
+                 'tokens_granted', g.tokens_granted,
+                 'tokens_remaining', g.tokens + g.back,
+                 'priority', g.priority,
+                 'granted_at', g.granted_at,
+                 'expires_at', g.expires_at)
+               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
         from grants g
     )
     select jsonb_build_object(

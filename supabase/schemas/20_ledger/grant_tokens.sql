@@ -1,5 +1,6 @@
 /*
- * Gives tokens to a user as one new grant.
+ * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
+ * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
@@ -68,9 +69,20 @@ begin
     'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
     'granted_at', (p_granted_at at time zone 'utc')::text);
   v_entry.metadata := v_grant.metadata;
+  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+    v_entry.usage_id := gen_random_uuid();
+  end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
 
   v_transaction := v_issued.transaction;
+  if v_entry.usage_id is not null and not v_issued.replayed then
+    insert into public.token_usage
+      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+    values
+      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
+       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
+       v_transaction.created_at, v_transaction.id);
+  end if;
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
@@ -87,4 +99,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

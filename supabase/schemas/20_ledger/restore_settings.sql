@@ -22,7 +22,7 @@ begin
     insert into tokenbook.project_settings (alerts_version, is_expiring_first)
     values (
       case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.burn_order_at(null) = 'expiring_first')
+      tokenbook.is_expiring_first_at('infinity'))
     on conflict do nothing;
   end if;
 end

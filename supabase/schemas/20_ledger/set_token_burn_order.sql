@@ -1,7 +1,6 @@
 /*
- * Chooses in which order grants are spent, for the whole project, from now on: fifo (priority,
- * granted_at, id) or expiring_first (priority, expires_at, granted_at, id). Safe while traffic runs:
- * each deduction reads it once, under the account's lock.
+ * Chooses in which order grants are spent, for the whole project, from now on: one of the two that
+ * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.

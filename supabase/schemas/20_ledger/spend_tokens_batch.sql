@@ -32,14 +32,8 @@ begin
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
       from unnest(p_entries) with ordinality as e
       join public.token_accounts a on a.user_id = e.user_id
-     cross join lateral ( -- the two orders of tokenbook.choose_grants, each with its index
-       (select g.* from public.token_balances g
-         where not v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.granted_at, g.id limit 1)
-       union all
-       (select g.* from public.token_balances g
-         where v_expiring_first and g.user_id = e.user_id and g.is_open
-         order by g.priority, g.expires_at, g.granted_at, g.id limit 1)) b
+     cross join lateral (
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
      where a.tokens_remaining >= -e.tokens
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null)

@@ -49,7 +49,11 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  v_entry.metadata := '{}';
+  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+    into v_entry.metadata
+    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+  v_entry.metadata := coalesce(v_entry.metadata, '{}');
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;

@@ -38,7 +38,7 @@ begin
          group by a.grant_id) taken on taken.grant_id = b.id
      where b.user_id = p_entry.user_id
        and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
-     order by is_own, b.priority desc, b.granted_at desc, b.id desc
+     order by is_own, tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
   loop
     -- the payment's own grant comes last and takes what the others did not give
     continue when v_left = 0;

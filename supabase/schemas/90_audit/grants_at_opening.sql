@@ -4,7 +4,8 @@
  * gave every active grant its full amount (decision 9); the difference is what they over-granted.
  *
  * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
- * the counter had them, the books never did. Use is what the trail has; older than its first row, what the
+ * the counter had them, the books never did. A counter that became a grant stands for all that was given
+ * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
  * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
@@ -31,29 +32,35 @@ declare
   v_needed bigint;
   v_taken bigint;
   v_uncovered bigint := 0;
+  v_counter record;
 begin
-  select array_agg(g.id order by g.priority, g.at, g.id), array_agg(g.tokens order by g.priority, g.at, g.id),
-         array_agg(g.ends order by g.priority, g.at, g.id), array_agg(g.booked order by g.priority, g.at, g.id),
-         array_agg(g.priority order by g.priority, g.at, g.id), array_agg(g.at order by g.priority, g.at, g.id)
+  select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
+  select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
+         array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
+         array_agg(g.priority order by g.nth), array_agg(g.at order by g.nth)
     into v_ids, v_granted, v_expires, v_booked, v_priority, v_at
     from (
-      select b.id, b.tokens_granted as tokens, coalesce(b.expires_at, 'infinity') as ends, true as booked,
-             b.priority, b.granted_at as at
-        from public.token_balances b
-       where b.user_id = p_user_id
-         and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
-      union all
-      select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50, u.created_at
-        from tokenbook.audit_trail(p_user_id) u
-       where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
-         and u.created_at < p_opening.created_at
-         -- the app wrote the grant and its record within a minute, as the migrations take it
-         and not exists (
-           select from public.token_balances b
-            where b.user_id = p_user_id and b.tokens_granted = u.tokens
-              and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+      select x.*, row_number() over (order by tokenbook.burn_key(x.priority, x.at, x.ends, x.id, false)) as nth
+        from (
+          select b.id, case when b.id = v_counter.grant_id then v_counter.tokens_granted else b.tokens_granted end as tokens,
+                 coalesce(b.expires_at, 'infinity') as ends, true as booked, b.priority, b.granted_at as at
+            from public.token_balances b
+           where b.user_id = p_user_id
+             and not exists (
+               select from public.token_transactions t
+                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+          union all
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+            from tokenbook.audit_trail(p_user_id) u
+           where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
+             and u.created_at < p_opening.created_at
+             and (u.created_at <= v_counter.counted_at) is not true
+             -- the app wrote the grant and its record within a minute, as the migrations take it
+             and not exists (
+               select from public.token_balances b
+                where b.user_id = p_user_id and b.tokens_granted = u.tokens
+                  and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
+        ) x
     ) g;
   v_left := v_granted;
 
@@ -77,13 +84,17 @@ begin
   end loop;
 
   return query
-  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'), g.granted,
+  select g.id, g.booked, g.priority, g.at, nullif(g.ends, 'infinity'),
+         g.granted - case when g.id = v_counter.grant_id then v_counter.admin_granted else 0 end,
          coalesce((
            select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
             where a.id = g.id), 0)::bigint,
          case when g.ends <= p_opening.created_at then 0 else g.left_over end
     from unnest(v_ids, v_booked, v_priority, v_at, v_expires, v_granted, v_left)
       as g (id, booked, priority, at, ends, granted, left_over)
+  union all
+  select null, false, 0::smallint, v_counter.counted_at, null, v_counter.admin_granted, 0, 0
+   where v_counter.admin_granted > 0
   union all
   select null, false, 0::smallint, '-infinity', null, 0, 0, -v_uncovered
    where v_uncovered > 0;

@@ -3,9 +3,9 @@
  * before the books opened the old grants and their recorded use. One snapshot; changes nothing.
  *
  * It starts from the last moment at which the balance was taken as right: nothing, when the books began
- * empty; else the opening balance, which is checked itself; else the last repair (an adjustment whose reason
- * begins with `reconciliation`, or a restatement). A repair is somebody's decision after having looked: what
- * was before it is settled, or each repair would be a discrepancy of its own.
+ * empty; else the opening balance, which is checked itself; else the last repair (tokenbook.last_repair). A
+ * repair is somebody's decision after having looked: what was before it is settled, or each repair would be a
+ * discrepancy of its own.
  * Caller: internal.   Returns the answer of public.reconcile_user_token_balance.
  */
 create function tokenbook.reconcile(p_user_id uuid)
@@ -26,6 +26,9 @@ declare
   v_old_grants record;
   v_corrected record;
   v_difference record;
+  v_parts jsonb := '[]';
+  v_all record;
+  v_repaired bigint := 0; -- in part, by adjustments
   v_live bigint;
   v_off bigint := 0;
   v_remaining bigint;
@@ -33,6 +36,7 @@ declare
   v_used bigint;
   v_cost numeric;
   v_counters jsonb;
+  v_unrecorded bigint;
   v_findings jsonb := '[]';
   v_formula jsonb;
 begin
@@ -40,13 +44,7 @@ begin
   select t.* into v_opening
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
-  select t.* into v_base
-    from public.token_transactions t
-   where t.user_id = p_user_id
-     and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
-   order by t.id desc
-   limit 1;
+  v_base := tokenbook.last_repair(p_user_id, v_now);
   select coalesce(sum(b.tokens_remaining), 0)::bigint into v_due
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
@@ -58,25 +56,27 @@ begin
       select d.*, d.cause = 'recorded_twice' as is_harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
-    ), by_grant as (
-      select d.scenario, d.is_harmless, jsonb_object_agg(d.grant_id, d.tokens) as tokens
-        from (
-          select x.scenario, x.is_harmless, coalesce(x.grant_id::text, '') as grant_id, sum(x.tokens)::bigint as tokens
-            from differences x group by 1, 2, 3) d
-       group by d.scenario, d.is_harmless
     )
-    select d.scenario, d.is_harmless, g.tokens as by_grant, sum(d.size)::bigint as size, count(*) as rows,
-           min(d.created_at) as since,
+    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+           coalesce(jsonb_agg(jsonb_build_object(
+             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+             filter (where d.tokens <> 0), '[]') as parts,
            (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-      join by_grant g on g.scenario = d.scenario and g.is_harmless = d.is_harmless
-     group by d.scenario, d.is_harmless, g.tokens
+     group by d.scenario, d.is_harmless
      order by d.scenario, d.is_harmless
   loop
-    v_live := tokenbook.live_difference(p_user_id, v_difference.by_grant, v_now);
-    v_off := v_off + v_live;
+    -- with those before it: what one grant could have paid for, it could not have paid for twice
+    v_parts := v_parts || v_difference.parts;
+    v_live := 0;
+    if v_difference.parts <> '[]' then
+      v_all := tokenbook.live_difference(p_user_id, v_parts, v_now);
+      v_live := v_all.off - v_off;
+      v_off := v_all.off;
+      v_repaired := v_all.repaired;
+    end if;
     if v_live <> 0 or v_difference.is_harmless then
       v_findings := v_findings || tokenbook.describe_finding(
         v_difference.scenario, v_difference.cause,
@@ -133,10 +133,12 @@ begin
     from tokenbook.archived_profile_counters c
    where c.user_id = p_user_id
   having count(*) > 0;
-  if v_base.entry_type = 'opening_balance' and v_old.rows = 0 and (v_base.metadata ->> 'tokens_used')::numeric > 0 then
+  select case when v_old.rows = 0 then (v_base.metadata ->> 'tokens_used')::bigint else max(c.unrecorded) end
+    into v_unrecorded
+    from tokenbook.counter_at_opening(p_user_id, v_opening) c;
+  if v_base.entry_type = 'opening_balance' and v_unrecorded > 0 then
     v_findings := v_findings || tokenbook.describe_finding(
-      'no_usage_records', 'a_counter_without_records', (v_base.metadata ->> 'tokens_used')::bigint, 0, null,
-      coalesce(v_counters, '{}'));
+      'no_usage_records', 'a_counter_without_records', v_unrecorded, 0, null, coalesce(v_counters, '{}'));
   elsif abs(coalesce(v_account.total_cost, 0) - v_cost) >= 1 then
     v_findings := v_findings || jsonb_build_array(
       tokenbook.describe_finding('cost_mismatch', 'cost_differs_from_usage', 0, 0, null, '{}')
@@ -159,13 +161,13 @@ begin
            'granted', v_old_grants.granted
              + coalesce(sum(t.tokens) filter (where t.entry_type = 'grant' and t.action_type <> 'admin_grant'), 0),
            'admin_granted', v_old_grants.admin_granted + v_corrected.admin_granted
-             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0),
+             + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
              - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
-             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0),
+             - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
            'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),

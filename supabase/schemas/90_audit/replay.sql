@@ -92,10 +92,20 @@ begin
         from openings o
        cross join lateral unnest(o.grant_ids, o.grant_tokens) as part (grant_id, tokens)
     ), repairs as (
-      select t.user_id, max(t.id) as id
-        from ledger t
-       where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
-       group by t.user_id
+      select r.user_id, max(r.id) as id
+        from (
+          select t.user_id, t.id
+            from ledger t
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+          union all
+          -- what closed a difference without saying so; only what is from before the books can be one here
+          select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
+            from openings o
+           where exists (
+             select from ledger t
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+        join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
+       group by r.user_id
     ), settled as (
       select t.user_id, part.grant_id,
              sum(case when t.tokens < t.reserved_change then -part.tokens else part.tokens end)::bigint as tokens
@@ -104,8 +114,8 @@ begin
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
     ), grants as (
-      select b.*, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by b.priority, b.granted_at, b.id))::integer as nth
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
@@ -127,7 +137,7 @@ begin
              array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by g.priority, g.expires_at, g.granted_at, g.id)
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id

@@ -1,6 +1,7 @@
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
- * (negative: too little), `grant_id` the grant that it sits in, `line` the line of the sum that it belongs to.
+ * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
+ * the line of the sum that it belongs to.
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -88,15 +89,10 @@ begin
   select case when u.tokens < 0 then 'balance_higher' else 'balance_lower' end,
          case when u.is_operation then 'used_and_not_deducted' else 'adjusted_and_not_booked' end,
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
-         -u.tokens, abs(u.tokens), case when u.tokens < 0 then held.grant_id end,
+         -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
          u.usage_id, null, u.created_at
     from trail u
-    left join lateral (
-      -- it would have been taken from the first grant that was open then
-      select b.id as grant_id from public.token_balances b
-       where b.user_id = p_user_id and b.created_at <= u.created_at and (b.expires_at > u.created_at) is not false
-       order by b.priority, b.granted_at, b.id limit 1) held on true
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity');
 end

@@ -376,7 +376,8 @@ begin
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
-     ('action_type', t.action_type, u.action_type),
+     -- an admin's grant of whatever type is an admin_grant in the trail
+     ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
      ('member_id', t.member_id::text, u.member_id::text)
    ) as differs (field, expected, found)

@@ -2,74 +2,60 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { projectRoot } from "../../../scripts/local/settings.ts";
-import { errors, type ErrorKind } from "../../../supabase/functions/_shared/errors.ts";
+import { generateErrors, parseRegistry, readRegistry } from "../../../scripts/schema/errors.ts";
 
-const kinds: [string, ErrorKind][] = Object.entries(errors);
 const read = (...path: string[]) => readFileSync(join(projectRoot, ...path), "utf8");
-const docs = read("docs", "errors.md");
 
-/** slug -> [SQLSTATE, hint], from the values list in tokenbook.refuse. */
-const inSql = new Map(
-  [
-    ...read("supabase/schemas/10_access/refuse.sql").matchAll(
-      /^ *\('(\w+)', '(\w{5})', '((?:[^']|'')*)'\)/gm,
-    ),
-  ].map(([, slug, sqlstate, hint]) => [slug!, [sqlstate!, hint!.replaceAll("''", "'")]]),
-);
-
-describe("the registry in errors.ts", () => {
-  test("has the SQLSTATE and the hint of every error that SQL raises, and no other", () => {
-    const raised = kinds.filter(([, kind]) => kind.sqlstate !== null);
-    const known = raised.map(([slug, kind]) => [slug, [kind.sqlstate, kind.hint]] as const);
-    expect(inSql.size).toBeGreaterThan(10);
-    expect(Object.fromEntries(known)).toEqual(Object.fromEntries(inSql));
+describe("the registry in supabase/errors.toml", () => {
+  test("is what tokenbook.refuse, the edge functions and docs/errors.md say", async () => {
+    const made = await generateErrors(await readRegistry());
+    expect([...made.keys()]).toHaveLength(3);
+    for (const [file, text] of made) expect(text, `${file}: npm run errors`).toBe(read(file));
   });
 
-  test("gives the HTTP status that PostgREST makes of the SQLSTATE", () => {
-    for (const [slug, { sqlstate, status }] of kinds) {
-      if (sqlstate?.startsWith("PT")) expect([slug, status]).toEqual([slug, Number(sqlstate.slice(2))]);
-      if (sqlstate === "42501") expect([401, 403]).toContain(status);
+  test("changes all three when an error is added, and each of the three by what is changed in one", async () => {
+    const registry = await readRegistry();
+    const planted = {
+      slug: "planted",
+      status: 409,
+      sqlstate: "PT409",
+      title: "Planted",
+      hint: "It's planted.",
+    };
+    const more = { facts: ["limit"], retryable: false, when: "it is planted.", do: "pull it out." };
+    for (const [file, text] of await generateErrors([...registry, { ...planted, ...more }])) {
+      expect(text.split("\n").length, file).toBeGreaterThan(read(file).split("\n").length);
+      expect(text, file).toContain("planted");
     }
+    const louder = registry.map((error) => ({
+      ...error,
+      hint: error.slug === "busy" ? "Hurry." : error.hint,
+    }));
+    const changed = [...(await generateErrors(louder))].filter(([file, text]) => text !== read(file));
+    expect(changed.map(([file]) => file)).toEqual([
+      "supabase/schemas/10_access/refuse.sql",
+      "supabase/functions/_shared/errors.ts",
+    ]);
   });
 
-  test("has every slug that is refused with anywhere in supabase/schemas", () => {
+  test.for([
+    ["a status that PostgREST does not answer", 'status = 404\nsqlstate = "PT409"', "PT409 with 404"],
+    ["a field that does not exist", 'status = 409\nhints = "x"', "hints is no field"],
+    ["nothing to advise", 'status = 409\ntitle = "x"\nwhen = "x"\ndo = "x"', "hint is missing"],
+  ])("is refused with %s, by name", ([, fields, said]) => {
+    expect(() => parseRegistry(`[planted]\n${fields}`)).toThrow(said);
+    expect(() => parseRegistry(`[planted]\n${fields}`)).toThrow("planted");
+  });
+
+  test("has every slug that is refused with anywhere in supabase/schemas, and raises no other", async () => {
     const folder = join(projectRoot, "supabase", "schemas");
     const used = readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".sql"))
       .flatMap((file) => [...readFileSync(join(folder, file), "utf8").matchAll(/refuse\('(\w+)'/g)])
       .map(([, slug]) => slug!);
+    const raised = (await readRegistry()).filter(({ sqlstate }) => sqlstate !== null);
     expect(used.length).toBeGreaterThan(10);
-    expect(used.filter((slug) => !inSql.has(slug))).toEqual([]);
-    expect([...inSql.keys()].filter((slug) => !used.includes(slug))).toEqual([]);
-  });
-
-  test("is the table in docs/errors.md, row by row", () => {
-    const rows = [...docs.matchAll(/^\| \[(\w+)\]\(#(\w+)\) \| (\S+) \| (\d+) \| .* \| (yes|no) \|$/gm)];
-    expect(
-      rows.map(([, slug, anchor, sqlstate, status, retryable]) => [
-        slug,
-        anchor,
-        sqlstate,
-        status,
-        retryable,
-      ]),
-    ).toEqual(
-      kinds.map(([slug, kind]) => [
-        slug,
-        slug,
-        kind.sqlstate ?? "–",
-        String(kind.status),
-        kind.retryable ? "yes" : "no",
-      ]),
-    );
-  });
-
-  test("has a heading with an explanation and an advice for every slug in docs/errors.md", () => {
-    const sections = docs.split(/^## /m).slice(1);
-    const explained = sections
-      .filter((s) => /\*\*When\*\*[^]+\*\*Do\*\*/.test(s))
-      .map((s) => s.split("\n")[0]);
-    expect(explained).toEqual(kinds.map(([slug]) => slug));
+    expect([...new Set(used)].toSorted()).toEqual(raised.map(({ slug }) => slug).toSorted());
   });
 });
 

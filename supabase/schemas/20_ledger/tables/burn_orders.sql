@@ -7,5 +7,5 @@ create table tokenbook.burn_orders (
 comment on table tokenbook.burn_orders is
   'The project''s choices of a burn order, by the moment of each. The newest holds. Written by set_token_burn_order.';
 comment on column tokenbook.burn_orders.since is 'When it was chosen.';
-comment on column tokenbook.burn_orders.burn_order is 'fifo: priority, granted_at, id. expiring_first: priority, expires_at (never last), granted_at, id.';
+comment on column tokenbook.burn_orders.burn_order is 'fifo or expiring_first, as burn_order.sql says them.';
 alter table tokenbook.burn_orders enable row level security;

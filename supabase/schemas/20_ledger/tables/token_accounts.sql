@@ -2,7 +2,7 @@
  * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
  * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
  * constraint each, as tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_account_rules(
   p_user_id uuid,
@@ -19,14 +19,29 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_tokens_used < 0 then 'used_is_never_negative'
+    when p_tokens_expired < 0 then 'expired_is_never_negative'
+    when p_tokens_owed < 0 then 'owed_is_never_negative'
+    when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+    when p_payer_id = p_user_id then 'are_not_their_own_payers'
+  end;
 begin
-  return least(p_tokens_remaining, p_tokens_reserved, p_tokens_used, p_tokens_expired, p_tokens_owed) >= 0
-    and p_tokens_remaining + p_tokens_reserved + p_tokens_used <= 9007199254740991
-    and (p_payer_id is null or p_payer_id <> p_user_id);
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
+    'user_id', p_user_id, 'payer_id', p_payer_id, 'tokens_remaining', p_tokens_remaining,
+    'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
+    'tokens_owed', p_tokens_owed));
+  return false;
 end
 $$;
 comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer.';
+  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer. The error names the rule that a row breaks.';
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.

@@ -1,7 +1,7 @@
 /*
  * What every grant must be, whatever wrote it. One function and not a constraint each, as
  * tokenbook.check_transaction_rules.
- * Caller: the constraint.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_grant_rules(
   p_grant_type text,
@@ -18,17 +18,28 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken_rule constant text := case
+    when p_tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
+    when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? p_grant_type then 'grant_type_is_known'
+  end;
 begin
-  return p_tokens_granted between 1 and (tokenbook.limits() -> 'tokens')::bigint
-    and p_tokens_remaining between 0 and p_tokens_granted
-    and p_is_open = (p_tokens_remaining > 0)
-    and p_priority between 0 and 100
-    and (p_expires_at is null or p_expires_at > p_granted_at and isfinite(p_expires_at))
-    and tokenbook.grant_types() ? p_grant_type;
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_balances', v_broken_rule, jsonb_build_object(
+    'grant_type', p_grant_type, 'tokens_granted', p_tokens_granted, 'tokens_remaining', p_tokens_remaining,
+    'is_open', p_is_open, 'priority', p_priority, 'granted_at', p_granted_at, 'expires_at', p_expires_at));
+  return false;
 end
 $$;
 comment on function tokenbook.check_grant_rules is
-  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given.';
+  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given. The error names the rule that a row breaks.';
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
@@ -76,11 +87,7 @@ comment on column public.token_balances.rolled_over_from is 'The grant of the cl
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
--- the two orders in which grants can be spent
-create index token_balances_burn_order_idx
-  on public.token_balances (user_id, priority, granted_at, id) where is_open;
-create index token_balances_expiring_first_idx
-  on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
+-- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 

@@ -1,8 +1,9 @@
 /*
  * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
  * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
- * (docs/performance.md).
- * Caller: the constraint.
+ * (docs/performance.md). One expression finds the rule that is broken; as in a CHECK of its own, a rule
+ * that comes to NULL is kept.
+ * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_transaction_rules(
   p_id bigint,
@@ -28,40 +29,54 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_sound boolean;
+  v_broken_rule constant text := case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
+      when p_entry_type in ('grant', 'refund') then p_tokens > 0
+      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
+      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
+      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
+      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry_type
+      when 'clawback' then p_debt_change >= 0
+      when 'restoration' then p_debt_change <= 0
+      when 'debt_repayment' then p_debt_change = p_tokens
+      else p_debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry_type
+      when 'deduction' then p_reserved_change in (0, p_tokens)
+      when 'hold' then p_reserved_change > 0
+      when 'release' then p_reserved_change < 0
+      else p_reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_id < 1 then 'are_numbered_from_one'
+    when p_balance_after < 0 then 'balance_is_never_negative'
+    when p_original_id >= p_id then 'undo_what_came_before'
+    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_reason) not between 1 and 500 then 'reason_is_given'
+    when p_actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
+  end;
 begin
-  -- the sign follows the kind, and so does what else it may change
-  case p_entry_type
-    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
-    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
-    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
-    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'rollover', 'restatement' then
-      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
-    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
-    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
-    when 'debt_repayment' then
-      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
-    else v_is_sound := false;
-  end case;
-  return v_is_sound
-    and p_id >= 1
-    and p_balance_after >= 0
-    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
-    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
-    and (p_entry_type = 'grant') = (p_action_type = any (tokenbook.grant_action_types()))
-    and length(p_reason) between 1 and 500
-    and p_actor_role in ('service', 'user', 'admin', 'system')
-    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
-    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+  if v_broken_rule is null then
+    return true;
+  end if;
+  perform tokenbook.refuse_row('token_transactions', v_broken_rule, jsonb_build_object(
+    'id', p_id, 'entry_type', p_entry_type, 'action_type', p_action_type, 'tokens', p_tokens,
+    'balance_after', p_balance_after, 'debt_change', p_debt_change, 'reserved_change', p_reserved_change,
+    'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens, 'reason', p_reason, 'actor_role', p_actor_role,
+    'actor_id', p_actor_id, 'idempotency_key', p_idempotency_key, 'request', p_request, 'original_id', p_original_id));
+  return false;
 end
 $$;
 comment on function tokenbook.check_transaction_rules is
-  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request. The error names the rule that a row breaks.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (

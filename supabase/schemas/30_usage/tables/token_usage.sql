@@ -23,7 +23,7 @@ create table public.token_usage (
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
 comment on table public.token_usage is
-  'The audit trail: one row for each AI operation, and for each admin adjustment (admin_grant, admin_deduct). Written by the functions only.';
+  'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
 comment on column public.token_usage.id is 'The usage; unique per user.';
 comment on column public.token_usage.action_type is 'What was done: assessment_scoring, vision_generation, vision_refinement, blueprint_generation, chat_conversation, audio_generation, image_generation, life_vision_category_summary, life_vision_master_assembly, prompt_suggestions, frequency_flip, admin_grant, admin_deduct, or one of the project''s own.';

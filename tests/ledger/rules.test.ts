@@ -1,0 +1,359 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createDatabase, type Database } from "../support/database.ts";
+import { connectAsOwner } from "../support/storm.ts";
+
+/** A table with a function for all its rules, and each rule said by itself, as a CHECK of its own would. */
+interface Ruled {
+  check: string;
+  /** A row that is as it should be; what it does not say has a default or is NULL. */
+  sound: Record<string, string>;
+  rules: Record<string, { holds: string; broken: Record<string, string> }>;
+  /** What else a column may be, to be combined at random. */
+  choices: Record<string, string[]>;
+}
+
+const user = "'00000000-0000-4000-8000-000000000001'::uuid";
+const kinds = [
+  ...[
+    "deduction",
+    "usage",
+    "hold",
+    "release",
+    "grant",
+    "refund",
+    "expiry",
+    "void",
+    "rollover",
+    "restatement",
+  ],
+  ...["opening_balance", "clawback", "restoration", "debt_repayment"],
+];
+const numbers = ["null", "-9", "-1", "0", "1", "9"];
+
+const tables: Record<string, Ruled> = {
+  token_transactions: {
+    check: "check_transaction_rules",
+    sound: {
+      ...{ user_id: user, id: "5::bigint", entry_type: "'grant'", action_type: "'admin_grant'" },
+      ...{ tokens: "9::bigint", balance_after: "9::bigint", debt_change: "0::bigint" },
+      ...{ reserved_change: "0::bigint", grant_ids: `array[${user}]`, grant_tokens: "array[9]::bigint[]" },
+      ...{ reason: "'a reason'", actor_role: "'service'", actor_id: "null::uuid" },
+      ...{ idempotency_key: "null::text", request: "null::jsonb", original_id: "null::bigint" },
+    },
+    rules: {
+      sign_follows_entry_type: {
+        holds: `case when entry_type in ('deduction', 'expiry', 'debt_repayment') then tokens < 0
+          when entry_type in ('grant', 'refund') then tokens > 0 when entry_type in ('usage', 'hold', 'release') then tokens = 0
+          when entry_type in ('void', 'clawback') then tokens <= 0 when entry_type in ('opening_balance', 'restoration') then tokens >= 0
+          when entry_type in ('rollover', 'restatement') then tokens <> 0 else false end`,
+        broken: { tokens: "-9" },
+      },
+      debt_follows_entry_type: {
+        holds: `case entry_type when 'clawback' then debt_change >= 0 when 'restoration' then debt_change <= 0
+          when 'debt_repayment' then debt_change = tokens else debt_change = 0 end`,
+        broken: { debt_change: "1" },
+      },
+      reserve_follows_entry_type: {
+        holds: `case entry_type when 'deduction' then reserved_change = 0 or reserved_change = tokens
+          when 'hold' then reserved_change > 0 when 'release' then reserved_change < 0 else reserved_change = 0 end`,
+        broken: { reserved_change: "1" },
+      },
+      are_numbered_from_one: { holds: "id >= 1", broken: { id: "0" } },
+      balance_is_never_negative: { holds: "balance_after >= 0", broken: { balance_after: "-1" } },
+      undo_what_came_before: {
+        holds: "original_id is null or original_id < id",
+        broken: { original_id: "5" },
+      },
+      each_grant_has_its_tokens: {
+        holds: "cardinality(grant_ids) = cardinality(grant_tokens)",
+        broken: { grant_tokens: "array[4, 5]" },
+      },
+      action_of_a_grant_is_a_grant: {
+        holds: `(entry_type = 'grant') = (action_type in
+          ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))`,
+        broken: { action_type: "'chat_conversation'" },
+      },
+      reason_is_given: { holds: "length(reason) between 1 and 500", broken: { reason: "''" } },
+      actor_is_known: {
+        holds: `actor_role in ('service', 'user', 'admin', 'system')
+          and (actor_id is not null) = (actor_role in ('user', 'admin'))`,
+        broken: { actor_role: "'user'" },
+      },
+      key_keeps_its_request: {
+        holds: "(idempotency_key is null) = (request is null)",
+        broken: { idempotency_key: "'a key'" },
+      },
+    },
+    choices: {
+      ...{
+        entry_type: [...kinds, "another"].map((kind) => `'${kind}'`),
+        tokens: numbers,
+        id: ["null", "0", "5"],
+      },
+      ...{ debt_change: numbers, reserved_change: numbers, balance_after: ["null", "-1", "0"] },
+      ...{ original_id: ["null", "4", "5"], grant_tokens: ["null", "array[9]", "array[4, 5]"] },
+      ...{
+        action_type: ["null", "'admin_grant'", "'expiry'"],
+        reason: ["null", "''", "'x'", "repeat('x', 501)"],
+      },
+      ...{ actor_role: ["null", "'service'", "'user'", "'nobody'"], actor_id: ["null", user] },
+      ...{ idempotency_key: ["null", "'a key'"], request: ["null", "'{}'"] },
+    },
+  },
+  token_accounts: {
+    check: "check_account_rules",
+    sound: {
+      ...{
+        user_id: user,
+        payer_id: "null::uuid",
+        tokens_remaining: "0::bigint",
+        tokens_reserved: "0::bigint",
+      },
+      ...{ tokens_used: "0::bigint", tokens_expired: "0::bigint", tokens_owed: "0::bigint" },
+    },
+    rules: {
+      ...Object.fromEntries(
+        ["remaining", "reserved", "used", "expired", "owed"].map((total) => [
+          `${total}_is_never_negative`,
+          { holds: `tokens_${total} >= 0`, broken: { [`tokens_${total}`]: "-1" } },
+        ]),
+      ),
+      totals_stay_exact_in_json: {
+        holds: "tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991",
+        broken: { tokens_used: "9007199254740992" },
+      },
+      are_not_their_own_payers: { holds: "payer_id <> user_id", broken: { payer_id: user } },
+    },
+    choices: {
+      ...{
+        payer_id: ["null", user, "gen_random_uuid()"],
+        tokens_remaining: [...numbers, "9007199254740991"],
+      },
+      ...{ tokens_reserved: numbers, tokens_used: [...numbers, "9007199254740991"] },
+      ...{ tokens_expired: numbers, tokens_owed: numbers },
+    },
+  },
+  token_balances: {
+    check: "check_grant_rules",
+    sound: {
+      ...{ user_id: user, grant_type: "'admin'", tokens_granted: "9::bigint", tokens_remaining: "9::bigint" },
+      ...{ is_open: "true", priority: "50::smallint", granted_at: "'2026-01-01'::timestamptz" },
+      expires_at: "null::timestamptz",
+    },
+    rules: {
+      granted_is_within_the_limit: {
+        holds: "tokens_granted between 1 and 1000000000000",
+        broken: { tokens_granted: "1000000000001" },
+      },
+      remaining_is_between_zero_and_granted: {
+        holds: "tokens_remaining between 0 and tokens_granted",
+        broken: { tokens_remaining: "10" },
+      },
+      open_means_tokens_remain: { holds: "is_open = (tokens_remaining > 0)", broken: { is_open: "false" } },
+      priority_is_between_0_and_100: { holds: "priority between 0 and 100", broken: { priority: "101" } },
+      expires_after_it_was_granted: {
+        holds: "expires_at > granted_at",
+        broken: { expires_at: "'2026-01-01'" },
+      },
+      expiry_is_finite: { holds: "isfinite(expires_at)", broken: { expires_at: "'infinity'" } },
+      grant_type_is_known: {
+        holds: "grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')",
+        broken: { grant_type: "'gift'" },
+      },
+    },
+    choices: {
+      ...{ grant_type: ["null", "'admin'", "'gift'"], tokens_granted: ["null", "0", "9", "1000000000001"] },
+      ...{ tokens_remaining: ["null", "-1", "0", "9", "10"], is_open: ["null", "true", "false"] },
+      ...{
+        priority: ["null", "-1::smallint", "0::smallint", "101::smallint"],
+        granted_at: ["null", "'2026-01-01'", "'infinity'"],
+      },
+      expires_at: ["null", "'2025-01-01'", "'2026-01-01'", "'2027-01-01'", "'infinity'", "'-infinity'"],
+    },
+  },
+};
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+});
+afterAll(() => db.drop());
+
+const insert = (table: string, row: Record<string, string>) =>
+  `insert into public.${table} (${Object.keys(row).join(", ")}) values (${Object.values(row).join(", ")})`;
+
+describe.each(Object.entries(tables))("%s", (table, { sound, rules }) => {
+  test("a sound row is taken", async () => {
+    await db.admin.query(`begin; ${insert(table, sound)}; rollback`);
+  });
+
+  test.each(Object.entries(rules))("a row is refused by name: %s", async (rule, { broken }) => {
+    await expect(db.admin.query(insert(table, { ...sound, ...broken }))).rejects.toMatchObject({
+      ...{ code: "23514", schema: "public", table, constraint: `${table}_${rule}` },
+      message: `new row for relation "${table}" violates check constraint "${table}_${rule}"`,
+      detail: expect.stringMatching(/^Failing row contains \{.*\}\.$/),
+    });
+  });
+
+  test("whatever is in a row, NULL too, it is refused exactly when a rule is broken, by that one's name", async () => {
+    const held = Object.fromEntries(Object.entries(rules).map(([rule, { holds }]) => [rule, holds]));
+    const { mix, wrong } = await trial(table, held, 3_000);
+    console.log(`table=${table} rows=3000 mix=${JSON.stringify(mix)} wrong=${wrong.length}`);
+    expect(wrong.slice(0, 3)).toEqual([]);
+    expect(mix["taken"]).toBeGreaterThan(300);
+    expect(Object.keys(mix).toSorted()).toEqual([...Object.keys(rules), "taken"].toSorted());
+
+    // the trial sees a rule that is not looked at, and one that NULL would break
+    for (const [rule, { holds }] of Object.entries(rules)) {
+      expect((await trial(table, { ...held, [rule]: "true" }, 1_000)).wrong.length, rule).toBeGreaterThan(0);
+      if (`${holds}`.includes("null")) continue;
+      const strict = await trial(table, { ...held, [rule]: `coalesce(${holds}, false)` }, 1_000);
+      expect(strict.wrong.length, `${rule}, strictly`).toBeGreaterThan(0);
+    }
+  });
+});
+
+/** Rows, some columns of each as they should be and some not: what the function says, and what the rules say. */
+async function trial(table: string, held: Record<string, string>, rowsTried: number) {
+  const { check, sound, choices } = tables[table]!;
+  const columns = Object.entries(sound).map(([column, value]) => {
+    const others = choices[column] ?? [];
+    const cases = others.map((other, nth) => `when ${nth} then ${other}`).join(" ");
+    return others.length === 0
+      ? `${value} as ${column}`
+      : `case (case when random() < r.share then floor(random() * ${others.length})::int end) ${cases} else ${value} end as ${column}`;
+  });
+  const named = Object.keys(sound).filter((column) => column !== "user_id" || table === "token_accounts");
+  const names = Object.keys(sound)
+    .map((column) => `row_of.${column}`)
+    .join(", ");
+  const broken = Object.entries(held).map(
+    ([rule, holds]) => `select '${rule}' from (select ${names}) t where (${holds}) is false`,
+  );
+  const client = await connectAsOwner(db);
+  try {
+    await client.query(`
+      create function pg_temp.verdicts() returns table (broken text[], said text) language plpgsql as $$
+      declare
+        row_of record;
+      begin
+        perform setseed(0.5);
+        for row_of in
+          select ${columns.join(", ")}
+            from (select 0.3 * random() as share from generate_series(1, ${rowsTried})) r
+        loop
+          broken := array(${broken.join(" union all ")});
+          begin
+            said := case when tokenbook.${check}(${named.map((column) => `row_of.${column}`).join(", ")}) is false then 'false' else 'taken' end;
+          exception when check_violation then
+            get stacked diagnostics said = constraint_name;
+            said := replace(said, '${table}_', '');
+          end;
+          return next;
+        end loop;
+      end $$`);
+    const { rows } = await client.query<{ broken: string[]; said: string }>(
+      "select * from pg_temp.verdicts()",
+    );
+    const mix: Record<string, number> = {};
+    for (const { said } of rows) mix[said] = (mix[said] ?? 0) + 1;
+    const wrong = rows
+      .filter((row) => (row.said === "taken" ? row.broken.length > 0 : !row.broken.includes(row.said)))
+      .map((row) => `the function says ${row.said}, broken is ${row.broken.join(", ") || "nothing"}`);
+    return { mix, wrong };
+  } finally {
+    await client.end();
+  }
+}
+
+test("a name for the rule costs next to nothing: measured beside a function that only answers yes or no", async () => {
+  const { rules, sound } = tables["token_transactions"]!;
+  const of = (check: string) =>
+    `${check}(${Object.keys(sound)
+      .filter((column) => column !== "user_id")
+      .join(", ")})`;
+  const ways: Record<string, string[]> = {
+    none: [],
+    "yes or no": [of("pg_temp.yes_or_no")],
+    "with the name": [of("tokenbook.check_transaction_rules")],
+    "a constraint each": Object.values(rules).map(({ holds }) => holds),
+  };
+  const client = await connectAsOwner(db);
+  const best: Record<string, number> = {};
+  const rounds = 10;
+  const inserts = 1_000;
+  try {
+    await client.query(yesOrNo);
+    for (const [way, checks] of Object.entries(ways)) {
+      await client.query(
+        `create temporary table "${way}" (like public.token_transactions including defaults)`,
+      );
+      for (const check of checks) await client.query(`alter table pg_temp."${way}" add check (${check})`);
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const way of Object.keys(ways)) {
+        const begun = performance.now();
+        await client.query(`
+          do $$ begin
+            for v_nth in 1..${inserts} loop
+              insert into pg_temp."${way}" (${Object.keys(sound).join(", ")}) values (${Object.values(sound).join(", ")});
+            end loop;
+          end $$; truncate pg_temp."${way}"`);
+        const took = ((performance.now() - begun) * 1000) / inserts;
+        best[way] = Math.min(best[way] ?? Infinity, took);
+      }
+    }
+  } finally {
+    await client.end();
+  }
+  const [named, yesNo, each] = ["with the name", "yes or no", "a constraint each"].map(
+    (way) => best[way]! - best["none"]!,
+  ) as [number, number, number];
+  const figures = Object.entries(best).map(([way, took]) => `${way}=${took.toFixed(1)}`);
+  console.log(
+    `µs an insert, the best of ${rounds} rounds: ${figures.join(" ")}; what the rules cost, beside yes or no: ${(named / yesNo).toFixed(2)}, beside a constraint each: ${(named / each).toFixed(2)}`,
+  );
+  // on a machine with other work, the one that is far off is still far off
+  expect(named / each).toBeLessThan(0.5);
+}, 60_000);
+
+/** The same rules as one answer. */
+const yesOrNo = `
+create function pg_temp.yes_or_no(
+  p_id bigint, p_entry_type text, p_action_type text, p_tokens bigint, p_balance_after bigint,
+  p_debt_change bigint, p_reserved_change bigint, p_grant_ids uuid[], p_grant_tokens bigint[], p_reason text,
+  p_actor_role text, p_actor_id uuid, p_idempotency_key text, p_request jsonb, p_original_id bigint
+) returns boolean language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_is_sound boolean;
+begin
+  -- the sign follows the kind, and so does what else it may change
+  case p_entry_type
+    when 'deduction' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change in (0, p_tokens);
+    when 'usage' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'hold' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change > 0;
+    when 'release' then v_is_sound := p_tokens = 0 and p_debt_change = 0 and p_reserved_change < 0;
+    when 'grant', 'refund' then v_is_sound := p_tokens > 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'expiry' then v_is_sound := p_tokens < 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'void' then v_is_sound := p_tokens <= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'rollover', 'restatement' then
+      v_is_sound := p_tokens <> 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'opening_balance' then v_is_sound := p_tokens >= 0 and p_debt_change = 0 and p_reserved_change = 0;
+    when 'clawback' then v_is_sound := p_tokens <= 0 and p_debt_change >= 0 and p_reserved_change = 0;
+    when 'restoration' then v_is_sound := p_tokens >= 0 and p_debt_change <= 0 and p_reserved_change = 0;
+    when 'debt_repayment' then
+      v_is_sound := p_tokens < 0 and p_debt_change = p_tokens and p_reserved_change = 0;
+    else v_is_sound := false;
+  end case;
+  return v_is_sound
+    and p_id >= 1
+    and p_balance_after >= 0
+    and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
+    and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
+    and (p_entry_type = 'grant') = (p_action_type in (
+      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    and length(p_reason) between 1 and 500
+    and p_actor_role in ('service', 'user', 'admin', 'system')
+    and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))
+    and (p_idempotency_key is null) = (p_request is null); -- a key keeps its request
+end $$`;
