@@ -1,11 +1,17 @@
-/** `npm run types`: makes the edge functions' database types from supabase/schemas. */
+/** `npm run types`: makes the edge functions' database types, and the lists that they share with SQL, from supabase/schemas. */
 import { reportFailure } from "./local/failure.ts";
 import { generateTypes, typesFile } from "./schema/database-types.ts";
 import { writeGenerated } from "./schema/generated-file.ts";
+import { generateLists, listsFile } from "./schema/lists.ts";
 import { withInstalledDatabase } from "./schema/scratch-database.ts";
 
 try {
-  await writeGenerated(typesFile, await withInstalledDatabase(generateTypes));
+  const [types, lists] = await withInstalledDatabase(async (url) => [
+    await generateTypes(url),
+    await generateLists(url),
+  ]);
+  await writeGenerated(typesFile, types!);
+  await writeGenerated(listsFile, lists!);
 } catch (error) {
   reportFailure(error);
 }

@@ -131,6 +131,7 @@ end
 $$;
 
 select bench.add_users(1, current_setting('bench.users')::integer);
+select tokenbook.restore_settings(); -- the first transaction would have made them
 insert into bench.profiles
 select bench.user(u), 1000000000000 from generate_series(1, current_setting('bench.users')::integer) u;
 insert into bench.grants (user_id, tokens_remaining, granted_at)

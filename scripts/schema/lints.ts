@@ -141,6 +141,30 @@ export const lints = {
                     or has_any_column_privilege(role, r.oid, 'insert, update, references')))
            or (case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'usage, update') end))`,
   },
+  second_writer_of_the_ledger: {
+    why: "tokenbook.append_transactions is the one INSERT into the ledger, and deduct_tokens_with_fifo has the one copy of it, for speed (decision 36).",
+    query: `
+      select l.name from (${ownLogic}) l
+       where regexp_count(l.text, '\\m(insert|merge)\\s+into\\s+("?public"?\\s*\\.\\s*)?"?token_transactions\\M', 1, 'i')
+         > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.deduct_tokens_with_fifo')
+                then 1 else 0 end`,
+  },
+  second_copy_of_a_list: {
+    why: "Whoever adds an item adds it to one of the two: ask the function that is the list.",
+    query: `
+      select l.name
+        from (${ownLogic}
+              union all
+              select format('%s: constraint %I', c.conrelid::regclass, c.conname), pg_get_constraintdef(c.oid)
+                from pg_constraint c join (${ownRelations}) r on r.oid = c.conrelid where c.contype = 'c') l
+       cross join (values
+         ('tokenbook.grant_types', array(select jsonb_object_keys(tokenbook.grant_types())), 4),
+         ('tokenbook.grant_types', tokenbook.grant_action_types(), 4),
+         ('tokenbook.alert_kinds', array(select jsonb_object_keys(tokenbook.alert_kinds())), 3)) as list (home, names, too_many)
+       where split_part(l.name, '(', 1) <> list.home
+         and (select count(*) from unnest(list.names) as n (name)
+               where position(quote_literal(n.name) in l.text) > 0 or position('"' || n.name || '"' in l.text) > 0) >= list.too_many`,
+  },
   swallowed_errors: {
     why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",
     query: `select l.name from (${ownLogic}) l where l.text ~* '\\mwhen\\s+others\\M'`,

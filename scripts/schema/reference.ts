@@ -1,16 +1,17 @@
 import { describeApi } from "./api-description.ts";
 import type { ApiDescription, ApiFunction, ApiRelation, Column, Field } from "./api-description.ts";
+import { describeLists } from "./lists.ts";
 
 /** Where the reference stands, relative to the project. */
 export const referenceFile = "docs/reference.md";
 
-/** The text of docs/reference.md for a database: comments, signatures and rights of schema `public`. */
+/** The text of docs/reference.md for a database: comments, signatures and rights of schema `public`, and the lists. */
 export async function generateReference(databaseUrl: string): Promise<string> {
-  return renderReference(await describeApi(databaseUrl));
+  return renderReference(await describeApi(databaseUrl), await describeLists(databaseUrl));
 }
 
 /** An API in Markdown. Columns are lists, not tables: a changed comment then is one changed line. */
-export function renderReference(api: ApiDescription): string {
+export function renderReference(api: ApiDescription, lists: string): string {
   const tables = api.relations.filter(({ kind }) => kind === "table");
   const views = api.relations.filter(({ kind }) => kind === "view");
   return [
@@ -19,6 +20,8 @@ export function renderReference(api: ApiDescription): string {
     "## Functions",
     "Called with `supabase.rpc(name, arguments)`. A parameter with a default may be left out.",
     ...api.functions.map(renderFunction),
+    "## Lists",
+    lists,
     "## Tables",
     "Only the functions write Tokenbook's tables. A signed-in user reads the rows that the policies give him.",
     ...tables.map(renderRelation),

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { limits } from "../../supabase/functions/_shared/lists.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { giveFreePlanAtRegistration } from "../support/plans.ts";
@@ -138,8 +139,14 @@ test.each([
   ["no array", { user_id: randomUUID() }],
   ["nothing", []],
   ["null", null],
-  ["1,001 items", Array.from({ length: 1_001 }, () => ({ user_id: randomUUID(), tokens: 1 }))],
-  ["more than a mebibyte", [{ user_id: randomUUID(), tokens: 1, metadata: { x: "x".repeat(1_100_000) } }]],
+  [
+    "one item more than a batch may have",
+    Array.from({ length: limits.batch_items + 1 }, () => ({ user_id: randomUUID(), tokens: 1 })),
+  ],
+  [
+    "more bytes than a batch may have",
+    [{ user_id: randomUUID(), tokens: 1, metadata: { x: "x".repeat(limits.batch_bytes) } }],
+  ],
 ])("%s is refused as a whole", async (_what, items) => {
   await expect(send(items)).rejects.toMatchObject({ code: "PT400", message: "invalid_batch" });
 });

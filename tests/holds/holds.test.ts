@@ -151,7 +151,22 @@ test("what a hold gives back when it runs out repays a debt first", async () => 
   expect(await verify()).toEqual([]);
 });
 
-test.each([0, -1, 86_401, null])("a time to live of %s seconds is refused", async (ttl) => {
+test.each([{}, { p_ttl_seconds: null }])(
+  "a hold lives as long as the limits say when %j says nothing",
+  async (said) => {
+    const user = await createUser(db);
+    await grant(db, user, 10);
+    const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 1, ...said });
+    const { rows } = await db.admin.query(
+      `select extract(epoch from h.expires_at - h.created_at)::int = (tokenbook.limits() -> 'hold_seconds')::int as as_said
+       from public.token_holds h where h.user_id = $1 and h.id = $2`,
+      [user, hold_id],
+    );
+    expect(rows).toEqual([{ as_said: true }]);
+  },
+);
+
+test.each([0, -1, 86_401])("a time to live of %s seconds is refused", async (ttl) => {
   const user = await createUser(db);
   await grant(db, user, 10);
   await expect(

@@ -9,11 +9,11 @@ select pg_temp.mutate('tokenbook.spend_tokens', $$  -- lock
   v_account$$);
 select pg_temp.mutate('tokenbook.spend_tokens', $$  -- replay
   transaction := tokenbook.find_replay(p_entry);$$, '');
-select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', '    -- lock', $$    exit usual when exists (
+select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', '    -- lock', $$    exit fast_path when exists (
       select from public.token_transactions t
        where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key);
     perform pg_sleep(0.005);
     -- lock$$);
-select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', 'exit usual when found;', '');
+select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', 'exit fast_path when found;', '');
 -- the unique index would be the second line
 drop index public.token_transactions_idempotency_key;

@@ -92,6 +92,34 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "public.token_written: service_role",
     ],
   },
+  second_writer_of_the_ledger: {
+    sql: `${plantedFunction("tokenbook.writes", "insert into public.token_transactions select * from public.token_transactions")}
+      ${plantedFunction("tokenbook.merges", "MERGE INTO\n token_transactions t using (select) s on false when not matched then do nothing")}
+      ${plantedFunction("tokenbook.reads", "perform from public.token_transactions")}
+      ${plantedFunction("tokenbook.writes_beside", "insert into public.token_legacy_transactions select * from public.token_legacy_transactions")}
+      do $$ begin
+        execute regexp_replace(pg_get_functiondef('tokenbook.append_transactions'::regproc),
+          '(insert into.*?;)', '\\1 \\1');
+      end $$;`,
+    found: [
+      "tokenbook.append_transactions(public.token_transactions[])",
+      "tokenbook.merges()",
+      "tokenbook.writes()",
+    ],
+  },
+  second_copy_of_a_list: {
+    sql: `${plantedFunction("tokenbook.knows_types", "perform 'x' in ('annual', '28day', 'trial', 'purchase')")}
+      ${plantedFunction("tokenbook.knows_actions", "perform 'x' in ('admin_grant', 'trial_grant', 'renewal_grant', 'subscription_grant')")}
+      ${plantedFunction("tokenbook.knows_kinds", `perform '{"dropped": 1, "depleted": 2, "recovered": 3}'::jsonb`)}
+      ${plantedFunction("tokenbook.knows_some", "perform 'x' in ('annual', '28day', 'dropped', 'depleted', 'admin_grant')")}
+      alter table public.token_plans add constraint of_a_type check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan'));`,
+    found: [
+      "public.token_plans: constraint of_a_type",
+      "tokenbook.knows_actions()",
+      "tokenbook.knows_kinds()",
+      "tokenbook.knows_types()",
+    ],
+  },
   swallowed_errors: {
     sql: plantedFunction("tokenbook.swallows", "null; exception WHEN\n OTHERS then null"),
     found: ["tokenbook.swallows()"],

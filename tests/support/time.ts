@@ -1,5 +1,6 @@
 /** Time for tests: a user's whole past moves back, so that what was to come has come. */
 import type { Database } from "./database.ts";
+import { recountSpending } from "./recount.ts";
 
 /**
  * Lets time pass for one user: everything that his books, plan and holds remember is that much longer
@@ -20,7 +21,8 @@ export async function letTimePass(db: Database, userId: string, days: number): P
       }
     }
     // what was spent in this week may be of last week now
-    await client.query("select tokenbook.recount_spending(array[$1::uuid], clock_timestamp())", [userId]);
+    await client.query(recountSpending("pg_temp"));
+    await client.query("select pg_temp.recount_spending(array[$1::uuid], clock_timestamp())", [userId]);
     await client.query("alter table public.token_transactions enable trigger user");
     await client.query("commit");
   } catch (error) {

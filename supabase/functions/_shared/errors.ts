@@ -85,7 +85,7 @@ export const errors = {
     title: "Invalid grant type",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Use annual, 28day, trial, purchase, admin or plan.",
+    hint: "Use one of the types that the rule names.",
   },
   invalid_action_type: {
     status: 400,
@@ -148,7 +148,7 @@ export const errors = {
     title: "Invalid time to live",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Hold for 1 to 86400 seconds.",
+    hint: "Hold for as many seconds as the rule allows.",
   },
   invalid_refund: {
     status: 400,
@@ -169,7 +169,7 @@ export const errors = {
     title: "Invalid batch",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Send an array of 1 to 1000 items, at most 1 MiB in all.",
+    hint: "Send no more items and bytes than the rule says, and at least one item.",
   },
   invalid_cap: {
     status: 400,
@@ -436,6 +436,13 @@ export const errors = {
     sqlstate: null,
     retryable: true,
     hint: "The AI provider took too long. Try again, or ask for a shorter answer.",
+  },
+  account_lost: {
+    status: 500,
+    title: "Account lost",
+    sqlstate: "PT500",
+    retryable: false,
+    hint: "Restore the user's row of token_accounts from the backup that the rest came from.",
   },
   busy: {
     status: 503,

@@ -3,7 +3,7 @@
  * used is paid out of them after it, and the rest goes back; whatever becomes of the call.
  *
  * docs/guides/charging-for-a-streaming-call.md shows it at work. It runs in Deno and in Node from 20
- * on; to use it elsewhere, copy this file and hold-books.ts.
+ * on; to use it elsewhere, copy this file, hold-books.ts and lists.ts.
  */
 import {
   type Held,
@@ -17,6 +17,7 @@ import {
   type Terms,
   type Usage,
 } from "./hold-books.ts";
+import { limits } from "./lists.ts";
 
 export {
   BooksRefusedError,
@@ -38,13 +39,14 @@ export interface HoldOptions {
   /** What the call is, as in `token_action_costs`. */
   actionType: string;
   /**
-   * Seconds after which the hold runs out by itself, 2 to 86400: when a process dies with its call, this
-   * is when the tokens come back. Default 300.
+   * Seconds after which the hold runs out by itself, from 2 on: when a process dies with its call, this is
+   * when the tokens come back. Default as in `reserve_tokens`.
    */
   ttlSeconds?: number;
   /**
    * Milliseconds after which the call is stopped, reservation included. Shorter than the hold lives, so
-   * that the hold is there to pay for it. Default: nine tenths of that.
+   * that the hold is there to pay for it. Default: nine tenths of that, and no
+   * more than 270 seconds.
    */
   timeoutMs?: number;
   /**
@@ -381,9 +383,10 @@ function policyOf({ charge }: HoldOptions, outcome: Exclude<Outcome, "completed"
 }
 
 function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; graceMs: number } {
-  const { ttlSeconds = 300, graceMs = 1_000, patience } = options;
-  const { timeoutMs = ttlSeconds * 900 - graceMs } = options;
-  if (!(ttlSeconds >= 2 && ttlSeconds <= 86_400)) throw new RangeError("ttlSeconds: 2 to 86400");
+  const { ttlSeconds = limits.hold_seconds, graceMs = 1_000, patience } = options;
+  const { timeoutMs = Math.min(ttlSeconds * 900, hostedMs) - graceMs } = options;
+  if (!(ttlSeconds >= 2 && ttlSeconds <= limits.hold_seconds_at_most))
+    throw new RangeError(`ttlSeconds: 2 to ${limits.hold_seconds_at_most}`);
   if (!(timeoutMs > 0 && graceMs >= 0 && timeoutMs + graceMs < ttlSeconds * 1_000)) {
     throw new RangeError("timeoutMs: more than 0, and with graceMs less than the hold lives");
   }
@@ -402,7 +405,10 @@ function finish<Result>(promise: Promise<Result>): Promise<Result> {
   return promise;
 }
 
-const most = 1_000_000_000_000;
+/** Hosted functions are stopped after 400 s: a call must be over, and settled, before that. */
+const hostedMs = 270_000;
+
+const most = limits.tokens;
 
 /** Refuses here what SQL would refuse when the call is over and somebody has the answer. */
 function checked(usage: Usage): Usage {

@@ -5,7 +5,7 @@
  * Whoever finds it taken stands in a queue, an advisory lock, and only the first in it waits for the
  * row (tokenbook.wait_for_account). What is right rests on the row alone.
  * Read the clock after this, not before: whoever waited across an expiry must not spend the grant.
- * Caller: internal.   Locks: the token_accounts row.   Errors: busy.
+ * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
 returns public.token_accounts

@@ -22,7 +22,7 @@ begin
       ('forbidden', '42501', 'You may not do this for that user.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_grant_type', 'PT400', 'Use annual, 28day, trial, purchase, admin or plan.'),
+      ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
@@ -31,10 +31,10 @@ begin
       ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
       ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
-      ('invalid_ttl', 'PT400', 'Hold for 1 to 86400 seconds.'),
+      ('invalid_ttl', 'PT400', 'Hold for as many seconds as the rule allows.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
       ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
-      ('invalid_batch', 'PT400', 'Send an array of 1 to 1000 items, at most 1 MiB in all.'),
+      ('invalid_batch', 'PT400', 'Send no more items and bytes than the rule says, and at least one item.'),
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
@@ -67,6 +67,7 @@ begin
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;

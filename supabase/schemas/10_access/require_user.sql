@@ -1,7 +1,8 @@
 /*
  * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
- * account. To the user himself, and to nobody else, he always exists.
- * Caller: internal, and only where no account was found.   Errors: user_not_found.
+ * account. To the user himself, and to nobody else, he always exists. And whose account is lost is
+ * refused to everyone.
+ * Caller: internal, and only where no account was found.   Errors: user_not_found, account_lost.
  */
 create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
 returns void
@@ -11,8 +12,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_actor_role <> 'user'
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
+  if exists (select from public.token_accounts a where a.user_id = p_user_id) then
+    return;
+  elsif tokenbook.is_account_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  elsif p_actor_role <> 'user'
     and not exists (select from auth.users u where u.id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{}');
@@ -20,4 +24,4 @@ begin
 end
 $$;
 comment on function tokenbook.require_user is
-  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know.';
+  'Refuses with user_not_found, to admins and the server only, a user whom neither the books nor auth.users know; with account_lost one whose account row is gone.';

@@ -11,9 +11,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array['subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase',
-               'admin_grant', 'admin_deduct', 'opening_balance', 'expiry',
-               'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  return tokenbook.grant_action_types()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
 end
 $$;
 comment on function tokenbook.reserved_action_types is

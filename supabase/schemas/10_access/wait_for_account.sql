@@ -4,7 +4,7 @@
  * Each wait has a block of its own because a row that is locked in a block that can catch is locked
  * by another transaction number than the one that then changes it, which costs both writes and
  * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
- * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
 returns public.token_accounts
@@ -41,6 +41,9 @@ begin
   end if;
 
   -- there is none, or somebody has it who does not queue
+  if tokenbook.is_account_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   begin
     if p_create then
       insert into public.token_accounts (user_id) values (p_user_id) on conflict do nothing;

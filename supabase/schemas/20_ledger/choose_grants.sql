@@ -28,6 +28,9 @@ declare
   v_id uuid;
   v_remaining bigint;
 begin
+  if v_expiring_first is null then
+    v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
+  end if;
   grant_ids := '{}';
   grant_tokens := '{}';
   if p_count_due then

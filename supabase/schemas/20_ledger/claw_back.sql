@@ -2,7 +2,7 @@
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
  * left. What could not be taken becomes the account's debt, repaid first by what comes in next. The
- * mark goes down by all of it.
+ * plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */

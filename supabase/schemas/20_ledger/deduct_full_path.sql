@@ -1,6 +1,6 @@
 /*
- * The general deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
- * does what there is to do. The usual one, which needs none of that, is made by
+ * The full path of a deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
+ * does what there is to do. The fast path, which needs none of that, is in
  * tokenbook.deduct_tokens_with_fifo itself; both come to the same grants, totals, ledger row and receipt.
  * Caller: tokenbook.deduct_tokens_with_fifo, which says the rest.   Locks: the account.
  */
@@ -43,4 +43,4 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_full_path is
-  'The general deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';
+  'The full path of a deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';

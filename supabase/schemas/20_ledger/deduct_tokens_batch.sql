@@ -5,7 +5,7 @@
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
  * The accounts are locked in one order before anything is done, so batches that overlap never wait
- * for each other in a circle. The usual items go through tokenbook.spend_tokens_batch, the rest one by one
+ * for each other in a circle. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
  * through tokenbook.spend_tokens: the same receipts either way.
  * A member of a team spends from his payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
@@ -40,12 +40,15 @@ declare
   v_hint text;
 begin
   -- validate
-  if jsonb_typeof(p_items) is distinct from 'array' or octet_length(p_items::text) > 1048576 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
-  elsif jsonb_array_length(p_items) not between 1 and 1000 then
-    perform tokenbook.refuse('invalid_batch',
-      '{"field": "p_items", "rule": "an array of 1 to 1000 items, at most 1048576 bytes"}');
+  if jsonb_typeof(p_items) is distinct from 'array'
+    or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer
+    or (case jsonb_typeof(p_items) when 'array' then jsonb_array_length(p_items) end)
+       not between 1 and (tokenbook.limits() -> 'batch_items')::integer
+  then
+    perform tokenbook.refuse('invalid_batch', jsonb_build_object(
+      'field', 'p_items',
+      'rule', format('an array of 1 to %s items, at most %s bytes',
+                     tokenbook.limits() -> 'batch_items', tokenbook.limits() -> 'batch_bytes')));
   end if;
   v_results := array_fill(null::jsonb, array[jsonb_array_length(p_items)]);
   begin -- as a rule all of them are well-formed
@@ -73,7 +76,8 @@ begin
 
     -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
     select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
-           array_agg(distinct u.user_id) filter (where a.user_id is null and u.user_id is not null)
+           array_agg(distinct u.user_id) filter (
+             where a.user_id is null and u.user_id is not null and not tokenbook.is_account_lost(u.user_id))
       into v_account_ids, v_unknown
       from unnest(v_user_ids) with ordinality as u (user_id, nth)
       left join public.token_accounts a on a.user_id = u.user_id;
@@ -118,12 +122,12 @@ begin
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
-          perform tokenbook.require_user(v_user_ids[i], 'service');
+          perform tokenbook.require_user(v_account_ids[i], 'service');
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' then
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
       end;
@@ -158,4 +162,4 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items 1 to 1000 of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), at most 1 MiB; items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';

@@ -14,12 +14,7 @@ as $$
 begin
   return coalesce((
     select jsonb_agg(
-             jsonb_build_object(
-               'grant_id', b.id,
-               'grant_type', b.grant_type,
-               'granted_at', b.granted_at,
-               'deducted', paid.tokens)
-             order by paid.nth)
+             tokenbook.describe_allocation(b.id, b.grant_type, b.granted_at, paid.tokens) order by paid.nth)
       from unnest(p_transaction.grant_ids, p_transaction.grant_tokens)
            with ordinality as paid (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_transaction.user_id and b.id = paid.grant_id), '[]');

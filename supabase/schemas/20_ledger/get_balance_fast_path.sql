@@ -1,7 +1,7 @@
 /*
  * What get_user_token_balance says of an account to which nothing has to be done first, in one
  * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
- * left, and grants are spent in the usual order. NULL for every other case. What it saves:
+ * left, and grants are spent first in, first out. NULL for every other case. What it saves:
  * docs/performance.md.
  * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7.
  */

@@ -53,7 +53,7 @@ begin
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
-    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.require_user(v_account_id, v_actor.actor_role);
   elsif v_is_due then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
@@ -91,20 +91,11 @@ begin
          from tokenbook.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
-       select jsonb_agg(
-                jsonb_build_object(
-                  'id', g.id,
-                  'grant_type', g.grant_type,
-                  'tokens_granted', g.tokens_granted,
-                  'tokens_remaining', chosen.tokens,
-                  'priority', g.priority,
-                  'granted_at', g.granted_at,
-                  'expires_at', g.expires_at)
-                order by chosen.nth) as grants
+       select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
          from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the mark the plan filled up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';

@@ -1,6 +1,5 @@
 /*
  * How long a grant of that type lives when nothing else is said; NULL = for ever.
- * In hours, because adding '365 days' depends on the session's time zone and its summer time.
  * Caller: internal.
  */
 create function tokenbook.grant_lifetime(p_grant_type text)
@@ -11,13 +10,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_grant_type
-    when 'annual' then interval '8760 hours' -- 365 days
-    when '28day' then interval '2160 hours' -- 90 days: three cycles
-    when 'trial' then interval '1344 hours' -- 56 days
-    when 'admin' then interval '8760 hours' -- 365 days
-  end;
+  return (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour';
 end
 $$;
 comment on function tokenbook.grant_lifetime is
-  'Lifetime of a grant of that type: annual 365 days, 28day 90, trial 56, admin 365, purchase and plan NULL (for ever).';
+  'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';

@@ -37,9 +37,9 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
-  if p_grant_type is null or p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then
-    perform tokenbook.refuse('invalid_grant_type',
-      '{"field": "p_grant_type", "rule": "annual, 28day, trial, purchase, admin or plan"}');
+  if (tokenbook.grant_types() ? p_grant_type) is not true then
+    perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
+      'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
   end if;
   if p_priority is null or p_priority not between 0 and 100 then
     perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
@@ -60,12 +60,7 @@ begin
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := case p_grant_type
-    when 'trial' then 'trial_grant'
-    when 'purchase' then 'token_pack_purchase'
-    when 'admin' then 'admin_grant'
-    else 'subscription_grant'
-  end;
+  v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
   v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object(
@@ -104,4 +99,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

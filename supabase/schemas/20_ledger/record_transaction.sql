@@ -1,11 +1,11 @@
 /*
- * Writes one transaction: the account's totals and the ledger row in one statement, so that no
- * code path can write one without the other. The caller has locked the account and changed the
+ * Writes one transaction: the account's totals and the ledger row, so that no code path can write one
+ * without the other. The caller has locked the account and changed the
  * grants that the entry names.
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
  * what the operation behind it cost, in cents. What was spent is counted into its day, week and
  * month, the account's and the member's.
- * Alerts are only looked for when the balance has passed one of the account's marks, tokens came in
+ * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
@@ -17,8 +17,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_change bigint := p_entry.tokens - coalesce(p_entry.reserved_change, 0);
-  v_booked record;
+  v_change bigint;
+  v_has_passed boolean;
   v_used bigint := 0;
   v_spent bigint := 0;
   v_taken_at timestamptz := p_entry.created_at;
@@ -26,49 +26,42 @@ declare
   v_week timestamptz := date_trunc('week', p_entry.created_at, 'UTC');
   v_month timestamptz := date_trunc('month', p_entry.created_at, 'UTC');
 begin
+  p_entry.debt_change := coalesce(p_entry.debt_change, 0);
+  p_entry.reserved_change := coalesce(p_entry.reserved_change, 0);
+  if p_entry.idempotency_key is null then
+    p_entry.request := null;
+  end if;
+  v_change := p_entry.tokens - p_entry.reserved_change;
   -- an admin's correction takes tokens away, but nobody used them
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
     v_used := -p_entry.tokens;
-    v_spent := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+    v_spent := p_entry.reserved_change - p_entry.tokens;
     if p_entry.entry_type in ('release', 'refund') then
       v_taken_at := tokenbook.spending_time(p_entry);
     end if;
   end if;
-  with account as (
-    update public.token_accounts a
-       set tokens_remaining = a.tokens_remaining + v_change,
-           tokens_reserved = a.tokens_reserved + coalesce(p_entry.reserved_change, 0),
-           tokens_used = a.tokens_used + v_used,
-           spent_at = greatest(a.spent_at, p_entry.created_at),
-           spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
-             + case when v_taken_at >= v_day then v_spent else 0 end,
-           spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
-             + case when v_taken_at >= v_week then v_spent else 0 end,
-           spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
-             + case when v_taken_at >= v_month then v_spent else 0 end,
-           tokens_owed = a.tokens_owed + coalesce(p_entry.debt_change, 0),
-           total_cost = a.total_cost + p_cost,
-           last_transaction_id = a.last_transaction_id + 1,
-           updated_at = p_entry.created_at
-     where a.user_id = p_entry.user_id
-    returning a.last_transaction_id, a.tokens_remaining as balance,
-              a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
-                or (a.warns_of_expiry and v_change > 0)
-                or a.alerts_version <> (select r.alerts_version from tokenbook.project_settings r) as has_passed
-  )
-  insert into public.token_transactions as t
-    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change,
-     grant_ids, grant_tokens, reason, actor_role, actor_id, idempotency_key, request,
-     usage_id, hold_id, payment_id, original_id, member_id, metadata, created_at)
-  select p_entry.user_id, account.last_transaction_id, p_entry.entry_type, p_entry.action_type,
-         p_entry.tokens, account.balance, coalesce(p_entry.debt_change, 0),
-         coalesce(p_entry.reserved_change, 0), p_entry.grant_ids, p_entry.grant_tokens,
-         p_entry.reason, p_entry.actor_role, p_entry.actor_id, p_entry.idempotency_key,
-         case when p_entry.idempotency_key is not null then p_entry.request end,
-         p_entry.usage_id, p_entry.hold_id, p_entry.payment_id, p_entry.original_id,
-         p_entry.member_id, p_entry.metadata, p_entry.created_at
-    from account
-  returning t as transaction, (select account.has_passed from account) into v_booked;
+  update public.token_accounts a
+     set tokens_remaining = a.tokens_remaining + v_change,
+         tokens_reserved = a.tokens_reserved + p_entry.reserved_change,
+         tokens_used = a.tokens_used + v_used,
+         spent_at = greatest(a.spent_at, p_entry.created_at),
+         spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
+           + case when v_taken_at >= v_day then v_spent else 0 end,
+         spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
+           + case when v_taken_at >= v_week then v_spent else 0 end,
+         spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
+           + case when v_taken_at >= v_month then v_spent else 0 end,
+         tokens_owed = a.tokens_owed + p_entry.debt_change,
+         total_cost = a.total_cost + p_cost,
+         last_transaction_id = a.last_transaction_id + 1,
+         updated_at = p_entry.created_at
+   where a.user_id = p_entry.user_id
+  returning a.last_transaction_id, a.tokens_remaining,
+            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+              or (a.warns_of_expiry and v_change > 0)
+              or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r)
+    into p_entry.id, p_entry.balance_after, v_has_passed;
+  perform tokenbook.append_transactions(array[p_entry]);
 
   if p_entry.member_id is not null then
     update public.token_team_members m
@@ -82,12 +75,11 @@ begin
              + case when v_taken_at >= v_month then v_spent else 0 end
      where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
   end if;
-  if v_booked.has_passed then
-    perform tokenbook.raise_alerts(
-      p_entry.user_id, (v_booked.transaction).balance_after - v_change, p_entry.created_at);
+  if v_has_passed then
+    perform tokenbook.raise_alerts(p_entry.user_id, p_entry.balance_after - v_change, p_entry.created_at);
   end if;
-  return v_booked.transaction;
+  return p_entry;
 end
 $$;
 comment on function tokenbook.record_transaction is
-  'Writes one transaction: account totals and ledger row in one statement. Takes the row to be, without id and balance_after, and what the operation cost in cents; the account is locked and the grants are changed by the caller.';
+  'Writes one transaction: account totals and ledger row. Takes the row to be, without id and balance_after, and what the operation cost in cents; the account is locked and the grants are changed by the caller.';

@@ -3,7 +3,7 @@
  * are made of. A grant that has run out takes them too and is then due at once; the caller books
  * that. What no longer fits (something else has filled the grant meanwhile) becomes a grant of its
  * own with the same terms: nothing is lost, and no grant ever has more than it was granted.
- * The mark is lifted to the balance. The caller holds the lock, and books the entry afterwards.
+ * The plan limit is lifted to the balance. The caller holds the lock, and records the entry afterwards.
  * Caller: internal.   Returns where the tokens went.   Keeps: I1, I4, I9.
  */
 create function tokenbook.return_tokens(

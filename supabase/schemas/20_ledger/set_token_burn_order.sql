@@ -1,7 +1,7 @@
 /*
  * Chooses in which order grants are spent, for the whole project, from now on: one of the two that
  * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
- * Caller: service_role.   Locks: the rules in force.   Errors: invalid_burn_order.   Keeps: I8.
+ * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_burn_order(p_burn_order text)
@@ -15,7 +15,7 @@ begin
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
-  -- first, so that of two choices the one that holds is also the newest
+  perform tokenbook.lock_settings(); -- first, so that of two choices the one that holds is also the newest
   update tokenbook.project_settings r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
   return p_burn_order;

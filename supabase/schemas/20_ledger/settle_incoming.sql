@@ -1,6 +1,6 @@
 /*
- * What follows when tokens have come in and their entry is booked: what came back too late expires
- * at once, in the ledger; what is owed is repaid first; the mark is no lower than the balance.
+ * What follows when tokens have come in and their entry is recorded: what came back too late expires
+ * at once, in the ledger; what is owed is repaid first; the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
  */
 create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
@@ -24,4 +24,4 @@ begin
 end
 $$;
 comment on function tokenbook.settle_incoming is
-  'After tokens have come in: expires what came too late, repays what is owed, lifts the mark to the balance.';
+  'After tokens have come in: expires what came too late, repays what is owed, lifts the plan limit to the balance.';

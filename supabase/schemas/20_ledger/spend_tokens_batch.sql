@@ -1,7 +1,7 @@
 /*
- * The usual deduction, for many accounts in one statement: nothing is due, the grant that is next in
+ * The fast path of a deduction, for many accounts in one statement: nothing is due, the grant that is next in
  * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
- * marks), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
+ * alert thresholds), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
  * to the same grants, totals, ledger rows and receipts.
  * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
  * their id is the caller's own number, handed back. The caller has locked the accounts and read the
@@ -19,16 +19,18 @@ declare
   v_day timestamptz := date_trunc('day', p_now, 'UTC');
   v_week timestamptz := date_trunc('week', p_now, 'UTC');
   v_month timestamptz := date_trunc('month', p_now, 'UTC');
+  v_paid record;
+  v_entry public.token_transactions;
+  v_entries public.token_transactions[] := '{}';
   v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
 begin
   -- Each step has all that it needs from the first: joining steps to each other would be quadratic
   -- under a plan that does not know how many items there are.
-  return query
+  for v_paid in
   with payable as (
-    select e.id as nth, e.user_id, -e.tokens as tokens, e.action_type, e.reason, e.actor_role, e.idempotency_key,
-           e.request, e.metadata, a.last_transaction_id + 1 as transaction_id,
+    select e.ordinality as place, e.id as nth, e.user_id, -e.tokens as tokens, a.last_transaction_id + 1 as transaction_id,
            a.tokens_remaining + e.tokens as tokens_remaining, b.id as grant_id, b.grant_type, b.granted_at
-      from unnest(p_entries) as e
+      from unnest(p_entries) with ordinality as e
       join public.token_accounts a on a.user_id = e.user_id
      cross join lateral (
        select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
@@ -66,22 +68,28 @@ begin
            updated_at = p_now
       from payable p
      where a.user_id = p.user_id
-  ), booked as (
-    insert into public.token_transactions
-      (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
-       actor_role, idempotency_key, request, metadata, created_at)
-    select p.user_id, p.transaction_id, 'deduction', p.action_type, -p.tokens, p.tokens_remaining,
-           array[p.grant_id], array[p.tokens], p.reason, p.actor_role, p.idempotency_key,
-           case when p.idempotency_key is not null then p.request end, p.metadata, p_now
-      from payable p
   )
-  select p.nth,
-         tokenbook.deduction_receipt(
-           p.tokens, p.transaction_id,
-           jsonb_build_array(jsonb_build_object(
-             'grant_id', p.grant_id, 'grant_type', p.grant_type, 'granted_at', p.granted_at, 'deducted', p.tokens)),
-           0, p.tokens_remaining, false)
-    from payable p;
+  select p.* from payable p
+  loop
+    v_entry := p_entries[v_paid.place];
+    v_entry.id := v_paid.transaction_id;
+    v_entry.entry_type := 'deduction';
+    v_entry.balance_after := v_paid.tokens_remaining;
+    v_entry.debt_change := 0;
+    v_entry.reserved_change := 0;
+    v_entry.grant_ids := array[v_paid.grant_id];
+    v_entry.grant_tokens := array[v_paid.tokens];
+    v_entry.created_at := p_now;
+    v_entries := v_entries || v_entry;
+    nth := v_paid.nth;
+    receipt := tokenbook.deduction_receipt(
+      v_paid.tokens, v_paid.transaction_id,
+      jsonb_build_array(tokenbook.describe_allocation(
+        v_paid.grant_id, v_paid.grant_type, v_paid.granted_at, v_paid.tokens)),
+      0, v_paid.tokens_remaining, false);
+    return next;
+  end loop;
+  perform tokenbook.append_transactions(v_entries);
 end
 $$;
 comment on function tokenbook.spend_tokens_batch is

@@ -58,6 +58,7 @@ begin
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
+  perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
   perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
   v_now := clock_timestamp();
 

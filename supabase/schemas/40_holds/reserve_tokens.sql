@@ -13,7 +13,7 @@
 create function tokenbook.reserve_tokens(
   p_user_id uuid,
   p_tokens bigint,
-  p_ttl_seconds integer default 900,
+  p_ttl_seconds integer default null,
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
   p_metadata jsonb default null
@@ -33,8 +33,10 @@ begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
-  if p_ttl_seconds is null or p_ttl_seconds not between 1 and 86400 then
-    perform tokenbook.refuse('invalid_ttl', '{"field": "p_ttl_seconds", "rule": "1 to 86400"}');
+  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
+  if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
+    perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
+      'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
   end if;
   perform tokenbook.check_action_type(p_action_type);
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
@@ -82,4 +84,4 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds 1 to 86400, after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';

@@ -100,7 +100,7 @@ begin
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', coalesce(
       (v_transaction.metadata ->> 'tokens_limit')::bigint,
-      -- a debt is repaid from what came in before the mark is set
+      -- a debt is repaid from what came in before the plan limit is set
       (select r.balance_after from public.token_transactions r
         where r.user_id = p_user_id and r.id = v_transaction.id + 1
           and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),

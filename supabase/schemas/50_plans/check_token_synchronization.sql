@@ -1,6 +1,6 @@
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
- * synced, used some, not initialised, or mismatch (never: the balance above the mark).
+ * synced, used some, not initialised, or mismatch (never: the balance above the plan limit).
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.

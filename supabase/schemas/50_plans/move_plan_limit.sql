@@ -1,5 +1,5 @@
 /*
- * Moves the plan's mark by what a clawback took or gave back, or by nothing; never below the balance.
+ * Moves the plan limit by what a clawback took or gave back, or by nothing; never below the balance.
  * Caller: internal, holding the account's lock.   Keeps: I9.
  */
 create function tokenbook.move_plan_limit(p_user_id uuid, p_by bigint)

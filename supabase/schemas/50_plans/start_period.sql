@@ -1,5 +1,5 @@
 /*
- * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, mark
+ * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
  * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
  * initialisation), so that limit and balance cannot disagree whichever way a user came.
  *
@@ -11,7 +11,7 @@
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
- * Tokens are added, never reset. The mark (tokens_limit) becomes the balance after it.
+ * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
@@ -137,7 +137,7 @@ begin
     transaction := v_issued.transaction;
   end if;
 
-  -- record: the mark is the balance
+  -- record: the plan limit is the balance
   update public.token_subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a

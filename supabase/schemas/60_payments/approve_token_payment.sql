@@ -1,6 +1,6 @@
 /*
  * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan's mark becomes the new total. The payment is its own key: approving twice
+ * has, and the plan limit becomes the new total. The payment is its own key: approving twice
  * answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
@@ -58,7 +58,7 @@ begin
     'plan_type', v_payment.to_plan,
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', case when v_started.replayed
-      -- the mark as it was then: what came in, less what it repaid at once
+      -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
@@ -70,4 +70,4 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan''s mark becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';

@@ -75,4 +75,4 @@ begin
 end
 $$;
 comment on function tokenbook.settle_refunds is
-  'Brings tokens, debt, mark and plan to what has been refunded of a payment in all, or to its dispute.';
+  'Brings tokens, debt, plan limit and plan to what has been refunded of a payment in all, or to its dispute.';

@@ -1,6 +1,6 @@
 /*
  * The rules that hold for a user now: of each name the closest one (his own, his plan's, everyone's),
- * unless that one is switched off. threshold is in tokens: a share of the mark is brought to the next
+ * unless that one is switched off. threshold is in tokens: a share of the plan limit is brought to the next
  * whole token above, so that "fewer than" means the same; NULL for expiring_soon.
  * Caller: internal.
  */
@@ -31,7 +31,7 @@ begin
           or (r.user_id is null and (r.plan_type is null or r.plan_type = v_subscription.plan_type))
        order by r.rule, r.user_id nulls last, r.plan_type nulls last) closest
    where closest.is_enabled
-     -- without a subscription there is no mark to have a share of
+     -- without a subscription there is no plan limit to have a share of
      and (closest.threshold_percent is null or v_subscription.user_id is not null);
 end
 $$;

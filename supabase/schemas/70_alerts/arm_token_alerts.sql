@@ -16,15 +16,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_version bigint;
   v_user_ids uuid[];
 begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
+  perform tokenbook.restore_settings();
+  v_version := (select r.alerts_version from tokenbook.project_settings r);
   select array_agg(behind.user_id) into v_user_ids
     from (
       select a.user_id from public.token_accounts a
-       where a.alerts_version < (select r.alerts_version from tokenbook.project_settings r)
+       where a.alerts_version < v_version or a.alerts_version > v_version -- each by the index
        limit p_max_accounts
          for no key update skip locked
     ) behind;

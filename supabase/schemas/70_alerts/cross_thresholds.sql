@@ -7,7 +7,7 @@
  * What counts is where the balance was at the last commit. A crossing that the same transaction takes
  * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
  * that balance.
- * A rule that is new or was changed, and a mark that moved, raise nothing by themselves; from then on
+ * A rule that is new or was changed, and a plan limit that moved, raise nothing by themselves; from then on
  * they count.
  * Caller: internal, holding the account's lock.   Returns the next thresholds on either side.
  */

@@ -1,6 +1,6 @@
 /*
- * Sets an account's marks anew after something other than its balance has changed what they are made
- * of: the plan, the mark (tokens_limit), the top-up.
+ * Sets an account's alert thresholds anew after something other than its balance has changed what they are made
+ * of: the plan, the plan limit (tokens_limit), the top-up.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.refresh_alert_thresholds(p_user_id uuid)
@@ -16,7 +16,7 @@ begin
   select a.tokens_remaining into v_tokens
     from public.token_accounts a
    where a.user_id = p_user_id
-     and (exists (select from tokenbook.project_settings r where r.alerts_version > 0)
+     and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
        or exists (select from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
@@ -24,4 +24,4 @@ begin
 end
 $$;
 comment on function tokenbook.refresh_alert_thresholds is
-  'Sets an account''s alert marks anew after its plan, its mark or its top-up has changed; the caller holds the account''s lock.';
+  'Sets an account''s alert thresholds anew after its plan, its plan limit or its top-up has changed; the caller holds the account''s lock.';

@@ -1,7 +1,7 @@
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the rules' version.   Errors: not_authenticated, forbidden.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -24,7 +24,7 @@ begin
   if not found then
     return jsonb_build_object('success', true, 'removed', false);
   end if;
-  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  perform tokenbook.outdate_alert_thresholds();
   return jsonb_build_object('success', true, 'removed', true);
 end
 $$;

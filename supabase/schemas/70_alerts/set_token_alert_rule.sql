@@ -1,9 +1,9 @@
 /*
  * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
- * same ones is replaced. Holds from its commit on, while traffic runs: each account's marks are set
+ * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
- * Caller: an admin, service_role.   Locks: the rules' version.
+ * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
  */
 -- Security definer: nobody may write the tables himself.
@@ -26,6 +26,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_asked public.token_alert_rules;
+  v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
 begin
   -- validate
@@ -42,18 +43,20 @@ begin
   v_fault := case
     when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
       then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
-    when (v_asked.kind in ('dropped', 'depleted', 'expiring_soon')) is not true
-      then '{"field": "p_kind", "rule": "dropped, depleted or expiring_soon"}'
+    when v_asks is null
+      then jsonb_build_object('field', 'p_kind', 'rule', tokenbook.say_one_of((
+             select jsonb_object_agg(k.name, null)
+               from jsonb_each(tokenbook.alert_kinds()) as k (name, kind) where k.kind ->> 'asks' is not null)))::text
     when v_asked.threshold_tokens not between 1 and 1000000000000
       then '{"field": "p_threshold_tokens", "rule": "a whole number from 1 to 1000000000000"}'
     when v_asked.threshold_percent not between 1 and 100
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
-    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asked.kind = 'dropped')::integer
-      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent with dropped, neither otherwise"}'
-    when (v_asked.kind = 'expiring_soon') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
-      then '{"field": "p_hours", "rule": "1 to 8760 with expiring_soon, left out otherwise"}'
-    when v_asked.notify_recovered is null or (v_asked.notify_recovered and v_asked.kind = 'expiring_soon')
-      then '{"field": "p_notify_recovered", "rule": "true or false, and false with expiring_soon"}'
+    when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
+      then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
+    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+      then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
+    when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
+      then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
     when v_asked.is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
     when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
@@ -72,7 +75,7 @@ begin
   end if;
 
   -- act
-  update tokenbook.project_settings r set alerts_version = r.alerts_version + 1 where r.is_current;
+  perform tokenbook.outdate_alert_thresholds();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
@@ -91,4 +94,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_alert_rule is
-  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the mark), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';

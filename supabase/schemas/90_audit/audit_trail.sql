@@ -57,8 +57,7 @@ begin
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
-                                  'token_pack_purchase', 'pack_purchase') then abs(c.tokens_used)
+           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
            when not c.success then 0
            else -(abs(c.tokens_used) - c.tokens_uncovered)
          end,
@@ -68,8 +67,7 @@ begin
            when c.copied is not null and c.first_of_entry is distinct from c.id then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type not in ('admin_grant', 'admin_deduct', 'subscription_grant', 'renewal_grant',
-                               'trial_grant', 'token_pack_purchase', 'pack_purchase'),
+         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
          c.success, c.copied, c.created_at
     from (
       select x.*,

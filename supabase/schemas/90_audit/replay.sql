@@ -36,8 +36,7 @@ set work_mem = '64MB' -- the stream is sorted once
 as $$
 declare
   -- rows of the old project with these names are grants, whatever their sign
-  c_grants constant text[] := array['subscription_grant', 'renewal_grant', 'trial_grant',
-    'token_pack_purchase', 'pack_purchase', 'admin_grant'];
+  c_grants constant text[] := tokenbook.recorded_grant_actions();
   v_order_since timestamptz[];
   v_order_names text[];
   v_event record;

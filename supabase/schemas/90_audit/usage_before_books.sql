@@ -24,8 +24,7 @@ begin
     from public.token_legacy_transactions h
    where p_opening.id is not null and h.user_id = p_user_id and h.tokens < 0
      -- the name of a grant with a negative amount is a fault of its sign, not use
-     and h.action_type not in ('admin_grant', 'subscription_grant', 'renewal_grant', 'trial_grant',
-                               'token_pack_purchase', 'pack_purchase')
+     and h.action_type <> all (tokenbook.recorded_grant_actions())
      and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
 end
 $$;

@@ -4,6 +4,8 @@
  * pieces and a run that was stopped goes on where it was.
  * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
+ * What types of grants there are, it has from the one list: that is what it compares with, not what it
+ * looks into.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -297,12 +299,11 @@ begin
      ('tokens_granted', t.tokens::text, g.tokens_granted::text),
      ('created_at', t.created_at::text, g.created_at::text),
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
-     ('grant_type', case t.action_type
-                      when 'trial_grant' then 'trial'
-                      when 'token_pack_purchase' then 'purchase'
-                      when 'admin_grant' then 'admin'
-                      else nullif(g.grant_type, 'trial')
-                    end, g.grant_type),
+     -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
+     ('grant_type', coalesce((
+                      select of.name from jsonb_each(tokenbook.grant_types()) as of (name, type)
+                       where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
+                      nullif(g.grant_type, 'trial')), g.grant_type),
      -- a payment that came after its period had been granted stands in the grant alone
      ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
    ) as differs (field, expected, found)
@@ -360,7 +361,7 @@ begin
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
-                when t.action_type in ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')
+                when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
                 else t.entry_type <> 'grant'
                   and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')

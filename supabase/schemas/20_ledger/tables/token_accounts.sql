@@ -45,6 +45,15 @@ comment on function tokenbook.check_account_rules is
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
+-- Who may change what of it, each under its lock:
+--   tokens_remaining, last_transaction_id  record_transaction, record_expiries, spend_tokens_batch, the
+--                                          fast path of deduct_tokens_with_fifo: with the ledger row
+--   tokens_used, spent_…                   the same without record_expiries
+--   tokens_reserved, tokens_owed, total_cost  record_transaction
+--   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
+--   next_due_at                            bring_due_forward, record_expiries, raise_alerts
+--   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   payer_id                               add_token_team_member, remove_token_team_member
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -91,7 +100,7 @@ comment on column public.token_accounts.alert_below is 'The next threshold below
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these marks are; behind tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
 comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 

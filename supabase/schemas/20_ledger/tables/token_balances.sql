@@ -20,13 +20,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_broken_rule constant text := case
-    when p_tokens_granted not between 1 and 1000000000000 then 'granted_is_within_the_limit'
+    when p_tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
     when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
     when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
     when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_expires_at) then 'expiry_is_finite'
-    when p_grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then 'grant_type_is_known'
+    when not tokenbook.grant_types() ? p_grant_type then 'grant_type_is_known'
   end;
 begin
   if v_broken_rule is null then
@@ -71,7 +71,7 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'annual (365 days), 28day (90), trial (56), purchase (never), admin (365), plan (never): the lifetime when none is given.';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';

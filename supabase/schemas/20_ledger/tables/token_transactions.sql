@@ -56,8 +56,7 @@ declare
     when p_balance_after < 0 then 'balance_is_never_negative'
     when p_original_id >= p_id then 'undo_what_came_before'
     when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
-    when (p_entry_type = 'grant') <> (p_action_type in (
-      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
       then 'action_of_a_grant_is_a_grant'
     when length(p_reason) not between 1 and 500 then 'reason_is_given'
     when p_actor_role not in ('service', 'user', 'admin', 'system')

@@ -31,7 +31,7 @@ create table public.token_plans (
   constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
   constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_plans_grant_type_is_known
-    check (grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')),
+    check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),

@@ -24,7 +24,7 @@ comment on table public.token_subscriptions is
 comment on column public.token_subscriptions.user_id is 'The user.';
 comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
 comment on column public.token_subscriptions.plan_type is 'The plan.';
-comment on column public.token_subscriptions.tokens_limit is 'The mark up to which the balance was last filled. Does not move with usage.';
+comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage.';
 comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_subscriptions.features is 'What else the plan includes.';
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';

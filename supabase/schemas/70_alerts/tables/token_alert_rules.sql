@@ -19,13 +19,13 @@ create table public.token_alert_rules (
   constraint token_alert_rules_percent_is_one check (threshold_percent between 1 and 100),
   constraint token_alert_rules_hours_are_within_a_year check (hours between 1 and 8760),
   constraint token_alert_rules_say_what_their_kind_needs check (
-    case kind
-      when 'dropped' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
-      when 'depleted' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
-      when 'expiring_soon' then
-        num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null and not notify_recovered
+    case tokenbook.alert_kinds() -> kind ->> 'asks'
+      when 'threshold' then num_nonnulls(threshold_tokens, threshold_percent) = 1 and hours is null
+      when 'nothing' then num_nonnulls(threshold_tokens, threshold_percent, hours) = 0
+      when 'hours' then num_nonnulls(threshold_tokens, threshold_percent) = 0 and hours is not null
       else false
-    end)
+    end
+    and (not notify_recovered or (tokenbook.alert_kinds() -> kind -> 'ends')::boolean))
 );
 comment on table public.token_alert_rules is
   'When to raise an alert, for everyone, a plan or a user; of the rules of one name the closest holds. Written by set_token_alert_rule and remove_token_alert_rule.';
@@ -35,7 +35,7 @@ comment on column public.token_alert_rules.plan_type is 'The plan whose users it
 comment on column public.token_alert_rules.rule is 'Its name: what an alert says, and what one rule replaces another by.';
 comment on column public.token_alert_rules.kind is 'dropped (below a threshold), depleted (at 0), expiring_soon (a grant runs out within hours).';
 comment on column public.token_alert_rules.threshold_tokens is 'dropped: raised when fewer tokens than this can be spent.';
-comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the mark (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
+comment on column public.token_alert_rules.threshold_percent is 'dropped: the same as a share of the plan limit (token_subscriptions.tokens_limit); without a subscription the rule does not apply.';
 comment on column public.token_alert_rules.hours is 'expiring_soon: how long before a grant''s expiry.';
 comment on column public.token_alert_rules.notify_recovered is 'Whether the end of an alert is an alert too.';
 comment on column public.token_alert_rules.is_enabled is 'False: nothing is raised; a user''s or a plan''s own rule mutes the wider one of its name so.';

@@ -19,12 +19,10 @@ create table public.token_alerts (
   constraint token_alerts_pkey primary key (user_id, id),
   constraint token_alerts_are_numbered_from_one check (id >= 1),
   constraint token_alerts_say_what_about check (
-    case kind
-      when 'dropped' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'depleted' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'recovered' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
-      when 'expiring_soon' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
-      when 'top_up_requested' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
+    case tokenbook.alert_kinds() -> kind ->> 'about'
+      when 'crossing' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
+      when 'grant' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
     end),
   constraint token_alerts_delivery_is_known check (
@@ -39,7 +37,7 @@ comment on table public.token_alerts is
   'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
 comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
-comment on column public.token_alerts.kind is 'dropped, depleted, recovered, expiring_soon, or top_up_requested.';
+comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';

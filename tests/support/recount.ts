@@ -1,16 +1,12 @@
-/*
- * Counts again, from the ledger, what these users and the members of their teams have spent in the
- * present day, week and month. tokenbook.record_transaction keeps the counts; this is for whoever begins to count.
- * The caller holds the accounts' locks.
- * Caller: internal.
+/** What was spent in the present day, week and month, counted anew: for tests that move a user's past. */
+
+/**
+ * Makes `<schema>.recount_spending(p_user_ids uuid[], p_now timestamptz)`, which counts from the ledger
+ * what `tokenbook.record_transaction` keeps count of, for users and the members of their teams.
  */
-create function tokenbook.recount_spending(p_user_ids uuid[], p_now timestamptz)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
+export const recountSpending = (schema: string) => `
+create or replace function ${schema}.recount_spending(p_user_ids uuid[], p_now timestamptz)
+returns void language plpgsql as $recount$
 begin
   with spent as (
     select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at
@@ -38,6 +34,4 @@ begin
     left join counted c on c.user_id = asked.user_id and c.is_account
    where a.user_id = asked.user_id;
 end
-$$;
-comment on function tokenbook.recount_spending is
-  'Counts from the ledger what these users and their members have spent in the present day, week and month.';
+$recount$;`;

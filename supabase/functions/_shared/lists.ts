@@ -1,0 +1,26 @@
+// Generated from the database by `npm run types`. Do not edit.
+
+export const limits = {
+  tokens: 1000000000000,
+  batch_bytes: 1048576,
+  batch_items: 1000,
+  hold_seconds: 900,
+  hold_seconds_at_most: 86400,
+} as const;
+
+export const grantTypes = {
+  plan: { action_type: "subscription_grant", lifetime_hours: null },
+  "28day": { action_type: "subscription_grant", lifetime_hours: 2160 },
+  admin: { action_type: "admin_grant", lifetime_hours: 8760 },
+  trial: { action_type: "trial_grant", lifetime_hours: 1344 },
+  annual: { action_type: "subscription_grant", lifetime_hours: 8760 },
+  purchase: { action_type: "token_pack_purchase", lifetime_hours: null },
+} as const;
+
+export const alertKinds = {
+  dropped: { asks: "threshold", ends: true, about: "crossing" },
+  depleted: { asks: "nothing", ends: true, about: "crossing" },
+  recovered: { asks: null, ends: false, about: "crossing" },
+  expiring_soon: { asks: "hours", ends: false, about: "grant" },
+  top_up_requested: { asks: null, ends: false, about: "request" },
+} as const;

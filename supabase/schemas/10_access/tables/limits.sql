@@ -1,0 +1,22 @@
+/*
+ * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said.
+ * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
+ * an expression that asks for one is a constant when its plan is made.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.limits()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"tokens": 1000000000000,
+           "batch_items": 1000, "batch_bytes": 1048576,
+           "hold_seconds": 900, "hold_seconds_at_most": 86400}';
+end
+$$;
+comment on function tokenbook.limits is
+  'The numbers that more than one place has to know, by name.';

@@ -1,0 +1,23 @@
+/*
+ * What one grant paid, as receipts and quotes say it.
+ * Caller: internal.
+ */
+create function tokenbook.describe_allocation(
+  p_grant_id uuid,
+  p_grant_type text,
+  p_granted_at timestamptz,
+  p_tokens bigint
+)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens);
+end
+$$;
+comment on function tokenbook.describe_allocation is
+  'What one grant paid: {grant_id, grant_type, granted_at, deducted}.';
