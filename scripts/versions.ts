@@ -26,9 +26,9 @@ const packages: Record<string, string | null> = {
 const tried = [
   "tests/migrations/schema-matches-migrations",
   "tests/migrations/upgrade",
-  ...["tests/grant", "tests/deduct", "tests/expiry", "tests/holds", "tests/refunds", "tests/usage"],
-  ...["tests/verify", "tests/promises/p05"],
-  "tests/promises/p19-model",
+  ...["tests/ledger", "tests/ledger", "tests/ledger", "tests/holds", "tests/holds", "tests/usage"],
+  ...["tests/audit", "tests/proofs/promises/p05"],
+  "tests/proofs/promises/p19-model",
 ];
 
 try {

@@ -50,7 +50,7 @@ export async function told(db: Database, userId: string): Promise<string[]> {
 
 /**
  * Every breach of what holds of alerts at every commit, from the tables alone: numbers without gaps and
- * known to the account, marks on their sides of the balance, and an outstanding alert behind each state
+ * known to the account, thresholds on their sides of the balance, and an outstanding alert behind each state
  * that says so.
  */
 export async function alertBreaches(db: Database): Promise<string[]> {
@@ -61,7 +61,7 @@ export async function alertBreaches(db: Database): Promise<string[]> {
     select 'newest of ' || a.user_id from public.token_accounts a
      where a.last_alert_id <> (select coalesce(max(id), 0) from public.token_alerts t where t.user_id = a.user_id)
     union all
-    select 'marks of ' || user_id from public.token_accounts
+    select 'thresholds of ' || user_id from public.token_accounts
      where tokens_remaining < alert_below or tokens_remaining >= alert_above
     union all
     select 'state of ' || s.user_id || ' ' || s.rule

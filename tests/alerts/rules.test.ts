@@ -59,7 +59,7 @@ test("of the rules of one name the closest holds: the user's, the plan's, everyo
   await call(db, "remove_token_alert_rule", { p_rule: "closest", p_plan_type: "starter" });
 });
 
-test("a percentage is of the mark, and moves with it", async () => {
+test("a percentage is of the plan limit, and moves with it", async () => {
   await setRule(db, {
     rule: "fifth",
     kind: "dropped",
@@ -68,7 +68,7 @@ test("a percentage is of the mark, and moves with it", async () => {
     notify_recovered: true,
   });
   await deduct(db, user, 90);
-  expect(await told(db, user)).toEqual([]); // no subscription, no mark
+  expect(await told(db, user)).toEqual([]); // no subscription, no plan limit
   await call(db, "change_token_plan", { p_user_id: user, p_plan_type: "starter" }); // 400,010
   await deduct(db, user, 320_008);
   expect(await told(db, user)).toEqual([]); // 80,002 of 400,010: a fifth

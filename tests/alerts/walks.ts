@@ -26,7 +26,7 @@ type Step =
   | { rule: (typeof names)[number]; set: Threshold | null };
 
 interface Walk {
-  /** Whether there is a mark to have a share of. */
+  /** Whether there is a plan limit to have a share of. */
   subscribed: boolean;
   steps: Step[];
 }
@@ -102,7 +102,7 @@ const walk: fc.Arbitrary<Walk> = fc.record({
 /** What was seen after a step. */
 interface Seen {
   balance: number;
-  mark: number;
+  planLimit: number;
   last: number;
   alerts: number;
 }
@@ -115,7 +115,7 @@ class Teller {
   private readonly subscribed: boolean;
   private rules = new Map<string, Threshold>();
   private sides = new Map<string, { below: boolean; raised: boolean; epoch: number }>();
-  private before: Seen = { balance: 0, mark: 0, last: 0, alerts: 0 };
+  private before: Seen = { balance: 0, planLimit: 0, last: 0, alerts: 0 };
 
   constructor(subscribed: boolean) {
     this.subscribed = subscribed;
@@ -159,9 +159,9 @@ class Teller {
   }
 }
 
-function isBelow(rule: Threshold, { balance, mark }: Seen): boolean {
+function isBelow(rule: Threshold, { balance, planLimit }: Seen): boolean {
   if (rule.kind === "depleted") return balance === 0;
-  return rule.tokens !== undefined ? balance < rule.tokens : balance * 100 < mark * rule.percent!;
+  return rule.tokens !== undefined ? balance < rule.tokens : balance * 100 < planLimit * rule.percent!;
 }
 
 /** What came of many walks. */
@@ -297,7 +297,7 @@ function ruleChange(user: string, { rule, set }: Extract<Step, { rule: string }>
 const helpers = `
 create schema walks;
 create function walks.seen(p_user_id uuid) returns json language sql as $$
-  select json_build_object('balance', coalesce(max(a.tokens_remaining), 0), 'mark', coalesce(max(s.tokens_limit), 0),
+  select json_build_object('balance', coalesce(max(a.tokens_remaining), 0), 'planLimit', coalesce(max(s.tokens_limit), 0),
                            'last', coalesce(max(a.last_transaction_id), 0), 'alerts', coalesce(max(a.last_alert_id), 0))
     from (values (p_user_id)) u (id)
     left join public.token_accounts a on a.user_id = u.id

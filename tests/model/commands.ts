@@ -182,7 +182,7 @@ export class Run {
         expired: balance.total_expired,
         owed: balance.total_owed,
         plan: balance.plan_type,
-        mark: balance.tokens_limit,
+        planLimit: balance.tokens_limit,
         used: Number(used ?? 0),
         grants: balance.grants.map((grant: { id: string; tokens_remaining: number }) => [
           this.grantIds.indexOf(grant.id),
@@ -195,7 +195,7 @@ export class Run {
         expired: books.expired,
         owed: books.owed,
         plan: this.plans.plan,
-        mark: books.mark,
+        planLimit: books.planLimit,
         used: books.used,
         grants: books.queue().map((grant) => [grant.n, grant.left]),
       },
@@ -500,7 +500,7 @@ export class Run {
           }
           this.compare(command, receipt, {
             ...{ success: true, status: "approved", plan_type: of.payment.to, replayed: false },
-            ...{ tokens_granted: grant!.granted, tokens_limit: books.mark, tokens_remaining: balance },
+            ...{ tokens_granted: grant!.granted, tokens_limit: books.planLimit, tokens_remaining: balance },
           });
           of.approved = receipt;
           return "approved";
@@ -521,7 +521,7 @@ export class Run {
             ...{ success: true, status: payment.status, replayed: wasKnown },
             tokens_clawed_back: payment.clawed,
             tokens_owed: books.owed,
-            tokens_limit: books.mark,
+            tokens_limit: books.planLimit,
             tokens_remaining: books.active,
           });
           return wasKnown ? "had been" : payment.status === "refunded" ? "in full" : "in part";
@@ -533,7 +533,7 @@ export class Run {
         return (receipt) => {
           this.compare(command, receipt, {
             ...{ success: true, plan_type: command.plan, effective: "period_end", replayed: false },
-            ...{ tokens_granted: 0, tokens_limit: books.mark, tokens_remaining: books.active },
+            ...{ tokens_granted: 0, tokens_limit: books.planLimit, tokens_remaining: books.active },
           });
           return "noted down";
         };
@@ -576,14 +576,14 @@ export class Run {
 
   /** The receipt of a plan that has begun. */
   private started(command: Command, plan: string, { grant, replayed, balance }: Started) {
-    const mark = this.books.mark;
+    const planLimit = this.books.planLimit;
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
         ...{ success: true, plan_type: plan, replayed },
         ...(command.do === "change" && { effective: "now" }),
         ...(grant !== null && { tokens_granted: grant.granted }),
         // a period that had begun answers as it did then
-        ...(!replayed && { tokens_limit: mark, tokens_remaining: balance }),
+        ...(!replayed && { tokens_limit: planLimit, tokens_remaining: balance }),
       });
       if (replayed) return "had begun";
       return grant === null ? "full already" : "begun";
@@ -616,7 +616,7 @@ export class Run {
         tokens_granted: payment?.tokens ?? 0,
         tokens_clawed_back: payment?.clawed ?? 0,
         ...(payment !== null && {
-          ...{ tokens_owed: books.owed, tokens_limit: books.mark, tokens_remaining: books.active },
+          ...{ tokens_owed: books.owed, tokens_limit: books.planLimit, tokens_remaining: books.active },
         }),
       });
       if (payment === null) return "parked";

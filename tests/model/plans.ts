@@ -162,7 +162,7 @@ export class Plans {
     return facts.payment;
   }
 
-  /** A period of a plan, once per payment and once per period: the tokens are added, and the mark is the balance. */
+  /** A period of a plan, once per payment and once per period: the tokens are added, and the plan limit is the balance. */
   private begin(to: string, period: number | null, payment: Payment | null, isRenewal = false): Started {
     const { books } = this;
     const plan = catalogue[to]!;
@@ -188,7 +188,7 @@ export class Plans {
       if (known === undefined) this.periods.set(start, grant);
       if (payment !== null) this.pay(payment, grant);
     }
-    books.mark = books.active;
+    books.planLimit = books.active;
     return { grant, replayed: false, balance };
   }
 

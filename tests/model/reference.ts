@@ -54,7 +54,7 @@ export class Books {
   expired = 0;
   owed = 0;
   /** Up to where the plan filled the balance; null: he is on no plan. */
-  mark: number | null = null;
+  planLimit: number | null = null;
   /** Told of each grant that runs out with something left. */
   onExpiry: (grant: Grant, tokens: number) => void = () => {};
   private readonly order: BurnOrder;
@@ -87,12 +87,12 @@ export class Books {
   }
 
   /**
-   * @returns whether what came back with it repaid a debt, passed the mark or made a grant: that the
+   * @returns whether what came back with it repaid a debt, passed the plan limit or made a grant: that the
    *   books do when somebody comes by, and what has run out by then comes back to nobody
    */
   step(seconds: number): boolean {
     this.now += seconds;
-    const before = [this.owed, this.mark, this.grants.length];
+    const before = [this.owed, this.planLimit, this.grants.length];
     let cameBack = false;
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
@@ -102,7 +102,7 @@ export class Books {
     }
     this.expire();
     if (cameBack) this.repay();
-    return [this.owed, this.mark, this.grants.length].some((now, nth) => now !== before[nth]);
+    return [this.owed, this.planLimit, this.grants.length].some((now, nth) => now !== before[nth]);
   }
 
   grant(tokens: number, priority: number, lifetime: number | null, backdated = 0): Grant {
@@ -211,9 +211,9 @@ export class Books {
     return parts;
   }
 
-  /** The mark goes down by what was taken back, never below the balance. */
+  /** The plan limit goes down by what was taken back, never below the balance. */
   lower(tokens: number): void {
-    if (this.mark !== null) this.mark = Math.max(this.mark - tokens, this.active);
+    if (this.planLimit !== null) this.planLimit = Math.max(this.planLimit - tokens, this.active);
   }
 
   /** Gives back what was taken back: to these grants, after what is owed has been let off. */
@@ -224,7 +224,7 @@ export class Books {
     for (const [n, part] of this.putBack(to(tokens - letOff))) {
       if (n < before) this.grants[n]!.notHad -= part;
     }
-    if (this.mark !== null) this.mark += tokens;
+    if (this.planLimit !== null) this.planLimit += tokens;
     this.expire();
     this.repay();
   }
@@ -294,12 +294,12 @@ export class Books {
     }
   }
 
-  /** What came in pays what is owed first; what remains is never above the mark. */
+  /** What came in pays what is owed first; what remains is never above the plan limit. */
   private repay(): void {
     const tokens = Math.min(this.owed, this.active);
     this.take(tokens);
     this.owed -= tokens;
-    if (this.mark !== null) this.mark = Math.max(this.mark, this.active);
+    if (this.planLimit !== null) this.planLimit = Math.max(this.planLimit, this.active);
   }
 }
 

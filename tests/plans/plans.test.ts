@@ -303,7 +303,7 @@ test("a plan with storage adds its quota once", async () => {
   expect(quota).toEqual({ total_quota_gb: 100 });
 });
 
-test("a gift lifts the mark, so that the balance is never above it", async () => {
+test("a gift lifts the plan limit, so that the balance is never above it", async () => {
   const user = await createUser(db);
   await grant(db, user, 5_000);
 

@@ -135,13 +135,13 @@ test("who spent everything stays at zero", async () => {
 test("the test sees it: refilling whoever has nothing left refills for ever", async () => {
   const broken = await createDatabase();
   await giveFreePlanAtRegistration(broken);
-  await applyMutant(broken, "initialise-whoever-has-nothing-left");
+  await applyMutant(broken, "initial-plan-for-whoever-has-nothing-left");
   const user = await createUser(broken);
 
   const used = await spendEverything(broken, user, 5);
   await broken.drop();
 
-  console.log(`mutant initialise-whoever-has-nothing-left: used=${used} of 10000`);
+  console.log(`mutant initial-plan-for-whoever-has-nothing-left: used=${used} of 10000`);
   expect(used).toBe(50_000);
 });
 

@@ -45,7 +45,7 @@ async function own() {
   return { facts, rows };
 }
 
-test("users with tokens keep them and have a plan, the balance their mark", async () => {
+test("users with tokens keep them and have a plan, the balance their plan limit", async () => {
   const { rows } = await db.admin.query(
     `select count(*)::int as users, count(s.user_id)::int as with_plan, count(*) filter (where s.tokens_limit < a.tokens_remaining)::int as above_mark
        from auth.users u

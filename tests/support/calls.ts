@@ -1,6 +1,6 @@
 /** Calls of every function of the catalogue, with arguments made from the names and types of its parameters. */
 import type { Database } from "./database.ts";
-import type { WholeLife } from "./whole-life.ts";
+import type { PopulatedUser } from "./populated-user.ts";
 
 /** A function of schema public or tokenbook. */
 export interface Callable {
@@ -45,7 +45,7 @@ export async function callablesOf(db: Database): Promise<Callable[]> {
 }
 
 /** What a function is called with to be about a user: what it requires, and the user. */
-export function argumentsAbout(life: WholeLife, { parameters }: Callable): Arguments {
+export function argumentsAbout(life: PopulatedUser, { parameters }: Callable): Arguments {
   const known = valuesOf(life);
   const args: Arguments = {};
   for (const { name, type, isRequired, columns } of parameters) {
@@ -66,7 +66,7 @@ export function argumentsAbout(life: WholeLife, { parameters }: Callable): Argum
  * The same for a function of tokenbook that a wrapper in public calls: the wrapper's arguments, and
  * what the wrapper has for a default.
  */
-export function argumentsBehind(life: WholeLife, inner: Callable, wrapper: Callable): Arguments {
+export function argumentsBehind(life: PopulatedUser, inner: Callable, wrapper: Callable): Arguments {
   const outer = argumentsAbout(life, wrapper);
   const args = argumentsAbout(life, inner);
   for (const { name, columns } of inner.parameters) {
@@ -94,7 +94,7 @@ export function callOf({ name, parameters }: Callable, args: Arguments): { sql: 
 }
 
 /** What a parameter of that name is given. */
-function valuesOf({ id, mark, member, things }: WholeLife): Arguments {
+function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
   const { p_idempotency_key: _usedUp, ...ids } = things;
   return {
     ...ids,

@@ -4,7 +4,7 @@ import pg from "pg";
 import type { Database } from "./database.ts";
 
 /**
- * Puts `tests/mutants/<name>.sql` into a database of its own; never into one that other tests use.
+ * Puts `tests/proofs/mutants/<name>.sql` into a database of its own; never into one that other tests use.
  *
  * A mutant says with `select pg_temp.mutate('tokenbook.spend_tokens', 'what it says', 'what it shall say')`
  * what is wrong with it, and is otherwise the function as it is now. What it looks for must be there
@@ -23,7 +23,7 @@ export async function applyMutant(db: Database, name: string): Promise<void> {
 
 /** What a mutant says. */
 export function mutantNamed(name: string): Promise<string> {
-  return readFile(new URL(`../mutants/${name}.sql`, import.meta.url), "utf8");
+  return readFile(new URL(`../proofs/mutants/${name}.sql`, import.meta.url), "utf8");
 }
 
 /** Makes `pg_temp.mutate`, for the session that runs it. */

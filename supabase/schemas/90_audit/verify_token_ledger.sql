@@ -283,7 +283,7 @@ begin
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
   -- plan
-  select 'I9 the balance is never above the mark', a.user_id, null, null,
+  select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
     join public.token_subscriptions s on s.user_id = a.user_id

@@ -1,2 +1,0 @@
--- No bad variant, but a slow one: what a usual deduction sees of its account is a moment old when it locks it.
-select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', 'and a.payer_id is null --', 'and a.payer_id is null and pg_sleep(0.01) is not null --');

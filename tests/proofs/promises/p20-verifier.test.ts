@@ -1,0 +1,136 @@
+import type pg from "pg";
+import { createDatabase, type Database } from "../../support/database.ts";
+import { createUser } from "../../support/roles.ts";
+import { storm } from "../../support/storm.ts";
+import {
+  booksToCorrupt,
+  inject,
+  type Injection,
+  injectionsFor,
+  sumsDiffer,
+  verify,
+} from "../../audit/books-to-corrupt.ts";
+import { keep, type Tried } from "./promise.ts";
+
+keep({
+  id: "P20",
+  promise: "The verifier finds every fault of the books, names it and its user, and raises no false alarm",
+  trial:
+    "Each field of the books made wrong in each way that it can be, one at a time; whether the right invariant and the right user are named. Clean books verified before, and others again and again while 12 connections write them",
+  run: (scale) =>
+    scale === "long" ? tryIt(byInvariants, 7, Infinity, 4_000) : tryIt(byInvariants, 1, 100, 450),
+  control: {
+    variant: "compares sums: the account, its grants, its ledger",
+    run: () => tryIt(bySums, 1, 30, 0),
+  },
+});
+
+/** Verifies the books with something wrong in them; says what it missed. */
+type Verifier = (client: pg.ClientBase, injection: Injection, owner: string) => Promise<string | null>;
+
+const byInvariants: Verifier = async (client, { way, user, n }, owner) => {
+  const breached = await verify(client);
+  const names = JSON.stringify(breached.map((row) => row.invariant));
+  if (!breached.some((row) => way.named.test(row.invariant)))
+    return `not found, or not named right: ${names}`;
+  // a row that is moved to another user is a breach of both users' books
+  if (!breached.every((row) => [user, owner].includes(row.user_id))) return `blamed on others: ${names}`;
+  // a breach is found for its user alone, too
+  if (n > 1) return null;
+  const own = breached.filter((row) => row.user_id === user).map((row) => row.invariant);
+  const alone = (await verify(client, user)).map((row) => row.invariant);
+  return String(alone.sort()) === String(own.sort()) ? null : `alone: ${String(alone)}, not ${String(own)}`;
+};
+
+const bySums: Verifier = async (client) => ((await sumsDiffer(client)) ? null : "not found");
+
+async function tryIt(verifier: Verifier, rowsEach: number, most: number, calls: number): Promise<Tried> {
+  const { db, users } = await booksToCorrupt();
+  const mix: Record<string, number> = {};
+  const wrong: string[] = [];
+  try {
+    const alarms = await db.admin.query("select * from public.verify_token_ledger()");
+    if (alarms.rowCount! > 0) wrong.push(`false alarm: ${JSON.stringify(alarms.rows[0])}`);
+    mix["clean accounts"] = users.length;
+
+    const { injections, nowhere } = await injectionsFor(db, rowsEach);
+    wrong.push(...nowhere.map((what) => `${what}: there is no such row`));
+    while (injections.length > most) injections.splice(Math.floor(Math.random() * injections.length), 1);
+    mix["single fields made wrong"] = injections.length;
+    mix["ways and fields"] = new Set(injections.map(({ what }) => what)).size;
+    await eachOf(db, [...injections], async (client, injection) => {
+      const missed = await inject(client, injection, (owner) => verifier(client, injection, owner));
+      if (missed !== null) wrong.push(`${injection.what}: ${missed}`);
+    });
+    if (calls > 0) await underLoad(calls, mix, wrong);
+    return {
+      ...{
+        times: injections.length + (mix["verified under load"] ?? 0),
+        unit: "faults and clean books",
+        mix,
+      },
+      ...{ violations: wrong.length, examples: wrong.slice(0, 5) },
+    };
+  } finally {
+    await db.drop();
+  }
+}
+
+/** Works through a list on three connections. */
+async function eachOf<T>(
+  db: Database,
+  queue: T[],
+  work: (client: pg.ClientBase, one: T) => Promise<void>,
+): Promise<void> {
+  await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const client = await db.admin.connect();
+      try {
+        // planning is most of it, and once is enough
+        await client.query("set plan_cache_mode = force_generic_plan; set jit = off");
+        for (let next = queue.pop(); next !== undefined; next = queue.pop()) await work(client, next);
+      } finally {
+        client.release(true); // whatever state a failure left it in
+      }
+    }),
+  );
+}
+
+const writes = [
+  "select public.grant_tokens($1, 40, 'purchase')",
+  "select public.grant_tokens($1, 15, 'trial', clock_timestamp() + interval '1 second')",
+  "select public.deduct_tokens_with_fifo($1, 7)",
+  "select public.track_token_usage($1, 'chat_conversation', null, null, null, 9, true, null, 'partial')",
+  "select public.track_token_usage($1, 'chat_conversation', null, null, null, 9, false)",
+  "select public.reserve_tokens($1, 3, 1)",
+  "select public.adjust_tokens($1, -1, 'correction')",
+  "select public.get_user_token_balance($1)",
+];
+
+/** No alarm while the books are being written. */
+async function underLoad(calls: number, mix: Record<string, number>, wrong: string[]): Promise<void> {
+  const db = await createDatabase();
+  try {
+    const users = await Promise.all(Array.from({ length: 6 }, () => createUser(db)));
+    const { mix: outcomes } = await storm(db, {
+      ...{ connections: 12, attempts: calls },
+      async run(client, attempt) {
+        if (attempt % 15 > 0) {
+          await client.query(writes[attempt % writes.length]!, [users[attempt % users.length]]);
+          return "written under load";
+        }
+        // it reads all there is: how long it may take is not the question here
+        await client.query("set statement_timeout = 0");
+        const found = await verify(client);
+        if (found.length > 0) wrong.push(`false alarm: ${JSON.stringify(found[0])}`);
+        return "verified under load";
+      },
+    });
+    for (const [outcome, times] of Object.entries(outcomes)) {
+      mix[outcome] = times;
+      if (outcome.startsWith("error")) wrong.push(outcome);
+    }
+  } finally {
+    await db.drop();
+  }
+}

@@ -1,0 +1,142 @@
+/** A user of whom every table says something, so that there is something to see, to change and to lose. */
+import { randomUUID } from "node:crypto";
+import { asService, asUser, createUser, rpc } from "./roles.ts";
+import { grant } from "./books.ts";
+import type { Database } from "./database.ts";
+
+/** A user and the ids of what is his, by the name of the parameter that would take it. */
+export interface PopulatedUser {
+  id: string;
+  /** Stands in everything of his that is text: his email, his keys, reasons and metadata. */
+  mark: string;
+  /** Who draws from his account. */
+  member: string;
+  things: {
+    p_grant_id: string;
+    /** Open. */
+    p_hold_id: string;
+    /** Waits for a decision. */
+    p_payment_id: string;
+    p_usage_id: string;
+    p_request_id: string;
+    /** Of an alert that is being delivered. */
+    p_claim_id: string;
+    /** A deduction that can be refunded; numbered per user. */
+    p_transaction_id: number;
+    p_alert_id: number;
+    p_idempotency_key: string;
+    p_provider_payment_id: string;
+    /** When everything of his was there. */
+    p_at: string;
+  };
+}
+
+/** Makes one; nothing of his runs out while a test runs. */
+export async function populateUser(
+  db: Database,
+  mark = `mark-${randomUUID().slice(0, 8)}`,
+): Promise<PopulatedUser> {
+  const id = await createUser(db, { email: `${mark}@example.com` });
+  const member = await createUser(db, { email: `member-of-${mark}@example.com` });
+  const asServer = (name: string, args: Record<string, unknown>) =>
+    asService(db, (client) => rpc(client, name, args));
+  const asHimself = (name: string, args: Record<string, unknown>) =>
+    asUser(db, id, (client) => rpc(client, name, { p_user_id: id, ...args }));
+
+  await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
+  await db.admin.query(
+    `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
+     values ($1, -1, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
+    [id, mark],
+  );
+  await db.admin.query(
+    "insert into public.token_storage_quotas (user_id, quota_gb, metadata) values ($1, 5, jsonb_build_object('of', $2::text))",
+    [id, mark],
+  );
+  await asServer("change_token_plan", {
+    p_user_id: id,
+    p_plan_type: "professional",
+    p_payment_id: mark,
+    p_idempotency_key: `${mark}-plan`,
+  });
+  const grantId = await grant(db, id, 5_000, { key: `${mark}-grant` });
+  const key = `${mark}-deduct`;
+  const charge = await asHimself("deduct_tokens_with_fifo", {
+    p_tokens_to_deduct: 40,
+    p_idempotency_key: key,
+    p_metadata: { of: mark, article_id: mark },
+  });
+  const usage = await asHimself("track_token_usage", {
+    p_action_type: "chat_conversation",
+    p_tokens_used: 30,
+    p_metadata: { of: mark },
+  });
+  await asHimself("track_token_usage", {
+    p_action_type: "image_generation",
+    p_tokens_used: 3,
+    p_success: false,
+    p_error_message: mark,
+  });
+  await asServer("adjust_tokens", { p_user_id: id, p_delta: 11, p_reason: mark });
+  await asServer("add_token_team_member", { p_user_id: id, p_member_id: member, p_cap_day: 100 });
+  await asServer("set_token_spend_cap", {
+    p_user_id: id,
+    p_window: "day",
+    p_tokens: 1_000_000_000,
+    p_reason: mark,
+  });
+  const hold = await asHimself("reserve_tokens", {
+    p_tokens: 50,
+    p_ttl_seconds: 86_400,
+    p_metadata: { of: mark },
+  });
+  const payment = await asHimself("create_token_payment", {
+    p_to_plan: "annual",
+    p_idempotency_key: `${mark}-payment`,
+  });
+  const paid = `pi-${mark}`;
+  await asServer("record_token_payment_event", {
+    p_provider: "stripe",
+    p_event_id: `evt-${mark}`,
+    p_event_type: "paid",
+    p_provider_payment_id: paid,
+    p_facts: { kind: "paid", user_id: id, plan_type: "professional", amount_cents: 3900, currency: "usd" },
+  });
+  await asServer("set_token_alert_rule", {
+    p_user_id: id,
+    p_rule: "low",
+    p_kind: "dropped",
+    p_threshold_tokens: 1_000_000_000,
+  });
+  // below it already: asked for at once, and told so by an alert
+  const topUp = await asHimself("set_token_top_up", {
+    p_below_tokens: 1_000_000_000,
+    p_tokens: 500,
+    p_cooldown_seconds: 2_592_000,
+  });
+  const claims = (await asService(db, (client) =>
+    client
+      .query("select * from public.claim_token_alerts(100, 3600) where user_id = $1", [id])
+      .then(({ rows }) => rows),
+  )) as { alert_id: string; claim_id: string }[];
+  const { rows } = await db.admin.query<{ id: string; now: string }>(
+    "select id, to_json(clock_timestamp()) as now from public.token_usage where user_id = $1 and transaction_id = $2",
+    [id, usage.transaction_id],
+  );
+  return {
+    ...{ id, mark, member },
+    things: {
+      p_grant_id: grantId,
+      p_hold_id: hold.hold_id,
+      p_payment_id: payment.payment_id,
+      p_usage_id: rows[0]!.id,
+      p_request_id: topUp.pending_request_id,
+      p_claim_id: claims[0]!.claim_id,
+      p_transaction_id: charge.transaction_id,
+      p_alert_id: Number(claims[0]!.alert_id),
+      p_idempotency_key: key,
+      p_provider_payment_id: paid,
+      p_at: rows[0]!.now,
+    },
+  };
+}
