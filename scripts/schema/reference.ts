@@ -60,7 +60,8 @@ function renderColumn(column: Column, kind: ApiRelation["kind"]): string {
 }
 
 function signatureOf(field: Field): string {
-  return `${field.name} ${field.type}${field.default === null ? "" : ` default ${field.default}`}`;
+  // a computed field's parameter has no name
+  return `${field.name ? `${field.name} ` : ""}${field.type}${field.default === null ? "" : ` default ${field.default}`}`;
 }
 
 function listed(roles: readonly string[]): string {

@@ -99,7 +99,7 @@ const mutants: { name: string; file: string; right: string; wrong: string; sees:
 test.each(mutants)("the test sees it: a helper that $name", async ({ name, file, right, wrong, sees }) => {
   const folder = mkdtempSync(join(tmpdir(), "tokenbook-helper-"));
   try {
-    for (const part of ["token-hold.ts", "hold-books.ts"]) {
+    for (const part of ["token-hold.ts", "hold-books.ts", "lists.ts"]) {
       cpSync(join(projectRoot, "supabase/functions/_shared", part), join(folder, part));
     }
     const parts = readFileSync(join(folder, file), "utf8").split(right);

@@ -18,7 +18,7 @@ import {
 } from "./guest.ts";
 
 /** What an install may write: its settings, and what it has to say. */
-const written = { "tokenbook.project_settings": 1, "tokenbook.migration_reports": 1 };
+const written = { "tokenbook.migration_reports": 1 };
 
 /** Signs somebody up as the auth server does. */
 async function signUp(guest: Guest): Promise<string> {

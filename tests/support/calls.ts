@@ -40,6 +40,7 @@ export async function callablesOf(db: Database): Promise<Callable[]> {
       from pg_proc p
       join pg_namespace n on n.oid = p.pronamespace
      where n.nspname in ('public', 'tokenbook')
+       and (p.pronargs = 0 or p.proargnames is not null) -- else a computed field, which no rpc can call
      order by 2`);
   return rows;
 }

@@ -1388,13 +1388,10 @@ export type Database = {
         Returns: Json;
       };
       tokens_used: {
-        Args: {
-          p_transaction: Omit<
-            Database["public"]["Tables"]["token_transactions"]["Row"],
-            Database["public"]["Tables"]["token_transactions"]["ComputedFields"]
-          >;
-        };
-        Returns: number;
+        Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.tokens_used with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       track_token_usage: {
         Args: {

@@ -7,7 +7,7 @@ import { mutantNamed, mutate } from "../../support/mutants.ts";
 import { connectAsOwner } from "../../support/storm.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const tests = join(here, "..");
+const tests = join(here, "..", "..");
 
 /** The files that name a mutant: what it is for. */
 async function users(): Promise<Map<string, string[]>> {

@@ -112,11 +112,6 @@ interface Callable {
  */
 export const calling: Callable[] = [
   {
-    // a computed field says of a row what its columns say
-    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
-    functions: ["public.tokens_used"],
-  },
-  {
     reach: reach("ungranted", "may", "refused", "refused", "may", "refused", "may", "ungranted"),
     functions: both(
       "capture_tokens",
@@ -135,11 +130,6 @@ export const calling: Callable[] = [
       "set_token_top_up",
       "track_token_usage",
     ),
-  },
-  {
-    // a computed field: it says nothing that is not in the row it is given
-    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
-    functions: ["public.tokens_used"],
   },
   {
     reach: reach("ungranted", "refused", "refused", "refused", "may", "refused", "may", "ungranted"),
