@@ -3073,7 +3073,7 @@ begin
            last_transaction_id = v_id,
            updated_at = v_now
      where a.user_id = p_user_id and a.ctid = v_account;
-    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 36)
+    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
@@ -3208,7 +3208,7 @@ comment on function tokenbook.describe_allocations is
 /*
  * A grant as a balance lists it, with what is left of it then.
  * Caller: internal. tokenbook.get_balance_fast_path lists the same columns as they stand in the table: to
- * call this for each of three grants takes a quarter more (decision 36).
+ * call this for each of three grants takes a quarter more (decision 34).
  */
 create function tokenbook.describe_grant(p_grant public.token_balances, p_tokens_remaining bigint)
 returns jsonb

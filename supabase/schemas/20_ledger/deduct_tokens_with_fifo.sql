@@ -111,7 +111,7 @@ begin
            last_transaction_id = v_id,
            updated_at = v_now
      where a.user_id = p_user_id and a.ctid = v_account;
-    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 36)
+    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
     insert into public.token_transactions
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)

@@ -1,7 +1,7 @@
 /*
  * A grant as a balance lists it, with what is left of it then.
  * Caller: internal. tokenbook.get_balance_fast_path lists the same columns as they stand in the table: to
- * call this for each of three grants takes a quarter more (decision 36).
+ * call this for each of three grants takes a quarter more (decision 34).
  */
 create function tokenbook.describe_grant(p_grant public.token_balances, p_tokens_remaining bigint)
 returns jsonb
