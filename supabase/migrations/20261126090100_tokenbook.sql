@@ -2498,7 +2498,8 @@ comment on function tokenbook.bring_due_forward is
  *
  * It is said twice, because Postgres needs it in two forms: as two indexes and what reads them
  * (open_grants_…), and as a key for rows that no index holds (burn_key). A change of the order is a
- * change of this file, and of tests/model, which says it once more so that a test can tell.
+ * change of this file, of tests/support/burn-order.ts, which says it once more so that a test can tell, and
+ * of the known-bad variant ties-by-chance.
  *
  * Which of the two a project has chosen, and since when, is in tokenbook.burn_orders; what holds now is also
  * in tokenbook.project_settings, in the one row that every touch of an account reads.

@@ -5,6 +5,7 @@
  * Time is in hours. The same books, opened with what was stored, are what a project's functions would
  * have written: `Stored` runs them and keeps the ledger.
  */
+import { inBurnOrder } from "../support/burn-order.ts";
 
 /** Where a grant comes from: an old transaction, the old app, or the ledger. */
 export type Origin = "transaction" | "app" | "ledger";
@@ -79,13 +80,7 @@ export class Pile {
     const byExpiry = !before && now >= EXPIRING_FIRST.from && now < EXPIRING_FIRST.until;
     const order = [...this.left.keys()]
       .filter((grant) => grant.expiresAt > now && (!before || grant.grantedAt <= now))
-      .sort(
-        (a, b) =>
-          a.priority - b.priority ||
-          (byExpiry && a.expiresAt !== b.expiresAt ? a.expiresAt - b.expiresAt : 0) ||
-          a.grantedAt - b.grantedAt ||
-          (a.id < b.id ? -1 : 1),
-      );
+      .sort(inBurnOrder(byExpiry ? "expiring_first" : "fifo"));
     if (newestFirst) order.reverse();
     for (const grant of order) {
       const token = this.takeFrom(grant);

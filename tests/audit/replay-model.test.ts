@@ -100,7 +100,7 @@ function reissuedForNothing(): History {
     user: uuid(9),
     ...{ grants: [], deductions: [], trail: "usage", openedAt: 24 },
     events: [
-      grant(1, 51, { tokens: 4, priority: 50, expiresAt: Infinity }),
+      grant(1, 50, { tokens: 4, priority: 50, expiresAt: Infinity }),
       grant(2, 51, { tokens: 4, priority: 50, expiresAt: 52 }),
       { do: "deduct", at: 51, tokens: 4, newestFirst: true }, // of the second, and exactly of the first
       { do: "refund", at: 53, charge: 0, tokens: 1, reissue: uuid(3) },

@@ -155,8 +155,7 @@ async function act(db: Database, user: string, step: Command, places: Map<string
         `with gone as (
            update public.token_balances b set granted_at = granted_at - interval '1 day', expires_at = clock_timestamp()
             where b.user_id = $1 and b.id = (
-              select id from public.token_balances where user_id = $1 and is_open and expires_at is null
-               order by priority, granted_at, id limit 1)
+              select g.id from tokenbook.open_grants_fifo($1, clock_timestamp()) g where g.expires_at is null limit 1)
            returning b.expires_at)
          update public.token_accounts a set next_due_at = gone.expires_at from gone where a.user_id = $1`,
         [user],

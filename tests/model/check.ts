@@ -5,7 +5,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { recountSpending } from "../support/recount.ts";
 import { createUser } from "../support/roles.ts";
 import { catalogue } from "./plans.ts";
-import type { BurnOrder } from "./reference.ts";
+import type { BurnOrder } from "../support/burn-order.ts";
 import { anyCommand, type Mix, Run } from "./commands.ts";
 
 const LANES = 3;

@@ -2,7 +2,8 @@
 import type pg from "pg";
 import type { Command, Key } from "./any-command.ts";
 import { catalogue, type Facts, type Payment, Plans, type Started } from "./plans.ts";
-import { Books, type BurnOrder, Refused, type Charge, type Parts, sum } from "./reference.ts";
+import type { BurnOrder } from "../support/burn-order.ts";
+import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
 
 export { anyCommand, type Command } from "./any-command.ts";
 

@@ -5,6 +5,7 @@
  * Time is in seconds. Everything that time changes happens at once when the clock is stepped; the
  * database does it when somebody comes by, and nobody must be able to tell the difference.
  */
+import { type BurnOrder, inBurnOrder } from "../support/burn-order.ts";
 
 /** A grant; `n` is its number in order of booking. */
 export interface Grant {
@@ -41,8 +42,6 @@ export interface Hold {
 
 export class Refused extends Error {}
 
-export type BurnOrder = "fifo" | "expiring_first";
-
 export class Books {
   /** In seconds; no two commands come at the same moment. */
   now = 0;
@@ -77,13 +76,14 @@ export class Books {
   }
 
   inOrder(grants: Grant[]): Grant[] {
-    return grants.toSorted(
-      (a, b) =>
-        a.priority - b.priority ||
-        (this.order === "expiring_first" ? compare(a.expiresAt, b.expiresAt) : 0) ||
-        a.grantedAt - b.grantedAt ||
-        compare(a.id ?? "", b.id ?? ""),
-    );
+    // one that has no id yet is nobody's twin
+    const place = (grant: Grant) => ({
+      ...grant,
+      expiresAt: grant.expiresAt ?? Infinity,
+      id: grant.id ?? "",
+    });
+    const before = inBurnOrder(this.order);
+    return grants.toSorted((a, b) => before(place(a), place(b)));
   }
 
   /**
@@ -313,10 +313,6 @@ export function slice(parts: Parts, from: number, to: number): Parts {
     at += tokens;
   }
   return found;
-}
-
-function compare<T>(a: T, b: T): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 export function sum(numbers: number[]): number {

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { type BurnOrder, inBurnOrder } from "../../support/burn-order.ts";
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
@@ -19,19 +20,11 @@ keep({
 
 const DAY = 24 * 3_600_000;
 
-/** The rule alone: priority, then (expiring first) what runs out first, then the oldest, then the id. */
-const orders = {
-  fifo: (a: Lot, b: Lot) => a.priority - b.priority || a.at - b.at || (a.id < b.id ? -1 : 1),
-  expiring_first: (a: Lot, b: Lot) =>
-    a.priority - b.priority || (a.expires === b.expires ? 0 : a.expires - b.expires) || orders.fifo(a, b),
-};
-type BurnOrder = keyof typeof orders;
-
 interface Lot {
   id: string;
   priority: number;
-  at: number;
-  expires: number;
+  grantedAt: number;
+  expiresAt: number;
   left: number;
 }
 
@@ -120,8 +113,8 @@ async function follow(
     if (step.kind === "grant") {
       const lot = {
         priority: step.priority,
-        at: midnight - step.daysAgo * DAY,
-        expires: step.days === null ? Infinity : midnight + step.days * DAY,
+        grantedAt: midnight - step.daysAgo * DAY,
+        expiresAt: step.days === null ? Infinity : midnight + step.days * DAY,
         left: step.tokens,
       };
       const { rows } = await db.admin.query(
@@ -130,15 +123,15 @@ async function follow(
           user,
           lot.left,
           lot.priority,
-          new Date(lot.at),
-          lot.expires === Infinity ? "infinity" : new Date(lot.expires),
+          new Date(lot.grantedAt),
+          lot.expiresAt === Infinity ? "infinity" : new Date(lot.expiresAt),
         ],
       );
       lots.push({ ...lot, id: rows[0].id });
       continue;
     }
 
-    lots.sort(orders[order]);
+    lots.sort(inBurnOrder(order));
     const chosen = take(
       lots.map(({ id, left }) => ({ id, tokens: left })),
       step.tokens,
@@ -194,8 +187,8 @@ function hasATwin(id: string, lots: Lot[], order: BurnOrder): boolean {
       one !== lot &&
       one.left > 0 &&
       one.priority === lot.priority &&
-      one.at === lot.at &&
-      (order === "fifo" || one.expires === lot.expires),
+      one.grantedAt === lot.grantedAt &&
+      (order === "fifo" || one.expiresAt === lot.expiresAt),
   );
 }
 
