@@ -9433,7 +9433,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id
      and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^[[:space:]]*reconciliation'))
    order by t.id desc
    limit 1;
   if exists (
@@ -9537,7 +9537,7 @@ begin
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
                t.grant_ids, t.grant_tokens,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
-                 and t.reason !~* '^goodwill' as is_correction
+                 and t.reason !~* '^[[:space:]]*goodwill' as is_correction
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
@@ -10003,14 +10003,14 @@ begin
         from (
           select t.user_id, t.id
             from ledger t
-           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^[[:space:]]*reconciliation'
           union all
           -- what closed a difference without saying so; only what is from before the books can be one here
           select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
             from openings o
            where exists (
              select from ledger t
-              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^[[:space:]]*reconciliation')) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
     ), settled as (

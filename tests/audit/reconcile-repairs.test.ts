@@ -101,7 +101,7 @@ test("what goes the other way, or says that it is goodwill, repairs nothing", as
 
   await adjust(user, 100);
   expect(await reconcile(user)).toMatchObject({ remaining_difference: 250, formula: { admin_granted: 100 } });
-  await adjust(user, -250, "Goodwill the other way round");
+  await adjust(user, -250, " Goodwill the other way round");
   expect(await reconcile(user)).toMatchObject({
     remaining_difference: 250,
     formula: { admin_deducted: 250 },

@@ -22,7 +22,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id
      and (t.entry_type in ('opening_balance', 'restatement')
-          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'))
+          or (t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^[[:space:]]*reconciliation'))
    order by t.id desc
    limit 1;
   if exists (

@@ -96,14 +96,14 @@ begin
         from (
           select t.user_id, t.id
             from ledger t
-           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^reconciliation'
+           where t.action_type in ('admin_grant', 'admin_deduct') and t.reason ~* '^[[:space:]]*reconciliation'
           union all
           -- what closed a difference without saying so; only what is from before the books can be one here
           select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
             from openings o
            where exists (
              select from ledger t
-              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^reconciliation')) r
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^[[:space:]]*reconciliation')) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
     ), settled as (
