@@ -13,7 +13,7 @@ const usage = `Applies pending migrations with the Supabase CLI and shows what e
   npm run migrate -- --include-all                     also files older than the newest applied one
   npm run migrate -- --this-project                    the remote one is this project's, though nothing in it says so
 
-All migrations are for this repository's own project, and for a project with the seeds' tables that becomes it. Another
+All migrations are for this repository's own project, and for a project with the tables of November 2025 that becomes it. Another
 project gets two generated files instead: README, "Into an existing project".`;
 
 try {

@@ -56,6 +56,7 @@ ${places}
 
 ${people}
 URL, keys and connection string are in .env.local too.
+Eight more users have books that are wrong on purpose: npm run reconcile shows them.
 
 Try, in another terminal:
 
@@ -80,7 +81,7 @@ function calls({ envFile, demo }: Running, spenderId: string): string {
     `ALICE=${signIn(demo.spender)}`,
     post("/rest/v1/rpc/get_user_token_balance", "$ALICE", {}),
     "",
-    "# 2. She spends 150,000 tokens: the older grant first, the rest from the next",
+    "# 2. She spends 150,000 tokens, from three grants: the oldest first",
     post("/rest/v1/rpc/deduct_tokens_with_fifo", "$ALICE", {
       p_user_id: spenderId,
       p_tokens_to_deduct: 150_000,

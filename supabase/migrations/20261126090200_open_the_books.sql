@@ -50,7 +50,7 @@ begin
          end as left_out_because,
          case
            when r.tokens_remaining is null or r.tokens_remaining not between 0 and r.tokens_granted then 'an impossible balance'
-           when r.grant_type is null or r.grant_type not in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then 'an unknown type'
+           when (tokenbook.grant_types() ? r.grant_type) is not true then 'an unknown type'
          end as changed_because
     from tokenbook.old_token_balances o
    cross join lateral jsonb_populate_record(null::public.token_balances, to_jsonb(o)) r;
@@ -66,7 +66,7 @@ begin
     (user_id, id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, is_open,
      subscription_id, legacy_transaction_id, metadata, created_at)
   select g.user_id, g.id,
-         case when g.grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan') then g.grant_type else 'admin' end,
+         case when tokenbook.grant_types() ? g.grant_type then g.grant_type else 'admin' end,
          g.tokens_granted, r.tokens_remaining, g.granted_at, g.expires_at, r.tokens_remaining > 0,
          g.subscription_id, g.legacy_transaction_id, g.metadata, g.created_at
     from pg_temp.grants_to_copy g
@@ -132,8 +132,7 @@ begin
       select t.user_id, sum(t.tokens_used) as tokens_used, sum(coalesce(t.cost_estimate, 0)) as total_cost
         from public.token_usage t
        where t.success
-         and t.action_type not in ('admin_grant', 'admin_deduct', 'subscription_grant', 'renewal_grant',
-                                   'trial_grant', 'token_pack_purchase', 'pack_purchase')
+         and t.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text)
        group by t.user_id
     ) s on s.user_id = u.user_id
     left join (
@@ -224,7 +223,7 @@ begin
     get diagnostics v_copied = row_count;
   end if;
 
-  -- who has grants keeps them and is put on the default plan, his balance its mark
+  -- who has grants keeps them and is put on the default plan; their balance becomes the plan limit
   insert into public.token_subscriptions
     (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, auto_renew)
   select u.id, p.plan_type, a.tokens_remaining, p.articles_limit, p.features, p.billing_cycle, p.billing_cycle <> 'none'
@@ -235,7 +234,7 @@ begin
   on conflict do nothing;
   get diagnostics v_placed = row_count;
 
-  -- who never had one gets his plan's tokens
+  -- who never had one gets their plan's tokens
   for v_user in
     select u.id from auth.users u
      where not exists (select from public.token_balances b where b.user_id = u.id)
@@ -244,7 +243,7 @@ begin
     perform tokenbook.grant_initial_plan(v_user.id);
     v_given := v_given + 1;
   end loop;
-  -- the balance is never above the mark
+  -- the balance is never above the plan limit
   update public.token_subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a

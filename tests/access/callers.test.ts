@@ -137,7 +137,7 @@ test("a database role that nobody knows is refused", async () => {
   }
 });
 
-/** Whether one user can have another's tokens deducted, and learn his balance, where both are quite usual. */
+/** Whether one user can have another's tokens deducted, and learn their balance, where both could take the fast path. */
 async function reach(variant?: string): Promise<string[]> {
   const world = await createDatabase();
   try {

@@ -5,7 +5,7 @@ import { projectRoot } from "../../scripts/local/settings.ts";
 import { trespassesIn } from "../../scripts/schema/guest.ts";
 import { migrationFiles, schemaFiles } from "../../scripts/schema/project-files.ts";
 
-/** Names of the seeds that this repository's own project has had, and has as views. */
+/** Older names, which this repository's own project had and now has as views. */
 const older = ["user_subscriptions", "payments", "user_storage"];
 
 /** The migrations that are written by hand, and for this repository's own project. */

@@ -89,7 +89,7 @@ test("usage that nothing was deducted for makes the balance higher than it shoul
   expect(answer).toMatchObject({ current_remaining: 900, expected_remaining: 650, used_difference: -250 });
 });
 
-test("a balance below what it should be is named by its cause, with the seed's advice", async () => {
+test("a balance below what it should be is named by its cause, with advice", async () => {
   const user = await createUser(db);
   await grant(db, user, 10_000);
   const failed = await track(user, 700);

@@ -15,7 +15,7 @@ beforeAll(async () => {
   db = await createDatabase({ template: "platform" });
   await loadBeforeCleanup(db, project);
   fresh = await createUser(db);
-  // a subscription table of the project's own, a limit beside a balance as seed 004 had it
+  // a subscription table of the project's own, with a limit beside the balance
   await db.admin.query(`
     create table public.user_subscriptions (
       id bigint generated always as identity primary key,
@@ -47,13 +47,13 @@ async function own() {
 
 test("users with tokens keep them and have a plan, the balance their plan limit", async () => {
   const { rows } = await db.admin.query(
-    `select count(*)::int as users, count(s.user_id)::int as with_plan, count(*) filter (where s.tokens_limit < a.tokens_remaining)::int as above_mark
+    `select count(*)::int as users, count(s.user_id)::int as with_plan, count(*) filter (where s.tokens_limit < a.tokens_remaining)::int as above_limit
        from auth.users u
        left join public.token_subscriptions s on s.user_id = u.id
        left join public.token_accounts a on a.user_id = u.id`,
   );
 
-  expect(rows).toEqual([{ users: 23, with_plan: 23, above_mark: 0 }]);
+  expect(rows).toEqual([{ users: 23, with_plan: 23, above_limit: 0 }]);
   const { rows: given } = await db.admin.query(
     "select count(*)::int as grants from public.token_transactions where entry_type = 'grant' and user_id = any ($1)",
     [project.users],

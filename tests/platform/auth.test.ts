@@ -221,7 +221,7 @@ describe("an admin, with the secret key,", () => {
     expect(response.status).toBe(404);
   });
 
-  test("is the only one who may: neither the publishable key nor a user's token opens the door", async () => {
+  test("is the only one who may: neither the publishable key nor a user's token is let in", async () => {
     const { client, user, session } = await signedUp();
     await admin().updateUserById(user.id, { app_metadata: { role: "admin" } });
     await client.auth.refreshSession();

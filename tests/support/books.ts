@@ -74,7 +74,7 @@ export async function breaches(db: Database): Promise<string[]> {
         on t.user_id = a.user_id
      where a.tokens_owed <> coalesce(t.debt, 0)
     union all
-    select 'I9 balance of ' || a.user_id || ' is ' || a.tokens_remaining || ', above its mark ' || s.tokens_limit
+    select 'I9 balance of ' || a.user_id || ' is ' || a.tokens_remaining || ', above its plan limit ' || s.tokens_limit
       from public.token_accounts a
       join public.token_subscriptions s on s.user_id = a.user_id
      where a.tokens_remaining > s.tokens_limit

@@ -21,7 +21,7 @@ declare
   v_has_passed boolean;
   v_used bigint := 0;
   v_spent bigint := 0;
-  v_taken_at timestamptz := p_entry.created_at;
+  v_spending_time timestamptz := p_entry.created_at;
   v_day timestamptz := date_trunc('day', p_entry.created_at, 'UTC');
   v_week timestamptz := date_trunc('week', p_entry.created_at, 'UTC');
   v_month timestamptz := date_trunc('month', p_entry.created_at, 'UTC');
@@ -37,7 +37,7 @@ begin
     v_used := -p_entry.tokens;
     v_spent := p_entry.reserved_change - p_entry.tokens;
     if p_entry.entry_type in ('release', 'refund') then
-      v_taken_at := tokenbook.spending_time(p_entry);
+      v_spending_time := tokenbook.spending_time(p_entry);
     end if;
   end if;
   update public.token_accounts a
@@ -46,11 +46,11 @@ begin
          tokens_used = a.tokens_used + v_used,
          spent_at = greatest(a.spent_at, p_entry.created_at),
          spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
-           + case when v_taken_at >= v_day then v_spent else 0 end,
+           + case when v_spending_time >= v_day then v_spent else 0 end,
          spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
-           + case when v_taken_at >= v_week then v_spent else 0 end,
+           + case when v_spending_time >= v_week then v_spent else 0 end,
          spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
-           + case when v_taken_at >= v_month then v_spent else 0 end,
+           + case when v_spending_time >= v_month then v_spent else 0 end,
          tokens_owed = a.tokens_owed + p_entry.debt_change,
          total_cost = a.total_cost + p_cost,
          last_transaction_id = a.last_transaction_id + 1,
@@ -68,11 +68,11 @@ begin
        set tokens_used = m.tokens_used + v_used,
            spent_at = greatest(m.spent_at, p_entry.created_at),
            spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
-             + case when v_taken_at >= v_day then v_spent else 0 end,
+             + case when v_spending_time >= v_day then v_spent else 0 end,
            spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
-             + case when v_taken_at >= v_week then v_spent else 0 end,
+             + case when v_spending_time >= v_week then v_spent else 0 end,
            spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
-             + case when v_taken_at >= v_month then v_spent else 0 end
+             + case when v_spending_time >= v_month then v_spent else 0 end
      where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
   end if;
   if v_has_passed then

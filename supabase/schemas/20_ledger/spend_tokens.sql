@@ -7,7 +7,7 @@
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
- * A user who never had a grant is initialised first (tokenbook.grant_initial_plan).
+ * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
  * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,

@@ -1,7 +1,7 @@
 /*
  * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
  * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
- * initialisation), so that limit and balance cannot disagree whichever way a user came.
+ * initial plan), so that limit and balance cannot disagree whichever way a user came.
  *
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no

@@ -1,8 +1,8 @@
 /**
  * A production-like old project: 47 grant transactions of 23 users, with usage, deductions,
  * expired and never-expiring grants, ties in time, a user gone from auth, and rows that are no
- * grant. The rows are made here, and what must come of them is computed here too, from the seed's
- * table of types and lifetimes: independently of the migrations' SQL.
+ * grant. The rows are made here, and what must come of them is computed here too, from a
+ * table of types and lifetimes of its own: independently of the migrations' SQL.
  */
 import { readFile } from "node:fs/promises";
 import type { Database } from "../../support/database.ts";
