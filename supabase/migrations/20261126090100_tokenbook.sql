@@ -4118,7 +4118,7 @@ declare
   v_has_passed boolean;
   v_used bigint := 0;
   v_spent bigint := 0;
-  v_taken_at timestamptz := p_entry.created_at;
+  v_spending_time timestamptz := p_entry.created_at;
   v_day timestamptz := date_trunc('day', p_entry.created_at, 'UTC');
   v_week timestamptz := date_trunc('week', p_entry.created_at, 'UTC');
   v_month timestamptz := date_trunc('month', p_entry.created_at, 'UTC');
@@ -4134,7 +4134,7 @@ begin
     v_used := -p_entry.tokens;
     v_spent := p_entry.reserved_change - p_entry.tokens;
     if p_entry.entry_type in ('release', 'refund') then
-      v_taken_at := tokenbook.spending_time(p_entry);
+      v_spending_time := tokenbook.spending_time(p_entry);
     end if;
   end if;
   update public.token_accounts a
@@ -4143,11 +4143,11 @@ begin
          tokens_used = a.tokens_used + v_used,
          spent_at = greatest(a.spent_at, p_entry.created_at),
          spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
-           + case when v_taken_at >= v_day then v_spent else 0 end,
+           + case when v_spending_time >= v_day then v_spent else 0 end,
          spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
-           + case when v_taken_at >= v_week then v_spent else 0 end,
+           + case when v_spending_time >= v_week then v_spent else 0 end,
          spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
-           + case when v_taken_at >= v_month then v_spent else 0 end,
+           + case when v_spending_time >= v_month then v_spent else 0 end,
          tokens_owed = a.tokens_owed + p_entry.debt_change,
          total_cost = a.total_cost + p_cost,
          last_transaction_id = a.last_transaction_id + 1,
@@ -4165,11 +4165,11 @@ begin
        set tokens_used = m.tokens_used + v_used,
            spent_at = greatest(m.spent_at, p_entry.created_at),
            spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
-             + case when v_taken_at >= v_day then v_spent else 0 end,
+             + case when v_spending_time >= v_day then v_spent else 0 end,
            spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
-             + case when v_taken_at >= v_week then v_spent else 0 end,
+             + case when v_spending_time >= v_week then v_spent else 0 end,
            spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
-             + case when v_taken_at >= v_month then v_spent else 0 end
+             + case when v_spending_time >= v_month then v_spent else 0 end
      where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
   end if;
   if v_has_passed then
@@ -4446,7 +4446,7 @@ comment on function tokenbook.slice_allocations is
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
- * A user who never had a grant is initialised first (tokenbook.grant_initial_plan).
+ * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
  * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,
@@ -6682,7 +6682,7 @@ comment on function tokenbook.roll_over is
 /*
  * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
  * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
- * initialisation), so that limit and balance cannot disagree whichever way a user came.
+ * initial plan), so that limit and balance cannot disagree whichever way a user came.
  *
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
