@@ -223,7 +223,7 @@ begin
     get diagnostics v_copied = row_count;
   end if;
 
-  -- who has grants keeps them and is put on the default plan; their balance becomes the plan limit
+  -- who has grants, or had a counter that says 0, is put on the default plan; their balance becomes the plan limit
   insert into public.token_subscriptions
     (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, auto_renew)
   select u.id, p.plan_type, a.tokens_remaining, p.articles_limit, p.features, p.billing_cycle, p.billing_cycle <> 'none'
@@ -231,6 +231,7 @@ begin
     join public.token_accounts a on a.user_id = u.id
     join public.token_plans p on p.is_default
    where exists (select from public.token_balances b where b.user_id = u.id)
+      or exists (select from tokenbook.archived_profile_counters c where c.user_id = u.id and c.vibe_assistant_tokens_remaining < 1)
   on conflict do nothing;
   get diagnostics v_placed = row_count;
 
@@ -238,6 +239,7 @@ begin
   for v_user in
     select u.id from auth.users u
      where not exists (select from public.token_balances b where b.user_id = u.id)
+       and not exists (select from tokenbook.archived_profile_counters c where c.user_id = u.id and c.vibe_assistant_tokens_remaining < 1)
      order by u.id
   loop
     perform tokenbook.grant_initial_plan(v_user.id);

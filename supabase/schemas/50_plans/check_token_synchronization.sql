@@ -18,7 +18,11 @@ begin
          s.tokens_limit - a.tokens_remaining,
          case
            when a.user_id is null
-             or not exists (select from public.token_balances b where b.user_id = s.user_id) then 'not initialised'
+             or (not exists (select from public.token_balances b where b.user_id = s.user_id)
+                 -- who begins with 0: tokenbook.grant_initial_plan
+                 and not exists (
+                   select from tokenbook.archived_profile_counters c
+                    where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'not initialised'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'
            else 'mismatch'

@@ -21,7 +21,10 @@ declare
   v_user record;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select from public.token_balances b where b.user_id = p_user_id)
+    -- a counter from before the books that says 0: a fact, as a grant with 0 left is
+    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+  then
     return;
   end if;
   select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;

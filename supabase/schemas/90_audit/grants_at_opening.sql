@@ -7,6 +7,9 @@
  * the counter had them, the books never did. A counter that became a grant stands for all that was given
  * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
  * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
+ * A counter that had more than all grants of its user (granted beside them, as `counter_beyond_grants`) is
+ * taken as right, and each grant with it: it was after the use (what it had not deducted was taken off), and nothing says what of it they paid. So all
+ * are expected to have what they opened with, and that grant stands for the use that the others did not pay.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
  */
@@ -33,7 +36,39 @@ declare
   v_taken bigint;
   v_uncovered bigint := 0;
   v_counter record;
+  v_beyond_id uuid;
 begin
+  select b.id into v_beyond_id
+    from public.token_balances b
+   where b.user_id = p_user_id and b.metadata ->> 'source' = 'counter_beyond_grants' and b.grant_type = 'plan'
+     and b.created_at <= p_opening.created_at
+     and not exists (
+       select from public.token_transactions t
+        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+  if v_beyond_id is not null then
+    return query
+    with booked as (
+      select b.id, b.priority, b.granted_at, b.expires_at, b.tokens_granted,
+             coalesce((
+               select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
+                where a.id = b.id), 0)::bigint as opened_with
+        from public.token_balances b
+       where b.user_id = p_user_id
+         and not exists (
+           select from public.token_transactions t
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+    )
+    select b.id, true, b.priority, b.granted_at, b.expires_at,
+           case when b.id <> v_beyond_id then b.tokens_granted
+                else greatest(b.tokens_granted, b.opened_with
+                  + (select coalesce(sum(u.tokens), 0) from tokenbook.usage_before_books(p_user_id, p_opening) u)
+                  - (select coalesce(sum(o.tokens_granted - o.opened_with), 0) from booked o
+                      where o.id <> v_beyond_id and (o.expires_at <= p_opening.created_at) is not true))::bigint end,
+           b.opened_with, b.opened_with
+      from booked b;
+    return;
+  end if;
+
   select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
   select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
          array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),

@@ -6,7 +6,8 @@
  * Before the books opened: grants that came from an old transaction begin whole, and the old
  * deductions are spread over them. A grant of unknown history (the app made it, beside its
  * transactions) takes part with what it is known to have paid, and opens with what the opening
- * balance says it had.
+ * balance says it had. So does every grant of a user whose counter had more than all of them
+ * (tokenbook.grants_at_opening); no old deduction is spread over those.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
  * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
  * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
@@ -113,13 +114,19 @@ begin
         join ledger t on t.user_id = r.user_id and t.id <= r.id and t.tokens <> t.reserved_change
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
+    ), counted as (
+      select distinct b.user_id
+        from openings o
+        join public.token_balances b on b.user_id = o.user_id and b.created_at <= o.created_at
+       where b.metadata ->> 'source' = 'counter_beyond_grants'
     ), grants as (
-      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
+        left join counted on counted.user_id = b.user_id
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -134,7 +141,7 @@ begin
              array_agg(case when g.opened_at is null then null
                             when g.legacy_transaction_id is null then g.tokens_granted - coalesce(g.tokens_opened, 0)
                             else g.tokens_granted end order by g.nth) as at_first,
-             array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
+             array_agg(case when g.opened_at is not null and (g.legacy_transaction_id is null or g.is_counted)
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
              array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
@@ -145,6 +152,7 @@ begin
       select h.user_id, -h.tokens as tokens, h.created_at
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
+         and not exists (select from counted c where c.user_id = h.user_id)
          and (p_user_id is null or h.user_id = p_user_id)
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
@@ -154,6 +162,7 @@ begin
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
        where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
+         and not exists (select from counted c where c.user_id = u.user_id)
          and not exists (
            select from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))

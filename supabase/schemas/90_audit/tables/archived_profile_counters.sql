@@ -9,7 +9,7 @@ create table if not exists tokenbook.archived_profile_counters (
   archived_at timestamptz not null default now()
 );
 comment on table tokenbook.archived_profile_counters is
-  'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Never read by the books; kept for reconciliation.';
+  'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Kept for reconciliation; a counter of 0 says that its user had tokens once, and no plan is given to them for it.';
 comment on column tokenbook.archived_profile_counters.id is 'Order of copying; a user with several profiles has several rows.';
 comment on column tokenbook.archived_profile_counters.user_id is 'The user.';
 comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_remaining is 'Tokens, as the profile had them.';
