@@ -5,10 +5,11 @@
  * balance. Who spent everything stays at zero.
  * A user without a subscription gets the default plan; where there is none, or they signed up before
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
- * production is for whoever comes, not for everyone who is there.
+ * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
+ * while they sign up.
  * Caller: internal.   Locks: the account.   Keeps: I5, I9.
  */
-create function tokenbook.grant_initial_plan(p_user_id uuid)
+create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
 returns void
 language plpgsql
 volatile
@@ -24,7 +25,7 @@ begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return;
   end if;
-  select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
@@ -46,4 +47,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_initial_plan is
-  'Gives a user who never had a grant the tokens of his plan, or of the default plan; once.';
+  'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';

@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   begin
-    perform tokenbook.grant_initial_plan(new.id);
+    perform tokenbook.grant_initial_plan(new.id, p_is_new => true);
   exception
     when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
       or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources

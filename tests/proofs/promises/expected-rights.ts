@@ -234,6 +234,7 @@ export const calling: Callable[] = [
       "tokenbook.counter_at_opening",
       "tokenbook.grants_at_opening",
       "tokenbook.hold_receipt",
+      "tokenbook.date_default_plan",
       "tokenbook.grant_initial_plan",
       "tokenbook.is_account_lost",
       "tokenbook.is_admin",
