@@ -7,7 +7,8 @@
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
- * Caller: internal.   Locks: the account.   Keeps: I5, I9.
+ * Nor does it give where grants have been and are gone: the account or the ledger says so.
+ * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
 create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
 returns void
@@ -25,6 +26,13 @@ begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return;
   end if;
+  if exists (
+    select from public.token_accounts a
+     where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
+       and not exists (select from public.token_balances b where b.user_id = a.user_id))
+  then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
@@ -38,6 +46,11 @@ begin
   perform tokenbook.lock_account(p_user_id, p_create => true);
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return; -- somebody was faster
+  end if;
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or tokenbook.is_ledger_lost(p_user_id)
+  then
+    perform tokenbook.refuse('account_lost', '{}');
   end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := v_plan.plan_type || ' plan';

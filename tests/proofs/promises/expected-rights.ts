@@ -237,6 +237,7 @@ export const calling: Callable[] = [
       "tokenbook.date_default_plan",
       "tokenbook.grant_initial_plan",
       "tokenbook.is_account_lost",
+      "tokenbook.is_ledger_lost",
       "tokenbook.is_admin",
       "tokenbook.lock_settings",
       "tokenbook.outdate_alert_thresholds",
