@@ -280,6 +280,57 @@ describe("rows of the books are lost, and the account is there", () => {
   };
 });
 
+test("the audits go by what is left, for the user and for everyone", async () => {
+  const other = await createUser(db);
+  const [kept] = [await grant(db, other, 7)];
+  await db.admin.query(
+    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    [user],
+  );
+  for (const args of [{}, { p_user_id: user }]) {
+    const { rows } = await db.admin.query("select * from public.replay_token_balances($1)", [
+      "p_user_id" in args ? args.p_user_id : null,
+    ]);
+    expect(rows).toContainEqual(
+      expect.objectContaining({
+        user_id: user,
+        grant_id: grantId,
+        exact: "90",
+        stored: "90",
+        difference: "0",
+      }),
+    );
+    if (!("p_user_id" in args))
+      expect(rows).toContainEqual(expect.objectContaining({ user_id: other, grant_id: kept, exact: "7" }));
+  }
+  const { rows: found } = await db.admin.query(
+    "select * from public.find_token_discrepancies(0) where user_id = $1",
+    [user],
+  );
+  expect(found).toMatchObject([{ user_id: user, current_remaining: "0" }]);
+  const { rows: states } = await db.admin.query(
+    "select user_id, status from public.check_token_synchronization() where user_id = $1",
+    [user],
+  );
+  expect(states).toEqual([{ user_id: user, status: "lost" }]);
+});
+
+test("a replay goes on where a grant, or everything but the ledger, is gone", async () => {
+  const other = await createUser(db);
+  const [first, second] = [await grant(db, other, 100), await grant(db, other, 50)];
+  const { transaction_id } = await call("deduct_tokens_with_fifo", {
+    p_user_id: other,
+    p_tokens_to_deduct: 120,
+  });
+  await call("refund_tokens", { p_user_id: other, p_transaction_id: transaction_id });
+  await db.admin.query("delete from public.token_balances where id = $1", [first]);
+  await db.admin.query("delete from public.token_balances where user_id = $1", [user]);
+
+  const { rows } = await db.admin.query("select * from public.replay_token_balances()");
+  expect(rows.filter((row) => row.user_id === user)).toEqual([]);
+  expect(rows.filter((row) => row.user_id === other && row.grant_id)).toMatchObject([{ grant_id: second }]);
+});
+
 test("whoever never had anything is no lost account", async () => {
   const nobody = await createUser(db);
   expect(await call("get_user_token_balance", { p_user_id: nobody })).toMatchObject({ total_active: 0 });
