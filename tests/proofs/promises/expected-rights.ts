@@ -297,6 +297,7 @@ export const calling: Callable[] = [
       "tokenbook.spend_tokens_batch",
       "tokenbook.start_period",
       "tokenbook.take_from_grants",
+      "tokenbook.withdraw_rights",
       "tokenbook.apply_scheduled_downgrade",
       "tokenbook.spending_time",
       "tokenbook.describe_team",
