@@ -27,11 +27,9 @@ export function trespassesIn(
   const found: Trespass[] = [];
   for (const { text: written, literals } of statements) {
     // its own text only says how; for what, those who call it say
-    const isExpose = /^\s*create function tokenbook\.expose\b/.test(written);
+    const isExpose = /^\s*create function tokenbook\.(?:expose|withdraw_rights)\b/.test(written);
     const text = (
-      isExpose
-        ? written.replaceAll("public.%I, %s", "tokenbook.it").replaceAll("public.%I", "tokenbook.it")
-        : written
+      isExpose ? written.replaceAll(/public\.%I, %s|public\.%I|(?<= on )%s %s/g, "tokenbook.it") : written
     ).replace(/\s+/g, " ");
     const say = (what: string) => found.push({ file, what: what.trim() });
     for (const { pattern, names } of rules) {
@@ -86,6 +84,11 @@ const rules: Rule[] = [
   {
     pattern: /\btokenbook\.expose\(f\b/gi,
     names: () => ["public.%I"],
+  },
+  // whose oid it looks up is of schema tokenbook, or what expose has just made
+  {
+    pattern: /\btokenbook\.withdraw_rights\((?:'?\w+'?|case [^,]*), (?:format\()?'?(?<name>[\w%."]+)/gi,
+    names: ({ name: one }) => (/^\w+\.oid$/.test(one!) ? [] : [one!]),
   },
   {
     pattern:
@@ -202,7 +205,8 @@ function statementsOf(sql: string): Statement[] {
       }
     } else if (groups!["literal"] !== undefined) {
       const words = groups!["words"]!.replaceAll("''", "'");
-      if (/\bexecute\s+(?:format\s*\(\s*)?$/i.test(text)) text += ` ; ${words} ; `;
+      if (/\btokenbook\.withdraw_rights\s*\([^)]*$/i.test(text)) text += words;
+      else if (/\bexecute\s+(?:format\s*\(\s*)?$/i.test(text)) text += ` ; ${words} ; `;
       else {
         text += "''";
         if (/^\w*[a-z0-9]$/.test(words) && !noObjects.has(words)) literals.push(words);

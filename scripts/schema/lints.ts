@@ -197,6 +197,15 @@ export const lints = {
     why: "One grant too many, and every user reads every row.",
     query: `select r.name from (${ownRelations}) r where r.relkind in ('r', 'p') and not r.relrowsecurity`,
   },
+  table_without_replica_identity: {
+    why: "Once a project publishes all of its tables, Postgres refuses every update and delete of it.",
+    query: `
+      select r.name from (${ownRelations}) r
+       where r.relkind in ('r', 'p') and r.relreplident <> 'f'
+         and not exists (
+           select from pg_index i
+            where i.indrelid = r.oid and case r.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end)`,
+  },
   policy_wider_than_one_role_and_verb: {
     why: "FOR ALL and TO PUBLIC let in what nobody thought of when it was written.",
     query: `

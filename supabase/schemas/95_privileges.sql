@@ -6,11 +6,12 @@
  * "Self" and "admins" below are decided in tokenbook.authorize: a signed-in user may act for
  * themselves, an admin for anyone. No role writes a table except through the functions.
  */
-revoke all on schema tokenbook from public, anon, authenticated, service_role;
+select tokenbook.withdraw_rights('schema', 'tokenbook'::regnamespace);
+select tokenbook.withdraw_rights(case c.relkind when 'S' then 'sequence' else 'table' end, c.oid)
+  from pg_class c where c.relnamespace = 'tokenbook'::regnamespace and c.relkind in ('r', 'p', 'v', 'S');
+select tokenbook.withdraw_rights('function', p.oid)
+  from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace;
 grant usage on schema tokenbook to authenticated, service_role;
-revoke all on all tables in schema tokenbook from public, anon, authenticated, service_role;
-revoke all on all sequences in schema tokenbook from public, anon, authenticated, service_role;
-revoke all on all functions in schema tokenbook from public, anon, authenticated, service_role;
 
 -- Tables and views in public: signed-in users read the rows that the policies give them, the server
 -- reads all, nobody writes.
@@ -27,7 +28,7 @@ begin
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
   ] loop
-    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_relation);
+    perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
 end
@@ -35,7 +36,7 @@ $$;
 grant select on table public.token_plans to anon; -- the price list
 
 -- A computed field: whoever may read the row may read it.
-revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.

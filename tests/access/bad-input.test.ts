@@ -166,3 +166,29 @@ test("a user's total never passes 2^53 - 1, so that JSON stays exact", async () 
   const balance = await asService(db, (client) => rpc(client, "get_user_token_balance", { p_user_id: rich }));
   expect(balance.total_active).toBe(1_000_000_000_000);
 });
+
+test("what is good and what is bad is the same where a backslash in a string means something", async () => {
+  const tryHere = (name: string, args: Record<string, unknown>) =>
+    asService(db, async (client) => {
+      await client.query("set local standard_conforming_strings = off");
+      return rpc(client, name, args);
+    });
+  await tryHere("adjust_tokens", { p_user_id: user, p_delta: 1, p_reason: "a correction" });
+  await tryHere("track_token_usage", {
+    ...{ p_user_id: user, p_action_type: "chat", p_tokens_used: 1, p_model_used: "a-model" },
+  });
+  for (const p_reason of [" ", "\t\n"])
+    await expect(tryHere("adjust_tokens", { p_user_id: user, p_delta: 1, p_reason })).rejects.toMatchObject({
+      message: "invalid_reason",
+    });
+  const { rows } = await db.admin.query("select tokenbook.say_one_of(list) from unnest($1::jsonb[]) list", [
+    ["{}", '{"a": 1}', '{"b": 1, "a": 1}', '{"c": 1, "b": 1, "a": 1}'],
+  ]);
+  expect(rows.map((row) => row.say_one_of)).toEqual(["", "a", "a or b", "a, b or c"]);
+  // the functions of ours are read anew under the setting of each session
+  const { rows: withBackslash } = await db.admin.query(
+    `select oid::regprocedure::text as name from pg_proc
+      where pronamespace in ('tokenbook'::regnamespace, 'public'::regnamespace) and strpos(prosrc, chr(92)) > 0`,
+  );
+  expect(withBackslash).toEqual([]);
+});

@@ -36,6 +36,8 @@ test.for([
   "grant usage on schema public to anon",
   "revoke execute on function private.is_admin() from authenticated",
   "grant select, insert on table public.token_accounts, public.profiles to anon",
+  "select tokenbook.withdraw_rights('table', 'public.profiles'::regclass)",
+  "do $$ begin perform tokenbook.withdraw_rights('table', format('public.%I', r)::regclass) from unnest(array['profiles']) r; end $$",
   "grant service_role to authenticator",
   "create or replace function public.get_user_token_balance(p_user_id uuid) returns integer language sql as 'select 1'",
   "create or replace view public.token_counters as select 1",

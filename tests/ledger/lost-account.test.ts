@@ -170,6 +170,167 @@ test("verify names it", async () => {
   expect(rows).toContainEqual({ invariant: "I3 ledger = account", found: "no account" });
 });
 
+describe("rows of the books are lost, and the account is there", () => {
+  /** A user of the default plan, 300 tokens of it, who has spent so many; then these rows are lost. */
+  const afterLosing = async (spent: number, ...tables: string[]) => {
+    const plan = (isDefault: boolean) =>
+      db.admin.query(
+        `insert into public.token_plans (plan_type, name, tokens, is_default, given_to_users_since)
+         values ('three', 'Three', 300, $1, '-infinity')
+         on conflict (plan_type) do update set is_default = excluded.is_default, given_to_users_since = '-infinity'`,
+        [isDefault],
+      );
+    await plan(true);
+    user = await createUser(db);
+    await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: spent });
+    for (const table of tables) await loseRows(table);
+    return { [Symbol.asyncDispose]: async () => void (await plan(false)) };
+  };
+  const loseRows = async (table: string, also = "") => {
+    const client = await db.admin.connect();
+    try {
+      await client.query("begin");
+      // as a restore leaves it: the ledger's own trigger would keep its rows
+      if (table === "token_transactions")
+        await client.query(`alter table public.${table} disable trigger user`);
+      await client.query(`delete from public.${table} where user_id = $1 ${also}`, [user]);
+      if (table === "token_transactions")
+        await client.query(`alter table public.${table} enable trigger user`);
+      await client.query("commit");
+    } finally {
+      client.release();
+    }
+  };
+
+  test.each([
+    [["token_balances"]],
+    [["token_balances", "token_subscriptions"]],
+    [["token_balances", "token_transactions"]],
+    [["token_balances", "token_transactions", "token_subscriptions"]],
+    [["token_balances", "token_accounts"]],
+  ])("who has spent everything and lost %j is given nothing anew", async (tables) => {
+    await using _ = await afterLosing(300, ...tables);
+    const before = await books();
+
+    for (const [name, args] of [
+      ["get_user_token_balance", {}],
+      ["deduct_tokens_with_fifo", { p_tokens_to_deduct: 1 }],
+      ["estimate_tokens", { p_action_type: "chat", p_tokens_used: 1 }],
+    ] as const)
+      await expect(call(name, { p_user_id: user, ...args }), name).rejects.toMatchObject(lost);
+    const { results } = await call("deduct_tokens_batch", { p_items: [{ user_id: user, tokens: 1 }] });
+    expect(results).toMatchObject([{ error: { code: "account_lost" } }]);
+    expect(await books()).toEqual(before);
+  });
+
+  test("tokens without a grant are not told of", async () => {
+    await using _ = await afterLosing(100, "token_balances");
+
+    await expect(call("get_user_token_balance", { p_user_id: user })).rejects.toMatchObject(lost);
+  });
+
+  test("what the grants do not have is not spent", async () => {
+    user = await createUser(db);
+    await grant(db, user, 100);
+    await grant(db, user, 200);
+    await loseRows("token_balances", "and tokens_granted = 100");
+    const before = await books();
+
+    for (const [name, args] of [
+      ["deduct_tokens_with_fifo", { p_tokens_to_deduct: 250 }],
+      ["reserve_tokens", { p_tokens: 250 }],
+      ["adjust_tokens", { p_delta: -250 }],
+    ] as const)
+      await expect(call(name, { p_user_id: user, ...args }), name).rejects.toMatchObject(lost);
+    expect(await books()).toEqual(before);
+    expect(await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 150 })).toMatchObject(
+      {
+        success: true,
+        deducted_from: [{ deducted: 150 }],
+      },
+    );
+  });
+
+  test("a history that is gone is not said to be empty", async () => {
+    user = await createUser(db);
+    await grant(db, user, 100);
+    await loseRows("token_transactions");
+    const [{ now }] = (await db.admin.query("select now()")).rows;
+
+    for (const [name, args] of [
+      ["get_token_history", {}],
+      ["get_token_balance_as_of", { p_at: now.toISOString() }],
+    ] as const)
+      await expect(call(name, { p_user_id: user, ...args }), name).rejects.toMatchObject(lost);
+  });
+
+  test("who has only used what costs nothing has lost nothing", async () => {
+    user = await createUser(db);
+    await call("track_token_usage", { p_user_id: user, p_action_type: "chat", p_tokens_used: 0 });
+    await using _ = await afterLosingNothing();
+
+    expect(await call("get_user_token_balance", { p_user_id: user })).toMatchObject({ total_active: 300 });
+  });
+  /** The default plan, and this very user. */
+  const afterLosingNothing = async () => {
+    const whose = user;
+    const plan = await afterLosing(1);
+    user = whose;
+    return plan;
+  };
+});
+
+test("the audits go by what is left, for the user and for everyone", async () => {
+  const other = await createUser(db);
+  const [kept] = [await grant(db, other, 7)];
+  await db.admin.query(
+    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    [user],
+  );
+  for (const args of [{}, { p_user_id: user }]) {
+    const { rows } = await db.admin.query("select * from public.replay_token_balances($1)", [
+      "p_user_id" in args ? args.p_user_id : null,
+    ]);
+    expect(rows).toContainEqual(
+      expect.objectContaining({
+        user_id: user,
+        grant_id: grantId,
+        exact: "90",
+        stored: "90",
+        difference: "0",
+      }),
+    );
+    if (!("p_user_id" in args))
+      expect(rows).toContainEqual(expect.objectContaining({ user_id: other, grant_id: kept, exact: "7" }));
+  }
+  const { rows: found } = await db.admin.query(
+    "select * from public.find_token_discrepancies(0) where user_id = $1",
+    [user],
+  );
+  expect(found).toMatchObject([{ user_id: user, current_remaining: "0" }]);
+  const { rows: states } = await db.admin.query(
+    "select user_id, status from public.check_token_synchronization() where user_id = $1",
+    [user],
+  );
+  expect(states).toEqual([{ user_id: user, status: "lost" }]);
+});
+
+test("a replay goes on where a grant, or everything but the ledger, is gone", async () => {
+  const other = await createUser(db);
+  const [first, second] = [await grant(db, other, 100), await grant(db, other, 50)];
+  const { transaction_id } = await call("deduct_tokens_with_fifo", {
+    p_user_id: other,
+    p_tokens_to_deduct: 120,
+  });
+  await call("refund_tokens", { p_user_id: other, p_transaction_id: transaction_id });
+  await db.admin.query("delete from public.token_balances where id = $1", [first]);
+  await db.admin.query("delete from public.token_balances where user_id = $1", [user]);
+
+  const { rows } = await db.admin.query("select * from public.replay_token_balances()");
+  expect(rows.filter((row) => row.user_id === user)).toEqual([]);
+  expect(rows.filter((row) => row.user_id === other && row.grant_id)).toMatchObject([{ grant_id: second }]);
+});
+
 test("whoever never had anything is no lost account", async () => {
   const nobody = await createUser(db);
   expect(await call("get_user_token_balance", { p_user_id: nobody })).toMatchObject({ total_active: 0 });

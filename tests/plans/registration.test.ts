@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
@@ -69,6 +70,72 @@ test("a fault of the books does not keep anybody from signing up, and is healed 
     expect(balance, fault).toMatchObject({ total_active: 10_000, tokens_limit: 10_000, plan_type: "free" });
   }
   await other.drop();
+});
+
+test("no class of errors and no refusal of ours fails a sign-up, but that the server ends the statement", async () => {
+  const other = await createDatabase();
+  await giveFreePlanAtRegistration(other);
+  const { rows: healthy } = await other.admin.query(
+    "select pg_get_functiondef('tokenbook.start_period'::regproc) as definition",
+  );
+  const refusals = new Set(
+    (await readFile("supabase/errors.toml", "utf8")).match(/(?<=^sqlstate = ")[^"]+/gm),
+  );
+  expect(refusals.size).toBeGreaterThan(5);
+  const classes =
+    "03000 08006 09000 0A000 0B000 0F000 0L000 0LP01 0P000 0Z000 20000 21000 22000 22012 23505 24000 25000 26000 27000 28000 2B000 2BP01 2D000 2F000 34000 38000 39000 3B000 3D000 3F000 40001 40P01 42P01 44000 53100 53300 54000 55P03 58000 58030 F0000 HV000 P0001 P0004 XX000 XX001";
+  for (const code of [...refusals, ...classes.split(" ")]) {
+    await other.admin.query(
+      healthy[0].definition.replace(/\nbegin\n/, `\nbegin\n  raise exception using errcode = '${code}';\n`),
+    );
+    const user = await createUser(other);
+    const { rows } = await other.admin.query(
+      "select left(error, 5) as code from tokenbook.failed_registrations where user_id = $1",
+      [user],
+    );
+    expect(rows, code).toEqual([{ code }]);
+  }
+  await other.drop();
+});
+
+test("a fault that cannot even be noted does not keep anybody from signing up", async () => {
+  const other = await createDatabase();
+  await giveFreePlanAtRegistration(other);
+  await other.admin.query("drop table tokenbook.failed_registrations");
+  await other.admin.query("alter table public.token_subscriptions rename to gone");
+
+  const user = await createUser(other);
+
+  await other.admin.query("alter table public.gone rename to token_subscriptions");
+  const balance = await asUser(other, user, (client) => rpc(client, "get_user_token_balance"));
+  expect(balance).toMatchObject({ total_active: 10_000 });
+  await other.drop();
+});
+
+test.each([
+  "update public.token_plans set stripe_price_id = 'price_new' where plan_type = 'free'",
+  "alter table public.token_balances add column note text",
+])("a sign-up waits two seconds for “%s”, and is healed later", async (open) => {
+  const other = await db.admin.connect();
+  try {
+    await other.query("begin");
+    await other.query(open);
+    const since = Date.now();
+    const user = await createUser(db);
+    expect(Date.now() - since).toBeLessThan(5_000);
+    await other.query("rollback");
+    const { rows } = await db.admin.query(
+      "select left(error, 5) as code from tokenbook.failed_registrations where user_id = $1",
+      [user],
+    );
+    expect(rows).toEqual([{ code: "55P03" }]);
+    expect(await asUser(db, user, (client) => rpc(client, "get_user_token_balance"))).toMatchObject({
+      total_active: 10_000,
+    });
+  } finally {
+    await other.query("rollback");
+    other.release();
+  }
 });
 
 test("whom registration missed is initialised by the first deduction too", async () => {

@@ -20,7 +20,10 @@ export async function firstOperations(
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
   const isDefault = (yes: boolean) =>
-    db.admin.query("update public.token_plans set is_default = $1 where plan_type = 'free'", [yes]);
+    db.admin.query(
+      "update public.token_plans set is_default = $1, given_to_users_since = '-infinity' where plan_type = 'free'",
+      [yes],
+    );
   for (let nth = 0; nth < users; nth++) {
     const user = await createUser(db);
     if (nth % 2 === 0) {

@@ -3,7 +3,9 @@ import type { Database } from "./database.ts";
 
 /** Makes the free plan the one that new users get, as it is when Tokenbook is installed. */
 export async function giveFreePlanAtRegistration(db: Database): Promise<void> {
-  await db.admin.query("update public.token_plans set is_default = true where plan_type = 'free'");
+  await db.admin.query(
+    "update public.token_plans set is_default = true, given_to_users_since = '-infinity' where plan_type = 'free'",
+  );
 }
 
 /** Limit and balance of a user side by side, with his plan and debt. */

@@ -12,7 +12,7 @@ const plantedFunction = (
   revoke all on function ${name}() from public, anon, authenticated, service_role;`;
 
 /** A table without fault. */
-const plantedTable = (name: string, columns = "user_id uuid") => `
+const plantedTable = (name: string, columns = "user_id uuid primary key") => `
   create table ${name} (${columns});
   comment on table ${name} is 'Planted.';
   comment on column ${name}.user_id is 'Planted.';
@@ -52,6 +52,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "public.planted_by_user",
       "public.planted_kind",
       "public.planted_pair",
+      "public.planted_pkey",
     ],
   },
   raises_what_clients_retry: {
@@ -157,6 +158,12 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     sql: `${plantedTable("public.token_unguarded")} alter table public.token_unguarded disable row level security;`,
     found: ["public.token_unguarded"],
   },
+  table_without_replica_identity: {
+    sql: `${plantedTable("public.token_unpublished", "user_id uuid")}
+      ${plantedTable("tokenbook.unpublished")} alter table tokenbook.unpublished replica identity nothing;
+      ${plantedTable("tokenbook.published_in_full", "user_id uuid")} alter table tokenbook.published_in_full replica identity full;`,
+    found: ["public.token_unpublished", "tokenbook.unpublished"],
+  },
   policy_wider_than_one_role_and_verb: {
     sql: `create policy "for anyone" on public.token_accounts for select using ((select auth.uid()) = user_id);
       create policy "for anything" on public.token_accounts to authenticated using ((select auth.uid()) = user_id);`,
@@ -204,7 +211,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["storage.objects: policy anything", "storage.objects: policy listing"],
   },
   missing_comment: {
-    sql: `${plantedTable("public.token_explained", "user_id uuid, unexplained text")}
+    sql: `${plantedTable("public.token_explained", "user_id uuid primary key, unexplained text")}
       ${plantedFunction("tokenbook.unexplained")} comment on function tokenbook.unexplained() is null;
       ${plantedTable("tokenbook.unexplained")} comment on table tokenbook.unexplained is null;`,
     found: ["tokenbook.unexplained", "tokenbook.unexplained()", "public.token_explained.unexplained"],

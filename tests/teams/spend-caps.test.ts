@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { withConnection } from "../../scripts/schema/connection.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { applyMutant } from "../support/mutants.ts";
@@ -416,6 +417,16 @@ describe("under load", () => {
     expect(spent).toBeLessThanOrEqual(Math.max(used, 100));
     await expectRightBooks();
   });
+});
+
+test("common caps are set, changed and taken away where everything is published", async () => {
+  const other = await createDatabase();
+  await withConnection(other.url("supabase_admin"), (client) =>
+    client.query("create publication everything for tables in schema public, tokenbook"),
+  );
+  for (const p_tokens of [100, 50, null])
+    await asService(other, (client) => rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens }));
+  await other.drop();
 });
 
 describe("who may set and see them", () => {

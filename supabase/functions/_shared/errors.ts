@@ -442,7 +442,7 @@ export const errors = {
     title: "Account lost",
     sqlstate: "PT500",
     retryable: false,
-    hint: "Restore the user's row of token_accounts from the backup that the rest came from.",
+    hint: "Restore the user's rows of the books from the backup that the rest came from.",
   },
   busy: {
     status: 503,

@@ -16,7 +16,7 @@ begin
     perform tokenbook.refuse('invalid_idempotency_key',
       '{"field": "p_idempotency_key", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
   end if;
-  if length(p_reason) > 500 or p_reason !~ '\S' then
+  if length(p_reason) > 500 or p_reason !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_reason',
       '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;

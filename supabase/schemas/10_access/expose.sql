@@ -45,7 +45,8 @@ $body$
     p_function, v_function.arguments, v_function.result, v_function.volatility,
     case when v_function.returns_rows then 'query select * from ' else '' end, p_function, v_function.names);
   execute format('comment on function public.%I is %L', p_function, v_function.words);
-  execute format('revoke all on function public.%I from public, anon, authenticated, service_role', p_function);
+  perform tokenbook.withdraw_rights('function', p.oid)
+     from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = p_function;
   execute format('grant execute on function public.%I, %s to %s', p_function, v_function.signature, v_roles);
 end
 $$;

@@ -67,7 +67,7 @@ begin
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
-      ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
+      ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;

@@ -41,6 +41,9 @@ begin
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- so nothing open has run out
      and s.next_plan_type is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
+  if v_balance #> '{grants,0}' is null then
+    return null; -- tokens, and no grant: not for this path to say
+  end if;
   if v_balance #> '{grants,100}' is not null then
     v_balance := v_balance || jsonb_build_object('grants', (v_balance -> 'grants') - 100, 'has_more_grants', true);
   end if;

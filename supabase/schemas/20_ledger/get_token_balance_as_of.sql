@@ -3,7 +3,7 @@
  * (booked or not) not counted. In one pass over the user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
- * before_the_books.   Keeps: I7.
+ * before_the_books, account_lost.   Keeps: I7.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_balance_as_of(
@@ -26,6 +26,9 @@ begin
     perform tokenbook.refuse('invalid_moment', '{"field": "p_at", "rule": "not in the future"}');
   end if;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if tokenbook.is_ledger_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   select t.created_at into v_opened_at
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';

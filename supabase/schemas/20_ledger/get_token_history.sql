@@ -3,7 +3,8 @@
  * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
  * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found,
+ * account_lost.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_history(
@@ -30,6 +31,7 @@ begin
   -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
   -- (by length, then by name), or each of the rows would be sorted
   select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
+         tokenbook.is_ledger_lost(p_user_id) as is_lost,
          array(
            select entry
              from (
@@ -56,6 +58,8 @@ begin
     into v_page;
   if not v_page.is_known then
     perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  elsif v_page.is_lost then
+    perform tokenbook.refuse('account_lost', '{}');
   end if;
 
   return jsonb_build_object(

@@ -1,7 +1,8 @@
 /*
  * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
- * locked the account, booked what was due, and knows that there is enough.
- * Caller: internal.   Keeps: I1, I4, I8.
+ * locked the account, booked what was due, and knows that there is enough: where the grants have less
+ * than the account says, some of them are lost.
+ * Caller: internal.   Errors: account_lost.   Keeps: I1, I4, I8.
  */
 create function tokenbook.take_from_grants(
   p_user_id uuid,
@@ -19,6 +20,9 @@ as $$
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
     from tokenbook.choose_grants(p_user_id, p_tokens, p_now) as chosen;
+  if coalesce((select sum(part) from unnest(grant_tokens) part), 0) < p_tokens then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   update public.token_balances b
      set tokens_remaining = b.tokens_remaining - taken.tokens,
          is_open = b.tokens_remaining > taken.tokens

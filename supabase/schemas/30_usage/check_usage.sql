@@ -34,7 +34,7 @@ begin
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
   elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
     perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
-  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '\S' then
+  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
   elsif length(p_usage.error_message) > 2000 then

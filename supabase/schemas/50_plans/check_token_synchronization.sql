@@ -1,6 +1,7 @@
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
- * synced, used some, not initialised, or mismatch (never: the balance above the plan limit).
+ * synced, used some, not initialised, mismatch (never: the balance above the plan limit), or lost: the
+ * user's account is gone while the rest of their books is there.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -17,6 +18,7 @@ begin
   select s.user_id, u.email::text, s.plan_type, a.tokens_remaining, s.tokens_limit,
          s.tokens_limit - a.tokens_remaining,
          case
+           when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
              or (not exists (select from public.token_balances b where b.user_id = s.user_id)
                  -- who begins with 0: tokenbook.grant_initial_plan
@@ -35,4 +37,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_synchronization is
-  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised or mismatch. For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden.';

@@ -5,10 +5,12 @@
  * balance. Who spent everything stays at zero.
  * A user without a subscription gets the default plan; where there is none, or they signed up before
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
- * production is for whoever comes, not for everyone who is there.
- * Caller: internal.   Locks: the account.   Keeps: I5, I9.
+ * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
+ * while they sign up.
+ * Nor does it give where grants have been and are gone: the account or the ledger says so.
+ * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
-create function tokenbook.grant_initial_plan(p_user_id uuid)
+create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
 returns void
 language plpgsql
 volatile
@@ -27,7 +29,14 @@ begin
   then
     return;
   end if;
-  select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  if exists (
+    select from public.token_accounts a
+     where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
+       and not exists (select from public.token_balances b where b.user_id = a.user_id))
+  then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
@@ -41,6 +50,11 @@ begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return; -- somebody was faster
   end if;
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or tokenbook.is_ledger_lost(p_user_id)
+  then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := v_plan.plan_type || ' plan';
   v_entry.actor_role := 'system';
@@ -49,4 +63,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_initial_plan is
-  'Gives a user who never had a grant the tokens of his plan, or of the default plan; once.';
+  'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';

@@ -1,7 +1,9 @@
 /*
- * Gives a new user the default plan in the commit that makes him. A fault of ours must not keep
+ * Gives a new user the default plan in the commit that makes them. A fault of ours must not keep
  * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
- * and noted, and the user is healed by his first balance read or deduction (tokenbook.grant_initial_plan).
+ * and noted, and the user is healed by their first balance read or deduction (tokenbook.grant_initial_plan).
+ * Where the note cannot be written either, the warning in the log is what is left. Waits for locks are
+ * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
  */
@@ -11,22 +13,41 @@ language plpgsql
 volatile
 security definer -- sign-up runs as a role that may not write the books
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s' -- or an open change of the catalogue would hold sign-ups up
 as $$
+declare
+  v_error text;
 begin
-  begin
-    perform tokenbook.grant_initial_plan(new.id);
-  exception
-    when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
-      or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources
-      or program_limit_exceeded or plpgsql_error or invalid_transaction_state
-      or feature_not_supported or sql_routine_exception or external_routine_exception
-      or internal_error
-      or sqlstate 'PT400' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT503'
-    then
-      raise warning 'user % could not be given his plan: % %', new.id, sqlstate, sqlerrm;
-      insert into tokenbook.failed_registrations (user_id, error) values (new.id, sqlstate || ' ' || sqlerrm);
-  end;
-  return new;
+  loop
+    begin
+      if v_error is null then
+        perform tokenbook.grant_initial_plan(new.id, p_is_new => true);
+      else
+        insert into tokenbook.failed_registrations (user_id, error) values (new.id, v_error);
+      end if;
+      return new;
+    exception
+      when sqlstate 'PT000' -- every refusal of ours
+        or data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
+        or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources
+        or program_limit_exceeded or plpgsql_error or invalid_transaction_state
+        or feature_not_supported or sql_routine_exception or external_routine_exception
+        or external_routine_invocation_exception or cardinality_violation or case_not_found
+        or invalid_schema_name or invalid_catalog_name or invalid_grantor or invalid_role_specification
+        or invalid_authorization_specification or dependent_privilege_descriptors_still_exist
+        or triggered_action_exception or triggered_data_change_violation or with_check_option_violation
+        or invalid_cursor_state or invalid_cursor_name or invalid_sql_statement_name
+        or invalid_transaction_initiation or invalid_transaction_termination or savepoint_exception
+        or locator_exception or diagnostics_exception or connection_exception or fdw_error
+        or sql_statement_not_yet_complete or system_error or config_file_error or internal_error
+      then
+        raise warning 'user % could not be given a plan: % %', new.id, sqlstate, sqlerrm;
+        if v_error is not null then -- not even noted
+          return new;
+        end if;
+        v_error := sqlstate || ' ' || sqlerrm;
+    end;
+  end loop;
 end
 $$;
 comment on function tokenbook.register_user is

@@ -37,6 +37,10 @@ begin
       select a.user_id from public.token_accounts a
        where (p_after is null or a.user_id > p_after) and (p_until is null or a.user_id <= p_until)
       union
+      select b.user_id from public.token_balances b -- whose account is lost
+       where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
+         and not exists (select from public.token_accounts a where a.user_id = b.user_id)
+      union
       select t.user_id from public.token_usage t -- whom something was written down for, and no account made
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)

@@ -14,6 +14,9 @@
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
  *
+ * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
+ * gone pays nothing, and who has neither account nor grants is left out.
+ *
  * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
  * uncovered: one row more for that user, without a grant.
  * For one user, for everyone, or for the users after p_after up to p_until.
@@ -41,6 +44,7 @@ declare
   v_order_since timestamptz[];
   v_order_names text[];
   v_event record;
+  v_user_id uuid; -- whose begin it was
   -- the user's grants, each at its place in burn order
   v_ids uuid[];
   v_types text[];
@@ -51,7 +55,7 @@ declare
   v_opening bigint[];
   v_settled bigint[]; -- what was stored after the last repair, which is this transaction
   v_settled_id bigint;
-  v_left bigint[]; -- NULL: not granted yet
+  v_left bigint[]; -- NULL: not granted yet; a grant that is gone has the place behind the last
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
@@ -79,6 +83,11 @@ begin
        where (p_user_id is null or a.user_id = p_user_id)
          and (p_after is null or a.user_id > p_after)
          and (p_until is null or a.user_id <= p_until)
+      union
+      select b.user_id from public.token_balances b
+       where (p_user_id is null or b.user_id = p_user_id)
+         and (p_after is null or b.user_id > p_after)
+         and (p_until is null or b.user_id <= p_until)
     ), ledger as not materialized (
       select t.*
         from public.token_transactions t
@@ -205,6 +214,12 @@ begin
     v_needed := 0;
     v_key := null;
 
+    if v_event.kind = 'begin' then
+      v_user_id := v_event.user_id;
+    elsif v_event.user_id is distinct from v_user_id then
+      continue;
+    end if;
+
     if v_event.id = v_settled_id then
       v_left := v_settled;
       v_head := 1;
@@ -221,7 +236,7 @@ begin
       v_needed := v_event.tokens;
 
     elsif v_event.kind = 'grant' then
-      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[1]), v_count + 1);
       v_left[v_nth] := v_event.tokens;
       v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
 
@@ -251,7 +266,8 @@ begin
                as g (id, type, granted_at, expires_at, granted, left_over, stored)
          cross join lateral (
            select case when g.expires_at > p_now then coalesce(g.left_over, 0) else 0 end as exact,
-                  case when g.expires_at > p_now then g.stored else 0 end as stored) now;
+                  case when g.expires_at > p_now then g.stored else 0 end as stored) now
+         where g.id is not null;
       if v_uncovered > 0 then
         return query
           select v_event.user_id, null::uuid, null::text, null::timestamptz, null::timestamptz, null::bigint,
@@ -271,7 +287,7 @@ begin
     elsif v_event.kind in ('clawback', 'debt_repayment') then
       v_needed := v_event.tokens;
       for v_place in 1 .. cardinality(v_event.grant_ids) loop
-        v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+        v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
         v_part := least(coalesce(v_left[v_nth], 0), v_event.grant_tokens[v_place]);
         v_left[v_nth] := v_left[v_nth] - v_part;
         v_needed := v_needed - v_part;
@@ -279,10 +295,10 @@ begin
 
     elsif v_event.kind = 'rollover' then
       -- out of the grant that closed, as far as it has it
-      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[1]), v_count + 1);
       v_part := least(coalesce(v_left[v_nth], 0), v_event.tokens);
       v_left[v_nth] := v_left[v_nth] - v_part;
-      v_nth := array_position(v_ids, v_event.grant_ids[2]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[2]), v_count + 1);
       v_left[v_nth] := v_part;
       v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
 
@@ -315,7 +331,7 @@ begin
         v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
                         else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
         for v_place in 1 .. cardinality(v_part_ids) loop
-          v_nth := array_position(v_ids, v_part_ids[v_place]);
+          v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then
             v_homeless := v_homeless + v_part_tokens[v_place];
           end if;
@@ -323,7 +339,7 @@ begin
         -- what this refund reissued instead of forfeiting, as far as the replay has it to give back, be it
         -- nothing: whatever names that grant later gives it nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
-          v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+          v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
           if v_event.kind = 'refund' and v_left[v_nth] is null then
             v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
             v_homeless := v_homeless - v_left[v_nth];
@@ -332,7 +348,7 @@ begin
         end loop;
       end if;
       for v_place in 1 .. cardinality(v_part_ids) loop
-        v_nth := array_position(v_ids, v_part_ids[v_place]);
+        v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
         v_left[v_nth] := least(coalesce(v_left[v_nth], 0) + v_part_tokens[v_place], v_granted[v_nth]);
         v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
       end loop;

@@ -1,5 +1,5 @@
 -- The rule of the seed: a balance that is NULL or 0 is filled up from the plan.
-create or replace function tokenbook.grant_initial_plan(p_user_id uuid)
+create or replace function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
 returns void language plpgsql volatile security invoker set search_path = pg_catalog, pg_temp
 as $$
 declare

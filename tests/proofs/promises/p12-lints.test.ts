@@ -18,10 +18,6 @@ const bundled = 23;
 
 /** What the advisors say of us to be thought about, and why it stays. */
 const known: Record<string, { why: string; objects: RegExp }> = {
-  no_primary_key: {
-    why: "the plan of a cap for everyone is NULL, which no primary key can hold; a unique index does the same",
-    objects: /^public\.token_default_spend_caps$/,
-  },
   function_search_path_mutable: {
     why: "Postgres writes a function into the statement that calls it only if it sets nothing (decision 22); no client may call these, and their callers set theirs",
     objects: new RegExp(`^(${inlinedFunctions.join("|")})$`),

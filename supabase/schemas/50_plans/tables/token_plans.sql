@@ -20,9 +20,10 @@ create table public.token_plans (
   paypal_plan_id text unique,
   is_offered boolean not null default true,
   is_default boolean not null default false,
-  given_to_users_since timestamptz not null default now(),
+  given_to_users_since timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
@@ -64,7 +65,7 @@ comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
-comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. ''-infinity'': everyone who never had a grant gets it.';
+comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
 comment on column public.token_plans.created_at is 'When it was added.';
 comment on column public.token_plans.updated_at is 'When it was last edited.';
 

@@ -1,5 +1,6 @@
 -- Caps of whole plans and of everyone. Not a user's rows, so a table of their own.
 create table public.token_default_spend_caps (
+  id uuid primary key default gen_random_uuid(), -- a publication takes no change of a table without one
   plan_type text references public.token_plans (plan_type),
   spend_window text not null,
   tokens bigint not null,
@@ -13,6 +14,7 @@ create table public.token_default_spend_caps (
 );
 comment on table public.token_default_spend_caps is
   'Caps of plans and of everyone: tokens that each user may spend in a window. Written by set_token_spend_cap.';
+comment on column public.token_default_spend_caps.id is 'The cap.';
 comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
 comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
