@@ -140,15 +140,16 @@ begin
            f.is_sql and t.is_one_kind and
            (select count(*) from regexp_matches(f.said, '\\m' || t.name || '\\M', 'gi'))
              = (select count(*) from regexp_matches(regexp_replace(f.said, $re$'[^']*'$re$, ' ', 'g'), reference.pattern, 'gi'))
-           -- a quoted name in other case is another name
+           -- with a dollar, or quoted in other case, it is another name
+           and f.said !~* ('\\$' || t.name || '|' || t.name || '\\$')
            and (select count(*) from regexp_matches(f.said, '"' || t.name || '"', 'gi'))
              = (select count(*) from regexp_matches(f.said, '"' || t.name || '"', 'g')) as is_certain
       from text_of f
       join taken t on f.said ~* ('\\m' || t.name || '\\M')
      cross join lateral (
-       select format(case t.kind when 'relation' then '(\\mpublic"?\\s*\\.\\s*%s)("?)\\m(%s)\\M\\2(?!["$])' else '(\\mpublic"?\\s*\\.\\s*%s)("?)\\m(%s)\\M\\2(?=\\s*\\()' end,
+       select format(case t.kind when 'relation' then '(\\mpublic"?\\s*\\.\\s*%s)("?)\\m(%s)\\M\\2(?!")' else '(\\mpublic"?\\s*\\.\\s*%s)("?)\\m(%s)\\M\\2(?=\\s*\\()' end,
                      case when t.is_alone and t.name <> all (coalesce(f.proargnames, '{}')) then
-                       case t.kind when 'relation' then '|\\m(?:from|join|insert\\s+into|update|only|table)\\s+' else '|(?<![.\\w"$])' end end,
+                       case t.kind when 'relation' then '|\\m(?:from|join|insert\\s+into|update|only|table)\\s+' else '|(?<![.\\w"])' end end,
                      t.name)) as reference (pattern)
   ), search_path (whose, schemas) as materialized (
     select p.whose, array(select btrim(s, ' "') from unnest(string_to_array(p.setting, ',')) s)
@@ -309,6 +310,9 @@ end
 $check$;
 select pg_temp.refuse_if_in_the_way();
 drop function pg_temp.refuse_if_in_the_way();
+
+-- the types below are those of Postgres, whatever the project calls its own
+set local search_path = pg_catalog, pg_temp;
 `;
 }
 

@@ -251,11 +251,6 @@ describe("what stands in the way is said before anything is changed", () => {
       says: /-- as supabase_admin:\n {6}alter table public.token_plans rename[^]*-- as supabase_admin:\n {6}do /,
       mended: "by the platform",
     },
-    "no right to use schema auth": {
-      sql: "revoke usage on schema auth from postgres",
-      says: "grant usage on schema auth to postgres;",
-      mended: "by the platform",
-    },
     "a table, and its new name taken as well": {
       sql: "create table public.token_plans (id int); create table public.app_token_plans (id int)",
       says: "alter table public.token_plans rename to app_own_token_plans;",
@@ -380,6 +375,17 @@ describe("what stands in the way is said before anything is changed", () => {
     expect((await guest.db.admin.query(answers)).rows).toEqual(before);
   });
 
+  test("no right to look into schema auth", async () => {
+    const role = `stranger_${guest.db.name}`;
+    await asPlatform(guest.db, `create role ${role}; grant ${role} to postgres`);
+    const refusal = await failure(install(guest, (sql) => `set local role ${role};\n${sql}`));
+    await asPlatform(guest.db, `drop role ${role}`);
+
+    expect(refusal).toContain(
+      `${role} may not use schema auth\n      -- as supabase_admin:\n      grant usage on schema auth to ${role};`,
+    );
+  });
+
   test("a database without the roles of Supabase", async () => {
     const { tokenbook } = await generated();
     const asked = tokenbook.replace(
@@ -410,6 +416,16 @@ test("where a publication broadcasts all tables, it installs and the books are w
 
   expect(await touched(before, await factsOf(guest.db))).toEqual([]);
   expect(receipt).toMatchObject({ success: true, tokens_remaining: 70 });
+});
+
+test("where a type of the app's own comes before that of Postgres, it installs with those of Postgres", async () => {
+  await guest.db.admin.query(`
+    create type public.text as enum ('short', 'long');
+    do $$ begin execute format('alter role postgres in database %I set search_path = public, pg_catalog', current_database()); end $$`);
+
+  expect(await failure(install(guest, (sql) => `set local search_path = public, pg_catalog;\n${sql}`))).toBe(
+    "it installed",
+  );
 });
 
 test("a default plan that the project makes afterwards gives to who signs up, and not to who was there and looks", async () => {
