@@ -192,16 +192,63 @@ describe("what stands in the way is said before anything is changed", () => {
   /** What a project has, done by the platform where it must be; what the list says; and who runs the mending. */
   const hindrances: Record<
     string,
-    { sql: string; says: string | RegExp; mended?: "by the project" | "by the platform"; undo?: string }
+    { sql: string; says: string | RegExp; mended?: "by the project" | "by the platform"; byHand?: string }
   > = {
     "a schema tokenbook of somebody else's": {
       sql: "create schema tokenbook; create table tokenbook.customers (id int); create function tokenbook.admins() returns int language sql as 'select 1'",
-      says: "schema tokenbook is there already, with function tokenbook.admins(), table tokenbook.customers of somebody else's",
+      says: "schema tokenbook is there already, and Tokenbook did not make function tokenbook.admins(), table tokenbook.customers\n",
       mended: "by the project",
     },
     "a schema tokenbook that belongs to another role": {
       sql: "create schema tokenbook authorization supabase_admin",
-      says: "schema tokenbook is there already, and postgres may not make anything in it",
+      says: "Tokenbook did not make it\n      -- as supabase_admin:\n      alter schema tokenbook rename to app_tokenbook;",
+      mended: "by the platform",
+    },
+    "a schema tokenbook with nothing but a collation and a grant": {
+      sql: `create schema tokenbook; create collation tokenbook.german from "de-x-icu"; grant usage on schema tokenbook to anon`,
+      says: "Tokenbook did not make collation tokenbook.german\n",
+      mended: "by the project",
+    },
+    "a schema tokenbook with names of ours, and a function that names it": {
+      sql: `create schema tokenbook; comment on schema tokenbook is 'Books of tokens';
+            create table tokenbook.report (id int); grant select on tokenbook.report to anon;
+            create table tokenbook.migration_reports (id int); create type tokenbook.burn_position as enum ('first');
+            create function public.reports() returns bigint language sql as 'select count(*) from tokenbook.report'`,
+      says: /did not make table tokenbook.migration_reports, table tokenbook.report, type tokenbook.burn_position\n[^]*function public.reports\(\) names schema tokenbook\n/,
+      mended: "by the project",
+      byHand: `create or replace function public.reports() returns bigint language sql as 'select count(*) from app_tokenbook.report'`,
+    },
+    "a schema that says it is ours, with something in it that is not": {
+      sql: `create schema tokenbook; create table tokenbook.notes (id int);
+            comment on schema tokenbook is 'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.'`,
+      says: "did not make table tokenbook.notes\n      -- move that out of the schema",
+      mended: "by the project",
+      byHand: "alter table tokenbook.notes set schema public",
+    },
+    "a table behind public on a role's search path": {
+      sql: `create schema app; create table app.token_plans (id int);
+            do $$ begin execute format('alter role postgres in database %I set search_path = public, app', current_database()); end $$`,
+      says: /table app.token_plans would be hidden by ours: schema app stands after public on the search path of role postgres/,
+      mended: "by the project",
+      byHand: `do $$ begin execute format('alter role postgres in database %I set search_path = app, public', current_database()); end $$`,
+    },
+    "a function behind public on a function's search path, and a type behind it on the API's": {
+      sql: `create schema app; create function app.tokens_used() returns int language sql as 'select 1';
+            create function app.used() returns int language sql set search_path = "$user", public, app as 'select tokens_used()';
+            grant create on schema extensions to postgres; set role postgres; create domain extensions.token_plans as int`,
+      says: /function app.tokens_used\(\) would be hidden by ours: schema app stands after public on the search path of function app.used\(\)\n[^]*type extensions.token_plans would be hidden/,
+      mended: "by the platform",
+      byHand: `alter function app.used() set search_path = app, public; alter domain extensions.token_plans rename to plan`,
+    },
+    "a trigger of our name": {
+      sql: `create function public.noop() returns trigger language plpgsql as 'begin return new; end';
+            create trigger tokenbook_register_user after insert on auth.users for each row execute function public.noop()`,
+      says: "      -- as supabase_auth_admin:\n      alter trigger tokenbook_register_user on auth.users rename to app_tokenbook_register_user;",
+      mended: "by the platform",
+    },
+    "a table and a function of another role's": {
+      sql: `create table public.token_plans (id int); create function public.plans() returns bigint language sql as 'select count(*) from public.token_plans'`,
+      says: /-- as supabase_admin:\n {6}alter table public.token_plans rename[^]*-- as supabase_admin:\n {6}do /,
       mended: "by the platform",
     },
     "a table, and its new name taken as well": {
@@ -253,7 +300,7 @@ describe("what stands in the way is said before anything is changed", () => {
     },
   };
 
-  test.each(Object.entries(hindrances))("%s", async (_what, { sql, says, mended }) => {
+  test.each(Object.entries(hindrances))("%s", async (_what, { sql, says, mended, byHand = "" }) => {
     await asPlatform(guest.db, mended === "by the project" ? `set role postgres; ${sql}` : sql);
     const before = await factsOf(guest.db);
 
@@ -261,12 +308,82 @@ describe("what stands in the way is said before anything is changed", () => {
 
     expect(refusal).toMatch(says);
     expect([...(await factsOf(guest.db))]).toEqual([...before]);
-    for (const statement of statementsOf(refusal)) {
+    for (const statement of [...statementsOf(refusal), byHand]) {
       await asPlatform(guest.db, mended === "by the project" ? `set role postgres; ${statement}` : statement);
     }
     const ready = await factsOf(guest.db);
     await install(guest);
     expect(await touched(ready, await factsOf(guest.db))).toEqual([]);
+  });
+
+  /** Functions that say a name of ours, what they answer, and what an engineer makes of those left to them. */
+  const app = `
+    create table public.token_plans (id int);
+    create table public."token_plans-old" (id int);
+    create table public.token_usage (id int);
+    create schema app;
+    create table app.token_usage (id int);
+    create table public.profiles (id int, tokens_used int);
+    insert into public.token_plans values (1), (2);
+    insert into public."token_plans-old" values (1);
+    insert into app.token_usage values (1), (2), (3);
+    insert into public.profiles values (1, 50);
+    create function public.tokens_used(public.profiles) returns int language sql as 'select $1.tokens_used * 2';
+    create function public.loud() returns bigint language sql as 'select count(*) from TOKEN_PLANS -- all of them';
+    create function public.louder() returns bigint language plpgsql as $$ begin return (select count(*) from "public" . "token_plans") + (select count(*) from Public.Token_Plans); end $$;
+    create function public.first_of(public.token_plans) returns int language sql as 'select id from token_plans order by id limit 1';
+    create function public.twice() returns int language sql as 'select public.tokens_used(p) from profiles p';
+    create function public.spent() returns int language sql as 'select tokens_used from profiles';
+    create function public.as_json() returns jsonb language sql as $$ select jsonb_build_object('tokens_used', tokens_used) from profiles $$;
+    create function public.old_plans() returns bigint language sql as 'select count(*) from public."token_plans-old"';
+    create function app.uses() returns bigint language sql set search_path = app, public as 'select count(*) from token_usage';
+    create function public.over(token_plans int) returns bigint language sql as 'select count(*) from public.token_plans p where p.id > token_plans';
+    create function public.joined() returns bigint language sql as 'select count(*) from token_plans where token_plans.id > 1'`;
+  const answers = `select public.loud(), public.louder(), public.first_of(null), public.twice(), public.spent(), public.as_json(),
+    public.old_plans(), app.uses(), public.over(1), public.joined()`;
+  const byHand = `
+    create or replace function public.over(token_plans int) returns bigint language sql as 'select count(*) from public.app_token_plans p where p.id > token_plans';
+    create or replace function public.joined() returns bigint language sql as 'select count(*) from app_token_plans where app_token_plans.id > 1'`;
+
+  test("a function's text is rewritten where it is certain what a name is, and left to a person where it is not", async () => {
+    await guest.db.admin.query(app);
+    const { rows: before } = await guest.db.admin.query(answers);
+
+    const refusal = await failure(install(guest));
+    const functions = [...refusal.matchAll(/ {2}- function (\S+) says .*\n {6}(do|--)/g)];
+    for (const statement of [...statementsOf(refusal), byHand]) await guest.db.admin.query(statement);
+    await install(guest);
+
+    const told = (how: string) => functions.filter(([, , line]) => line === how).map(([, name]) => name);
+    console.log(`rewritten=${told("do").length} left to a person=${told("--").length}`);
+    expect(told("do")).toEqual([
+      "public.first_of(public.token_plans)",
+      "public.loud()",
+      "public.louder()",
+      "public.twice()",
+    ]);
+    expect(told("--").toSorted()).toEqual([
+      "app.uses()",
+      "public.as_json()",
+      "public.joined()",
+      "public.old_plans()",
+      "public.over(integer)",
+      "public.spent()",
+      "public.tokens_used(public.profiles)",
+    ]);
+    expect(refusal).toContain("names in SQL that is put together at run time");
+    expect((await guest.db.admin.query(answers)).rows).toEqual(before);
+  });
+
+  test("no right to look into schema auth", async () => {
+    const role = `stranger_${guest.db.name}`;
+    await asPlatform(guest.db, `create role ${role}; grant ${role} to postgres`);
+    const refusal = await failure(install(guest, (sql) => `set local role ${role};\n${sql}`));
+    await asPlatform(guest.db, `drop role ${role}`);
+
+    expect(refusal).toContain(
+      `${role} may not use schema auth\n      -- as supabase_admin:\n      grant usage on schema auth to ${role};`,
+    );
   });
 
   test("a database without the roles of Supabase", async () => {
@@ -299,6 +416,16 @@ test("where a publication broadcasts all tables, it installs and the books are w
 
   expect(await touched(before, await factsOf(guest.db))).toEqual([]);
   expect(receipt).toMatchObject({ success: true, tokens_remaining: 70 });
+});
+
+test("where a type of the app's own comes before that of Postgres, it installs with those of Postgres", async () => {
+  await guest.db.admin.query(`
+    create type public.text as enum ('short', 'long');
+    do $$ begin execute format('alter role postgres in database %I set search_path = public, pg_catalog', current_database()); end $$`);
+
+  expect(await failure(install(guest, (sql) => `set local search_path = public, pg_catalog;\n${sql}`))).toBe(
+    "it installed",
+  );
 });
 
 test("a default plan that the project makes afterwards gives to who signs up, and not to who was there and looks", async () => {
