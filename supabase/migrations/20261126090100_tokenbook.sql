@@ -21,14 +21,15 @@ declare
     'token_alerts_pkey', 'token_balances', 'token_balances_burn_order_idx',
     'token_balances_expiring_first_idx', 'token_balances_expiry_idx', 'token_balances_payment_key',
     'token_balances_period_key', 'token_balances_pkey', 'token_balances_rollover_key',
-    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key', 'token_holds',
-    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
-    'token_payments', 'token_payments_from_plan_idx', 'token_payments_idempotency_key',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_plans', 'token_plans_one_default_idx',
-    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
+    'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
+    'token_holds_pkey', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
+    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
+    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_plans', 'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key',
+    'token_plans_pkey', 'token_plans_stripe_price_id_key', 'token_spend_caps',
+    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
     'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
     'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
     'token_team_members_pkey', 'token_top_up_requests', 'token_top_up_requests_one_pending_key',
@@ -54,146 +55,230 @@ declare
     'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
     'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
     'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
-  -- what the migrations before this one make, in the project that has them
+  -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
     'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+  c_words constant text := 'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
+  v_public oid := (select oid from pg_namespace where nspname = 'public');
+  v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
+  v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
+  v_not_ours text[];
+  v_says_ours boolean;
   v_prefix text := 'app_';
-  v_taken text[];
   v_list text;
 begin
-  if to_regclass('public.token_accounts') is not null and to_regclass('tokenbook.project_settings') is not null then
+  if exists (select from pg_class where relnamespace = v_public and relname = 'token_accounts')
+     and exists (select from pg_class where relnamespace = v_tokenbook and relname = 'project_settings') then
     raise exception 'Tokenbook is installed here already, and nothing was changed.';
   end if;
 
+  -- whose a schema tokenbook is: its comment, its owner and everything in it must say that it is ours
+  v_says_ours := v_tokenbook is null or coalesce(
+    (select obj_description(n.oid, 'pg_namespace') = c_words and pg_has_role(n.nspowner, 'usage') from pg_namespace n where n.oid = v_tokenbook), false);
+  v_not_ours := array(
+    select pg_describe_object(d.classid, d.objid, 0)
+      from pg_depend d
+     cross join lateral (select name[cardinality(name)] from pg_identify_object_as_address(d.classid, d.objid, 0) as a (type, name, args)) as o (name)
+     where d.refclassid = 'pg_namespace'::regclass and d.refobjid = v_tokenbook
+       and not (v_says_ours and d.classid in ('pg_class'::regclass, 'pg_proc'::regclass) and o.name = any (c_earlier))
+       and not exists ( -- an identity's sequence goes with its table
+         select from pg_depend i where i.classid = d.classid and i.objid = d.objid and i.refclassid = 'pg_class'::regclass and i.deptype in ('a', 'i'))
+     order by 1);
+
   -- a prefix for new names under which everything in the way is free
   while exists (
-    select from pg_class c
-     where c.relnamespace = 'public'::regnamespace and c.relname in (select left(v_prefix || r, 63) from unnest(c_relations) r)
+    select from pg_class c where c.relnamespace = v_public and c.relname in (select left(v_prefix || r, 63) from unnest(c_relations) r)
     union all
-    select from pg_proc p
-     where p.pronamespace = 'public'::regnamespace and p.proname in (select left(v_prefix || f, 63) from unnest(c_functions) f)
+    select from pg_type t where t.typnamespace = v_public and t.typname in (select left(v_prefix || r, 63) from unnest(c_relations) r)
+    union all
+    select from pg_proc p where p.pronamespace = v_public and p.proname in (select left(v_prefix || f, 63) from unnest(c_functions) f)
     union all
     select from pg_namespace n where n.nspname = v_prefix || 'tokenbook')
   loop
     v_prefix := v_prefix || 'own_';
   end loop;
-  v_taken := array(
-    select c.relname::text from pg_class c
-     where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations) and c.relkind not in ('i', 'I')
-    union
-    select p.proname::text from pg_proc p
-     where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions));
 
-  with in_the_way (nth, what, classid, objid, mending) as (
-    select 1, format('PostgreSQL %s is too old: Tokenbook needs 15 or newer', current_setting('server_version')), 0::oid, 0::oid, null
+  with object (classid, oid, schema, name, owner, kind) as (
+    select 'pg_class'::regclass, c.oid, c.relnamespace, c.relname::text, c.relowner, 'relation' from pg_class c where c.relkind not in ('i', 'I', 't')
+    union all
+    select 'pg_type'::regclass, t.oid, t.typnamespace, t.typname::text, t.typowner, 'relation'
+      from pg_type t
+     where t.typrelid = 0 and not exists (select from pg_type e where e.typarray = t.oid) -- an array goes with its element
+    union all
+    select 'pg_proc'::regclass, p.oid, p.pronamespace, p.proname::text, p.proowner, 'function' from pg_proc p
+  ), taken (name, kind, is_alone, is_one_kind) as materialized (
+    select t.name, t.kind,
+           not exists (select from object o where o.name = t.name and (o.schema <> v_public or o.kind <> t.kind))
+             and not exists (select from pg_attribute a where a.attname = t.name and not a.attisdropped),
+           not exists (select from object o where o.name = t.name and o.schema = v_public and o.kind <> t.kind)
+      from (
+        select distinct o.name, o.kind from object o
+         where o.schema = v_public and o.name = any (case o.kind when 'relation' then c_relations else c_functions end)) t
+  ), text_of as (
+    select p.oid, p.oid::regprocedure::text as title, p.proowner, p.proargnames, l.lanname in ('sql', 'plpgsql') as is_sql,
+           array_to_string(p.proconfig, ' ') as settings,
+           regexp_replace(p.prosrc, $re$('[^']*')|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/$re$, '\1', 'g') as said,
+           format('%I.%I(%s)',
+                  case when p.pronamespace = v_tokenbook then v_prefix || 'tokenbook' else n.nspname end,
+                  case when n.nspname = 'public' and p.proname = any (c_functions) then left(v_prefix || p.proname, 63) else p.proname end,
+                  regexp_replace(oidvectortypes(p.proargtypes),
+                    '\mpublic\.(' || coalesce((select string_agg(t.name, '|') from taken t where t.kind = 'relation'), 'tokenbook') || ')\M',
+                    'public.' || v_prefix || '\1', 'g')) as signature
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace
+      join pg_language l on l.oid = p.prolang
+     where p.prosqlbody is null and p.prokind <> 'a' and l.lanname not in ('c', 'internal')
+       and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+       and (p.pronamespace is distinct from v_tokenbook or not v_says_ours)
+       and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+  ), mention as (
+    select f.oid, f.title, f.proowner, f.signature, t.name, reference.pattern,
+           f.is_sql and t.is_one_kind and
+           (select count(*) from regexp_matches(f.said, '\m' || t.name || '\M', 'gi'))
+             = (select count(*) from regexp_matches(regexp_replace(f.said, $re$'[^']*'$re$, ' ', 'g'), reference.pattern, 'gi'))
+           -- with a dollar, or quoted in other case, it is another name
+           and f.said !~* ('\$' || t.name || '|' || t.name || '\$')
+           and (select count(*) from regexp_matches(f.said, '"' || t.name || '"', 'gi'))
+             = (select count(*) from regexp_matches(f.said, '"' || t.name || '"', 'g')) as is_certain
+      from text_of f
+      join taken t on f.said ~* ('\m' || t.name || '\M')
+     cross join lateral (
+       select format(case t.kind when 'relation' then '(\mpublic"?\s*\.\s*%s)("?)\m(%s)\M\2(?!")' else '(\mpublic"?\s*\.\s*%s)("?)\m(%s)\M\2(?=\s*\()' end,
+                     case when t.is_alone and t.name <> all (coalesce(f.proargnames, '{}')) then
+                       case t.kind when 'relation' then '|\m(?:from|join|insert\s+into|update|only|table)\s+' else '|(?<![.\w"])' end end,
+                     t.name)) as reference (pattern)
+  ), search_path (whose, schemas) as materialized (
+    select p.whose, array(select btrim(s, ' "') from unnest(string_to_array(p.setting, ',')) s)
+      from (
+        select 'the API', 'public, extensions'
+        union all
+        select 'this connection', s.reset_val from pg_settings s where s.name = 'search_path'
+        union all
+        select case when r.setrole = 0 then 'the database' else 'role ' || r.setrole::regrole end, substr(setting, strpos(setting, '=') + 1)
+          from pg_db_role_setting r cross join unnest(r.setconfig) as setting
+         where r.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+           and setting ~ '^(pgrst\.db_extra_)?search_path='
+        union all
+        select 'function ' || p.oid::regprocedure, substr(setting, strpos(setting, '=') + 1)
+          from pg_proc p cross join unnest(p.proconfig) as setting where setting ~ '^search_path='
+      ) as p (whose, setting)
+  ), in_the_way (nth, what, classid, objid, owner, mending) as (
+    select 1, format('PostgreSQL %s is too old: Tokenbook needs 15 or newer', current_setting('server_version')), 0::oid, 0::oid, null::oid, null
      where current_setting('server_version_num')::integer < 150000
     union all
-    select 2, format('role %s is missing: this is not a Supabase database', r.name), 0, 0, null
+    select 2, format('role %s is missing: this is not a Supabase database', r.name), 0, 0, null, null
       from unnest(array['anon', 'authenticated', 'service_role']) as r (name)
      where to_regrole(r.name) is null
     union all
-    select 2, format('function %s is missing: this is not a Supabase database', p.name), 0, 0, null
-      from unnest(array['auth.uid()', 'auth.jwt()']) as p (name)
-     where to_regprocedure(p.name) is null
+    select 2, format('function auth.%s() is missing: this is not a Supabase database', f.name), 0, 0, null, null
+      from unnest(array['uid', 'jwt']) as f (name)
+     where not exists (
+       select from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'auth' and p.proname = f.name and p.pronargs = 0)
     union all
-    select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null where to_regclass('auth.users') is null
+    select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
-    select 3, format('%s may not make a schema in this database', current_user), 0, 0,
+    select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
-     where not has_database_privilege(current_database(), 'create') and to_regnamespace('tokenbook') is null
+      from pg_database d
+     where d.datname = current_database() and not has_database_privilege(current_database(), 'create') and v_tokenbook is null
     union all
-    select 3, format('%s may not make tables and functions in schema public', current_user), 0, 0,
+    select 3, format('%s may not make tables and functions in schema public', current_user), 0, 0, n.nspowner,
            format('grant create on schema public to %I', current_user)
-     where not has_schema_privilege('public', 'create')
+      from pg_namespace n
+     where n.oid = v_public and not has_schema_privilege(n.oid, 'create')
     union all
-    select 3, format('%s may not add a trigger to auth.users, nor refer to it', current_user), 0, 0,
+    select 3, format('%s may not use schema auth', current_user), 0, 0, n.nspowner, format('grant usage on schema auth to %I', current_user)
+      from pg_namespace n
+     where n.nspname = 'auth' and not has_schema_privilege(n.oid, 'usage')
+    union all
+    select 3, format('%s may not add a trigger to auth.users, nor refer to it', current_user), 0, 0, c.relowner,
            format('grant select, references, trigger on auth.users to %I', current_user)
-     where to_regclass('auth.users') is not null
-       and not (has_table_privilege('auth.users', 'trigger') and has_table_privilege('auth.users', 'select'))
+      from pg_class c
+     where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
     union all
-    select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0,
+    select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)
       from pg_publication p
      where p.pubname = 'supabase_realtime' and not p.puballtables and not pg_has_role(p.pubowner, 'usage')
     union all
-    select 4, format('schema tokenbook is there already, with %s of somebody else''s', o.list), 'pg_namespace'::regclass,
-           to_regnamespace('tokenbook')::oid, format('alter schema tokenbook rename to %I', v_prefix || 'tokenbook')
-      from (
-        select case when count(*) > 5 then count(*) || ' objects'
-                    else string_agg(pg_describe_object(m.classid, m.objid, 0), ', ' order by m.name) end as list
-          from (
-            select 'pg_class'::regclass, c.oid, c.relname from pg_class c
-             where c.relnamespace = to_regnamespace('tokenbook') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-               and not exists ( -- an identity's sequence goes with its table
-                 select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i'))
-            union all
-            select 'pg_proc'::regclass, p.oid, p.proname from pg_proc p where p.pronamespace = to_regnamespace('tokenbook')
-            union all
-            select 'pg_type'::regclass, t.oid, t.typname from pg_type t
-             where t.typnamespace = to_regnamespace('tokenbook') and t.typrelid = 0 and t.typcategory <> 'A'
-          ) as m (classid, objid, name)
-         where m.name <> all (c_earlier)) o
-     where o.list is not null
+    select 4, format('schema tokenbook is there already, and Tokenbook did not make %s',
+                     case cardinality(v_not_ours) when 0 then 'it' else array_to_string(v_not_ours[:5], ', ') end
+                     || case when cardinality(v_not_ours) > 5 then format(' and %s more', cardinality(v_not_ours) - 5) else '' end),
+           'pg_namespace'::regclass, n.oid, n.nspowner,
+           case when v_says_ours then '-- move that out of the schema: the rest is what earlier migrations of Tokenbook made'
+                else format('alter schema tokenbook rename to %I', v_prefix || 'tokenbook') end
+      from pg_namespace n
+     where n.oid = v_tokenbook and (not v_says_ours or v_not_ours <> '{}')
     union all
-    select 4, format('schema tokenbook is there already, and %s may not make anything in it', current_user), 'pg_namespace'::regclass,
-           to_regnamespace('tokenbook')::oid, format('alter schema tokenbook rename to %I', v_prefix || 'tokenbook')
-     where to_regnamespace('tokenbook') is not null and not has_schema_privilege('tokenbook', 'create')
-       and not exists (select from pg_class c where c.relnamespace = to_regnamespace('tokenbook'))
-       and not exists (select from pg_proc p where p.pronamespace = to_regnamespace('tokenbook'))
+    -- before the tables: a table's name can be the type of an argument
+    select 5, format('function %s, which returns %s, is there already', p.oid::regprocedure, pg_get_function_result(p.oid)),
+           'pg_proc'::regclass, p.oid, p.proowner,
+           format('alter routine public.%I(%s) rename to %I', p.proname, pg_get_function_identity_arguments(p.oid),
+                  left(v_prefix || p.proname, 63))
+      from pg_proc p
+     where p.pronamespace = v_public and p.proname = any (c_functions)
     union all
-    select 5, format('%s public.%I is there already', kind.name, c.relname), 'pg_class'::regclass, c.oid,
+    select 6, format('%s public.%I is there already', kind.name, c.relname), 'pg_class'::regclass, c.oid, c.relowner,
            format('alter %s public.%I rename to %I', kind.name, c.relname, left(v_prefix || c.relname, 63))
       from pg_class c
      cross join lateral (
        select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type'
                              when 'i' then 'index' when 'I' then 'index' when 'f' then 'foreign table' else 'table' end) as kind (name)
-     where c.relnamespace = 'public'::regnamespace and c.relname = any (c_relations)
+     where c.relnamespace = v_public and c.relname = any (c_relations)
     union all
-    select 5, format('type public.%I is there already', t.typname), 'pg_type'::regclass, t.oid,
+    select 6, format('type public.%I is there already', t.typname), 'pg_type'::regclass, t.oid, t.typowner,
            format('alter %s public.%I rename to %I', case t.typtype when 'd' then 'domain' else 'type' end, t.typname,
                   left(v_prefix || t.typname, 63))
       from pg_type t
-     where t.typnamespace = 'public'::regnamespace and t.typname = any (c_relations) and t.typrelid = 0
-       and not exists (select from pg_type e where e.typarray = t.oid) -- an array goes with its element
-    union all
-    select 6, format('function %s, which returns %s, is there already', p.oid::regprocedure, pg_get_function_result(p.oid)),
-           'pg_proc'::regclass, p.oid,
-           format('alter routine public.%I(%s) rename to %I', p.proname, pg_get_function_identity_arguments(p.oid),
-                  left(v_prefix || p.proname, 63))
-      from pg_proc p
-     where p.pronamespace = 'public'::regnamespace and p.proname = any (c_functions)
+     where t.typnamespace = v_public and t.typname = any (c_relations) and t.typrelid = 0
+       and not exists (select from pg_type e where e.typarray = t.oid)
     union all
     -- what is in the text of a function does not follow a new name by itself
-    select 7, format('function %s says %s', p.oid::regprocedure, said.list), 0, 0,
-           format('do $do$ begin execute regexp_replace(pg_get_functiondef(%L::regprocedure), %L, %L, ''g''); end $do$',
-                  format('%I.%I(%s)', n.nspname,
-                         case when n.nspname = 'public' and p.proname = any (c_functions) then left(v_prefix || p.proname, 63) else p.proname end,
-                         oidvectortypes(p.proargtypes)),
-                  '\m(' || said.pattern || ')\M', v_prefix || '\1')
-      from pg_proc p
-      join pg_namespace n on n.oid = p.pronamespace
-     cross join lateral (
-       select string_agg(t.name, ', ' order by t.name) as list, string_agg(t.name, '|' order by t.name) as pattern
-         from unnest(v_taken) as t (name)
-        where p.prosrc ~ ('\m' || t.name || '\M')) said
-     where said.list is not null and p.prosqlbody is null and p.prokind <> 'a'
-       and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'tokenbook')
-       and not exists (
-         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    select 7, format('function %s says %s', m.title, m.name), 0, 0, m.proowner,
+           format('do $do$ begin execute regexp_replace(pg_get_functiondef(%L::regprocedure), %L, %L, ''gi''); end $do$',
+                  m.signature, m.pattern, '\1\2' || v_prefix || '\3\2')
+      from mention m
+     where m.is_certain
     union all
-    select 8, 'trigger tokenbook_register_user on auth.users is there already', 0, 0,
-           'drop trigger tokenbook_register_user on auth.users'
-     where exists (
-       select from pg_trigger t
-        where t.tgrelid = to_regclass('auth.users') and t.tgname = 'tokenbook_register_user')
+    select 8, format('function %s says %s, and it is not certain what that is', m.title, string_agg(m.name, ', ' order by m.name)),
+           0, 0, null, '-- look at it, and change it by hand where it means what is renamed above'
+      from mention m
+     where not m.is_certain
+     group by m.oid, m.title
+    union all
+    select 8, format('function %s names schema tokenbook', f.title), 0, 0, null, '-- look at it, and change it by hand'
+      from text_of f
+     where not v_says_ours and concat_ws(' ', f.said, f.settings) ~* '\mtokenbook\M'
+    union all
+    select 9, format('%s would be hidden by ours: schema %s stands after public on the search path of %s',
+                     pg_describe_object(o.classid, o.oid, 0), o.schema::regnamespace,
+                     array_to_string(found.whose[:3], ', ')
+                     || case when cardinality(found.whose) > 3 then format(' and %s more', cardinality(found.whose) - 3) else '' end),
+           0, 0, null, format('-- put %s before public there, or rename it', o.schema::regnamespace)
+      from object o
+      join pg_namespace n on n.oid = o.schema
+     cross join lateral (
+       select array_agg(distinct s.whose order by s.whose) as whose from search_path s
+        where array_position(s.schemas, n.nspname::text) > array_position(s.schemas, 'public')) found
+     where o.name = any (case o.kind when 'relation' then c_relations else c_functions end) and found.whose is not null
+    union all
+    select 10, 'trigger tokenbook_register_user on auth.users is there already', 0, 0, c.relowner,
+           format('alter trigger tokenbook_register_user on auth.users rename to %I', v_prefix || 'tokenbook_register_user')
+      from pg_class c
+     where c.oid = v_users and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'tokenbook_register_user')
   )
   select string_agg(concat_ws(E'\n',
-           '  - ' || w.what,
-           '      used by ' || used.by || case when w.nth < 8 then ', which follow' end,
-           '      ' || w.mending || ';'), E'\n' order by w.nth, w.what)
+           '  - ' || w.what || ', and belongs to extension ' || extension.name,
+           case when extension.name is null then '  - ' || w.what end,
+           '      used by ' || used.by || ' (what uses it follows the new name by itself)',
+           case when not pg_has_role(w.owner, 'usage') then '      -- as ' || w.owner::regrole || ':' end,
+           '      ' || w.mending || case when w.mending like '--%' then '' else ';' end), E'\n' order by w.nth, w.what)
     into v_list
     from in_the_way w
+    left join lateral (
+      select e.extname as name from pg_depend d join pg_extension e on e.oid = d.refobjid
+       where d.classid = w.classid and d.objid = w.objid and d.deptype = 'e') extension on true
    cross join lateral (
      select string_agg(distinct d.what, ', ') as by
        from (
@@ -214,13 +299,17 @@ begin
        ) d (what)) used;
 
   if v_list is not null then
-    raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%\n%', v_list,
-      'Each line that ends in a semicolon mends what stands above it, in this order. What clients call by an old name, they then have to call by the new one.';
+    raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%\n%', v_list, concat_ws(E'\n',
+      'Put the lines that end in a semicolon, in this order, into a migration of your own with a timestamp before this one; where "-- as" and a role stand above a line, that role must run it. A line that begins with -- and says what to do is for you.',
+      'What cannot be seen from here has to be changed by hand as well: names in SQL that is put together at run time or scheduled, and in what the app sends itself. What was called by an old name is then called by the new one.');
   end if;
 end
 $check$;
 select pg_temp.refuse_if_in_the_way();
 drop function pg_temp.refuse_if_in_the_way();
+
+-- the types below are those of Postgres, whatever the project calls its own
+set local search_path = pg_catalog, pg_temp;
 
 -- from supabase/schemas/00_schema.sql
 
@@ -991,9 +1080,10 @@ create table public.token_plans (
   paypal_plan_id text unique,
   is_offered boolean not null default true,
   is_default boolean not null default false,
-  given_to_users_since timestamptz not null default now(),
+  given_to_users_since timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
@@ -1035,7 +1125,7 @@ comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
-comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. ''-infinity'': everyone who never had a grant gets it.';
+comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
 comment on column public.token_plans.created_at is 'When it was added.';
 comment on column public.token_plans.updated_at is 'When it was last edited.';
 
@@ -1514,6 +1604,7 @@ create policy "Users read their own top-up" on public.token_top_ups
 
 -- Caps of whole plans and of everyone. Not a user's rows, so a table of their own.
 create table public.token_default_spend_caps (
+  id uuid primary key default gen_random_uuid(), -- a publication takes no change of a table without one
   plan_type text references public.token_plans (plan_type),
   spend_window text not null,
   tokens bigint not null,
@@ -1527,6 +1618,7 @@ create table public.token_default_spend_caps (
 );
 comment on table public.token_default_spend_caps is
   'Caps of plans and of everyone: tokens that each user may spend in a window. Written by set_token_spend_cap.';
+comment on column public.token_default_spend_caps.id is 'The cap.';
 comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
 comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
@@ -1631,7 +1723,7 @@ create table if not exists tokenbook.archived_profile_counters (
   archived_at timestamptz not null default now()
 );
 comment on table tokenbook.archived_profile_counters is
-  'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Never read by the books; kept for reconciliation.';
+  'The token counters and storage quota that user_profiles had, copied before their columns were dropped. Kept for reconciliation; a counter of 0 says that its user had tokens once, and no plan is given to them for it.';
 comment on column tokenbook.archived_profile_counters.id is 'Order of copying; a user with several profiles has several rows.';
 comment on column tokenbook.archived_profile_counters.user_id is 'The user.';
 comment on column tokenbook.archived_profile_counters.vibe_assistant_tokens_remaining is 'Tokens, as the profile had them.';
@@ -1800,7 +1892,7 @@ begin
     perform tokenbook.refuse('invalid_idempotency_key',
       '{"field": "p_idempotency_key", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
   end if;
-  if length(p_reason) > 500 or p_reason !~ '\S' then
+  if length(p_reason) > 500 or p_reason !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_reason',
       '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
@@ -1886,7 +1978,8 @@ $body$
     p_function, v_function.arguments, v_function.result, v_function.volatility,
     case when v_function.returns_rows then 'query select * from ' else '' end, p_function, v_function.names);
   execute format('comment on function public.%I is %L', p_function, v_function.words);
-  execute format('revoke all on function public.%I from public, anon, authenticated, service_role', p_function);
+  perform tokenbook.withdraw_rights('function', p.oid)
+     from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = p_function;
   execute format('grant execute on function public.%I, %s to %s', p_function, v_function.signature, v_roles);
 end
 $$;
@@ -2000,6 +2093,31 @@ end
 $$;
 comment on function tokenbook.is_admin is
   'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';
+
+-- from supabase/schemas/10_access/is_ledger_lost.sql
+
+/*
+ * Whether a user's account counts transactions that are not in the ledger. That is never so of itself; a
+ * restore that left the ledger out makes it so.
+ * Caller: internal.
+ */
+create function tokenbook.is_ledger_lost(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.token_accounts a
+     where a.user_id = p_user_id and a.last_transaction_id > 0
+       and not exists (
+         select from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
+end
+$$;
+comment on function tokenbook.is_ledger_lost is
+  'Whether the user''s account counts transactions that are not in the ledger.';
 
 -- from supabase/schemas/10_access/lock_account.sql
 
@@ -2170,7 +2288,7 @@ begin
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
-      ('account_lost', 'PT500', 'Restore the user''s row of token_accounts from the backup that the rest came from.'),
+      ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -2279,10 +2397,12 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_names constant text[] := array(
+    select n.name from jsonb_object_keys(p_list) as n (name) order by n.name collate "C");
 begin
-  return regexp_replace(
-    (select string_agg(n.name, ', ' order by n.name collate "C") from jsonb_object_keys(p_list) as n (name)),
-    ', ([^,]+)$', ' or \1');
+  return concat_ws(' or ',
+    nullif(array_to_string(v_names[:cardinality(v_names) - 1], ', '), ''), v_names[cardinality(v_names)]);
 end
 $$;
 comment on function tokenbook.say_one_of is 'The names of a list in words: a, b or c.';
@@ -2352,6 +2472,46 @@ end
 $$;
 comment on function tokenbook.wait_for_account is
   'Locks an account that tokenbook.lock_account could not lock at once: at most four seconds, then busy.';
+
+-- from supabase/schemas/10_access/withdraw_rights.sql
+
+/*
+ * Takes every right on one object from everybody but its owner: from whoever is in its list, not from
+ * names that are known here. A project may have default privileges for roles of its own, and a role that
+ * service_role or authenticated is a member of would open the books to them.
+ * Caller: migrations (95_privileges.sql, tokenbook.expose).
+ */
+create function tokenbook.withdraw_rights(p_kind text, p_object oid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_right record;
+begin
+  for v_right in
+    select distinct o.name, a.grantee
+      from (
+        select quote_ident(n.nspname) as name, n.nspowner as owner, coalesce(n.nspacl, acldefault('n', n.nspowner)) as rights
+          from pg_namespace n where p_kind = 'schema' and n.oid = p_object
+        union all
+        select c.oid::regclass::text, c.relowner, c.relacl -- nobody has any, where there is no list
+          from pg_class c where p_kind in ('table', 'sequence') and c.oid = p_object
+        union all
+        select p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+          from pg_proc p where p_kind = 'function' and p.oid = p_object) o
+     cross join lateral aclexplode(o.rights) a
+     where a.grantee <> o.owner
+  loop
+    execute format('revoke all on %s %s from %s cascade', p_kind, v_right.name,
+      case v_right.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(v_right.grantee)) end);
+  end loop;
+end
+$$;
+comment on function tokenbook.withdraw_rights is
+  'Takes every right on one object (p_kind schema, table, sequence or function) from everybody but its owner. For migrations.';
 
 -- from supabase/schemas/20_ledger/adjust_tokens.sql
 
@@ -3344,6 +3504,9 @@ begin
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- so nothing open has run out
      and s.next_plan_type is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
+  if v_balance #> '{grants,0}' is null then
+    return null; -- tokens, and no grant: not for this path to say
+  end if;
   if v_balance #> '{grants,100}' is not null then
     v_balance := v_balance || jsonb_build_object('grants', (v_balance -> 'grants') - 100, 'has_more_grants', true);
   end if;
@@ -3360,7 +3523,7 @@ comment on function tokenbook.get_balance_fast_path is
  * (booked or not) not counted. In one pass over the user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
- * before_the_books.   Keeps: I7.
+ * before_the_books, account_lost.   Keeps: I7.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_balance_as_of(
@@ -3383,6 +3546,9 @@ begin
     perform tokenbook.refuse('invalid_moment', '{"field": "p_at", "rule": "not in the future"}');
   end if;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if tokenbook.is_ledger_lost(p_user_id) then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   select t.created_at into v_opened_at
     from public.token_transactions t
    where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance';
@@ -3470,7 +3636,8 @@ comment on function tokenbook.get_token_balance_as_of is
  * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
  * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found,
+ * account_lost.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_history(
@@ -3497,6 +3664,7 @@ begin
   -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
   -- (by length, then by name), or each of the rows would be sorted
   select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
+         tokenbook.is_ledger_lost(p_user_id) as is_lost,
          array(
            select entry
              from (
@@ -3523,6 +3691,8 @@ begin
     into v_page;
   if not v_page.is_known then
     perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  elsif v_page.is_lost then
+    perform tokenbook.refuse('account_lost', '{}');
   end if;
 
   return jsonb_build_object(
@@ -4672,8 +4842,9 @@ comment on function tokenbook.spend_tokens_batch is
 
 /*
  * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
- * locked the account, booked what was due, and knows that there is enough.
- * Caller: internal.   Keeps: I1, I4, I8.
+ * locked the account, booked what was due, and knows that there is enough: where the grants have less
+ * than the account says, some of them are lost.
+ * Caller: internal.   Errors: account_lost.   Keeps: I1, I4, I8.
  */
 create function tokenbook.take_from_grants(
   p_user_id uuid,
@@ -4691,6 +4862,9 @@ as $$
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
     from tokenbook.choose_grants(p_user_id, p_tokens, p_now) as chosen;
+  if coalesce((select sum(part) from unnest(grant_tokens) part), 0) < p_tokens then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   update public.token_balances b
      set tokens_remaining = b.tokens_remaining - taken.tokens,
          is_open = b.tokens_remaining > taken.tokens
@@ -4926,7 +5100,7 @@ begin
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
   elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
     perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
-  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '\S' then
+  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
   elsif length(p_usage.error_message) > 2000 then
@@ -6267,7 +6441,8 @@ comment on function tokenbook.change_token_plan is
 
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
- * synced, used some, not initialised, or mismatch (never: the balance above the plan limit).
+ * synced, used some, not initialised, mismatch (never: the balance above the plan limit), or lost: the
+ * user's account is gone while the rest of their books is there.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -6284,8 +6459,13 @@ begin
   select s.user_id, u.email::text, s.plan_type, a.tokens_remaining, s.tokens_limit,
          s.tokens_limit - a.tokens_remaining,
          case
+           when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
-             or not exists (select from public.token_balances b where b.user_id = s.user_id) then 'not initialised'
+             or (not exists (select from public.token_balances b where b.user_id = s.user_id)
+                 -- who begins with 0: tokenbook.grant_initial_plan
+                 and not exists (
+                   select from tokenbook.archived_profile_counters c
+                    where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'not initialised'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'
            else 'mismatch'
@@ -6298,7 +6478,38 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_synchronization is
-  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised or mismatch. For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/50_plans/date_default_plan.sql
+
+/*
+ * Dates the default plan: given_to_users_since is the moment at which is_default turns true, unless the
+ * writer says another, and is cleared when it turns false. A plan that has been in the catalogue for a
+ * year is then not given to everybody who signed up in that year.
+ * Caller: a trigger on token_plans.
+ */
+create function tokenbook.date_default_plan()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.is_default then
+    new.given_to_users_since := coalesce(new.given_to_users_since, now());
+  elsif tg_op = 'UPDATE' and old.is_default and new.given_to_users_since = old.given_to_users_since then
+    new.given_to_users_since := null;
+  end if;
+  return new;
+end
+$$;
+comment on function tokenbook.date_default_plan is
+  'Trigger on token_plans: given_to_users_since is when is_default turned true, unless the writer says another.';
+
+create trigger token_plans_date_default_plan
+  before insert or update on public.token_plans
+  for each row execute function tokenbook.date_default_plan();
 
 -- from supabase/schemas/50_plans/get_user_storage_quota.sql
 
@@ -6361,10 +6572,12 @@ comment on function tokenbook.get_users_without_token_balance is
  * balance. Who spent everything stays at zero.
  * A user without a subscription gets the default plan; where there is none, or they signed up before
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
- * production is for whoever comes, not for everyone who is there.
- * Caller: internal.   Locks: the account.   Keeps: I5, I9.
+ * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
+ * while they sign up.
+ * Nor does it give where grants have been and are gone: the account or the ledger says so.
+ * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
-create function tokenbook.grant_initial_plan(p_user_id uuid)
+create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
 returns void
 language plpgsql
 volatile
@@ -6377,10 +6590,20 @@ declare
   v_user record;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select from public.token_balances b where b.user_id = p_user_id)
+    -- a counter from before the books that says 0: a fact, as a grant with 0 left is
+    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+  then
     return;
   end if;
-  select u.id, coalesce(u.created_at, now()) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  if exists (
+    select from public.token_accounts a
+     where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
+       and not exists (select from public.token_balances b where b.user_id = a.user_id))
+  then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
@@ -6394,6 +6617,11 @@ begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return; -- somebody was faster
   end if;
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or tokenbook.is_ledger_lost(p_user_id)
+  then
+    perform tokenbook.refuse('account_lost', '{}');
+  end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := v_plan.plan_type || ' plan';
   v_entry.actor_role := 'system';
@@ -6402,7 +6630,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_initial_plan is
-  'Gives a user who never had a grant the tokens of his plan, or of the default plan; once.';
+  'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
@@ -6457,9 +6685,11 @@ comment on function tokenbook.period_end is 'End of a billing period that begins
 -- from supabase/schemas/50_plans/register_user.sql
 
 /*
- * Gives a new user the default plan in the commit that makes him. A fault of ours must not keep
+ * Gives a new user the default plan in the commit that makes them. A fault of ours must not keep
  * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
- * and noted, and the user is healed by his first balance read or deduction (tokenbook.grant_initial_plan).
+ * and noted, and the user is healed by their first balance read or deduction (tokenbook.grant_initial_plan).
+ * Where the note cannot be written either, the warning in the log is what is left. Waits for locks are
+ * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
  */
@@ -6469,22 +6699,41 @@ language plpgsql
 volatile
 security definer -- sign-up runs as a role that may not write the books
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s' -- or an open change of the catalogue would hold sign-ups up
 as $$
+declare
+  v_error text;
 begin
-  begin
-    perform tokenbook.grant_initial_plan(new.id);
-  exception
-    when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
-      or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources
-      or program_limit_exceeded or plpgsql_error or invalid_transaction_state
-      or feature_not_supported or sql_routine_exception or external_routine_exception
-      or internal_error
-      or sqlstate 'PT400' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT503'
-    then
-      raise warning 'user % could not be given his plan: % %', new.id, sqlstate, sqlerrm;
-      insert into tokenbook.failed_registrations (user_id, error) values (new.id, sqlstate || ' ' || sqlerrm);
-  end;
-  return new;
+  loop
+    begin
+      if v_error is null then
+        perform tokenbook.grant_initial_plan(new.id, p_is_new => true);
+      else
+        insert into tokenbook.failed_registrations (user_id, error) values (new.id, v_error);
+      end if;
+      return new;
+    exception
+      when sqlstate 'PT000' -- every refusal of ours
+        or data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation
+        or transaction_rollback or object_not_in_prerequisite_state or insufficient_resources
+        or program_limit_exceeded or plpgsql_error or invalid_transaction_state
+        or feature_not_supported or sql_routine_exception or external_routine_exception
+        or external_routine_invocation_exception or cardinality_violation or case_not_found
+        or invalid_schema_name or invalid_catalog_name or invalid_grantor or invalid_role_specification
+        or invalid_authorization_specification or dependent_privilege_descriptors_still_exist
+        or triggered_action_exception or triggered_data_change_violation or with_check_option_violation
+        or invalid_cursor_state or invalid_cursor_name or invalid_sql_statement_name
+        or invalid_transaction_initiation or invalid_transaction_termination or savepoint_exception
+        or locator_exception or diagnostics_exception or connection_exception or fdw_error
+        or sql_statement_not_yet_complete or system_error or config_file_error or internal_error
+      then
+        raise warning 'user % could not be given a plan: % %', new.id, sqlstate, sqlerrm;
+        if v_error is not null then -- not even noted
+          return new;
+        end if;
+        v_error := sqlstate || ' ' || sqlerrm;
+    end;
+  end loop;
 end
 $$;
 comment on function tokenbook.register_user is
@@ -9282,6 +9531,10 @@ begin
       select a.user_id from public.token_accounts a
        where (p_after is null or a.user_id > p_after) and (p_until is null or a.user_id <= p_until)
       union
+      select b.user_id from public.token_balances b -- whose account is lost
+       where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
+         and not exists (select from public.token_accounts a where a.user_id = b.user_id)
+      union
       select t.user_id from public.token_usage t -- whom something was written down for, and no account made
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
@@ -9311,6 +9564,9 @@ comment on function tokenbook.find_token_discrepancies is
  * the counter had them, the books never did. A counter that became a grant stands for all that was given
  * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
  * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
+ * A counter that had more than all grants of its user (granted beside them, as `counter_beyond_grants`) is
+ * taken as right, and each grant with it: it was after the use (what it had not deducted was taken off), and nothing says what of it they paid. So all
+ * are expected to have what they opened with, and that grant stands for the use that the others did not pay.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
  */
@@ -9337,7 +9593,39 @@ declare
   v_taken bigint;
   v_uncovered bigint := 0;
   v_counter record;
+  v_beyond_id uuid;
 begin
+  select b.id into v_beyond_id
+    from public.token_balances b
+   where b.user_id = p_user_id and b.metadata ->> 'source' = 'counter_beyond_grants' and b.grant_type = 'plan'
+     and b.created_at <= p_opening.created_at
+     and not exists (
+       select from public.token_transactions t
+        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+  if v_beyond_id is not null then
+    return query
+    with booked as (
+      select b.id, b.priority, b.granted_at, b.expires_at, b.tokens_granted,
+             coalesce((
+               select sum(a.tokens) from unnest(p_opening.grant_ids, p_opening.grant_tokens) a (id, tokens)
+                where a.id = b.id), 0)::bigint as opened_with
+        from public.token_balances b
+       where b.user_id = p_user_id
+         and not exists (
+           select from public.token_transactions t
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+    )
+    select b.id, true, b.priority, b.granted_at, b.expires_at,
+           case when b.id <> v_beyond_id then b.tokens_granted
+                else greatest(b.tokens_granted, b.opened_with
+                  + (select coalesce(sum(u.tokens), 0) from tokenbook.usage_before_books(p_user_id, p_opening) u)
+                  - (select coalesce(sum(o.tokens_granted - o.opened_with), 0) from booked o
+                      where o.id <> v_beyond_id and (o.expires_at <= p_opening.created_at) is not true))::bigint end,
+           b.opened_with, b.opened_with
+      from booked b;
+    return;
+  end if;
+
   select c.* into v_counter from tokenbook.counter_at_opening(p_user_id, p_opening) c;
   select array_agg(g.id order by g.nth), array_agg(g.tokens order by g.nth),
          array_agg(g.ends order by g.nth), array_agg(g.booked order by g.nth),
@@ -9913,12 +10201,16 @@ comment on function tokenbook.recorded_grant_actions is
  * Before the books opened: grants that came from an old transaction begin whole, and the old
  * deductions are spread over them. A grant of unknown history (the app made it, beside its
  * transactions) takes part with what it is known to have paid, and opens with what the opening
- * balance says it had.
+ * balance says it had. So does every grant of a user whose counter had more than all of them
+ * (tokenbook.grants_at_opening); no old deduction is spread over those.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
  * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
  * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
+ *
+ * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
+ * gone pays nothing, and who has neither account nor grants is left out.
  *
  * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
  * uncovered: one row more for that user, without a grant.
@@ -9947,6 +10239,7 @@ declare
   v_order_since timestamptz[];
   v_order_names text[];
   v_event record;
+  v_user_id uuid; -- whose begin it was
   -- the user's grants, each at its place in burn order
   v_ids uuid[];
   v_types text[];
@@ -9957,7 +10250,7 @@ declare
   v_opening bigint[];
   v_settled bigint[]; -- what was stored after the last repair, which is this transaction
   v_settled_id bigint;
-  v_left bigint[]; -- NULL: not granted yet
+  v_left bigint[]; -- NULL: not granted yet; a grant that is gone has the place behind the last
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
@@ -9985,6 +10278,11 @@ begin
        where (p_user_id is null or a.user_id = p_user_id)
          and (p_after is null or a.user_id > p_after)
          and (p_until is null or a.user_id <= p_until)
+      union
+      select b.user_id from public.token_balances b
+       where (p_user_id is null or b.user_id = p_user_id)
+         and (p_after is null or b.user_id > p_after)
+         and (p_until is null or b.user_id <= p_until)
     ), ledger as not materialized (
       select t.*
         from public.token_transactions t
@@ -10020,13 +10318,19 @@ begin
         join ledger t on t.user_id = r.user_id and t.id <= r.id and t.tokens <> t.reserved_change
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        group by t.user_id, part.grant_id
+    ), counted as (
+      select distinct b.user_id
+        from openings o
+        join public.token_balances b on b.user_id = o.user_id and b.created_at <= o.created_at
+       where b.metadata ->> 'source' = 'counter_beyond_grants'
     ), grants as (
-      select b.*, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
         left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
+        left join counted on counted.user_id = b.user_id
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -10041,7 +10345,7 @@ begin
              array_agg(case when g.opened_at is null then null
                             when g.legacy_transaction_id is null then g.tokens_granted - coalesce(g.tokens_opened, 0)
                             else g.tokens_granted end order by g.nth) as at_first,
-             array_agg(case when g.opened_at is not null and g.legacy_transaction_id is null
+             array_agg(case when g.opened_at is not null and (g.legacy_transaction_id is null or g.is_counted)
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
              array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
@@ -10052,6 +10356,7 @@ begin
       select h.user_id, -h.tokens as tokens, h.created_at
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
+         and not exists (select from counted c where c.user_id = h.user_id)
          and (p_user_id is null or h.user_id = p_user_id)
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
@@ -10061,6 +10366,7 @@ begin
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
        where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
+         and not exists (select from counted c where c.user_id = u.user_id)
          and not exists (
            select from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
@@ -10103,6 +10409,12 @@ begin
     v_needed := 0;
     v_key := null;
 
+    if v_event.kind = 'begin' then
+      v_user_id := v_event.user_id;
+    elsif v_event.user_id is distinct from v_user_id then
+      continue;
+    end if;
+
     if v_event.id = v_settled_id then
       v_left := v_settled;
       v_head := 1;
@@ -10119,7 +10431,7 @@ begin
       v_needed := v_event.tokens;
 
     elsif v_event.kind = 'grant' then
-      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[1]), v_count + 1);
       v_left[v_nth] := v_event.tokens;
       v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
 
@@ -10149,7 +10461,8 @@ begin
                as g (id, type, granted_at, expires_at, granted, left_over, stored)
          cross join lateral (
            select case when g.expires_at > p_now then coalesce(g.left_over, 0) else 0 end as exact,
-                  case when g.expires_at > p_now then g.stored else 0 end as stored) now;
+                  case when g.expires_at > p_now then g.stored else 0 end as stored) now
+         where g.id is not null;
       if v_uncovered > 0 then
         return query
           select v_event.user_id, null::uuid, null::text, null::timestamptz, null::timestamptz, null::bigint,
@@ -10169,7 +10482,7 @@ begin
     elsif v_event.kind in ('clawback', 'debt_repayment') then
       v_needed := v_event.tokens;
       for v_place in 1 .. cardinality(v_event.grant_ids) loop
-        v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+        v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
         v_part := least(coalesce(v_left[v_nth], 0), v_event.grant_tokens[v_place]);
         v_left[v_nth] := v_left[v_nth] - v_part;
         v_needed := v_needed - v_part;
@@ -10177,10 +10490,10 @@ begin
 
     elsif v_event.kind = 'rollover' then
       -- out of the grant that closed, as far as it has it
-      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[1]), v_count + 1);
       v_part := least(coalesce(v_left[v_nth], 0), v_event.tokens);
       v_left[v_nth] := v_left[v_nth] - v_part;
-      v_nth := array_position(v_ids, v_event.grant_ids[2]);
+      v_nth := coalesce(array_position(v_ids, v_event.grant_ids[2]), v_count + 1);
       v_left[v_nth] := v_part;
       v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
 
@@ -10213,7 +10526,7 @@ begin
         v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
                         else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
         for v_place in 1 .. cardinality(v_part_ids) loop
-          v_nth := array_position(v_ids, v_part_ids[v_place]);
+          v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then
             v_homeless := v_homeless + v_part_tokens[v_place];
           end if;
@@ -10221,7 +10534,7 @@ begin
         -- what this refund reissued instead of forfeiting, as far as the replay has it to give back, be it
         -- nothing: whatever names that grant later gives it nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
-          v_nth := array_position(v_ids, v_event.grant_ids[v_place]);
+          v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
           if v_event.kind = 'refund' and v_left[v_nth] is null then
             v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
             v_homeless := v_homeless - v_left[v_nth];
@@ -10230,7 +10543,7 @@ begin
         end loop;
       end if;
       for v_place in 1 .. cardinality(v_part_ids) loop
-        v_nth := array_position(v_ids, v_part_ids[v_place]);
+        v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
         v_left[v_nth] := least(coalesce(v_left[v_nth], 0) + v_part_tokens[v_place], v_granted[v_nth]);
         v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
       end loop;
@@ -11232,11 +11545,12 @@ comment on function tokenbook.verify_token_ledger is
  * "Self" and "admins" below are decided in tokenbook.authorize: a signed-in user may act for
  * themselves, an admin for anyone. No role writes a table except through the functions.
  */
-revoke all on schema tokenbook from public, anon, authenticated, service_role;
+select tokenbook.withdraw_rights('schema', 'tokenbook'::regnamespace);
+select tokenbook.withdraw_rights(case c.relkind when 'S' then 'sequence' else 'table' end, c.oid)
+  from pg_class c where c.relnamespace = 'tokenbook'::regnamespace and c.relkind in ('r', 'p', 'v', 'S');
+select tokenbook.withdraw_rights('function', p.oid)
+  from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace;
 grant usage on schema tokenbook to authenticated, service_role;
-revoke all on all tables in schema tokenbook from public, anon, authenticated, service_role;
-revoke all on all sequences in schema tokenbook from public, anon, authenticated, service_role;
-revoke all on all functions in schema tokenbook from public, anon, authenticated, service_role;
 
 -- Tables and views in public: signed-in users read the rows that the policies give them, the server
 -- reads all, nobody writes.
@@ -11253,7 +11567,7 @@ begin
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
   ] loop
-    execute format('revoke all on table public.%I from public, anon, authenticated, service_role', v_relation);
+    perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
 end
@@ -11261,7 +11575,7 @@ $$;
 grant select on table public.token_plans to anon; -- the price list
 
 -- A computed field: whoever may read the row may read it.
-revoke all on function public.tokens_used(public.token_transactions) from public, anon, authenticated, service_role;
+select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.

@@ -268,6 +268,7 @@ export type Database = {
         Row: {
           actor_id: string | null;
           actor_role: string;
+          id: string;
           plan_type: string | null;
           reason: string;
           spend_window: string;
@@ -278,6 +279,7 @@ export type Database = {
         Insert: {
           actor_id?: string | null;
           actor_role: string;
+          id?: string;
           plan_type?: string | null;
           reason: string;
           spend_window: string;
@@ -287,6 +289,7 @@ export type Database = {
         Update: {
           actor_id?: string | null;
           actor_role?: string;
+          id?: string;
           plan_type?: string | null;
           reason?: string;
           spend_window?: string;
@@ -519,7 +522,7 @@ export type Database = {
           created_at: string;
           currency: string;
           features: NonNullable<Json>;
-          given_to_users_since: string;
+          given_to_users_since: string | null;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -545,7 +548,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
-          given_to_users_since?: string;
+          given_to_users_since?: string | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -570,7 +573,7 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
-          given_to_users_since?: string;
+          given_to_users_since?: string | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
