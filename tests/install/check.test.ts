@@ -251,6 +251,11 @@ describe("what stands in the way is said before anything is changed", () => {
       says: /-- as supabase_admin:\n {6}alter table public.token_plans rename[^]*-- as supabase_admin:\n {6}do /,
       mended: "by the platform",
     },
+    "a table of an extension's": {
+      sql: "create table public.token_plans (id int); alter extension plpgsql add table public.token_plans",
+      says: /table public.token_plans is there already, and belongs to extension plpgsql\n {6}-- as supabase_admin:\n/,
+      mended: "by the platform",
+    },
     "a table, and its new name taken as well": {
       sql: "create table public.token_plans (id int); create table public.app_token_plans (id int)",
       says: "alter table public.token_plans rename to app_own_token_plans;",
