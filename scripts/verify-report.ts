@@ -48,7 +48,7 @@ export function createVerifyReport(out: NodeJS.WriteStream, json: boolean): Veri
           if (shown.length < mostRows) shown.push(breach);
         } else out.write(`${breaches === 0 ? `${heads.join("\t")}\n` : ""}${asLine(breach)}\n`);
         breaches++;
-        blamed.add(breach.user_id);
+        if (breach.user_id !== null) blamed.add(breach.user_id);
       }
     },
     end(run) {
@@ -104,7 +104,7 @@ function asTable(rows: readonly Breach[], columns: number): string {
   });
   for (const { invariant: name, user_id, grant_id, transaction_id, expected, found } of rows) {
     const where = [
-      user_id,
+      user_id ?? "the project",
       ...(grant_id === null ? [] : [grant_id]),
       ...(transaction_id === null ? [] : [`transaction ${transaction_id}`]),
     ].join("\n");

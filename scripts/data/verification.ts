@@ -4,7 +4,8 @@ import type { SqlClient } from "./client.ts";
 /** A broken invariant, as `verify_token_ledger` reports it. */
 export interface Breach {
   invariant: string;
-  user_id: string;
+  /** null: of the project, not of a user. */
+  user_id: string | null;
   grant_id: string | null;
   /** A number as text: node-postgres does not round what may be longer than a double. */
   transaction_id: string | null;

@@ -71,6 +71,29 @@ test.each([
   expect(found).toBe(users.length);
 });
 
+test.each([true, false])(
+  "settings that contradict the chosen burn order are named (expiring first: %s)",
+  async (is) => {
+    const client = await db.admin.connect();
+    await client.query("begin");
+    if (!is) await client.query("insert into tokenbook.burn_orders (burn_order) values ('expiring_first')");
+    await client.query("update tokenbook.project_settings set is_expiring_first = $1 where is_current", [is]);
+    const found = await verify(client);
+    const { rows: ofOne } = await client.query("select * from public.verify_token_ledger($1)", [users[0]]);
+    client.release(true);
+
+    expect(found).toMatchObject([
+      {
+        invariant: "I8 the settings say the burn order that was chosen",
+        user_id: null,
+        expected: is ? "fifo" : "expiring_first",
+        found: is ? "expiring_first" : "fifo",
+      },
+    ]);
+    expect(ofOne).toEqual([]);
+  },
+);
+
 test("a large database is gone through in pieces", async () => {
   const ids = [...users].sort();
   const client = await db.admin.connect();

@@ -35,6 +35,16 @@ test.each([80, 100, 140, 200])(
   },
 );
 
+test("what is wrong with the project is in nobody's books", () => {
+  const { out, said } = terminal(150);
+  const report = createVerifyReport(out, false);
+  report.add([breach(1), { ...breach(2), user_id: null, grant_id: null }]);
+  report.end({ users: 9, finished: true, after: null });
+
+  expect(said()).toContain("the project");
+  expect(said()).toContain("2 breaches in the books of 1 of 9 users");
+});
+
 test("a table has a hundred rows at most and says how many more there are", () => {
   const { out, said } = terminal(150);
   const report = createVerifyReport(out, false);

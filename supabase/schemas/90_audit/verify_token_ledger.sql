@@ -282,6 +282,14 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  -- the project's: said once, when all are asked about
+  select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
+         case when s.is_expiring_first then 'expiring_first' else 'fifo' end
+    from tokenbook.project_settings s
+   cross join lateral (
+     select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
+   where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
+  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
