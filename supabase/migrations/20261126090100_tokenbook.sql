@@ -7994,6 +7994,8 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
+  v_taken_back_id bigint;
+  v_later record;
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -8018,7 +8020,17 @@ begin
       if v_stood.is_raised then
         delete from public.token_alerts t
          where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
-           and (t.kind = 'recovered') = not v_stood.is_below;
+           and (t.kind = 'recovered') = not v_stood.is_below
+        returning t.id into v_taken_back_id;
+        -- numbers have no gaps; what was written after it, was in this transaction too
+        for v_later in
+          select t.id from public.token_alerts t
+           where t.user_id = p_account.user_id and t.id > v_taken_back_id
+           order by t.id
+        loop
+          update public.token_alerts t set id = v_later.id - 1
+           where t.user_id = p_account.user_id and t.id = v_later.id;
+        end loop;
         v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
       end if;
       v_state.changed_in := null;
@@ -11352,6 +11364,14 @@ begin
     from accounts a
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
+  union all
+  -- the project's: said once, when all are asked about
+  select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
+         case when s.is_expiring_first then 'expiring_first' else 'fifo' end
+    from tokenbook.project_settings s
+   cross join lateral (
+     select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
+   where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
   union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
