@@ -282,14 +282,14 @@ begin
       from public.token_subscriptions s;
     comment on view public.user_subscriptions is
       'public.token_subscriptions under its older name. Read-only; users see their own.';
-    revoke all on table public.user_subscriptions from public, anon, authenticated, service_role;
+    perform tokenbook.withdraw_rights('table', 'public.user_subscriptions'::regclass);
     grant select on table public.user_subscriptions to authenticated, service_role;
   end if;
 
   if to_regclass('public.payments') is null then
     create view public.payments with (security_invoker = true) as select p.* from public.token_payments p;
     comment on view public.payments is 'public.token_payments under its older name. Read-only; users see their own.';
-    revoke all on table public.payments from public, anon, authenticated, service_role;
+    perform tokenbook.withdraw_rights('table', 'public.payments'::regclass);
     grant select on table public.payments to authenticated, service_role;
   end if;
 
@@ -297,7 +297,7 @@ begin
     create view public.user_storage with (security_invoker = true) as select q.* from public.token_storage_quotas q;
     comment on view public.user_storage is
       'public.token_storage_quotas under its older name. Read-only; users see their own.';
-    revoke all on table public.user_storage from public, anon, authenticated, service_role;
+    perform tokenbook.withdraw_rights('table', 'public.user_storage'::regclass);
     grant select on table public.user_storage to authenticated, service_role;
   end if;
 end

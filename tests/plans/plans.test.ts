@@ -346,7 +346,7 @@ test("the synchronisation check names each status, and nobody is without a balan
 
   const statusOf = (id: string) => rows.find((row) => row.user_id === id)?.status;
   expect([statusOf(synced), statusOf(used)]).toEqual(["synced", "used some"]);
-  expect(rows.filter((row) => row.status === "mismatch" || row.status === "not initialised")).toEqual([]);
+  expect(rows.filter((row) => row.status === "mismatch" || row.status === "no tokens yet")).toEqual([]);
   expect(without).toEqual([]);
   expect(recent[0]).toMatchObject({
     user_id: used,

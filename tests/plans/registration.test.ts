@@ -138,7 +138,7 @@ test.each([
   }
 });
 
-test("whom registration missed is initialised by the first deduction too", async () => {
+test("whom registration missed is given the plan by the first deduction too", async () => {
   const user = await withoutPlan();
 
   const receipt = await asUser(db, user, (client) =>

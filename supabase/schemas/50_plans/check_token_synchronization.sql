@@ -1,6 +1,6 @@
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
- * synced, used some, not initialised, mismatch (never: the balance above the plan limit), or lost: the
+ * synced, used some, no tokens yet, mismatch (never: the balance above the plan limit), or lost: the
  * user's account is gone while the rest of their books is there.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
@@ -24,7 +24,7 @@ begin
                  -- who begins with 0: tokenbook.grant_initial_plan
                  and not exists (
                    select from tokenbook.archived_profile_counters c
-                    where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'not initialised'
+                    where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'
            else 'mismatch'
@@ -37,4 +37,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_synchronization is
-  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, not initialised, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden.';
