@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 
-const role = `app_${randomBytes(6).toString("hex")}`;
+const role = `stranger_${randomBytes(6).toString("hex")}`;
 let db: Database;
 beforeAll(async () => {
   db = await createDatabase({ template: "platform" });

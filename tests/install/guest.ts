@@ -163,7 +163,7 @@ export const factsOf = (db: Database): Promise<Catalog> =>
     const facts = new Map(await catalogOf(client, rows[0]!.schemas));
     const others = await client.query<{ fact: string; value: string }>(`
       select 'extension ' || extname || ' · version' as fact, extversion as value from pg_extension
-      union all select 'role ' || rolname || ' · attributes', to_jsonb(r)::text from pg_roles r where rolname !~ '^stranger_' -- another test's, on the same server
+      union all select 'role ' || rolname || ' · attributes', to_jsonb(r)::text from pg_roles r where rolname !~ '^stranger_' -- another test's, on the same server: tests name the roles they make so
       union all select 'member ' || m.roleid::regrole || ' of ' || m.member::regrole || ' · options', 'yes' from pg_auth_members m where m.roleid::regrole::text !~ '^stranger_'
       union all select 'database · privileges', coalesce(datacl::text, '') from pg_database where datname = current_database()
       union all select 'settings of ' || setrole::regrole || ' · all', setconfig::text from pg_db_role_setting where setdatabase = 0

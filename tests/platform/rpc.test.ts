@@ -342,16 +342,18 @@ test("each role has its timeouts, and nothing of a request stays behind on the c
 });
 
 test("a call that outlives its role's timeout is cancelled, 500 57014", async () => {
-  await it.db.admin.query("create role anon_in_a_hurry nologin; grant anon_in_a_hurry to authenticator");
+  await it.db.admin.query(
+    "create role stranger_in_a_hurry nologin; grant stranger_in_a_hurry to authenticator",
+  );
   try {
-    await it.db.admin.query("alter role anon_in_a_hurry set statement_timeout = '100ms'");
-    const headers = { authorization: `Bearer ${await it.token({ role: "anon_in_a_hurry" })}` };
+    await it.db.admin.query("alter role stranger_in_a_hurry set statement_timeout = '100ms'");
+    const headers = { authorization: `Bearer ${await it.token({ role: "stranger_in_a_hurry" })}` };
     // The settings of roles are part of what is looked at a few times a second.
     await expect.poll(async () => (await post("slow", { p_seconds: 0.5 }, { headers })).status).toBe(500);
     const response = await post("slow", { p_seconds: 0.5 }, { headers });
     expect(await response.json()).toMatchObject({ code: "57014" });
   } finally {
-    await it.db.admin.query("drop role anon_in_a_hurry");
+    await it.db.admin.query("drop role stranger_in_a_hurry");
   }
 });
 
