@@ -166,7 +166,7 @@ export const factsOf = (db: Database): Promise<Catalog> =>
       union all select 'role ' || rolname || ' · attributes', to_jsonb(r)::text from pg_roles r where rolname !~ '^stranger_' -- another test's, on the same server: tests name the roles they make so
       union all select 'member ' || m.roleid::regrole || ' of ' || m.member::regrole || ' · options', 'yes' from pg_auth_members m where m.roleid::regrole::text !~ '^stranger_'
       union all select 'database · privileges', coalesce(datacl::text, '') from pg_database where datname = current_database()
-      union all select 'settings of ' || setrole::regrole || ' · all', setconfig::text from pg_db_role_setting where setdatabase = 0
+      union all select 'settings of ' || setrole::regrole || ' · all', setconfig::text from pg_db_role_setting where setdatabase = 0 and setrole::regrole::text !~ '^stranger_'
       union all select 'event trigger ' || evtname || ' · definition', evtevent || evtfoid::regproc from pg_event_trigger
       union all select 'publication ' || pubname || ' · definition', (to_jsonb(p) - 'oid')::text from pg_publication p`);
     for (const { fact, value } of others.rows) facts.set(fact, value);
