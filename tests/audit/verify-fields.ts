@@ -198,7 +198,7 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "'chat_conversation'", where: "x.action_type = 'admin_deduct'", named: /^I3 tokens used$/ },
         {
           to: "'something_else'",
-          where: `exists (select from public.token_usage u where u.user_id = x.user_id and u.transaction_id = x.id)`,
+          where: `x.entry_type <> 'grant' and exists (select from public.token_usage u where u.user_id = x.user_id and u.transaction_id = x.id)`,
           named: /^I4 usage and transaction say the same$/,
         },
         { to: "'something_else'", where: "x.hold_id is not null", named: ofHold },
