@@ -5,11 +5,13 @@
  *
  * Grants are those that the books took over, and admin_grant rows of the trail that no grant stands for:
  * the counter had them, the books never did. A counter that became a grant stands for all that was given
- * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has; older than its first row, what the
- * old transactions have. Use that no grant was there for is a row of its own, negative, without a grant.
+ * before it, the trail's admin_grant rows among it (tokenbook.counter_at_opening). Use is what the trail has;
+ * older than its first row, what the old transactions have. Use that no grant was there for is a row of its
+ * own, negative, without a grant.
  * A counter that had more than all grants of its user (granted beside them, as `counter_beyond_grants`) is
- * taken as right, and each grant with it: it was after the use (what it had not deducted was taken off), and nothing says what of it they paid. So all
- * are expected to have what they opened with, and that grant stands for the use that the others did not pay.
+ * taken as right, and each grant with it: it was after the use, as what it had not deducted was taken off,
+ * and nothing says what of it they paid. So all are expected to have what they opened with, and that grant
+ * stands for the use that the others did not pay.
  * Between two expiries the order of use does not matter, so the loop runs over expiries, not over rows.
  * Caller: internal.
  */
