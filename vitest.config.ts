@@ -18,7 +18,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "database",
-          include: ["tests/**/*.test.ts"],
+          include: ["tests/**/*.test.ts", "packages/*/tests/**/*.test.ts"],
           exclude: ["tests/scripts/**", "tests/docs/**"],
           globalSetup: ["tests/support/global-setup.ts"],
         },

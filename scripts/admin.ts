@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { addAdmin, listAdmins, removeAdmin, UserNotFound } from "./data/admins.ts";
 import type { SqlClient } from "./data/client.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { chooseTarget, withTarget } from "./target.ts";
 
 const usage = `Who may grant and correct tokens.

@@ -5,9 +5,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Failure, reportFailure } from "./local/failure.ts";
-import { projectRoot } from "./local/settings.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { staleMigrations } from "./schema/generated-migrations.ts";
+import { projectRoot } from "./project.ts";
 
 try {
   const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { defaultDenoDir } from "./local/functions.ts";
-import { projectRoot } from "./local/settings.ts";
+import { defaultDenoDir } from "local-platform/functions/serve";
+import { project, projectRoot } from "./project.ts";
 
 /** A check of the sources that needs no database. */
 export interface Check {
@@ -51,7 +51,7 @@ async function check(name: string, tool: string, args: string[]): Promise<Check>
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       ...process.env,
-      DENO_DIR: defaultDenoDir(projectRoot),
+      DENO_DIR: defaultDenoDir(project),
       DENO_NO_PACKAGE_JSON: "1",
       DENO_NO_UPDATE_CHECK: "1",
     },

@@ -1,4 +1,4 @@
-import { Failure } from "./local/failure.ts";
+import { Failure } from "local-platform/terminal/failure";
 
 /** How node-postgres names a connection that is gone, and how Postgres does that goes down. */
 const lost = /^(ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENETDOWN|57P0[1-3]|08\w{3})$/;

@@ -9,7 +9,7 @@ import { UserNotFound } from "./data/admins.ts";
 import { countTransactions, readHistory } from "./data/ledger.ts";
 import { findUserId } from "./data/users.ts";
 import { asDatabaseFailure } from "./database-failure.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { createProgress, readable } from "./progress.ts";
 import { chooseTarget, withTarget } from "./target.ts";
 import { writeWholeFile } from "./whole-file.ts";

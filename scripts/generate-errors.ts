@@ -4,7 +4,7 @@
  * nothing and fails when one of them says something else.
  */
 import { parseArgs } from "node:util";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { generateErrors, readRegistry, registryFile } from "./schema/errors.ts";
 import { generateMigrations } from "./schema/generated-migrations.ts";
 import { readGenerated, writeGenerated } from "./schema/generated-file.ts";

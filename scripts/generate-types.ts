@@ -1,5 +1,5 @@
 /** `npm run types`: makes the edge functions' database types, and the lists that they share with SQL, from supabase/schemas. */
-import { reportFailure } from "./local/failure.ts";
+import { reportFailure } from "local-platform/terminal/failure";
 import { generateTypes, typesFile } from "./schema/database-types.ts";
 import { writeGenerated } from "./schema/generated-file.ts";
 import { generateLists, listsFile } from "./schema/lists.ts";

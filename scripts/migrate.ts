@@ -2,8 +2,8 @@
 import { parseArgs } from "node:util";
 import { lastReport, reportsSince } from "./data/migration-reports.ts";
 import { isAnothersProject } from "./data/projects.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
-import { migrationUp } from "./local/supabase-cli.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { chooseTarget, withTarget } from "./target.ts";
 
 const usage = `Applies pending migrations with the Supabase CLI and shows what each had to say.

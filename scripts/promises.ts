@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { projectRoot } from "./local/settings.ts";
+import { projectRoot } from "./project.ts";
 
 const named = process.argv.slice(2).flatMap((id) => ["-t", `^${id} `]);
 const vitest = spawn(

@@ -13,7 +13,7 @@ import {
 import type { Discrepancy, Finding, Reconciliation } from "./data/discrepancies.ts";
 import { asCsv, asJson, asSum, asTable } from "./discrepancy-report.ts";
 import type { Report } from "./discrepancy-report.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { planRepair, repair } from "./repair.ts";
 import type { Repaired } from "./repair.ts";
 import { chooseTarget, withTarget } from "./target.ts";

@@ -9,7 +9,7 @@ import { replayGrants, replayUsers, restate } from "./data/replays.ts";
 import type { Replayed, Restated } from "./data/replays.ts";
 import { findUserId } from "./data/users.ts";
 import { asDatabaseFailure } from "./database-failure.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { createProgress, readable } from "./progress.ts";
 import { chooseTarget, withTarget } from "./target.ts";
 

@@ -5,7 +5,7 @@
  *   --reseal <file>    seals an edited migration again (only if it has run nowhere yet)
  */
 import { parseArgs } from "node:util";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { checkSeals, lockFile, sealMigrations } from "./schema/seals.ts";
 
 try {

@@ -3,21 +3,22 @@ import { openSync, readdirSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { demo } from "./demo.ts";
-import { startApi } from "./local/api.ts";
-import { prepareDatabase } from "./local/database.ts";
-import { writeEnvFile } from "./local/env-file.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
-import { prefetchFunctions } from "./local/functions.ts";
-import { loadOrCreateKeys } from "./local/keys.ts";
-import { choosePlace } from "./local/place.ts";
-import { requireFreePort } from "./local/ports.ts";
-import { hasData, removeData, requireUnused, startPostgres } from "./local/postgres.ts";
-import { seedOnce } from "./local/seed.ts";
-import { projectRoot, readSettings } from "./local/settings.ts";
-import { createShutdown } from "./local/shutdown.ts";
-import { createSteps } from "./local/steps.ts";
-import { migrationUp } from "./local/supabase-cli.ts";
+import { startApi } from "local-platform/gateway/api";
+import { prepareDatabase } from "local-platform/postgres/prepare";
+import { writeEnvFile } from "local-platform/project/env-file";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
+import { prefetchFunctions } from "local-platform/functions/serve";
+import { loadOrCreateKeys } from "local-platform/gateway/keys";
+import { choosePlace } from "local-platform/project/place";
+import { requireFreePort } from "local-platform/postgres/ports";
+import { hasData, removeData, requireUnused, startPostgres } from "local-platform/postgres/server";
+import { seedOnce } from "local-platform/project/seed";
+import { readSettings } from "local-platform/project/settings";
+import { createShutdown } from "local-platform/terminal/shutdown";
+import { createSteps } from "local-platform/terminal/steps";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { welcome } from "./welcome.ts";
+import { project, projectRoot } from "./project.ts";
 
 const begin = performance.now();
 const shutdown = createShutdown(
@@ -35,8 +36,8 @@ try {
 
 async function start(): Promise<void> {
   const { reset } = readArguments();
-  const settings = readSettings();
-  const place = choosePlace();
+  const settings = readSettings(project);
+  const place = choosePlace(project);
   const steps = createSteps();
   console.log("\nTokenbook, on this machine\n");
 
@@ -44,7 +45,7 @@ async function start(): Promise<void> {
   if (reset) await steps.run("Removing the data", () => removeData(place.dataDir));
   await requireFreePort(settings.apiPort, "the API", "TOKENBOOK_API_PORT");
   // Begun now and awaited below: it waits for the network, the rest does not.
-  const packages = prefetchFunctions(projectRoot);
+  const packages = prefetchFunctions(project);
   packages.catch(() => {});
 
   const isNew = !hasData(place.dataDir);
@@ -74,7 +75,7 @@ async function start(): Promise<void> {
     note(applied.length === 0 ? `none pending of ${all}` : `${applied.length} applied`);
   });
   await steps.run("Demo data", async ({ note }) => {
-    note((await seedOnce(postgres.url())) ? "seeded" : "there already");
+    note((await seedOnce(postgres.url(), projectRoot)) ? "seeded" : "there already");
   });
 
   await steps.run("Packages of the edge functions", () => packages);
@@ -86,7 +87,7 @@ async function start(): Promise<void> {
       keys,
       port: settings.apiPort,
       jwtExpirySeconds: settings.jwtExpirySeconds,
-      functions: { root: projectRoot, log: (line) => writeSync(log, `${line}\n`) },
+      functions: { project, log: (line) => writeSync(log, `${line}\n`) },
     });
     shutdown.before("The API", starting);
     const running = await starting;

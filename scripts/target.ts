@@ -1,7 +1,8 @@
 import pg from "pg";
-import { Failure } from "./local/failure.ts";
-import { localPassword } from "./local/postgres.ts";
-import { readSettings } from "./local/settings.ts";
+import { Failure } from "local-platform/terminal/failure";
+import { localPassword } from "local-platform/postgres/server";
+import { readSettings } from "local-platform/project/settings";
+import { project } from "./project.ts";
 
 /** The database that a command is about. */
 export interface Target {
@@ -17,7 +18,8 @@ export interface Target {
  * @throws Failure when `remote` is no connection string.
  */
 export function chooseTarget(remote: string | undefined): Target {
-  const url = remote ?? `postgresql://postgres:${localPassword}@127.0.0.1:${readSettings().dbPort}/postgres`;
+  const url =
+    remote ?? `postgresql://postgres:${localPassword}@127.0.0.1:${readSettings(project).dbPort}/postgres`;
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed?.hostname || !/^postgres(ql)?:$/.test(parsed.protocol)) {
     throw new Failure(

@@ -7,9 +7,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { printChecks, runChecks } from "./checks.ts";
-import { projectRoot } from "./local/settings.ts";
 import { countResults } from "./test-results.ts";
 import type { VitestReport } from "./test-results.ts";
+import { projectRoot } from "./project.ts";
 
 const checks = await runChecks();
 printChecks(checks);

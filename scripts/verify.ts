@@ -5,7 +5,7 @@ import type { SqlClient } from "./data/client.ts";
 import { findUserId, isUserId } from "./data/users.ts";
 import { countUsers, verifyInPieces, verifyUser } from "./data/verification.ts";
 import { asDatabaseFailure } from "./database-failure.ts";
-import { Failure, reportFailure } from "./local/failure.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { createProgress, duration, readable } from "./progress.ts";
 import { chooseTarget, withTarget } from "./target.ts";
 import { createVerifyReport } from "./verify-report.ts";

@@ -8,11 +8,11 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Failure, reportFailure } from "./local/failure.ts";
-import { nativePostgres } from "./local/postgres-native.ts";
-import { projectRoot } from "./local/settings.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
+import { nativePostgres } from "local-platform/postgres/native";
 import { countResults } from "./test-results.ts";
 import type { VitestReport } from "./test-results.ts";
+import { projectRoot } from "./project.ts";
 
 /** The newest of each, as the package of their programs is numbered. 17 is the project's own. */
 const packages: Record<string, string | null> = {
@@ -71,7 +71,7 @@ async function tryOn(directory: string | undefined): Promise<string> {
   const reportFile = join(scratch, "vitest.json");
   if (directory !== undefined) process.env["TOKENBOOK_POSTGRES"] = directory;
   else delete process.env["TOKENBOOK_POSTGRES"];
-  const { packageVersion } = nativePostgres();
+  const { packageVersion } = nativePostgres("TOKENBOOK_POSTGRES");
   const began = Date.now();
   const status = await run(process.execPath, [
     join(projectRoot, "node_modules", "vitest", "vitest.mjs"),

@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import pg from "pg";
 import type { demo as Demo } from "./demo.ts";
-import type { Keys } from "./local/keys.ts";
+import type { Keys } from "local-platform/gateway/keys";
 
 /** What is running. */
 export interface Running {

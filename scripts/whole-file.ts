@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import { realpath, rename, rm, stat } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { Failure } from "./local/failure.ts";
+import { Failure } from "local-platform/terminal/failure";
 
 /**
  * Writes a file whole or not at all: beside it first, under a name of its own, and moved to its place

@@ -11,9 +11,8 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { Failure, reportFailure } from "../local/failure.ts";
-import { superuser } from "../local/postgres.ts";
-import { projectRoot } from "../local/settings.ts";
+import { Failure, reportFailure } from "local-platform/terminal/failure";
+import { superuser } from "local-platform/postgres/server";
 import { createProgress } from "../progress.ts";
 import { formatted } from "../schema/formatted.ts";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
@@ -22,6 +21,7 @@ import * as measure from "./measure.ts";
 import { measureReplay } from "./measure-replay.ts";
 import { type Results, tables } from "./page.ts";
 import { pgbenchVersion } from "./pgbench.ts";
+import { projectRoot } from "../project.ts";
 
 const quick: measure.Effort = {
   ...{ users: 2_000, rounds: 1, seconds: 1, heavyUsers: 4, manyUsers: 0, manyEntries: 0 },

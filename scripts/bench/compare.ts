@@ -1,5 +1,5 @@
 /** Runs contenders in turns, round after round, so that a busy moment of the machine does not fall on one alone. */
-import type { PostgresServer } from "../local/postgres.ts";
+import type { PostgresServer } from "local-platform/postgres/server";
 import type { Contender } from "./contenders.ts";
 import { pgbench, type Ran } from "./pgbench.ts";
 

@@ -1,15 +1,15 @@
 /** Everything that `npm run bench` measures, one function a table of docs/performance.md. */
 import { readFile } from "node:fs/promises";
 import pg from "pg";
-import { startApi } from "../local/api.ts";
-import { defaultDenoDir } from "../local/functions.ts";
-import { createKeys } from "../local/keys.ts";
-import { type PostgresServer, superuser } from "../local/postgres.ts";
-import { projectRoot } from "../local/settings.ts";
-import { createTokens, userClaims } from "../local/tokens.ts";
+import { startApi } from "local-platform/gateway/api";
+import { defaultDenoDir } from "local-platform/functions/serve";
+import { createKeys } from "local-platform/gateway/keys";
+import { type PostgresServer, superuser } from "local-platform/postgres/server";
+import { createTokens, userClaims } from "local-platform/gateway/tokens";
 import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
 import { balance, contenders, deduct, floor } from "./contenders.ts";
 import { pgbench, type Ran } from "./pgbench.ts";
+import { project } from "../project.ts";
 
 /** How much of everything. */
 export interface Effort {
@@ -416,7 +416,7 @@ export async function measureLayers(bench: Bench): Promise<Layer[]> {
     databaseUrlFor: (role) => server.url("postgres", role),
     keys,
     port: 0,
-    functions: { root: projectRoot, denoDir: defaultDenoDir(projectRoot), log: () => {} },
+    functions: { project, denoDir: defaultDenoDir(project), log: () => {} },
   });
   try {
     const userId = await withClient(bench, async (client) => {

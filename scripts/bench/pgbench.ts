@@ -9,8 +9,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
-import { Failure } from "../local/failure.ts";
-import { type PostgresServer, superuser } from "../local/postgres.ts";
+import { Failure } from "local-platform/terminal/failure";
+import { type PostgresServer, superuser } from "local-platform/postgres/server";
 
 export interface Run {
   /** What pgbench sends: its language, `:n` being one of the users. */

@@ -4,7 +4,7 @@
  * unless told otherwise.
  */
 import pg from "pg";
-import { reportFailure } from "../local/failure.ts";
+import { reportFailure } from "local-platform/terminal/failure";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
 import { measureReplay } from "./measure-replay.ts";
 

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "pg";
-import { projectRoot } from "../local/settings.ts";
 import { schemaFiles } from "./project-files.ts";
+import { projectRoot } from "../project.ts";
 
 /**
  * Builds a database from supabase/schemas alone, as the role of the URL, with that role's own

@@ -1,4 +1,4 @@
-import { supabase } from "../local/supabase-cli.ts";
+import { supabase } from "local-platform/project/supabase-cli";
 import { formatted } from "./formatted.ts";
 
 /** Where the types stand, relative to the project. */

@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "smol-toml";
-import { Failure } from "../local/failure.ts";
-import { projectRoot } from "../local/settings.ts";
+import { Failure } from "local-platform/terminal/failure";
 import { formatted } from "./formatted.ts";
+import { projectRoot } from "../project.ts";
 
 /** The one file that is written by hand. */
 export const registryFile = "supabase/errors.toml";

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { projectRoot } from "../local/settings.ts";
+import { projectRoot } from "../project.ts";
 
 /**
  * A generated text as the project's formatter would leave it, so that `npm run check` and the

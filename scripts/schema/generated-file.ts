@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { projectRoot } from "../local/settings.ts";
+import { projectRoot } from "../project.ts";
 
 /** Writes a generated file, if that changes it, and says which of the two it was. */
 export async function writeGenerated(file: string, text: string): Promise<void> {

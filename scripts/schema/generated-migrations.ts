@@ -1,9 +1,9 @@
 /** The two migrations that are made from supabase/schemas, and nothing else. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { projectRoot } from "../local/settings.ts";
 import { installCheck } from "./install-check.ts";
 import { schemaFiles } from "./project-files.ts";
+import { projectRoot } from "../project.ts";
 
 /** Everything but the scheduled jobs. Until release 0.1.0 it is made anew at will. */
 export const tokenbookMigration = "supabase/migrations/20261126090100_tokenbook.sql";

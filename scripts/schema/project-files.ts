@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { projectRoot } from "../local/settings.ts";
+import { projectRoot } from "../project.ts";
 
 /** Where migrations stand, relative to the project. */
 export const migrationsFolder = "supabase/migrations";

@@ -1,11 +1,12 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { prepareDatabase } from "../local/database.ts";
-import { choosePlace } from "../local/place.ts";
-import { type PostgresServer, startPostgres } from "../local/postgres.ts";
-import { migrationUp } from "../local/supabase-cli.ts";
+import { prepareDatabase } from "local-platform/postgres/prepare";
+import { choosePlace } from "local-platform/project/place";
+import { type PostgresServer, startPostgres } from "local-platform/postgres/server";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { buildFromSchemas } from "./build-from-schemas.ts";
+import { project } from "../project.ts";
 
 /** What a throwaway server is told. It keeps nothing through a crash unless told to be durable. */
 interface ServerOptions {
@@ -41,7 +42,7 @@ async function withPlatform<Result>(work: Work<Result>, options: ServerOptions):
     const server = await startPostgres({
       dataDir: join(directory, "data"),
       port: 0,
-      native: choosePlace().native,
+      native: choosePlace(project).native,
       durable: false,
       ...options,
     });

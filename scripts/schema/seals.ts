@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { Failure } from "../local/failure.ts";
-import { projectRoot } from "../local/settings.ts";
+import { Failure } from "local-platform/terminal/failure";
 import { migrationFiles } from "./project-files.ts";
+import { projectRoot } from "../project.ts";
 
 /**
  * A migration that has run somewhere must never change: one project would have run the old text,

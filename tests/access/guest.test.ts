@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import { trespassesIn } from "../../scripts/schema/guest.ts";
 import { migrationFiles, schemaFiles } from "../../scripts/schema/project-files.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 /** Older names, which this repository's own project had and now has as views. */
 const older = ["user_subscriptions", "payments", "user_storage"];

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 const security = readFileSync(join(projectRoot, "SECURITY.md"), "utf8");
 const threats = security

@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort } from "../../scripts/local/ports.ts";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { freePort } from "local-platform/postgres/ports";
 import { planRepair, repair } from "../../scripts/repair.ts";
 import { reconcileUser } from "../../scripts/data/discrepancies.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 let db: Database;
 let over: string;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";

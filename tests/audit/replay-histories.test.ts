@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { measureReplay } from "../../scripts/bench/measure-replay.ts";
 import { legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
 import { createDatabase, type Database } from "../support/database.ts";

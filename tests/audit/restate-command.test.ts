@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import { oldUser, type OldUser } from "./replay-old-user.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 let db: Database;
 let worst: OldUser;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 const folder = join(projectRoot, "docs", "decisions");
 const files = readdirSync(folder).filter((name) => /^\d{4}-.*\.md$/.test(name));

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 const pages = [
   ...readdirSync(projectRoot),

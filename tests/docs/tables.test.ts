@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import { schemaFiles } from "../../scripts/schema/project-files.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 test("the page of tables says who writes each (made anew with -u)", async () => {
   const files = (await schemaFiles()).map((file) => ({

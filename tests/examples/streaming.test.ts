@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
 import { grant } from "../support/books.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 let model: ChildProcess;
 let stack: Stack;

@@ -1,7 +1,7 @@
 /** Everybody who may come along to an edge function, forgers of tokens among them. */
 import { createHmac, generateKeyPairSync, randomUUID, sign } from "node:crypto";
-import { createKeys } from "../../scripts/local/keys.ts";
-import { createTokens } from "../../scripts/local/tokens.ts";
+import { createKeys } from "local-platform/gateway/keys";
+import { createTokens } from "local-platform/gateway/tokens";
 import { adminClaims, type Caller, type Stack } from "./stack.ts";
 
 /** What a caller is to be taken for. */

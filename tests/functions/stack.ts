@@ -2,14 +2,14 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startApi } from "../../scripts/local/api.ts";
-import { writeEnvFile } from "../../scripts/local/env-file.ts";
-import { defaultDenoDir } from "../../scripts/local/functions.ts";
-import { createKeys, type Keys } from "../../scripts/local/keys.ts";
-import { projectRoot } from "../../scripts/local/settings.ts";
-import { createTokens, type Claims, userClaims } from "../../scripts/local/tokens.ts";
+import { startApi } from "local-platform/gateway/api";
+import { writeEnvFile } from "local-platform/project/env-file";
+import { defaultDenoDir } from "local-platform/functions/serve";
+import { createKeys, type Keys } from "local-platform/gateway/keys";
+import { createTokens, type Claims, userClaims } from "local-platform/gateway/tokens";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
+import { project, projectRoot } from "../../scripts/project.ts";
 
 export interface Stack {
   db: Database;
@@ -85,7 +85,11 @@ export async function startStack(settings: Record<string, string> = {}, fault?: 
     databaseUrlFor: (role) => db.url(role),
     keys,
     port: 0,
-    functions: { root, denoDir: defaultDenoDir(projectRoot), log: (line) => log.push(line) },
+    functions: {
+      project: { ...project, root },
+      denoDir: defaultDenoDir(project),
+      log: (line) => log.push(line),
+    },
   });
 
   const token = (userId: string, claims: Claims = {}) => sign({ ...userClaims(api.url, userId), ...claims });

@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import * as tokenHold from "../../supabase/functions/_shared/token-hold.ts";
 import { createDatabase } from "../support/database.ts";
 import { type Findings, type Helper, simulate } from "./simulation.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 const streams = Number(process.env["STREAMS"] ?? 2_000);
 const seed = Number(process.env["SEED"] ?? 20_261_121);

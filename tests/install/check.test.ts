@@ -4,9 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { superuser } from "../../scripts/local/postgres.ts";
-import { projectRoot } from "../../scripts/local/settings.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { superuser } from "local-platform/postgres/server";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { staleMigrations, tokenbookMigration } from "../../scripts/schema/generated-migrations.ts";
 import type { Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
@@ -25,6 +24,7 @@ import {
   takenNames,
   touched,
 } from "./guest.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 let guest: Guest;
 beforeEach(async () => {

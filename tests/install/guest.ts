@@ -6,14 +6,14 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { projectRoot } from "../../scripts/local/settings.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { type Catalog, catalogOf, compareCatalogs } from "../../scripts/schema/catalog.ts";
 import { withConnection } from "../../scripts/schema/connection.ts";
 import { jobsMigration, tokenbookMigration } from "../../scripts/schema/generated-migrations.ts";
 import { type OwnNames, ownNames } from "../../scripts/schema/install-check.ts";
 import { schemaFiles } from "../../scripts/schema/project-files.ts";
 import { createDatabase, type Database, type DatabaseOptions } from "../support/database.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 /** Two users that every project has. */
 export const ann = "00000000-0000-4000-8000-000000000001";

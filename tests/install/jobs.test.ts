@@ -6,9 +6,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import pg from "pg";
-import { projectRoot } from "../../scripts/local/settings.ts";
 import { jobsMigration } from "../../scripts/schema/generated-migrations.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 let db: Database;
 beforeEach(async () => {

@@ -2,9 +2,9 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { factsOf, startProject, touched } from "./guest.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 test("what the README says to copy is what installs", async () => {
   const readme = await readFile(join(projectRoot, "README.md"), "utf8");

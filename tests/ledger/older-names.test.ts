@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startApiUnderTest } from "../platform/api-under-test.ts";
-import type { ApiUnderTest } from "../platform/api-under-test.ts";
+import { startApiUnderTest } from "../../packages/local-platform/tests/api-under-test.ts";
+import type { ApiUnderTest } from "../../packages/local-platform/tests/api-under-test.ts";
 import { asAnon, asService, asUser, createUser } from "../support/roles.ts";
 
 let it: ApiUnderTest;

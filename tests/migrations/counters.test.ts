@@ -6,11 +6,11 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { projectRoot } from "../../scripts/local/settings.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 const CLEANUP = "20251114000000_cleanup_user_profiles";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { compareCatalogs, describeDifference } from "../../scripts/schema/catalog.ts";
 import { createDatabase } from "../support/database.ts";
 import { catalogOfTheBooks } from "./legacy/catalog.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import {
   type Catalog,

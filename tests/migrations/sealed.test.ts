@@ -2,10 +2,10 @@ import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Failure } from "../../scripts/local/failure.ts";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { Failure } from "local-platform/terminal/failure";
 import { migrationFiles } from "../../scripts/schema/project-files.ts";
 import { checkSeals, firstUnreleased, lockFile, sealMigrations } from "../../scripts/schema/seals.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 test("every released migration agrees with its seal: the three of November 2025", async () => {
   const broken = await checkSeals();

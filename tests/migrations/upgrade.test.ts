@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";

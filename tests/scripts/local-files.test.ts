@@ -2,9 +2,9 @@ import { mkdtempSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { writeEnvFile } from "../../scripts/local/env-file.ts";
-import { readSettings } from "../../scripts/local/settings.ts";
-import { createSteps } from "../../scripts/local/steps.ts";
+import { writeEnvFile } from "local-platform/project/env-file";
+import { readSettings } from "local-platform/project/settings";
+import { createSteps } from "local-platform/terminal/steps";
 import { chooseTarget } from "../../scripts/target.ts";
 
 const folders: string[] = [];
@@ -36,7 +36,7 @@ test("ports come from config.toml, and from the environment for a second checkou
     'project_id = "p"\n[api]\nport = 1\n[db]\nport = 2\n[functions.f]\nverify_jwt = false\n[functions.g]\n',
   );
 
-  expect(readSettings(root, {})).toEqual({
+  expect(readSettings({ root, name: "tokenbook" }, {})).toEqual({
     projectId: "p",
     apiPort: 1,
     dbPort: 2,
@@ -44,8 +44,10 @@ test("ports come from config.toml, and from the environment for a second checkou
     functions: { f: { verifyJwt: false }, g: { verifyJwt: true } },
   });
   const env = { TOKENBOOK_API_PORT: "11", TOKENBOOK_DB_PORT: "12" };
-  expect(readSettings(root, env)).toMatchObject({ apiPort: 11, dbPort: 12 });
-  expect(() => readSettings(root, { TOKENBOOK_DB_PORT: "many" })).toThrow('TOKENBOOK_DB_PORT is "many"');
+  expect(readSettings({ root, name: "tokenbook" }, env)).toMatchObject({ apiPort: 11, dbPort: 12 });
+  expect(() => readSettings({ root, name: "tokenbook" }, { TOKENBOOK_DB_PORT: "many" })).toThrow(
+    'TOKENBOOK_DB_PORT is "many"',
+  );
 });
 
 test("a step shows its title before it is done, and its time afterwards", async () => {

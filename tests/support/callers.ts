@@ -1,10 +1,10 @@
 /** Everybody who may come along, through SQL and through HTTP, each about the same user. */
 import { randomBytes, randomUUID } from "node:crypto";
 import type pg from "pg";
-import { startApi } from "../../scripts/local/api.ts";
-import { createKeys } from "../../scripts/local/keys.ts";
-import { createTokens } from "../../scripts/local/tokens.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { startApi } from "local-platform/gateway/api";
+import { createKeys } from "local-platform/gateway/keys";
+import { createTokens } from "local-platform/gateway/tokens";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "./database.ts";
 import { createUser } from "./roles.ts";
 import { populateUser, type PopulatedUser } from "./populated-user.ts";

@@ -1,6 +1,6 @@
 /** The project's commands, run as npm runs them. */
 import { spawn } from "node:child_process";
-import { projectRoot } from "../../scripts/local/settings.ts";
+import { projectRoot } from "../../scripts/project.ts";
 
 export interface Finished {
   status: number | null;

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { inject } from "vitest";
-import { localPassword, superuser } from "../../scripts/local/postgres.ts";
+import { localPassword, superuser } from "local-platform/postgres/server";
 
 /** A database of its own for a test file. */
 export interface Database {

@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
-import { prepareDatabase } from "../../scripts/local/database.ts";
-import { choosePlace } from "../../scripts/local/place.ts";
-import { type PostgresServer, startPostgres, superuser } from "../../scripts/local/postgres.ts";
-import { isRunning, type ProcessRecord, recordProcess } from "../../scripts/local/processes.ts";
+import { prepareDatabase } from "local-platform/postgres/prepare";
+import { choosePlace } from "local-platform/project/place";
+import { type PostgresServer, startPostgres, superuser } from "local-platform/postgres/server";
+import { isRunning, type ProcessRecord, recordProcess } from "local-platform/postgres/processes";
 import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import { type Database, openDatabase } from "./database.ts";
+import { project } from "../../scripts/project.ts";
 
 /**
  * How it is killed, with SIGKILL each time: every process at once, as when the machine's memory runs
@@ -44,7 +45,7 @@ export async function startDurableServer(
   // Run by root, Postgres is another user and must get to its data.
   chmodSync(directory, 0o755);
   const dataDir = join(directory, "data");
-  const { native } = choosePlace();
+  const { native } = choosePlace(project);
   const begin = (port: number, more: Record<string, string | number>) =>
     startPostgres({ dataDir, port, native, durable: true, settings: { max_connections: 100, ...more } });
 

@@ -9,12 +9,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
-import { choosePlace } from "../../scripts/local/place.ts";
-import { prepareDatabase } from "../../scripts/local/database.ts";
-import { removeData, startPostgres, superuser } from "../../scripts/local/postgres.ts";
-import type { PostgresServer } from "../../scripts/local/postgres.ts";
-import { recordProcess } from "../../scripts/local/processes.ts";
-import { migrationUp } from "../../scripts/local/supabase-cli.ts";
+import { choosePlace } from "local-platform/project/place";
+import { prepareDatabase } from "local-platform/postgres/prepare";
+import { removeData, startPostgres, superuser } from "local-platform/postgres/server";
+import type { PostgresServer } from "local-platform/postgres/server";
+import { recordProcess } from "local-platform/postgres/processes";
+import { migrationUp } from "local-platform/project/supabase-cli";
+import { project } from "../../scripts/project.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -25,7 +26,7 @@ declare module "vitest" {
 
 const prefix = "tokenbook-test-";
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(vitest: TestProject): Promise<() => Promise<void>> {
   await removeAbandoned();
   const directory = mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
   // Run by root, Postgres is another user and must get to its data.
@@ -33,7 +34,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = await startPostgres({
     dataDir: join(directory, "data"),
     port: 0,
-    native: choosePlace().native,
+    native: choosePlace(project).native,
     durable: false,
     settings: { max_connections: 400 },
   });
@@ -52,7 +53,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await stop();
     throw error;
   }
-  project.provide("postgresPort", server.port);
+  vitest.provide("postgresPort", server.port);
   return stop;
 
   async function stop() {

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { projectRoot } from "../../../scripts/local/settings.ts";
 import { generateErrors, parseRegistry, readRegistry } from "../../../scripts/schema/errors.ts";
+import { projectRoot } from "../../../scripts/project.ts";
 
 const read = (...path: string[]) => readFileSync(join(projectRoot, ...path), "utf8");
 

@@ -13,8 +13,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { choosePlace } from "../../../scripts/local/place.ts";
-import { startPostgres, superuser } from "../../../scripts/local/postgres.ts";
+import { choosePlace } from "local-platform/project/place";
+import { startPostgres, superuser } from "local-platform/postgres/server";
 import { breaches } from "../../support/books.ts";
 import { compare, type Fate } from "../../support/crash.ts";
 import { openDatabase } from "../../support/database.ts";
@@ -22,6 +22,7 @@ import { type DurableServer, startDurableServer } from "../../support/durable.ts
 import { createUser } from "../../support/roles.ts";
 import { connectAsServer } from "../../support/storm.ts";
 import { type Attempt, isRefusal, send, Workload } from "../../support/workload.ts";
+import { project } from "../../../scripts/project.ts";
 
 let server: DurableServer;
 beforeAll(async () => {
@@ -96,7 +97,7 @@ test("a back-up taken under load is restored with clean books and everything ack
     await stop();
     giveTo(copy, uid, gid);
 
-    const restored = await startPostgres({ dataDir: copy, port: 0, native: choosePlace().native });
+    const restored = await startPostgres({ dataDir: copy, port: 0, native: choosePlace(project).native });
     const books = openDatabase(
       "postgres",
       (role) => restored.url("postgres", role),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { superuser } from "../../../scripts/local/postgres.ts";
+import { superuser } from "local-platform/postgres/server";
 import { breaches } from "../../support/books.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
 import { createUser } from "../../support/roles.ts";

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createKeys, type Keys } from "../../../scripts/local/keys.ts";
+import { createKeys, type Keys } from "local-platform/gateway/keys";
 import { expectCleanBooks, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";

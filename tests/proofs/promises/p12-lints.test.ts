@@ -1,4 +1,4 @@
-import { supabase } from "../../../scripts/local/supabase-cli.ts";
+import { supabase } from "local-platform/project/supabase-cli";
 import { withConnection } from "../../../scripts/schema/connection.ts";
 import {
   type Findings,

@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type pg from "pg";
-import { httpStatus, isDatabaseError } from "../../../scripts/local/postgrest-errors.ts";
-import { projectRoot } from "../../../scripts/local/settings.ts";
+import { httpStatus, isDatabaseError } from "local-platform/rest/errors";
 import { errors, isSlug } from "../../../supabase/functions/_shared/errors.ts";
 import { problemFaults } from "../../functions/problem.ts";
 import { startStack, type Stack } from "../../functions/stack.ts";
@@ -22,6 +21,7 @@ import { digestQuery } from "../../support/digest.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { createUser } from "../../support/roles.ts";
 import { keep, type Tried } from "./promise.ts";
+import { projectRoot } from "../../../scripts/project.ts";
 
 keep({
   id: "P14",

@@ -1,5 +1,8 @@
 import { parse } from "csv-parse/sync";
-import { type ApiUnderTest, startApiUnderTest } from "../../platform/api-under-test.ts";
+import {
+  type ApiUnderTest,
+  startApiUnderTest,
+} from "../../../packages/local-platform/tests/api-under-test.ts";
 import { breaches } from "../../support/books.ts";
 import { run } from "../../support/command.ts";
 import { applyMutant } from "../../support/mutants.ts";

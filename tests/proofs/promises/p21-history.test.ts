@@ -1,8 +1,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { migrationUp } from "../../../scripts/local/supabase-cli.ts";
-import { projectRoot } from "../../../scripts/local/settings.ts";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { buildFromSchemas } from "../../../scripts/schema/build-from-schemas.ts";
 import { type Catalog, compareCatalogs, describeDifference } from "../../../scripts/schema/catalog.ts";
 import { migrationFiles, migrationsFolder } from "../../../scripts/schema/project-files.ts";
@@ -14,6 +13,7 @@ import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
 import { keep, type Scale, type Tried } from "./promise.ts";
+import { projectRoot } from "../../../scripts/project.ts";
 
 keep({
   id: "P21",

@@ -1,6 +1,6 @@
 import type { ClientBase } from "pg";
-import { startApi } from "../../../scripts/local/api.ts";
-import { createKeys } from "../../../scripts/local/keys.ts";
+import { startApi } from "local-platform/gateway/api";
+import { createKeys } from "local-platform/gateway/keys";
 import { breaches } from "../../support/books.ts";
 import { asAdmin, asService, createUser, rpc } from "../../support/roles.ts";
 import { createDatabase, type Database } from "../../support/database.ts";

@@ -1,6 +1,5 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { projectRoot } from "../../../scripts/local/settings.ts";
 import { type Callers, everyCaller } from "../../functions/callers.ts";
 import * as paypal from "../../functions/paypal-webhook/paypal.ts";
 import { problemFaults } from "../../functions/problem.ts";
@@ -10,6 +9,7 @@ import * as stripe from "../../functions/stripe-webhook/stripe.ts";
 import { grant } from "../../support/books.ts";
 import { Dice } from "../../support/bad-input.ts";
 import { keep, type Scale, type Tried } from "./promise.ts";
+import { projectRoot } from "../../../scripts/project.ts";
 
 /** Whom a function lets in, and a body that it would take from him. A function that is not here fails the trial. */
 interface Access {

@@ -3,8 +3,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Reporter, TestModule } from "vitest/node";
-import { projectRoot } from "../../../scripts/local/settings.ts";
 import type { Kept } from "./promise.ts";
+import { projectRoot } from "../../../scripts/project.ts";
 
 export default class PromisesPage implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {

@@ -1,0 +1,174 @@
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { openApiDatabase } from "../rest/database.ts";
+import { openAuth } from "../auth/auth.ts";
+import { identify } from "./caller.ts";
+import { json, Refusal } from "./http.ts";
+import { answerNoFunctions, startFunctions } from "../functions/serve.ts";
+import type { Functions } from "../functions/serve.ts";
+import type { Keys } from "./keys.ts";
+import type { Project } from "../project/project.ts";
+import { postgrestError } from "../rest/errors.ts";
+import { answerRpc, loadApiSchema } from "../rest/rpc.ts";
+import { openTables } from "../rest/tables.ts";
+import { createSchemaCache, FINGERPRINT } from "../rest/schema-cache.ts";
+import { createTokens } from "./tokens.ts";
+
+export interface ApiOptions {
+  /** Connection string of the API's database for a role: `authenticator`, `supabase_auth_admin` or `postgres`. */
+  databaseUrlFor: (role: string) => string;
+  keys: Keys;
+  /** Port on 127.0.0.1; 0 takes a free one. */
+  port: number;
+  /** Life of an access token, in seconds. Default 3600. */
+  jwtExpirySeconds?: number;
+  /** Connections that run requests, for functions and for tables each. Default 20. */
+  connections?: number;
+  /** Serve edge functions too. */
+  functions?: {
+    /** Its folder holds supabase/functions and supabase/config.toml. */
+    project: Project;
+    /** Deno's cache; default `deno` in the project's own folder of the platform. */
+    denoDir?: string;
+    /** Gets each line that a function prints. */
+    log?: (line: string) => void;
+  };
+}
+
+/** A running API. */
+export interface Api {
+  /** `http://127.0.0.1:<port>`: what supabase-js takes. */
+  url: string;
+  port: number;
+  /** Ends requests, functions and connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the API of one project: /rest/v1, /auth/v1 and /functions/v1, for an unmodified supabase-js.
+ * It is what Kong, PostgREST and the auth server are on a hosted project, in this process.
+ *
+ * @throws when the port is taken or the database can't be read.
+ */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { databaseUrlFor, keys, jwtExpirySeconds = 3600, connections = 20 } = options;
+  const tokens = await createTokens(keys);
+  const authenticatorUrl = databaseUrlFor("authenticator");
+  const database = openApiDatabase(authenticatorUrl, connections);
+  const fingerprint = async () => {
+    const [row] = await database.run([["search_path", ""]], FINGERPRINT, true);
+    return row!["fingerprint"]!;
+  };
+  const schema = createSchemaCache(fingerprint, () => loadApiSchema(database));
+  const ownerUrl = databaseUrlFor("postgres");
+  const tables = openTables({ authenticatorUrl, ownerUrl, schema, fingerprint, connections });
+  const auth = openAuth({
+    url: databaseUrlFor("supabase_auth_admin"),
+    keys,
+    tokens,
+    issuer: () => `${url}/auth/v1`,
+    jwtExpirySeconds,
+  });
+
+  async function answer(request: Request): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: preflight(request) });
+    if (pathname.startsWith("/auth/v1/"))
+      return await auth.answer(request, pathname.slice("/auth/v1".length));
+    if (!pathname.startsWith("/rest/v1/"))
+      return json({ message: "no Route matched with those values" }, 404);
+    const caller = await identify(request, keys, tokens);
+    const profile = request.headers.get(request.method === "GET" ? "accept-profile" : "content-profile");
+    if (profile !== null && profile !== "public") {
+      return postgrestError(406, "PGRST106", `Invalid schema: ${profile}`, {
+        hint: "Only the following schemas are exposed: public",
+      });
+    }
+    const rpc = /^\/rest\/v1\/rpc\/([^/]+)$/.exec(pathname);
+    if (rpc === null) return await tables.answer(request, caller);
+    return await answerRpc(request, nameIn(rpc[1]!), caller, database, schema);
+  }
+
+  const listener = getRequestListener((request) => guarded(request, answer), {
+    // The tests run in this process; its Request and Response stay Node's own.
+    overrideGlobalObjects: false,
+  });
+  let functions: Functions | undefined;
+  const server = createServer((incoming, outgoing) => {
+    const name = /^\/functions\/v1\/([^/?]+)/.exec(incoming.url ?? "")?.[1];
+    if (name === undefined) void listener(incoming, outgoing);
+    else if (functions === undefined) answerNoFunctions(outgoing);
+    else functions.serve(name, incoming, outgoing);
+  });
+  const port = await listen(server, options.port);
+  const url = `http://127.0.0.1:${port}`;
+
+  const close = async () => {
+    server.close();
+    server.closeAllConnections();
+    await Promise.all([functions?.close(), tables.close(), auth.close(), database.close()]);
+  };
+  try {
+    await schema.get();
+    if (options.functions !== undefined) {
+      const databaseUrl = databaseUrlFor("postgres");
+      functions = startFunctions({ ...options.functions, apiUrl: url, databaseUrl, keys, tokens });
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { url, port, close };
+}
+
+async function guarded(request: Request, answer: (request: Request) => Promise<Response>): Promise<Response> {
+  let response: Response;
+  try {
+    response = await answer(request);
+  } catch (error) {
+    response = error instanceof Refusal ? error.response : unexpected(request, error);
+  }
+  for (const [name, value] of CORS) response.headers.set(name, value);
+  return response;
+}
+
+function nameIn(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new Refusal(postgrestError(400, "PGRST125", "Invalid path specified in request URL"));
+  }
+}
+
+function unexpected(request: Request, error: unknown): Response {
+  // A name and nothing else: messages and stacks of libraries may quote statements and their values.
+  const name = error instanceof Error ? error.name : typeof error;
+  console.error(`api: ${request.method} ${new URL(request.url).pathname} failed: ${name}`);
+  return json({ message: "An unexpected error occurred" }, 500);
+}
+
+const CORS = [
+  ["access-control-allow-origin", "*"],
+  [
+    "access-control-expose-headers",
+    "Content-Range, Content-Location, Preference-Applied, X-Total-Count, Link, X-Sb-Error-Code",
+  ],
+] as const;
+
+function preflight(request: Request): Record<string, string> {
+  return {
+    "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    "access-control-allow-headers": request.headers.get("access-control-request-headers") ?? "*",
+    "access-control-max-age": "86400",
+  };
+}
+
+async function listen(server: Server, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}

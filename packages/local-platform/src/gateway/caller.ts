@@ -1,0 +1,89 @@
+import { timingSafeEqual } from "node:crypto";
+import { json, Refusal } from "./http.ts";
+import type { Keys } from "./keys.ts";
+import { postgrestError } from "../rest/errors.ts";
+import { TokenError } from "./tokens.ts";
+import type { Claims, Tokens } from "./tokens.ts";
+
+/** On whose behalf a request runs. */
+export interface Caller {
+  /** The database role. */
+  role: string;
+  /** What `request.jwt.claims` will hold. */
+  claims: Claims;
+}
+
+/** The key of a request, in the header or, as links need it, in the query. */
+function apiKeyOf(request: Request): string | null {
+  return request.headers.get("apikey") ?? new URL(request.url).searchParams.get("apikey");
+}
+
+/** The token of a request. An API key in its place, as supabase-js sends before sign-in, is none. */
+export function bearerOf(request: Request): string | undefined {
+  const [scheme, token] = (request.headers.get("authorization") ?? "").split(" ", 2);
+  return scheme?.toLowerCase() === "bearer" && token && !token.startsWith("sb_") ? token : undefined;
+}
+
+/**
+ * What the gateway asks of every request: a key of this project.
+ *
+ * @returns the role that the key alone gives.
+ * @throws Refusal 401
+ */
+export function requireApiKey(request: Request, keys: Keys): "anon" | "service_role" {
+  const key = apiKeyOf(request);
+  if (!key) {
+    throw new Refusal(
+      json(
+        {
+          message: "No API key found in request",
+          hint: "No `apikey` request header or url param was found.",
+        },
+        401,
+      ),
+    );
+  }
+  if (same(key, keys.publishableKey)) return "anon";
+  if (!same(key, keys.secretKey)) {
+    throw new Refusal(json({ message: "Invalid API key", hint: "Double check your Supabase `apikey`" }, 401));
+  }
+  if (/^\s*Mozilla\/5\.0/i.test(request.headers.get("user-agent") ?? "")) {
+    throw new Refusal(json({ message: "Forbidden use of secret API key in browser" }, 401));
+  }
+  return "service_role";
+}
+
+/**
+ * Who calls: the bearer of the token, where there is one, else whoever the key stands for.
+ *
+ * @throws Refusal 401, in PostgREST's words, for a missing key or a bad token.
+ */
+export async function identify(request: Request, keys: Keys, tokens: Tokens): Promise<Caller> {
+  const keyRole = requireApiKey(request, keys);
+  const token = bearerOf(request);
+  if (token === undefined) return { role: keyRole, claims: { role: keyRole } };
+  try {
+    const claims = await tokens.verify(token);
+    return { role: claims.role ?? "anon", claims };
+  } catch (error) {
+    if (!(error instanceof TokenError)) throw error;
+    throw new Refusal(refuseToken(error));
+  }
+}
+
+function refuseToken({ fault }: TokenError): Response {
+  const [code, message] = TOKEN_REFUSALS[fault];
+  const headers = { "www-authenticate": `Bearer error="invalid_token", error_description="${message}"` };
+  return postgrestError(401, code, message, { headers });
+}
+
+const TOKEN_REFUSALS = {
+  malformed: ["PGRST301", "JWT could not be decoded"],
+  forged: ["PGRST301", "JWT cryptographic operation failed"],
+  expired: ["PGRST303", "JWT expired"],
+} as const;
+
+function same(given: string, expected: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(expected)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
