@@ -195,7 +195,7 @@ test("closing the API ends every Deno process", async () => {
 test("a host that is killed outright leaves no Deno process behind", async () => {
   const host = spawn(
     process.execPath,
-    ["--import", "tsx", fixture("host-of-a-function.ts"), fixture("functions"), "exports", denoDir],
+    ["--import", "tsx", fixture("host-of-a-function.ts").root, fixture("functions").root, "exports", denoDir],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const [line] = (await once(createInterface({ input: host.stdout }), "line")) as [string];

@@ -33,7 +33,7 @@ export interface Worker {
 /** How long a function may take to listen, in milliseconds. */
 const BOOT_MS = 30_000;
 
-const RUNNER = fileURLToPath(new URL("function-runner.ts", import.meta.url));
+const RUNNER = fileURLToPath(new URL("runner.ts", import.meta.url));
 
 /** Deno's settings for fetching and running alike. */
 const DENO_SETTINGS = {

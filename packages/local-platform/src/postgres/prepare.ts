@@ -82,5 +82,5 @@ async function isMissing(client: pg.Client, expression: string): Promise<boolean
 }
 
 function platformSql(name: string): string {
-  return readFileSync(new URL(`platform/${name}.sql`, import.meta.url), "utf8");
+  return readFileSync(new URL(`sql/${name}.sql`, import.meta.url), "utf8");
 }
