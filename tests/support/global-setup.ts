@@ -26,7 +26,21 @@ declare module "vitest" {
 
 const prefix = "tokenbook-test-";
 
+/** Each project of a run asks for the server; they share one. */
+const shared = globalThis as { testServer?: Promise<{ port: number; stop: () => Promise<void> }>; users?: number };
+
 export default async function setup(vitest: TestProject): Promise<() => Promise<void>> {
+  shared.testServer ??= startTestServer();
+  shared.users = (shared.users ?? 0) + 1;
+  const { port, stop } = await shared.testServer;
+  vitest.provide("postgresPort", port);
+  return async () => {
+    shared.users! -= 1;
+    if (shared.users === 0) await stop();
+  };
+}
+
+async function startTestServer(): Promise<{ port: number; stop: () => Promise<void> }> {
   await removeAbandoned();
   const directory = mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
   // Run by root, Postgres is another user and must get to its data.
@@ -53,8 +67,7 @@ export default async function setup(vitest: TestProject): Promise<() => Promise<
     await stop();
     throw error;
   }
-  vitest.provide("postgresPort", server.port);
-  return stop;
+  return { port: server.port, stop };
 
   async function stop() {
     await server.stop();

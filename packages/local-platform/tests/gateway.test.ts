@@ -1,3 +1,4 @@
+// @module-tag proof
 import { generateKeyPairSync } from "node:crypto";
 import { exportJWK, SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../../tests/support/database.ts";
 

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { parse } from "csv-parse/sync";
 import {
   type ApiUnderTest,
