@@ -71,5 +71,7 @@ function filesWithProofs(): string[] {
       ),
     )
     .filter((file) => file.endsWith(".test.ts"))
-    .filter((file) => /tags: \["proof"\]|@module-tag proof/.test(readFileSync(join(projectRoot, file), "utf8")));
+    .filter((file) =>
+      /tags: \["proof"\]|@module-tag proof/.test(readFileSync(join(projectRoot, file), "utf8")),
+    );
 }

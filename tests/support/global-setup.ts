@@ -27,7 +27,10 @@ declare module "vitest" {
 const prefix = "tokenbook-test-";
 
 /** Each project of a run asks for the server; they share one. */
-const shared = globalThis as { testServer?: Promise<{ port: number; stop: () => Promise<void> }>; users?: number };
+const shared = globalThis as {
+  testServer?: Promise<{ port: number; stop: () => Promise<void> }>;
+  users?: number;
+};
 
 export default async function setup(vitest: TestProject): Promise<() => Promise<void>> {
   shared.testServer ??= startTestServer();
