@@ -222,7 +222,7 @@ test("40 connections crossing at once make one request", async () => {
   expect(result).toEqual({ mix: { spent: 800 }, requests: 1, alerts: 1 });
 });
 
-test("the test sees it: without its guards every deduction below asks", async () => {
+test("the test sees it: without its guards every deduction below asks", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
   await broken.admin.query("drop index public.token_top_up_requests_one_pending_key");
   await broken.admin.query(
