@@ -15,7 +15,7 @@ const globalSetup = ["tests/support/global-setup.ts"];
 
 export default defineConfig({
   test: {
-    // Separate processes: a test that kills a connection or hangs must not take its neighbours along.
+    // Processes, not threads: a test that kills its connections or hangs must not take its neighbours along.
     pool: "forks",
     maxWorkers: availableParallelism(),
     // On a busy machine a real server needs time; a test that hangs still fails.
@@ -32,6 +32,8 @@ export default defineConfig({
           include: ["tests/**/*.test.ts"],
           exclude: [...unit, ...proofs],
           globalSetup,
+          // Files share a process, and what they import is read once: a fourth less work.
+          isolate: false,
         },
       },
       { extends: true, test: { name: "proofs", include: proofs, globalSetup } },
