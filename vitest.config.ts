@@ -18,9 +18,17 @@ export default defineConfig({
         extends: true,
         test: {
           name: "database",
-          include: ["tests/**/*.test.ts", "packages/*/tests/**/*.test.ts"],
+          include: ["tests/**/*.test.ts"],
           exclude: ["tests/scripts/**", "tests/docs/**"],
           globalSetup: ["tests/support/global-setup.ts"],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "platform",
+          include: ["packages/local-platform/tests/**/*.test.ts"],
+          globalSetup: ["packages/local-platform/tests/global-setup.ts"],
         },
       },
     ],
