@@ -10,7 +10,7 @@ import { defineConfig } from "vitest/config";
  * `npx vitest run <file>` runs all tests of a file.
  */
 const unit = ["tests/scripts/**/*.test.ts", "tests/docs/**/*.test.ts"];
-const proofs = ["tests/{commands,install,model,proofs}/**/*.test.ts", "packages/*/tests/**/*.test.ts"];
+const proofs = ["tests/{commands,install,model,proofs}/**/*.test.ts"];
 const globalSetup = ["tests/support/global-setup.ts"];
 
 export default defineConfig({
@@ -37,6 +37,14 @@ export default defineConfig({
         },
       },
       { extends: true, test: { name: "proofs", include: proofs, globalSetup } },
+      {
+        extends: true,
+        test: {
+          name: "platform",
+          include: ["packages/local-platform/tests/**/*.test.ts"],
+          globalSetup: ["packages/local-platform/tests/global-setup.ts"],
+        },
+      },
     ],
   },
 });

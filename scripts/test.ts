@@ -18,7 +18,7 @@ const begin = performance.now();
 const [kind, ...rest] = process.argv.slice(2);
 const isProofs = kind === "--proofs";
 const selection = isProofs
-  ? ["--project=behaviour", "--project=proofs", "--tags-filter=proof"]
+  ? ["--project=behaviour", "--project=proofs", "--project=platform", "--tags-filter=proof"]
   : ["--project=unit", "--project=behaviour", "--tags-filter=!proof"];
 const named = isProofs || kind === undefined ? rest : [kind, ...rest];
 const filters = isProofs && named.length === 0 ? filesWithProofs() : named;
