@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { freePort } from "local-platform/postgres/ports";
 import { removeData } from "local-platform/postgres/server";
 import { choosePlace } from "local-platform/project/place";
+import { temporaryFolder } from "local-platform/testing/server";
 import { project as elsewhere } from "./project.ts";
 
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
@@ -22,7 +22,10 @@ const FILES = {
 };
 
 test("the README's example starts any folder with supabase/ in it, and ends it at Ctrl-C", async () => {
-  const root = mkdtempSync(join(tmpdir(), "shop-"));
+  const root = mkdtempSync(join(temporaryFolder(), "shop-"));
+  // Run by root, Postgres is another user. It gets to this folder, and to the programs that lie there already.
+  chmodSync(root, 0o755);
+  vi.stubEnv("SHOP_POSTGRES", choosePlace(elsewhere).native.directory);
   for (const [path, text] of Object.entries(FILES)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);
@@ -52,9 +55,8 @@ test("the README's example starts any folder with supabase/ in it, and ends it a
     expect(existsSync(join(dataDir, "postmaster.pid"))).toBe(false);
   } finally {
     child.kill("SIGKILL");
-    const { dataDir } = choosePlace({ root, name: "shop" });
-    await removeData(dataDir);
-    if (!dataDir.startsWith(root)) rmSync(dirname(dataDir), { recursive: true, force: true });
+    await removeData(choosePlace({ root, name: "shop" }).dataDir);
+    vi.unstubAllEnvs();
     rmSync(root, { recursive: true, force: true });
     rmSync(script, { force: true });
   }
