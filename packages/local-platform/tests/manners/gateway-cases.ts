@@ -452,6 +452,12 @@ const options: Manner[] = [
     answer: allows("OPTIONS,GET,HEAD"),
   },
   {
+    subject: "OPTIONS of who asks as a browser does, but from no origin, is none either",
+    request: "OPTIONS /keyed_count",
+    headers: { "Access-Control-Request-Method": "POST" },
+    answer: allows("OPTIONS,GET,HEAD"),
+  },
+  {
     subject: "an answer to a browser",
     request: "GET /rpc/whoami",
     headers: { Origin: "https://app.example" },
