@@ -10,9 +10,8 @@ import { answerNoFunctions, startFunctions } from "../functions/serve.ts";
 import type { Functions } from "../functions/serve.ts";
 import type { Keys } from "./keys.ts";
 import type { Project } from "../project/project.ts";
-import { postgrestError } from "../rest/errors.ts";
-import { answerRpc, loadApiSchema } from "../rest/rpc.ts";
-import { openTables } from "../rest/tables.ts";
+import { answerRest } from "../rest/rest.ts";
+import { loadApiSchema } from "../rest/schema.ts";
 import { createSchemaCache, FINGERPRINT } from "../rest/schema-cache.ts";
 import { createTokens } from "./tokens.ts";
 
@@ -24,8 +23,10 @@ export interface ApiOptions {
   port: number;
   /** Life of an access token, in seconds. Default 3600. */
   jwtExpirySeconds?: number;
-  /** Connections that run requests, for functions and for tables each. Default 20. */
+  /** Connections that run requests. Default 20. */
   connections?: number;
+  /** No answer of a table or function has more rows. Default 1000, as on hosted projects. */
+  maxRows?: number;
   /** Serve edge functions too. */
   functions?: {
     /** Its folder holds supabase/functions and supabase/config.toml. */
@@ -53,17 +54,14 @@ export interface Api {
  * @throws when the port is taken or the database can't be read.
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const { databaseUrlFor, keys, jwtExpirySeconds = 3600, connections = 20 } = options;
+  const { databaseUrlFor, keys, jwtExpirySeconds = 3600, connections = 20, maxRows = 1000 } = options;
   const tokens = await createTokens(keys);
-  const authenticatorUrl = databaseUrlFor("authenticator");
-  const database = openApiDatabase(authenticatorUrl, connections);
+  const database = openApiDatabase(databaseUrlFor("authenticator"), connections);
   const fingerprint = async () => {
     const [row] = await database.run([["search_path", ""]], FINGERPRINT, true);
     return row!["fingerprint"]!;
   };
   const schema = createSchemaCache(fingerprint, () => loadApiSchema(database));
-  const ownerUrl = databaseUrlFor("postgres");
-  const tables = openTables({ authenticatorUrl, ownerUrl, schema, fingerprint, connections });
   const auth = openAuth({
     url: databaseUrlFor("supabase_auth_admin"),
     keys,
@@ -80,15 +78,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     if (!pathname.startsWith("/rest/v1/"))
       return json({ message: "no Route matched with those values" }, 404);
     const caller = await identify(request, keys, tokens);
-    const profile = request.headers.get(request.method === "GET" ? "accept-profile" : "content-profile");
-    if (profile !== null && profile !== "public") {
-      return postgrestError(406, "PGRST106", `Invalid schema: ${profile}`, {
-        hint: "Only the following schemas are exposed: public",
-      });
-    }
-    const rpc = /^\/rest\/v1\/rpc\/([^/]+)$/.exec(pathname);
-    if (rpc === null) return await tables.answer(request, caller);
-    return await answerRpc(request, nameIn(rpc[1]!), caller, database, schema);
+    return await answerRest(request, caller, { database, schema, maxRows });
   }
 
   const listener = getRequestListener((request) => guarded(request, answer), {
@@ -108,7 +98,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const close = async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([functions?.close(), tables.close(), auth.close(), database.close()]);
+    await Promise.all([functions?.close(), auth.close(), database.close()]);
   };
   try {
     await schema.get();
@@ -132,14 +122,6 @@ async function guarded(request: Request, answer: (request: Request) => Promise<R
   }
   for (const [name, value] of CORS) response.headers.set(name, value);
   return response;
-}
-
-function nameIn(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    throw new Refusal(postgrestError(400, "PGRST125", "Invalid path specified in request URL"));
-  }
 }
 
 function unexpected(request: Request, error: unknown): Response {
