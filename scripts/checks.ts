@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defaultDenoDir } from "local-platform/functions/serve";
+import { stateDirOf } from "local-platform/project/place";
 import { project, projectRoot } from "./project.ts";
 
 /** A check of the sources that needs no database. */
@@ -19,35 +20,62 @@ export async function runChecks(): Promise<Check[]> {
   const migrations = readdirSync(join(projectRoot, "supabase", "migrations")).map((file) =>
     join("supabase", "migrations", file),
   );
-  const entries = readdirSync(functions, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !entry.name.startsWith("_"))
-    .map((entry) => entry.name);
-  return [
-    await check("format", "oxfmt", ["--check"]),
-    await check("lint", "oxlint", ["--deny-warnings"]),
-    await check("types", "tsc", ["--noEmit"]),
-    await check("errors in three places", "tsx", ["scripts/generate-errors.ts", "--check"]),
-    await check("generated migrations", "tsx", ["scripts/build-migrations.ts", "--check"]),
-    await check("seals of the migrations", "tsx", ["scripts/seal-migrations.ts", "--check"]),
-    await check("lint of the migrations", "squawk", migrations),
-    await check("lint of the edge functions", "deno", ["lint", "--quiet", functions]),
-    // One by one: each has its own deno.json, as when it is deployed.
-    ...(await Promise.all(
-      entries.map((name) =>
-        check(`types of the edge function ${name}`, "deno", [
-          ...["check", "--quiet", "--no-lock"],
-          ...["--config", join(functions, name, "deno.json")],
-          join(functions, name, "index.ts"),
-        ]),
-      ),
-    )),
-  ];
+  return await Promise.all([
+    check("format", "oxfmt", ["--check"]),
+    check("lint", "oxlint", ["--deny-warnings"]),
+    check("types", "tsc", ["--noEmit"]),
+    check("errors in three places", "tsx", ["scripts/generate-errors.ts", "--check"]),
+    check("generated migrations", "tsx", ["scripts/build-migrations.ts", "--check"]),
+    check("seals of the migrations", "tsx", ["scripts/seal-migrations.ts", "--check"]),
+    check("lint of the migrations", "squawk", migrations),
+    check("lint of the edge functions", "deno", ["lint", "--quiet", functions]),
+    checkFunctions(functions),
+  ]);
 }
 
-async function check(name: string, tool: string, args: string[]): Promise<Check> {
+/**
+ * The types of all edge functions in one run of Deno, which so reads what they share once.
+ *
+ * Each has a deno.json of its own, as it is deployed. One run can keep them apart as members of a workspace;
+ * a workspace's own deno.json would go along with a deployment, so it is made in a copy. Shared code gets
+ * what every function lists, and nothing else.
+ */
+async function checkFunctions(directory: string): Promise<Check> {
+  const copy = join(stateDirOf(project), "functions-checked");
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(directory, copy, { recursive: true });
+  const lists = new Map<string, Record<string, string>>();
+  for (const name of readdirSync(copy)) {
+    const file = join(copy, name, "deno.json");
+    if (!existsSync(file)) continue;
+    // A member may not say whether there is a lock file.
+    const { lock: _, ...own } = JSON.parse(readFileSync(file, "utf8")) as DenoJson;
+    writeFileSync(file, JSON.stringify(own));
+    lists.set(name, own.imports);
+  }
+  const [first = {}, ...others] = lists.values();
+  const shared = Object.entries(first).filter(([name, target]) =>
+    others.every((list) => list[name] === target),
+  );
+  const members = [...lists.keys()].map((name) => `./${name}`);
+  writeFileSync(
+    join(copy, "deno.json"),
+    JSON.stringify({ workspace: members, imports: Object.fromEntries(shared), lock: false }),
+  );
+  const entries = [...lists.keys()].map((name) => join(copy, name, "index.ts"));
+  const result = await check("types of the edge functions", "deno", ["check", "--quiet", ...entries], copy);
+  return { ...result, output: result.output.replaceAll(copy, directory) };
+}
+
+interface DenoJson {
+  imports: Record<string, string>;
+  lock?: unknown;
+}
+
+async function check(name: string, tool: string, args: string[], cwd = projectRoot): Promise<Check> {
   const begin = performance.now();
   const child = spawn(join(projectRoot, "node_modules", ".bin", tool), args, {
-    cwd: projectRoot,
+    cwd,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       ...process.env,

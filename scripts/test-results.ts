@@ -1,3 +1,6 @@
+import { dirname, relative, sep } from "node:path";
+import Table from "cli-table3";
+
 /** What is read of vitest's JSON report. */
 export interface VitestReport {
   numPassedTests: number;
@@ -6,7 +9,10 @@ export interface VitestReport {
     /** The file. */
     name: string;
     status: "passed" | "failed";
-    assertionResults: { status: string; fullName: string }[];
+    /** When its first test began and its last one ended, in milliseconds. */
+    startTime: number;
+    endTime: number;
+    assertionResults: { status: string; fullName: string; tags: string[] }[];
   }[];
 }
 
@@ -22,11 +28,18 @@ export interface Results {
  * Counts checks and tests. Whatever else went wrong counts as failed too: a file that could not be
  * read, a test that was skipped, an error outside of every test, a run without a report. "0 failed" beside
  * a run that proved less than it should is the one thing this must never say.
+ *
+ * A file may hold tests of both kinds, and each of the two runs leaves the other's tests out: those alone
+ * may be skipped.
+ *
+ * @param run `tests` (npm test) leaves out what has the tag `proof`; `proofs` (npm run test:proofs) leaves
+ *   out what has none, in files where something has it.
  */
 export function countResults(
   checks: { passed: boolean }[],
   report: VitestReport | undefined,
   vitestSucceeded: boolean,
+  run: "tests" | "proofs" = "tests",
 ): Results {
   const passed = checks.filter((check) => check.passed).length + (report?.numPassedTests ?? 0);
   const failed =
@@ -34,8 +47,11 @@ export function countResults(
   const complaints: string[] = [];
   if (report === undefined) complaints.push("The tests did not run to their end.");
   for (const { name, status, assertionResults } of report?.testResults ?? []) {
+    const isProof = ({ tags }: { tags: string[] }) => tags.includes("proof");
+    const isMixed = assertionResults.some(isProof);
     for (const test of assertionResults) {
-      if (!["passed", "failed"].includes(test.status)) {
+      const isOthers = run === "tests" ? isProof(test) : isMixed && !isProof(test);
+      if (!isOthers && !["passed", "failed"].includes(test.status)) {
         complaints.push(`Not run (${test.status}): ${test.fullName}`);
       }
     }
@@ -47,4 +63,33 @@ export function countResults(
     complaints.push("An error happened outside of every test; see above.");
   }
   return { passed, failed: failed + complaints.length, complaints };
+}
+
+/**
+ * What each folder of tests took, as a table: the time of its files added up, which is more than what the
+ * clock says where several run side by side.
+ */
+export function timesOfParts(report: VitestReport | undefined, root: string): string {
+  const parts = new Map<string, { tests: number; seconds: number }>();
+  for (const { name, startTime, endTime, assertionResults } of report?.testResults ?? []) {
+    const ran = assertionResults.filter(({ status }) => status === "passed" || status === "failed");
+    if (ran.length === 0) continue;
+    const folders = relative(root, dirname(name)).split(sep);
+    const part = folders.slice(0, folders[1] === "proofs" ? 3 : 2).join("/");
+    const known = parts.get(part) ?? { tests: 0, seconds: 0 };
+    parts.set(part, {
+      tests: known.tests + ran.length,
+      seconds: known.seconds + (endTime - startTime) / 1000,
+    });
+  }
+  const table = new Table({
+    head: ["part", "tests", "seconds"],
+    style: { head: [], border: [] },
+    colAligns: ["left", "right", "right"],
+    // no lines between lines: it is one list
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
+  });
+  const byTime = [...parts].toSorted(([, a], [, b]) => b.seconds - a.seconds);
+  for (const [part, { tests, seconds }] of byTime) table.push([part, tests, seconds.toFixed(1)]);
+  return table.toString();
 }

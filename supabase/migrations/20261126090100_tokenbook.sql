@@ -1795,7 +1795,7 @@ as $$
 declare
   v_role text := current_setting('role');
 begin
-  if v_role = 'none' then
+  if v_role = 'none' then -- @caller-must-be-known
     v_role := session_user; -- psql, a migration, a scheduled job
   end if;
 
@@ -1806,7 +1806,7 @@ begin
     elsif p_self_may and actor_id is not distinct from p_user_id then
       actor_role := 'user';
     elsif tokenbook.is_admin() then
-      actor_role := 'admin';
+      actor_role := 'admin'; -- @admin-is-the-subject
     else
       perform tokenbook.refuse('forbidden');
     end if;
@@ -1888,7 +1888,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- the length first: it costs nothing, where matching a million bytes would
-  if octet_length(p_idempotency_key) > 255 or p_idempotency_key !~ '^[A-Za-z0-9._:-]+$' then
+  if octet_length(p_idempotency_key) > 255 -- @keys-fit-an-index
+    or p_idempotency_key !~ '^[A-Za-z0-9._:-]+$'
+  then
     perform tokenbook.refuse('invalid_idempotency_key',
       '{"field": "p_idempotency_key", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
   end if;
@@ -2062,7 +2064,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not exists (select from public.token_accounts a where a.user_id = p_user_id)
+  return not exists (select from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
     and (exists (select from public.token_balances b where b.user_id = p_user_id)
       or exists (select from public.token_transactions t where t.user_id = p_user_id)
       or exists (select from public.token_team_members m where m.member_id = p_user_id and m.until is null));
@@ -2178,7 +2180,7 @@ begin
   select a.*
     from public.token_accounts a
    where a.user_id = any (p_user_ids)
-   order by a.user_id
+   order by a.user_id -- @accounts-in-one-order
      for no key update;
 exception
   when lock_not_available then
@@ -2689,7 +2691,7 @@ as $$
   select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.granted_at, b.id
+   order by b.priority, b.granted_at, b.id -- @oldest-first
 $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
@@ -2706,7 +2708,7 @@ as $$
   select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.expires_at, b.granted_at, b.id
+   order by b.priority, b.expires_at, b.granted_at, b.id -- @soonest-first
 $$;
 comment on function tokenbook.open_grants_expiring_first is
   'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';
@@ -3088,7 +3090,9 @@ begin
       end;
     end loop;
 
-    if p_all_or_nothing and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false') then
+    if p_all_or_nothing -- @all-or-nothing
+      and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
+    then
       perform tokenbook.refuse('not_applied');
     end if;
   exception
@@ -3168,11 +3172,11 @@ begin
   <<fast_path>> -- left by whatever is not for it, with nothing changed
   begin
     -- validate: what is not plainly right here is looked at, and refused by name, by tokenbook.deduct_full_path
-    if current_setting('role') <> 'service_role' then -- the server may deduct from anyone
+    if current_setting('role') <> 'service_role' then -- @deduction-asks-who: the server may deduct from anyone
       select w.actor_role, w.actor_id into v_actor_role, v_actor_id
         from tokenbook.authorize(p_user_id, p_self_may => true) w;
     end if;
-    exit fast_path when (p_user_id is not null
+    exit fast_path when (p_user_id is not null -- @fast-path-if-plain
       and p_tokens_to_deduct between 1 and 1000000000000
       and p_action_type ~ '^[a-z][a-z0-9_]{0,63}$'
       and p_action_type <> all (tokenbook.reserved_action_types())) is not true;
@@ -3181,7 +3185,7 @@ begin
     end if;
 
     -- lock: who has written something may have the row already, and must not stand behind who waits for it
-    if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
+    if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then -- @fast-path-locks-first
       exit fast_path when pg_current_xact_id_if_assigned() is not null;
       perform tokenbook.queue_for_account(p_user_id);
     end if;
@@ -3189,15 +3193,15 @@ begin
       into v_account, v_id, v_left, v_now
       from public.token_accounts a
      where a.user_id = p_user_id
-       and a.payer_id is null -- else his payer's is to be locked
+       and a.payer_id is null -- @fast-path-own-account: else his payer's is to be locked
        and a.tokens_remaining >= p_tokens_to_deduct
        and (a.next_due_at <= clock_timestamp()
-         or a.tokens_remaining - p_tokens_to_deduct < a.alert_below
+         or a.tokens_remaining - p_tokens_to_deduct < a.alert_below -- @fast-path-tells-nobody
          or a.tokens_remaining - p_tokens_to_deduct >= a.alert_above) is not true
        and a.alerts_version = (
          select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
        and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-       and not exists (select from public.token_default_spend_caps)
+       and not exists (select from public.token_default_spend_caps) -- @fast-path-common-caps
        for no key update skip locked;
     exit fast_path when v_id is null;
 
@@ -3208,7 +3212,7 @@ begin
       union all
       select from public.token_transactions t -- of the time when he was in a team
         where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
-      exit fast_path when found;
+      exit fast_path when found; -- @fast-replay-after-lock
       v_request := tokenbook.deduction_request(p_tokens_to_deduct, p_action_type);
     end if;
 
@@ -3218,7 +3222,7 @@ begin
            is_open = b.tokens_remaining > p_tokens_to_deduct
      where b.user_id = p_user_id
        and b.ctid = (
-         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1)
+         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1) -- @fast-path-oldest-first
        and b.tokens_remaining >= p_tokens_to_deduct
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
     exit fast_path when v_grant_id is null;
@@ -3228,20 +3232,23 @@ begin
        set tokens_remaining = v_left,
            tokens_used = a.tokens_used + p_tokens_to_deduct,
            spent_at = greatest(a.spent_at, v_now),
-           spent_day = case when a.spent_at >= date_trunc('day', v_now, 'UTC') then a.spent_day else 0 end + p_tokens_to_deduct,
-           spent_week = case when a.spent_at >= date_trunc('week', v_now, 'UTC') then a.spent_week else 0 end + p_tokens_to_deduct,
-           spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end + p_tokens_to_deduct,
+           spent_day = case when a.spent_at >= date_trunc('day', v_now, 'UTC') then a.spent_day else 0 end
+             + p_tokens_to_deduct, -- @fast-path-counts-day
+           spent_week = case when a.spent_at >= date_trunc('week', v_now, 'UTC') then a.spent_week else 0 end
+             + p_tokens_to_deduct,
+           spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end
+             + p_tokens_to_deduct,
            last_transaction_id = v_id,
            updated_at = v_now
      where a.user_id = p_user_id and a.ctid = v_account;
     -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
-    insert into public.token_transactions
+    insert into public.token_transactions -- @faults-are-told begin
       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
        actor_role, actor_id, idempotency_key, request, metadata, created_at)
     values
       (p_user_id, v_id, 'deduction', p_action_type, -p_tokens_to_deduct, v_left,
        array[v_grant_id], array[p_tokens_to_deduct], p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
-       v_request, coalesce(p_metadata, '{}'), v_now);
+       v_request, coalesce(p_metadata, '{}'), v_now); -- @faults-are-told end
     return tokenbook.deduction_receipt(
       p_tokens_to_deduct, v_id,
       jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, p_tokens_to_deduct)),
@@ -3278,7 +3285,7 @@ as $$
 begin
   return jsonb_build_object(
     'success', p_shortfall = 0,
-    'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end,
+    'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
@@ -3480,7 +3487,7 @@ declare
 begin
   select jsonb_build_object(
     'user_id', a.user_id,
-    'total_active', a.tokens_remaining,
+    'total_active', a.tokens_remaining, -- @fast-balance-is-bigint
     'total_expired', a.tokens_expired,
     'total_reserved', a.tokens_reserved,
     'total_owed', a.tokens_owed,
@@ -3501,7 +3508,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
-     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- so nothing open has run out
+     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      and s.next_plan_type is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then
@@ -3578,12 +3585,12 @@ begin
       select part.grant_id, sum(part.tokens)::bigint as tokens
         from public.token_holds h
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at
+       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), grants as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
-             coalesce(b.expires_at > p_at, true) as is_alive,
+             coalesce(b.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
@@ -3733,11 +3740,11 @@ declare
   v_is_due boolean;
   v_balance jsonb;
 begin
-  if current_setting('role') <> 'service_role' then -- the server may ask for anyone; of nobody, below
+  if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
     perform tokenbook.authorize(p_user_id, p_self_may => true);
   end if;
   v_balance := tokenbook.get_balance_fast_path(p_user_id);
-  if v_balance is not null then
+  if v_balance is not null then -- @balance-fast-path
     return v_balance;
   end if;
 
@@ -3774,7 +3781,7 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
@@ -4172,7 +4179,7 @@ declare
 begin
   for v_hold in
     select h.* from public.token_holds h
-     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now
+     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now -- @holds-run-out
      order by h.user_id, h.expires_at, h.id
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
@@ -4324,9 +4331,10 @@ begin
          updated_at = p_entry.created_at
    where a.user_id = p_entry.user_id
   returning a.last_transaction_id, a.tokens_remaining,
-            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above -- @alerts-when-passed
               or (a.warns_of_expiry and v_change > 0)
-              or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r)
+              or a.alerts_version is distinct from ( -- @alerts-without-settings
+                select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
 
@@ -4512,7 +4520,9 @@ begin
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
   perform tokenbook.lock_settings(); -- first, so that of two choices the one that holds is also the newest
-  update tokenbook.project_settings r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
+  update tokenbook.project_settings r
+     set is_expiring_first = p_burn_order = 'expiring_first' -- @burn-order-is-kept
+   where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
   return p_burn_order;
 end
@@ -4661,22 +4671,22 @@ begin
   end if;
 
   -- lock
-  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_account := tokenbook.lock_account(p_entry.user_id); -- @spend-locks-first
   if v_account.user_id is null then
     perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
     perform tokenbook.grant_initial_plan(p_entry.user_id); -- whom registration missed
     v_account := tokenbook.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
   end if;
-  if p_entry.action_type <> 'admin_deduct'
+  if p_entry.action_type <> 'admin_deduct' -- @payer-asked-again
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
       or p_entry.member_id is not null and tokenbook.paying_account(p_entry.member_id) <> p_entry.user_id)
   then
     perform tokenbook.refuse('busy', '{}');
   end if;
-  v_now := clock_timestamp();
+  v_now := clock_timestamp(); -- @clock-after-lock
 
   -- replay
-  transaction := tokenbook.find_replay(p_entry);
+  transaction := tokenbook.find_replay(p_entry); -- @replay-after-lock
   if transaction.id is not null then
     replayed := true;
     tokens_remaining := transaction.balance_after;
@@ -4705,7 +4715,7 @@ begin
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
       or exists (select from public.token_default_spend_caps))
   then
-    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now);
+    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now); -- @caps-after-lock
     if v_cap.headroom < v_wanted then
       capped_by := v_cap.capped_by;
       v_allowed := least(v_allowed, v_cap.headroom);
@@ -4714,7 +4724,7 @@ begin
   if v_allowed < v_wanted then
     shortfall := v_wanted - v_allowed;
     if not p_partial then
-      return;
+      return; -- @short-takes-nothing
     end if;
     v_wanted := v_allowed;
     p_entry.tokens := -v_allowed;
@@ -4733,7 +4743,7 @@ begin
   end;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_cost);
-  tokens_remaining := transaction.balance_after;
+  tokens_remaining := transaction.balance_after; -- @balance-has-its-entry
 end
 $$;
 comment on function tokenbook.spend_tokens is
@@ -4776,10 +4786,11 @@ begin
       from unnest(p_entries) with ordinality as e
       join public.token_accounts a on a.user_id = e.user_id
      cross join lateral (
-       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
-     where a.tokens_remaining >= -e.tokens
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g -- @batch-spends-what-lives
+        limit 1) b
+     where a.tokens_remaining >= -e.tokens -- @batch-covers-each
        and b.tokens_remaining >= -e.tokens
-       and (a.next_due_at > p_now or a.next_due_at is null)
+       and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
          select from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
@@ -4790,7 +4801,7 @@ begin
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
        and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
-       and not exists (select from public.token_default_spend_caps)
+       and not exists (select from public.token_default_spend_caps) -- @batch-common-caps
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b
@@ -4902,7 +4913,7 @@ as $$
 begin
   select coalesce(sum(b.tokens_remaining), 0) into lost
     from public.token_balances b
-   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now;
+   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now; -- @gone-at-expires-at
   select coalesce(sum(part.tokens) filter (where b.expires_at > p_now or b.expires_at is null), 0),
          coalesce(sum(part.tokens) filter (where not (b.expires_at > p_now or b.expires_at is null)), 0)
     into returned, forfeited
@@ -5020,7 +5031,7 @@ begin
      limit 1;
 
     -- record
-    if coalesce(p_take_back, false) then
+    if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
       -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
       -- over into another he has not. What made the grant is none of these
       select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
@@ -5028,7 +5039,7 @@ begin
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
        where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover')
+         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
          and t.id is distinct from v_entry.original_id;
       v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
     else
@@ -5234,7 +5245,8 @@ begin
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
 
   if p_usage_id is not null then
-    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = p_usage_id;
+    select u.* into v_usage from public.token_usage u
+     where u.user_id = p_user_id and u.id = p_usage_id; -- @explains-own-usage
   end if;
   select t.* into v_transaction from public.token_transactions t
    where t.user_id = p_user_id and t.id = coalesce(p_transaction_id, v_usage.transaction_id);
@@ -5573,7 +5585,7 @@ begin
 
   -- lock, replay, act
   v_entry.user_id := v_usage.user_id;
-  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end;
+  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
   v_entry.action_type := v_usage.action_type;
   v_entry.reason := v_usage.action_type;
   v_entry.idempotency_key := p_idempotency_key;
@@ -5715,7 +5727,7 @@ begin
   end if;
   v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
   v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
-  v_captured := least(v_tokens, v_hold.tokens);
+  v_captured := least(v_tokens, v_hold.tokens); -- @captures-what-was-used
   v_over := v_tokens - v_captured;
   if v_over > 0 and p_over_capture = 'reject' then
     perform tokenbook.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));
@@ -5917,7 +5929,7 @@ declare
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
-  v_account := tokenbook.lock_account(v_account_id);
+  v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);
   end if;
@@ -6092,7 +6104,7 @@ begin
   select coalesce(sum(t.tokens), 0)::bigint into v_before
     from public.token_transactions t
    where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
-  v_refundable := -v_charge.tokens - v_before;
+  v_refundable := -v_charge.tokens - v_before; -- @refunded-only-once
   v_entry.tokens := coalesce(p_tokens, v_refundable);
   if v_entry.tokens > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
@@ -6107,7 +6119,7 @@ begin
   for v_part in
     select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
       from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-             v_refundable - v_entry.tokens, v_refundable) as part
+             v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
      cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      order by p.nth desc
@@ -6405,7 +6417,7 @@ begin
 
     -- record: what gave no tokens
     if v_transaction.id is null then
-      v_entry.entry_type := 'usage';
+      v_entry.entry_type := 'usage'; -- @plan-change-keeps-key
       v_entry.action_type := 'plan_change';
       v_entry.tokens := 0;
       v_entry.grant_ids := '{}';
@@ -6614,10 +6626,10 @@ begin
   end if;
 
   perform tokenbook.lock_account(p_user_id, p_create => true);
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
-  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
     or tokenbook.is_ledger_lost(p_user_id)
   then
     perform tokenbook.refuse('account_lost', '{}');
@@ -6675,7 +6687,7 @@ as $$
 begin
   return case p_billing_cycle
     when '28day' then p_start + interval '672 hours'
-    when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc'
+    when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc' -- @months-in-utc
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
   end;
 end
@@ -6775,7 +6787,7 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   if v_subscription.user_id is null or not v_subscription.is_active then
     perform tokenbook.refuse('subscription_not_found', '{}');
@@ -6864,7 +6876,7 @@ begin
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
     or exists (
       select from public.token_balances b
-       where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id)
+       where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id) -- @carried-over-once
   then
     return;
   end if;
@@ -6895,7 +6907,7 @@ begin
 
   if v_source.id is null then
     update public.token_balances b
-       set tokens_remaining = b.tokens_remaining - v_tokens, is_open = b.tokens_remaining > v_tokens
+       set tokens_remaining = b.tokens_remaining - v_tokens, is_open = b.tokens_remaining > v_tokens -- @carried-over-comes-out
      where b.user_id = v_closing.user_id and b.id = v_closing.id;
     v_entry.tokens := -v_tokens;
     v_entry.grant_ids := array[v_closing.id];
@@ -6981,7 +6993,7 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
@@ -6999,7 +7011,7 @@ begin
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end;
+                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -7013,7 +7025,7 @@ begin
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start
+  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
     and (subscription.expires_at is not null
       or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
   if v_is_over is not true then
@@ -7032,7 +7044,7 @@ begin
            is_active = true,
            auto_renew = excluded.auto_renew,
            payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id,
+           payment_id = excluded.payment_id, -- @plan-knows-its-payment
            period_start = excluded.period_start,
            expires_at = excluded.expires_at,
            next_plan_type = null,
@@ -7042,7 +7054,7 @@ begin
 
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
-  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then
+  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
   end if;
   if v_grant.tokens_granted > 0 then
@@ -7576,7 +7588,7 @@ declare
   v_left bigint;
   v_part record;
 begin
-  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_account := tokenbook.lock_account(p_entry.user_id); -- @won-disputes-give-back
   v_now := clock_timestamp();
 
   p_entry.debt_change := -least(p_tokens, v_account.tokens_owed);
@@ -7692,7 +7704,7 @@ begin
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
-     and p.provider_payment_id = p_facts.provider_payment_id;
+     and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
     select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
     insert into public.token_payments as p
@@ -7772,7 +7784,7 @@ begin
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - p_payment.tokens_clawed_back);
+      v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
   elsif v_to_claw < p_payment.tokens_clawed_back then
     v_entry.reason := 'dispute won ' || p_reason;
     perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
@@ -7945,7 +7957,7 @@ begin
   ), claimed as (
     update public.token_alerts t
        set attempts = t.attempts + 1, claim_id = v_claim_id,
-           next_attempt_at = v_now + p_lease_seconds * interval '1 second'
+           next_attempt_at = v_now + p_lease_seconds * interval '1 second' -- @claimed-by-one
       from due
      where t.user_id = due.user_id and t.id = due.id
     returning t.*
@@ -8010,11 +8022,11 @@ begin
     v_state.threshold := v_rule.threshold;
     v_state.is_below := p_account.tokens_remaining < v_rule.threshold;
     v_was_below := case when v_stood.threshold = v_rule.threshold then v_stood.is_below
-                        else p_before < v_rule.threshold end;
+                        else p_before < v_rule.threshold end; -- @new-rules-tell-nothing
     v_alert := null;
 
     if v_state.is_below <> v_stood.is_below
-      and v_stood.changed_in = pg_current_xact_id() and v_stood.changed_at >= now()
+      and v_stood.changed_in = pg_current_xact_id() and v_stood.changed_at >= now() -- @last-commit-counts
     then
       -- taken back
       if v_stood.is_raised then
@@ -8025,7 +8037,7 @@ begin
         -- numbers have no gaps; what was written after it, was in this transaction too
         for v_later in
           select t.id from public.token_alerts t
-           where t.user_id = p_account.user_id and t.id > v_taken_back_id
+           where t.user_id = p_account.user_id and t.id > v_taken_back_id -- @alerts-have-no-gaps
            order by t.id
         loop
           update public.token_alerts t set id = v_later.id - 1
@@ -8034,7 +8046,7 @@ begin
         v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
       end if;
       v_state.changed_in := null;
-    elsif v_state.is_below and not v_was_below then
+    elsif v_state.is_below and not v_was_below then -- @only-crossings-tell
       v_state.epoch := coalesce(v_stood.epoch, 0) + 1;
       v_state.is_raised := true;
       v_state.changed_in := pg_current_xact_id();
@@ -8061,7 +8073,7 @@ begin
       perform tokenbook.write_alert(v_alert);
     end if;
     -- who is above, and always was, needs no row
-    if v_state is distinct from v_stood
+    if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
       insert into tokenbook.token_alert_states as s
@@ -8276,7 +8288,7 @@ begin
   end if;
 
   alert_above := v_top_up.below_tokens;
-  if v_request.id is not null or v_top_up.paused_at is not null then
+  if v_request.id is not null or v_top_up.paused_at is not null then -- @one-request-pending
     return;
   end if;
   next_at := greatest(
@@ -8286,7 +8298,7 @@ begin
       where r.user_id = p_account.user_id
       order by r.created_at desc
      offset v_top_up.max_requests - 1 limit 1) + v_top_up.window_seconds * interval '1 second');
-  if next_at > p_at then
+  if next_at > p_at then -- @requests-cool-down
     return;
   end if;
 
@@ -8815,7 +8827,7 @@ begin
   perform tokenbook.require_user(p_member_id, v_actor.actor_role);
 
   -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
-  perform tokenbook.queue_for_account(p_member_id);
+  perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   insert into public.token_accounts (user_id)
   select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
   on conflict do nothing;
@@ -9033,7 +9045,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => false);
-  perform tokenbook.queue_for_account(p_member_id); -- as add_token_team_member
+  perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
   update public.token_team_members m
      set until = clock_timestamp()
@@ -9187,7 +9199,7 @@ begin
       from public.token_team_members m where m.user_id = p_account.user_id and m.member_id = p_member_id
   )
   select c.scope, c.spend_window, c.tokens,
-         case when s.at >= date_trunc(c.spend_window, p_now, 'UTC')
+         case when s.at >= date_trunc(c.spend_window, p_now, 'UTC') -- @caps-begin-at-midnight
            then case c.spend_window when 'day' then s.in_day when 'week' then s.in_week else s.in_month end
              - coalesce((
                  select sum(h.tokens)
@@ -9333,8 +9345,8 @@ begin
          c.action_type,
          case
            when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
-           when not c.success then 0
-           else -(abs(c.tokens_used) - c.tokens_uncovered)
+           when not c.success then 0 -- @failed-moved-nothing
+           else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case
@@ -9834,12 +9846,12 @@ begin
   repaired := 0;
 
   for v_event in
-    select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from
+    select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from -- @order-then-in-force
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
                t.grant_ids, t.grant_tokens,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
-                 and t.reason !~* '^[[:space:]]*goodwill' as is_correction
+                 and t.reason !~* '^[[:space:]]*goodwill' as is_correction -- @corrections-are-repairs
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
@@ -10339,9 +10351,12 @@ begin
        where b.metadata ->> 'source' = 'counter_beyond_grants'
     ), grants as (
       select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
+             (row_number() over (
+               partition by b.user_id
+               order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
+             ))::integer as nth
         from public.token_balances b
-        left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
+        left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at -- @old-grants-begin-whole
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
@@ -10412,7 +10427,7 @@ begin
            null, null, null, null, null, null, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
-     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage')
+     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage') -- @replay-knows-releases
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
@@ -10429,7 +10444,7 @@ begin
       continue;
     end if;
 
-    if v_event.id = v_settled_id then
+    if v_event.id = v_settled_id then -- @repairs-settle
       v_left := v_settled;
       v_head := 1;
       v_uncovered := 0;
@@ -10549,7 +10564,7 @@ begin
         -- nothing: whatever names that grant later gives it nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
           v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
-          if v_event.kind = 'refund' and v_left[v_nth] is null then
+          if v_event.kind = 'refund' and v_left[v_nth] is null then -- @reissued-be-it-nothing
             v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
             v_homeless := v_homeless - v_left[v_nth];
             v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
@@ -10576,9 +10591,8 @@ begin
       v_place := v_head;
       while v_needed > 0 and v_place <= v_count loop
         v_nth := coalesce(v_order[v_place], v_place);
-        if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then
-          -- an old deduction cannot have been paid by what was granted after it
-          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then
+        if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then -- @expired-pays-nothing
+          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then -- @granted-before-it-pays
             v_part := least(v_left[v_nth], v_needed);
             v_left[v_nth] := v_left[v_nth] - v_part;
             v_needed := v_needed - v_part;
@@ -10594,7 +10608,7 @@ begin
       end loop;
       v_uncovered := v_uncovered + v_needed;
       if v_key is not null
-        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens)
+        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) -- @returned-where-taken
       then
         v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
           'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));
@@ -10698,7 +10712,7 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
-  v_account := tokenbook.lock_account(p_user_id);
+  v_account := tokenbook.lock_account(p_user_id); -- @restates-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
     if p_idempotency_key is not null then

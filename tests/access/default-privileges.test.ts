@@ -44,7 +44,7 @@ test("the role has no right on anything of ours, and keeps what is the project's
   expect(await open()).toEqual(["of_the_app"]);
 });
 
-test("the test sees it: what is granted to the role", async () => {
+test("the test sees it: what is granted to the role", { tags: ["proof"] }, async () => {
   await db.admin.query(`grant usage on schema tokenbook to ${role};
     grant insert on public.token_accounts to ${role};
     grant execute on function public.grant_tokens to ${role}`);

@@ -61,7 +61,7 @@ test.for([
   "insert into auth.users (id) values (null)",
   "truncate table public.profiles",
   "create extension if not exists citext",
-])("the test sees it, wherever it stands: %s", (statement) => {
+])("the test sees it, wherever it stands: %s", { tags: ["proof"] }, (statement) => {
   const within = {
     "by itself": `${statement};`,
     "in a block": `do $$ begin if true then ${statement}; end if; end $$;`,
@@ -72,7 +72,7 @@ test.for([
     expect(trespassesIn("planted", sql).found.length, where).toBeGreaterThan(0);
 });
 
-test("the test sees it: names that are put together from others than ours", () => {
+test("the test sees it: names that are put together from others than ours", { tags: ["proof"] }, () => {
   const each = (names: string[]) => `do $$ declare v text; begin
     foreach v in array array[${names.map((name) => `'${name}'`).join(", ")}] loop
       execute format('revoke all on table public.%I from public, anon', v);

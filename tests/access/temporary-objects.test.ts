@@ -227,31 +227,35 @@ function argumentsFor(user: CallerFixture["user"], fn: Callable, functions: Call
   return wrapper ? argumentsBehind(user, fn, wrapper) : argumentsAbout(user, fn);
 }
 
-test("nothing that a caller makes in pg_temp runs as the owner: no type, table, function or operator", async () => {
-  const fixture = await createCallerFixture();
-  const own = await setTheStage(fixture);
-  const { calls, definers, traps, answered, unanswered, caught, changed } = await tryIt(fixture, own);
-  await applyMutant(fixture.db, "search-path-is-empty");
-  // ours say of every table where it is: one that does not
-  await fixture.db.admin.query(`
+test(
+  "nothing that a caller makes in pg_temp runs as the owner: no type, table, function or operator",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const fixture = await createCallerFixture();
+    const own = await setTheStage(fixture);
+    const { calls, definers, traps, answered, unanswered, caught, changed } = await tryIt(fixture, own);
+    await applyMutant(fixture.db, "search-path-is-empty");
+    // ours say of every table where it is: one that does not
+    await fixture.db.admin.query(`
     create function tokenbook.names_no_schema() returns bigint language plpgsql security definer set search_path = ''
       as $$ begin return (select count(*) from token_plans); end $$;
     grant execute on function tokenbook.names_no_schema() to authenticated`);
-  const bad = await tryIt(fixture, own);
-  await fixture.close();
-  const halves = (seen: Map<string, string>) =>
-    [...seen.keys()].filter((name) => name.startsWith("tokenbook.")).length;
+    const bad = await tryIt(fixture, own);
+    await fixture.close();
+    const halves = (seen: Map<string, string>) =>
+      [...seen.keys()].filter((name) => name.startsWith("tokenbook.")).length;
 
-  console.log(
-    `definers=${definers} callers=${callers.length} traps=${traps} calls=${calls} answered=${answered} ran_as_owner=${caught.size} answered_otherwise=${changed.size}; with search_path = '': ran_as_owner=${halves(bad.caught)} answered_otherwise=${halves(bad.changed)} of ${bad.definers}`,
-  );
-  expect(Object.fromEntries(caught)).toEqual({});
-  expect(Object.fromEntries(changed)).toEqual({});
-  expect(traps).toBeGreaterThan(500);
-  expect(unanswered).toEqual([]);
-  expect(definers).toBeGreaterThan(40);
-  // the others name no type that a caller can put before ours
-  expect(halves(bad.caught)).toBeGreaterThan(30);
-  expect(halves(bad.caught) + halves(bad.changed)).toBeGreaterThan(38);
-  expect(bad.caught.get("tokenbook.names_no_schema")).toMatch(/relation token_plans as postgres/);
-}, 120_000);
+    console.log(
+      `definers=${definers} callers=${callers.length} traps=${traps} calls=${calls} answered=${answered} ran_as_owner=${caught.size} answered_otherwise=${changed.size}; with search_path = '': ran_as_owner=${halves(bad.caught)} answered_otherwise=${halves(bad.changed)} of ${bad.definers}`,
+    );
+    expect(Object.fromEntries(caught)).toEqual({});
+    expect(Object.fromEntries(changed)).toEqual({});
+    expect(traps).toBeGreaterThan(500);
+    expect(unanswered).toEqual([]);
+    expect(definers).toBeGreaterThan(40);
+    // the others name no type that a caller can put before ours
+    expect(halves(bad.caught)).toBeGreaterThan(30);
+    expect(halves(bad.caught) + halves(bad.changed)).toBeGreaterThan(38);
+    expect(bad.caught.get("tokenbook.names_no_schema")).toMatch(/relation token_plans as postgres/);
+  },
+);

@@ -146,7 +146,7 @@ test("a plan limit that moves is looked at again", async () => {
   expect(Number(rows[0].above)).toBeGreaterThan(0);
 });
 
-test("the test sees it: a lost row that switches the rules off", async () => {
+test("the test sees it: a lost row that switches the rules off", { tags: ["proof"] }, async () => {
   await applyMutant(db, "lost-settings-switch-rules-off");
   await setRule(db, { rule: "low", kind: "dropped", threshold_tokens: 50 });
   await lose();

@@ -201,7 +201,7 @@ test("rules change while 20 users cross one: each is told once, at the token tha
   for (const n of [0, 1, 2]) await call(db, "remove_token_alert_rule", { p_rule: `other_${n}` });
 });
 
-test("the test sees it: a change of rule that is told as a crossing", async () => {
+test("the test sees it: a change of rule that is told as a crossing", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
   await applyMutant(broken, "alerts-of-changed-rules");
   const result = await changeUnderTraffic(broken);

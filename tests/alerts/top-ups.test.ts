@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { storm } from "../support/storm.ts";
 import { alertBreaches, call, deduct, told } from "./alerts.ts";
 
@@ -222,17 +223,9 @@ test("40 connections crossing at once make one request", async () => {
   expect(result).toEqual({ mix: { spent: 800 }, requests: 1, alerts: 1 });
 });
 
-test("the test sees it: without its guards every deduction below asks", async () => {
+test("the test sees it: without its guards every deduction below asks", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
-  await broken.admin.query("drop index public.token_top_up_requests_one_pending_key");
-  await broken.admin.query(
-    `do $$ begin
-       execute replace(pg_get_functiondef('tokenbook.request_top_up'::regproc), 'if v_request.id is not null or v_top_up.paused_at is not null then', 'if false then');
-       execute replace(pg_get_functiondef('tokenbook.request_top_up'::regproc), 'if next_at > p_at then', 'if false then');
-       execute replace(pg_get_functiondef('tokenbook.record_transaction'::regproc), 'a.tokens_remaining < a.alert_below or', 'true or');
-       execute replace(pg_get_functiondef('tokenbook.deduct_tokens_with_fifo'::regproc), 'a.tokens_remaining - p_tokens_to_deduct < a.alert_below', 'true');
-     end $$`,
-  );
+  await applyMutant(broken, "top-ups-without-guards");
   const result = await crossAtOnce(broken);
   await broken.drop();
   console.log(`without guards: ${JSON.stringify(result)}`);

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { expect, test } from "vitest";
 import { createDatabase } from "../support/database.ts";
 import { expectCleanBooks } from "../support/books.ts";

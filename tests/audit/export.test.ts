@@ -72,7 +72,7 @@ test("by id or by address, to the output or into a file: the same CSV", async ()
   expect(readFileSync(file, "utf8")).toBe(printed.stdout);
 });
 
-test("100,000 transactions go through in bounded memory", async () => {
+test("100,000 transactions go through in bounded memory", { tags: ["proof"], timeout: 120_000 }, async () => {
   const begin = performance.now();
   const whole = await run("export", ["--user", longUser], { ...env, ...smallHeap });
   const seconds = (performance.now() - begin) / 1000;
@@ -83,7 +83,7 @@ test("100,000 transactions go through in bounded memory", async () => {
     Array.from({ length: length + 1 }, (_, i) => length + 1 - i),
   );
   expect(lines.reduce((sum, line) => sum + Number(line["tokens"]), 0)).toBe(1_000);
-}, 120_000);
+});
 
 test("a reader who has enough, as head has, is no error", async () => {
   const command = start("export", ["--user", longUser], env);
@@ -92,38 +92,41 @@ test("a reader who has enough, as head has, is no error", async () => {
   expect(await command.finished).toMatchObject({ status: 0, stderr: "" });
 });
 
-test("a file is whole or not there: what was there stays when an error, Ctrl-C or a lost connection comes between", async () => {
-  const inside = join(folder, "whole");
-  mkdirSync(inside);
-  const file = join(inside, "ledger.csv");
-  writeFileSync(file, "last month's");
-  const args = ["--user", longUser, "--output", file];
-  const blocker = await db.admin.connect();
-  /** Starts the command and waits until it waits for a page. */
-  const startAndBlock = async () => {
-    await blocker.query("begin; lock table public.token_legacy_transactions in access exclusive mode");
-    const command = start("export", args, env);
-    for (;;) {
-      const { rows } = await blocker.query(
-        "select pid from pg_locks where not granted and relation = 'public.token_legacy_transactions'::regclass",
-      );
-      if (rows.length > 0) return { command, backend: rows[0].pid as number };
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  };
+test(
+  "a file is whole or not there: what was there stays when an error, Ctrl-C or a lost connection comes between",
+  { tags: ["proof"], timeout: 60_000 },
+  async () => {
+    const inside = join(folder, "whole");
+    mkdirSync(inside);
+    const file = join(inside, "ledger.csv");
+    writeFileSync(file, "last month's");
+    const args = ["--user", longUser, "--output", file];
+    const blocker = await db.admin.connect();
+    /** Starts the command and waits until it waits for a page. */
+    const startAndBlock = async () => {
+      await blocker.query("begin; lock table public.token_legacy_transactions in access exclusive mode");
+      const command = start("export", args, env);
+      for (;;) {
+        const { rows } = await blocker.query(
+          "select pid from pg_locks where not granted and relation = 'public.token_legacy_transactions'::regclass",
+        );
+        if (rows.length > 0) return { command, backend: rows[0].pid as number };
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
 
-  const interrupted = await startAndBlock();
-  interrupted.command.kill("SIGINT");
-  const onSignal = await interrupted.command.finished;
-  await blocker.query("rollback");
+    const interrupted = await startAndBlock();
+    interrupted.command.kill("SIGINT");
+    const onSignal = await interrupted.command.finished;
+    await blocker.query("rollback");
 
-  const lost = await startAndBlock();
-  await blocker.query("select pg_terminate_backend($1)", [lost.backend]);
-  const onLoss = await lost.command.finished;
-  await blocker.query("rollback");
-  blocker.release(true);
+    const lost = await startAndBlock();
+    await blocker.query("select pg_terminate_backend($1)", [lost.backend]);
+    const onLoss = await lost.command.finished;
+    await blocker.query("rollback");
+    blocker.release(true);
 
-  await db.admin.query(`
+    await db.admin.query(`
     create or replace function public.get_token_history(
       p_user_id uuid default auth.uid(), p_limit integer default 50, p_before bigint default null)
     returns jsonb language plpgsql volatile security invoker set search_path = '' as $$
@@ -131,19 +134,20 @@ test("a file is whole or not there: what was there stays when an error, Ctrl-C o
       if p_before < 50000 then raise exception 'disk on fire'; end if;
       return tokenbook.get_token_history(p_user_id, p_limit, p_before);
     end $$`);
-  const onError = await run("export", args, env);
-  const onErrorPrinted = await run("export", ["--user", longUser], env);
+    const onError = await run("export", args, env);
+    const onErrorPrinted = await run("export", ["--user", longUser], env);
 
-  console.log(
-    `status after Ctrl-C=${onSignal.status} lost connection=${onLoss.status} error=${onError.status}; files=${readdirSync(inside).join()}`,
-  );
-  expect([onSignal.status, onLoss.status, onError.status, onErrorPrinted.status]).toEqual([1, 1, 1, 1]);
-  expect(onSignal.stderr).toContain("not the whole ledger");
-  expect(onLoss.stderr).toContain("was lost");
-  expect(onError.stderr).toContain("disk on fire");
-  expect(readdirSync(inside)).toEqual(["ledger.csv"]);
-  expect(readFileSync(file, "utf8")).toBe("last month's");
-}, 60_000);
+    console.log(
+      `status after Ctrl-C=${onSignal.status} lost connection=${onLoss.status} error=${onError.status}; files=${readdirSync(inside).join()}`,
+    );
+    expect([onSignal.status, onLoss.status, onError.status, onErrorPrinted.status]).toEqual([1, 1, 1, 1]);
+    expect(onSignal.stderr).toContain("not the whole ledger");
+    expect(onLoss.stderr).toContain("was lost");
+    expect(onError.stderr).toContain("disk on fire");
+    expect(readdirSync(inside)).toEqual(["ledger.csv"]);
+    expect(readFileSync(file, "utf8")).toBe("last month's");
+  },
+);
 
 test("it says what it can't do, and fails", async () => {
   const link = join(folder, "link.csv");

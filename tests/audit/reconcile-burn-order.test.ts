@@ -184,24 +184,32 @@ async function twins(where: Database, seed: number, lives: number) {
   return { right, ranOut, wrong, orders };
 }
 
-test("under both orders and switches between them: what is right is left alone, what is wrong is said by the token", async () => {
-  const other = await createDatabase();
-  const { right, ranOut, wrong, orders } = await twins(other, 20261126, 40);
-  await expectCleanBooks(other);
-  await other.drop();
+test(
+  "under both orders and switches between them: what is right is left alone, what is wrong is said by the token",
+  { tags: ["proof"], timeout: 60_000 },
+  async () => {
+    const other = await createDatabase();
+    const { right, ranOut, wrong, orders } = await twins(other, 20261126, 40);
+    await expectCleanBooks(other);
+    await other.drop();
 
-  console.log(
-    `twins: lives=40 orders=${orders.join(",")} right=${right} ran out in part=${ranOut} wrong=${wrong.length}`,
-  );
-  expect(wrong).toEqual([]);
-  expect(ranOut).toBeGreaterThan(10);
-}, 60_000);
+    console.log(
+      `twins: lives=40 orders=${orders.join(",")} right=${right} ran out in part=${ranOut} wrong=${wrong.length}`,
+    );
+    expect(wrong).toEqual([]);
+    expect(ranOut).toBeGreaterThan(10);
+  },
+);
 
-test("the test sees it: a reconciliation that knows only fifo", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "reconciliation-knows-only-fifo");
-  const { wrong } = await twins(broken, 20261126, 40);
-  await broken.drop();
+test(
+  "the test sees it: a reconciliation that knows only fifo",
+  { tags: ["proof"], timeout: 60_000 },
+  async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "reconciliation-knows-only-fifo");
+    const { wrong } = await twins(broken, 20261126, 40);
+    await broken.drop();
 
-  expect(wrong.length).toBeGreaterThan(0);
-}, 60_000);
+    expect(wrong.length).toBeGreaterThan(0);
+  },
+);

@@ -413,7 +413,7 @@ test("restatements, reversals and deductions at once leave the books right", asy
     expect(outcome).toMatch(/restatement_already_reversed/);
 });
 
-test("the test sees it: a restatement that does not lock the account", async () => {
+test("the test sees it: a restatement that does not lock the account", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
   await applyMutant(broken, "restate-without-the-lock");
 

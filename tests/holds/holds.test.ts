@@ -223,36 +223,40 @@ test("another user's hold is not found, whoever asks under his own name", async 
   });
 });
 
-test("1,000 holds, two captures of each at once: one effect each", async () => {
-  const user = await createUser(db);
-  await grant(db, user, 100_000);
-  const holds: string[] = [];
-  for (let i = 0; i < 1_000; i++) {
-    const { rows } = await db.admin.query("select public.reserve_tokens($1, 10) as r", [user]);
-    holds.push(rows[0].r.hold_id);
-  }
+test(
+  "1,000 holds, two captures of each at once: one effect each",
+  { tags: ["proof"], timeout: 60_000 },
+  async () => {
+    const user = await createUser(db);
+    await grant(db, user, 100_000);
+    const holds: string[] = [];
+    for (let i = 0; i < 1_000; i++) {
+      const { rows } = await db.admin.query("select public.reserve_tokens($1, 10) as r", [user]);
+      holds.push(rows[0].r.hold_id);
+    }
 
-  const { mix } = await storm(db, {
-    connections: 20,
-    attempts: 2_000,
-    run: async (client, attempt) => {
-      const { rows } = await client.query("select public.capture_tokens($1, $2, $3) as r", [
-        user,
-        holds[attempt >> 1],
-        attempt % 2 === 0 ? 4 : 7,
-      ]);
-      return rows[0].r.replayed ? "replayed" : `captured ${rows[0].r.tokens_captured}`;
-    },
-  });
+    const { mix } = await storm(db, {
+      connections: 20,
+      attempts: 2_000,
+      run: async (client, attempt) => {
+        const { rows } = await client.query("select public.capture_tokens($1, $2, $3) as r", [
+          user,
+          holds[attempt >> 1],
+          attempt % 2 === 0 ? 4 : 7,
+        ]);
+        return rows[0].r.replayed ? "replayed" : `captured ${rows[0].r.tokens_captured}`;
+      },
+    });
 
-  const captured = (mix["captured 4"] ?? 0) + (mix["captured 7"] ?? 0);
-  console.log(`double captures: holds=1000 effects=${captured} mix=${JSON.stringify(mix)}`);
-  expect([captured, mix["replayed"]]).toEqual([1_000, 1_000]);
-  expect((await balanceOf(user)).total_active).toBe(
-    100_000 - 4 * (mix["captured 4"] ?? 0) - 7 * (mix["captured 7"] ?? 0),
-  );
-  expect(await verify()).toEqual([]);
-}, 60_000);
+    const captured = (mix["captured 4"] ?? 0) + (mix["captured 7"] ?? 0);
+    console.log(`double captures: holds=1000 effects=${captured} mix=${JSON.stringify(mix)}`);
+    expect([captured, mix["replayed"]]).toEqual([1_000, 1_000]);
+    expect((await balanceOf(user)).total_active).toBe(
+      100_000 - 4 * (mix["captured 4"] ?? 0) - 7 * (mix["captured 7"] ?? 0),
+    );
+    expect(await verify()).toEqual([]);
+  },
+);
 
 test("capture against release, at once: one of them wins and both say which", async () => {
   const user = await createUser(db);
@@ -276,30 +280,34 @@ test("capture against release, at once: one of them wins and both say which", as
   expect(await verify()).toEqual([]);
 });
 
-test("the test sees it: captures that look before they lock have two effects", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "holds-looked-at-before-the-lock");
-  const user = await createUser(broken);
-  await grant(broken, user, 10_000);
-  const holds: string[] = [];
-  for (let i = 0; i < 100; i++)
-    holds.push(
-      (await broken.admin.query("select public.reserve_tokens($1, 10) as r", [user])).rows[0].r.hold_id,
-    );
+test(
+  "the test sees it: captures that look before they lock have two effects",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "holds-looked-at-before-the-lock");
+    const user = await createUser(broken);
+    await grant(broken, user, 10_000);
+    const holds: string[] = [];
+    for (let i = 0; i < 100; i++)
+      holds.push(
+        (await broken.admin.query("select public.reserve_tokens($1, 10) as r", [user])).rows[0].r.hold_id,
+      );
 
-  const { mix } = await storm(broken, {
-    connections: 20,
-    attempts: 200,
-    run: async (client, attempt) => {
-      const { rows } = await client.query("select public.capture_tokens($1, $2, 4) as r", [
-        user,
-        holds[attempt >> 1],
-      ]);
-      return rows[0].r.replayed ? "replayed" : "effect";
-    },
-  });
-  await broken.drop();
+    const { mix } = await storm(broken, {
+      connections: 20,
+      attempts: 200,
+      run: async (client, attempt) => {
+        const { rows } = await client.query("select public.capture_tokens($1, $2, 4) as r", [
+          user,
+          holds[attempt >> 1],
+        ]);
+        return rows[0].r.replayed ? "replayed" : "effect";
+      },
+    });
+    await broken.drop();
 
-  console.log(`mutant holds-looked-at-before-the-lock: holds=100 mix=${JSON.stringify(mix)}`);
-  expect(mix).not.toEqual({ effect: 100, replayed: 100 });
-});
+    console.log(`mutant holds-looked-at-before-the-lock: holds=100 mix=${JSON.stringify(mix)}`);
+    expect(mix).not.toEqual({ effect: 100, replayed: 100 });
+  },
+);

@@ -21,26 +21,30 @@ async function simulated(helper: Helper, count: number): Promise<Findings & { se
   }
 }
 
-test(`${streams} streams with faults leak no hold, are charged once for what they used, and lose no token`, async () => {
-  const { leaks, violations, mix, faults, questions, tokens, late, seconds } = await simulated(
-    tokenHold,
-    streams,
-  );
-  console.log(
-    `leaks=${leaks} violations=${violations.length} streams=${streams} seed=${seed} mix=${JSON.stringify(mix)} ` +
-      `faults=${JSON.stringify(faults)} questions=${questions} charged=${tokens.charged} ` +
-      `uncovered=${tokens.uncovered} late=${late} seconds=${seconds.toFixed(1)}`,
-  );
-  expect(violations).toEqual([]);
-  expect(leaks).toBe(0);
-  // or it would have proved less than it says
-  for (const outcome of ["completed", "failed", "aborted", "timed_out", "not settled", "short"]) {
-    expect(mix[outcome], outcome).toBeGreaterThan(streams / 500);
-  }
-  for (const refused of ["refused: open", "refused: settled"]) expect(mix[refused]).toBeGreaterThan(0);
-  expect(late).toBeGreaterThan(0);
-  expect(tokens.uncovered).toBeGreaterThan(0);
-}, 600_000);
+test(
+  `${streams} streams with faults leak no hold, are charged once for what they used, and lose no token`,
+  { tags: ["proof"], timeout: 600_000 },
+  async () => {
+    const { leaks, violations, mix, faults, questions, tokens, late, seconds } = await simulated(
+      tokenHold,
+      streams,
+    );
+    console.log(
+      `leaks=${leaks} violations=${violations.length} streams=${streams} seed=${seed} mix=${JSON.stringify(mix)} ` +
+        `faults=${JSON.stringify(faults)} questions=${questions} charged=${tokens.charged} ` +
+        `uncovered=${tokens.uncovered} late=${late} seconds=${seconds.toFixed(1)}`,
+    );
+    expect(violations).toEqual([]);
+    expect(leaks).toBe(0);
+    // or it would have proved less than it says
+    for (const outcome of ["completed", "failed", "aborted", "timed_out", "not settled", "short"]) {
+      expect(mix[outcome], outcome).toBeGreaterThan(streams / 500);
+    }
+    for (const refused of ["refused: open", "refused: settled"]) expect(mix[refused]).toBeGreaterThan(0);
+    expect(late).toBeGreaterThan(0);
+    expect(tokens.uncovered).toBeGreaterThan(0);
+  },
+);
 
 /** Known-bad variants of the helper: what each does not do, and how that is seen. */
 const mutants: { name: string; file: string; right: string; wrong: string; sees: "leaks" | "violations" }[] =
@@ -96,20 +100,24 @@ const mutants: { name: string; file: string; right: string; wrong: string; sees:
     },
   ];
 
-test.each(mutants)("the test sees it: a helper that $name", async ({ name, file, right, wrong, sees }) => {
-  const folder = mkdtempSync(join(tmpdir(), "tokenbook-helper-"));
-  try {
-    for (const part of ["token-hold.ts", "hold-books.ts", "lists.ts"]) {
-      cpSync(join(projectRoot, "supabase/functions/_shared", part), join(folder, part));
+test.each(mutants)(
+  "the test sees it: a helper that $name",
+  { tags: ["proof"] },
+  async ({ name, file, right, wrong, sees }) => {
+    const folder = mkdtempSync(join(tmpdir(), "tokenbook-helper-"));
+    try {
+      for (const part of ["token-hold.ts", "hold-books.ts", "lists.ts"]) {
+        cpSync(join(projectRoot, "supabase/functions/_shared", part), join(folder, part));
+      }
+      const parts = readFileSync(join(folder, file), "utf8").split(right);
+      expect(parts, `${file} has it once: ${right}`).toHaveLength(2);
+      writeFileSync(join(folder, file), parts.join(wrong));
+      const variant = (await import(join(folder, "token-hold.ts"))) as Helper;
+      const { leaks, violations } = await simulated(variant, 400);
+      console.log(`mutant ${name}: leaks=${leaks} violations=${violations.length} ${violations[0] ?? ""}`);
+      expect({ leaks, violations: violations.length }[sees]).toBeGreaterThan(0);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
-    const parts = readFileSync(join(folder, file), "utf8").split(right);
-    expect(parts, `${file} has it once: ${right}`).toHaveLength(2);
-    writeFileSync(join(folder, file), parts.join(wrong));
-    const variant = (await import(join(folder, "token-hold.ts"))) as Helper;
-    const { leaks, violations } = await simulated(variant, 400);
-    console.log(`mutant ${name}: leaks=${leaks} violations=${violations.length} ${violations[0] ?? ""}`);
-    expect({ leaks, violations: violations.length }[sees]).toBeGreaterThan(0);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-});
+  },
+);

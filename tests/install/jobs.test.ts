@@ -1,3 +1,4 @@
+// @module-tag proof
 /**
  * pg_cron is not here. What it does is stood in for: its place as an extension by one that Postgres brings, its
  * functions by ones of the same signature that write down what they are asked, or refuse as it does.

@@ -160,31 +160,43 @@ async function run(db: Database, title: string): Promise<void> {
   expect(await breaches(db)).toEqual([]);
 }
 
-test("batches answer and change what single deductions would", async () => {
-  const db = await createDatabase();
-  await run(db, "batches");
-  await db.drop();
-}, 120_000);
+test(
+  "batches answer and change what single deductions would",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const db = await createDatabase();
+    await run(db, "batches");
+    await db.drop();
+  },
+);
 
-test("and so do batches of which every item takes the full path", async () => {
-  const db = await createDatabase();
-  await applyMutant(db, "batches-take-the-full-path"); // slow, but right
-  await run(db, "the full path");
-  await db.drop();
-}, 120_000);
+test(
+  "and so do batches of which every item takes the full path",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const db = await createDatabase();
+    await applyMutant(db, "batches-take-the-full-path"); // slow, but right
+    await run(db, "the full path");
+    await db.drop();
+  },
+);
 
-test("the test sees it: a batch that does not look at what is due differs", async () => {
-  const db = await createDatabase();
-  await applyMutant(db, "batch-does-not-look-at-what-is-due");
+test(
+  "the test sees it: a batch that does not look at what is due differs",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const db = await createDatabase();
+    await applyMutant(db, "batch-does-not-look-at-what-is-due");
 
-  const result = await fc.check(
-    fc.asyncProperty(scenarios, async (scenario) => {
-      await follow(db, scenario, {});
-      expect(await breaches(db)).toEqual([]);
-    }),
-    { numRuns: 40, seed: 1, endOnFailure: true },
-  );
-  await db.drop();
+    const result = await fc.check(
+      fc.asyncProperty(scenarios, async (scenario) => {
+        await follow(db, scenario, {});
+        expect(await breaches(db)).toEqual([]);
+      }),
+      { numRuns: 40, seed: 1, endOnFailure: true },
+    );
+    await db.drop();
 
-  expect(result.failed).toBe(true);
-}, 120_000);
+    expect(result.failed).toBe(true);
+  },
+);

@@ -108,17 +108,21 @@ test("the order of the index is the order of the key, in both", async () => {
   ]);
 });
 
-test("the test sees it: where chance decides a tie, grants stand elsewhere", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "ties-by-chance");
-  const someone = await createUser(broken);
-  await grantMany(broken, someone);
-  const found = await elsewhere(broken, someone);
-  await broken.drop();
+test(
+  "the test sees it: where chance decides a tie, grants stand elsewhere",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "ties-by-chance");
+    const someone = await createUser(broken);
+    await grantMany(broken, someone);
+    const found = await elsewhere(broken, someone);
+    await broken.drop();
 
-  expect(found).toHaveLength(2);
-  expect(found).not.toContainEqual(expect.objectContaining({ elsewhere: 0 }));
-});
+    expect(found).toHaveLength(2);
+    expect(found).not.toContainEqual(expect.objectContaining({ elsewhere: 0 }));
+  },
+);
 
 test("the key is written into the statement too: no call is left in its plan", async () => {
   const { rows } = await client.query(
@@ -163,26 +167,37 @@ test("no client may call what has no search_path, and whoever calls it has set t
   );
 });
 
-test("the test sees it: with a search_path of its own, all open grants are read for the first", async () => {
-  await client.query("begin");
-  await client.query(
-    "alter function tokenbook.open_grants_fifo(uuid, timestamptz) set search_path = pg_catalog, pg_temp",
-  );
-  const plan = await planOf("select g.id from tokenbook.open_grants_in_order($1, $2, $3) g limit 1", "fifo");
-  await client.query("rollback");
+test(
+  "the test sees it: with a search_path of its own, all open grants are read for the first",
+  { tags: ["proof"] },
+  async () => {
+    await client.query("begin");
+    await client.query(
+      "alter function tokenbook.open_grants_fifo(uuid, timestamptz) set search_path = pg_catalog, pg_temp",
+    );
+    const plan = await planOf(
+      "select g.id from tokenbook.open_grants_in_order($1, $2, $3) g limit 1",
+      "fifo",
+    );
+    await client.query("rollback");
 
-  expect(plan.map((node) => node["Node Type"])).toContain("Function Scan");
-});
+    expect(plan.map((node) => node["Node Type"])).toContain("Function Scan");
+  },
+);
 
-test("the test sees it: without its indexes, all open grants are sorted for the first", async () => {
-  const broken = await createDatabase();
-  await applyMutant(broken, "no-index-of-open-grants");
-  const owner = await connectAsOwner(broken);
-  const { rows } = await owner.query(
-    "explain (costs off) select g.id from tokenbook.open_grants_in_order(gen_random_uuid(), clock_timestamp()::timestamptz, false) g limit 1",
-  );
-  await owner.end();
-  await broken.drop();
+test(
+  "the test sees it: without its indexes, all open grants are sorted for the first",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "no-index-of-open-grants");
+    const owner = await connectAsOwner(broken);
+    const { rows } = await owner.query(
+      "explain (costs off) select g.id from tokenbook.open_grants_in_order(gen_random_uuid(), clock_timestamp()::timestamptz, false) g limit 1",
+    );
+    await owner.end();
+    await broken.drop();
 
-  expect(JSON.stringify(rows)).not.toContain("burn_order_idx");
-});
+    expect(JSON.stringify(rows)).not.toContain("burn_order_idx");
+  },
+);

@@ -49,7 +49,7 @@ test("what is read under its older name too can be", async () => {
     expect(await exists("relation", relation), relation).toBe(true);
 });
 
-test("the test sees it: a name that is not there", async () => {
+test("the test sees it: a name that is not there", { tags: ["proof"] }, async () => {
   expect(await exists("relation", "token_nothing")).toBe(false);
   expect(await exists("column", "token_accounts.nothing")).toBe(false);
   expect(await exists("function", "token_nothing")).toBe(false);

@@ -337,7 +337,7 @@ test("whoever never had anything is no lost account", async () => {
   await grant(db, nobody, 5);
 });
 
-test("the test sees it: a new account beside open grants", async () => {
+test("the test sees it: a new account beside open grants", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
   await applyMutant(broken, "lost-accounts-are-made-anew");
   const one = await createUser(broken);

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApiUnderTest } from "../../packages/local-platform/tests/api-under-test.ts";
 import type { ApiUnderTest } from "../../packages/local-platform/tests/api-under-test.ts";
+import { createDatabase } from "../support/database.ts";
 import { asAnon, asService, asUser, createUser } from "../support/roles.ts";
 
 let it: ApiUnderTest;
 let user: string;
 beforeAll(async () => {
-  it = await startApiUnderTest("", {}, { template: "tokenbook" });
+  it = await startApiUnderTest("", {}, await createDatabase());
   user = await createUser(it.db);
   await it.db.admin.query("select public.grant_tokens($1, 100, 'purchase')", [user]);
   await it.db.admin.query("select public.deduct_tokens_with_fifo($1, 30)", [user]);

@@ -504,7 +504,7 @@ describe("a counter beside grants", () => {
   });
 });
 
-describe("a clean-up that would lose tokens raises and changes nothing", () => {
+describe("a clean-up that would lose tokens raises and changes nothing", { tags: ["proof"] }, () => {
   let root: string;
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), "tokenbook-counters-"));
@@ -636,48 +636,58 @@ describe("a clean-up that would lose tokens raises and changes nothing", () => {
     await db.drop();
   });
 
-  test("the test sees it: one that does not grant what a counter has beyond the grants", async () => {
-    const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
-    const sql = await readFile(file, "utf8");
-    const db = await projectWithGrants();
-    const user = await createUser(db);
-    await profile(db, user, ["400000", "0"]);
-    await transaction(db, user, "admin_grant", 10, "3 days");
-    for (const [part, bad, message] of [
-      [
-        "where c.tokens_beyond > 0\n",
-        "where false\n",
-        "1 users have counters with 399990 tokens beyond their grants, and 0 with 0 were granted them",
-      ],
-      [
-        "then greatest(r.tokens_remaining - n.tokens - g.tokens_granted, 0)",
-        "then greatest(0, 0)",
-        "a counter has more than all grants of its user",
-      ],
-    ] as const) {
-      expect(sql.split(part)).toHaveLength(2);
-      await writeFile(file, sql.replace(part, bad));
-      await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(message);
+  test(
+    "the test sees it: one that does not grant what a counter has beyond the grants",
+    { tags: ["proof"] },
+    async () => {
+      const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
+      const sql = await readFile(file, "utf8");
+      const db = await projectWithGrants();
+      const user = await createUser(db);
+      await profile(db, user, ["400000", "0"]);
+      await transaction(db, user, "admin_grant", 10, "3 days");
+      for (const [part, bad, message] of [
+        [
+          "where c.tokens_beyond > 0\n",
+          "where false\n",
+          "1 users have counters with 399990 tokens beyond their grants, and 0 with 0 were granted them",
+        ],
+        [
+          "then greatest(r.tokens_remaining - n.tokens - g.tokens_granted, 0)",
+          "then greatest(0, 0)",
+          "a counter has more than all grants of its user",
+        ],
+      ] as const) {
+        expect(sql.split(part)).toHaveLength(2);
+        await writeFile(file, sql.replace(part, bad));
+        await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(
+          message,
+        );
+        expect(await counters(db)).toEqual([{ tokens: "400000" }]);
+        expect(await leftBehind(db)).toEqual([]);
+      }
+      await writeFile(file, sql);
+      await db.drop();
+    },
+  );
+
+  test(
+    "the test sees it: one that archives and does not grant, as the first did",
+    { tags: ["proof"] },
+    async () => {
+      const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
+      const sql = await readFile(file, "utf8");
+      const bad = sql.replace("where not c.has_grants and c.tokens_granted > 0", "where false");
+      expect(bad).not.toBe(sql);
+      await writeFile(file, bad);
+      const db = await projectOfCounters();
+      await profile(db, await createUser(db), ["400000", "0"]);
+
+      await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(
+        /counters of 1 users with 400000 tokens were to become grants, and 0 with 0 did/,
+      );
       expect(await counters(db)).toEqual([{ tokens: "400000" }]);
-      expect(await leftBehind(db)).toEqual([]);
-    }
-    await writeFile(file, sql);
-    await db.drop();
-  });
-
-  test("the test sees it: one that archives and does not grant, as the first did", async () => {
-    const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
-    const sql = await readFile(file, "utf8");
-    const bad = sql.replace("where not c.has_grants and c.tokens_granted > 0", "where false");
-    expect(bad).not.toBe(sql);
-    await writeFile(file, bad);
-    const db = await projectOfCounters();
-    await profile(db, await createUser(db), ["400000", "0"]);
-
-    await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(
-      /counters of 1 users with 400000 tokens were to become grants, and 0 with 0 did/,
-    );
-    expect(await counters(db)).toEqual([{ tokens: "400000" }]);
-    await db.drop();
-  });
+      await db.drop();
+    },
+  );
 });

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { expect, test } from "vitest";
 import { migrationUp } from "local-platform/project/supabase-cli";
 import { compareCatalogs, describeDifference } from "../../scripts/schema/catalog.ts";

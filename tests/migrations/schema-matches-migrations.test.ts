@@ -85,7 +85,7 @@ test.each([
   },
 );
 
-describe("a difference is found", () => {
+describe("a difference is found", { tags: ["proof"] }, () => {
   /** A change, and the facts that must be named for it: those and no others. */
   const changes: Record<string, { sql: string; facts: string[] }> = {
     "a grant on a table taken away": {

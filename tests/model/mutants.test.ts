@@ -1,3 +1,4 @@
+// @module-tag proof
 import { expect, test } from "vitest";
 import { applyMutant } from "../support/mutants.ts";
 import { booksWithAClock, check, spendInOrder } from "./check.ts";

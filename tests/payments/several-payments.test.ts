@@ -96,16 +96,20 @@ test("balance less debt is what was given and kept less what was used, for sever
   await expectCleanBooks(db);
 }, 120_000);
 
-test("the test sees it: a dispute that is won and gives nothing back loses tokens", async () => {
-  const broken = await createDatabase();
-  await giveFreePlanAtRegistration(broken);
-  await applyMutant(broken, "won-disputes-give-nothing-back");
+test(
+  "the test sees it: a dispute that is won and gives nothing back loses tokens",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const broken = await createDatabase();
+    await giveFreePlanAtRegistration(broken);
+    await applyMutant(broken, "won-disputes-give-nothing-back");
 
-  const result = await fc.check(
-    fc.asyncProperty(steps, (sequence) => play(broken, sequence, {})),
-    { numRuns: 100, seed: 1, endOnFailure: true },
-  );
-  await broken.drop();
+    const result = await fc.check(
+      fc.asyncProperty(steps, (sequence) => play(broken, sequence, {})),
+      { numRuns: 100, seed: 1, endOnFailure: true },
+    );
+    await broken.drop();
 
-  expect(result.failed).toBe(true);
-}, 120_000);
+    expect(result.failed).toBe(true);
+  },
+);

@@ -86,7 +86,7 @@ test("who has no date of sign-up is new only while they sign up", async () => {
   expect(await balanceOf(there)).toBe(10_000);
 });
 
-test("the test sees it: given to everyone, it is given to who was there", async () => {
+test("the test sees it: given to everyone, it is given to who was there", { tags: ["proof"] }, async () => {
   await choose("-infinity");
 
   expect(await balanceOf(there)).toBe(10_000);

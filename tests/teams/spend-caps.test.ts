@@ -131,7 +131,7 @@ describe("a cap that its owner wrote to the table holds as one that was set", ()
   test.each([
     ["fast-path-forgets-common-caps", "deduction"],
     ["batch-forgets-common-caps", "batch"],
-  ])("the test sees it: %s", async (mutant, way) => {
+  ])("the test sees it: %s", { tags: ["proof"] }, async (mutant, way) => {
     expect(await spentInSpiteOfIt(mutant)).toEqual([way]);
   });
 });
@@ -327,7 +327,7 @@ describe("windows are UTC, half-open, and weeks begin on Monday", () => {
     });
   });
 
-  test("the test sees it: a window that begins a moment late", async () => {
+  test("the test sees it: a window that begins a moment late", { tags: ["proof"] }, async () => {
     const broken = await createDatabase();
     await applyMutant(broken, "caps-begin-a-moment-late");
     user = await createUser(broken);
@@ -385,23 +385,27 @@ describe("under load", () => {
     await expectRightBooks();
   });
 
-  test("the test sees it: caps that are looked at before the lock are exceeded", async () => {
-    const broken = await createDatabase();
-    await applyMutant(broken, "caps-looked-at-before-the-lock");
-    const victim = await createUser(broken);
-    await grant(broken, victim, 10_000);
-    await asService(broken, (client) =>
-      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: CAP, p_user_id: victim }),
-    );
+  test(
+    "the test sees it: caps that are looked at before the lock are exceeded",
+    { tags: ["proof"] },
+    async () => {
+      const broken = await createDatabase();
+      await applyMutant(broken, "caps-looked-at-before-the-lock");
+      const victim = await createUser(broken);
+      await grant(broken, victim, 10_000);
+      await asService(broken, (client) =>
+        rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens: CAP, p_user_id: victim }),
+      );
 
-    const { mix, spent } = await press(broken, victim);
-    await broken.drop();
+      const { mix, spent } = await press(broken, victim);
+      await broken.drop();
 
-    console.log(
-      `mutant caps-looked-at-before-the-lock: cap=${CAP} spent=${spent} mix=${JSON.stringify(mix)}`,
-    );
-    expect(spent).toBeGreaterThan(CAP);
-  });
+      console.log(
+        `mutant caps-looked-at-before-the-lock: cap=${CAP} spent=${spent} mix=${JSON.stringify(mix)}`,
+      );
+      expect(spent).toBeGreaterThan(CAP);
+    },
+  );
 
   test("a cap that is lowered under traffic holds from that moment", async () => {
     await cap("day", 2_000);

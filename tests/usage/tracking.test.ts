@@ -341,7 +341,7 @@ test("the first operations of a user without an account, 40 at once under one ke
   expect(mix).toEqual({ effect: 1, replayed: 199 });
 });
 
-test("the test sees it: deducting for failed operations", async () => {
+test("the test sees it: deducting for failed operations", { tags: ["proof"] }, async () => {
   const broken = await createDatabase();
   await applyMutant(broken, "failed-operations-are-charged");
   const user = await createUser(broken);

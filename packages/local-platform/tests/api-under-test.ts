@@ -7,13 +7,13 @@ import { createKeys } from "local-platform/gateway/keys";
 import type { Keys } from "local-platform/gateway/keys";
 import { createTokens } from "local-platform/gateway/tokens";
 import type { Claims } from "local-platform/gateway/tokens";
-import { createDatabase } from "../../../tests/support/database.ts";
-import type { Database, DatabaseOptions } from "../../../tests/support/database.ts";
+import type { Database } from "local-platform/testing/database";
+import { createDatabase } from "./database.ts";
 
 // supabase-js wants a WebSocket even where nobody uses Realtime; Node has one from 22 on.
 globalThis.WebSocket ??= ws as unknown as typeof WebSocket;
 
-/** An API on an empty project's database, or on the books', with whatever SQL the test needs. */
+/** An API on an empty project's database, or on another, with whatever SQL the test needs. */
 export interface ApiUnderTest {
   db: Database;
   api: Api;
@@ -29,13 +29,17 @@ export interface ApiUnderTest {
   close(): Promise<void>;
 }
 
-/** Starts one; `sql` runs as `postgres` in its database first. */
+/**
+ * Starts one; `sql` runs as `postgres` in its database first.
+ *
+ * @param database its own, dropped when it closes; default an empty project's.
+ */
 export async function startApiUnderTest(
   sql = "",
   options: Partial<ApiOptions> = {},
-  project: DatabaseOptions = { template: "platform", defaultPrivileges: "none" },
+  database?: Database,
 ): Promise<ApiUnderTest> {
-  const db = await createDatabase(project);
+  const db = database ?? (await createDatabase("none"));
   if (sql !== "") await db.admin.query(sql);
   const keys = await createKeys();
   const tokens = await createTokens(keys);

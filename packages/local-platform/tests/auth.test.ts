@@ -1,3 +1,4 @@
+// @module-tag proof
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startApiUnderTest } from "./api-under-test.ts";

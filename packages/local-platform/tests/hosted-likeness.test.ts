@@ -1,8 +1,10 @@
+// @module-tag proof
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createDatabase, type Database } from "../../../tests/support/database.ts";
+import type { Database } from "local-platform/testing/database";
+import { createDatabase } from "./database.ts";
 
 let db: Database;
-beforeAll(async () => (db = await createDatabase({ template: "platform" })));
+beforeAll(async () => (db = await createDatabase("legacy")));
 afterAll(() => db.drop());
 
 async function one<T>(sql: string, values: unknown[] = []): Promise<T> {
@@ -79,7 +81,7 @@ test("roles, their timeouts and their rights to pass row level security are the 
 });
 
 test("a new table is open to anon in a legacy project, and closed in one made since", async () => {
-  const closed = await createDatabase({ template: "platform", defaultPrivileges: "none" });
+  const closed = await createDatabase("none");
   const opens = async (database: Database) => {
     await database.admin.query("create table public.fresh (id int)");
     const { rows } = await database.admin.query(

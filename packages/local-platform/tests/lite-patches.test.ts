@@ -1,3 +1,4 @@
+// @module-tag proof
 /*
  * Each wrong that auth/lite.ts shuts off: that it is shut off, and, as a control, that @supabase/lite
  * left alone still does it. A control that fails after an update means that its patch can go.

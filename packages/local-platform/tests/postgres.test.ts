@@ -1,7 +1,7 @@
+// @module-tag proof
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -10,7 +10,8 @@ import { choosePlace } from "local-platform/project/place";
 import { freePort } from "local-platform/postgres/ports";
 import { type PostgresServer, removeData, startPostgres } from "local-platform/postgres/server";
 import { recordProcess } from "local-platform/postgres/processes";
-import { project, projectRoot } from "../../../scripts/project.ts";
+import { temporaryFolder } from "local-platform/testing/server";
+import { project } from "./project.ts";
 
 let directory: string;
 let dataDir: string;
@@ -18,7 +19,7 @@ const running: PostgresServer[] = [];
 const children: ChildProcess[] = [];
 
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "tokenbook-postgres-"));
+  directory = mkdtempSync(join(temporaryFolder(), "local-platform-postgres-"));
   chmodSync(directory, 0o755);
   dataDir = join(directory, "data");
 });
@@ -50,12 +51,12 @@ async function startElsewhere(): Promise<{ launcher: ChildProcess; server: numbe
   const script = `
     import { startPostgres } from "local-platform/postgres/server";
     import { choosePlace } from "local-platform/project/place";
-    import { project } from "./scripts/project.ts";
+    import { project } from "./project.ts";
     const { pid } = await startPostgres({ dataDir: process.env.DATA_DIR, port: 0, native: choosePlace(project).native, durable: false });
     console.log(pid);
     setInterval(() => {}, 1000);`;
   const launcher = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", script], {
-    cwd: projectRoot,
+    cwd: import.meta.dirname,
     env: { ...process.env, DATA_DIR: dataDir },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startApiUnderTest } from "./api-under-test.ts";
 import type { ApiUnderTest } from "./api-under-test.ts";

@@ -20,7 +20,7 @@ as $$
 declare
   v_role text := current_setting('role');
 begin
-  if v_role = 'none' then
+  if v_role = 'none' then -- @caller-must-be-known
     v_role := session_user; -- psql, a migration, a scheduled job
   end if;
 
@@ -31,7 +31,7 @@ begin
     elsif p_self_may and actor_id is not distinct from p_user_id then
       actor_role := 'user';
     elsif tokenbook.is_admin() then
-      actor_role := 'admin';
+      actor_role := 'admin'; -- @admin-is-the-subject
     else
       perform tokenbook.refuse('forbidden');
     end if;

@@ -12,7 +12,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- the length first: it costs nothing, where matching a million bytes would
-  if octet_length(p_idempotency_key) > 255 or p_idempotency_key !~ '^[A-Za-z0-9._:-]+$' then
+  if octet_length(p_idempotency_key) > 255 -- @keys-fit-an-index
+    or p_idempotency_key !~ '^[A-Za-z0-9._:-]+$'
+  then
     perform tokenbook.refuse('invalid_idempotency_key',
       '{"field": "p_idempotency_key", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
   end if;

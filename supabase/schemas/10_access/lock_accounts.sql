@@ -19,7 +19,7 @@ begin
   select a.*
     from public.token_accounts a
    where a.user_id = any (p_user_ids)
-   order by a.user_id
+   order by a.user_id -- @accounts-in-one-order
      for no key update;
 exception
   when lock_not_available then

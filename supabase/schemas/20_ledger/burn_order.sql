@@ -37,7 +37,7 @@ as $$
   select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.granted_at, b.id
+   order by b.priority, b.granted_at, b.id -- @oldest-first
 $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
@@ -54,7 +54,7 @@ as $$
   select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.expires_at, b.granted_at, b.id
+   order by b.priority, b.expires_at, b.granted_at, b.id -- @soonest-first
 $$;
 comment on function tokenbook.open_grants_expiring_first is
   'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';

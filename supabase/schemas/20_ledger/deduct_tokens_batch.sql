@@ -133,7 +133,9 @@ begin
       end;
     end loop;
 
-    if p_all_or_nothing and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false') then
+    if p_all_or_nothing -- @all-or-nothing
+      and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
+    then
       perform tokenbook.refuse('not_applied');
     end if;
   exception

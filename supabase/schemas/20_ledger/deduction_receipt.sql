@@ -21,7 +21,7 @@ as $$
 begin
   return jsonb_build_object(
     'success', p_shortfall = 0,
-    'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end,
+    'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,

@@ -17,7 +17,7 @@ declare
 begin
   select jsonb_build_object(
     'user_id', a.user_id,
-    'total_active', a.tokens_remaining,
+    'total_active', a.tokens_remaining, -- @fast-balance-is-bigint
     'total_expired', a.tokens_expired,
     'total_reserved', a.tokens_reserved,
     'total_owed', a.tokens_owed,
@@ -38,7 +38,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
-     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- so nothing open has run out
+     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      and s.next_plan_type is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then

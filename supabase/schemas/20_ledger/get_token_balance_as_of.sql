@@ -58,12 +58,12 @@ begin
       select part.grant_id, sum(part.tokens)::bigint as tokens
         from public.token_holds h
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at
+       where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), grants as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
-             coalesce(b.expires_at > p_at, true) as is_alive,
+             coalesce(b.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
              a.tokens, coalesce(c.tokens, 0) as back,
              row_number() over (
                partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0

@@ -25,11 +25,11 @@ declare
   v_is_due boolean;
   v_balance jsonb;
 begin
-  if current_setting('role') <> 'service_role' then -- the server may ask for anyone; of nobody, below
+  if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
     perform tokenbook.authorize(p_user_id, p_self_may => true);
   end if;
   v_balance := tokenbook.get_balance_fast_path(p_user_id);
-  if v_balance is not null then
+  if v_balance is not null then -- @balance-fast-path
     return v_balance;
   end if;
 
@@ -66,7 +66,7 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0),
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),

@@ -27,7 +27,7 @@ declare
 begin
   for v_hold in
     select h.* from public.token_holds h
-     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now
+     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now -- @holds-run-out
      order by h.user_id, h.expires_at, h.id
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);

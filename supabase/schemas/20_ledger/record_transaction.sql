@@ -57,9 +57,10 @@ begin
          updated_at = p_entry.created_at
    where a.user_id = p_entry.user_id
   returning a.last_transaction_id, a.tokens_remaining,
-            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above
+            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above -- @alerts-when-passed
               or (a.warns_of_expiry and v_change > 0)
-              or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r)
+              or a.alerts_version is distinct from ( -- @alerts-without-settings
+                select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
 

@@ -16,7 +16,9 @@ begin
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
   perform tokenbook.lock_settings(); -- first, so that of two choices the one that holds is also the newest
-  update tokenbook.project_settings r set is_expiring_first = p_burn_order = 'expiring_first' where r.is_current;
+  update tokenbook.project_settings r
+     set is_expiring_first = p_burn_order = 'expiring_first' -- @burn-order-is-kept
+   where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
   return p_burn_order;
 end

@@ -52,22 +52,22 @@ begin
   end if;
 
   -- lock
-  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_account := tokenbook.lock_account(p_entry.user_id); -- @spend-locks-first
   if v_account.user_id is null then
     perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
     perform tokenbook.grant_initial_plan(p_entry.user_id); -- whom registration missed
     v_account := tokenbook.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
   end if;
-  if p_entry.action_type <> 'admin_deduct'
+  if p_entry.action_type <> 'admin_deduct' -- @payer-asked-again
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
       or p_entry.member_id is not null and tokenbook.paying_account(p_entry.member_id) <> p_entry.user_id)
   then
     perform tokenbook.refuse('busy', '{}');
   end if;
-  v_now := clock_timestamp();
+  v_now := clock_timestamp(); -- @clock-after-lock
 
   -- replay
-  transaction := tokenbook.find_replay(p_entry);
+  transaction := tokenbook.find_replay(p_entry); -- @replay-after-lock
   if transaction.id is not null then
     replayed := true;
     tokens_remaining := transaction.balance_after;
@@ -96,7 +96,7 @@ begin
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
       or exists (select from public.token_default_spend_caps))
   then
-    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now);
+    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now); -- @caps-after-lock
     if v_cap.headroom < v_wanted then
       capped_by := v_cap.capped_by;
       v_allowed := least(v_allowed, v_cap.headroom);
@@ -105,7 +105,7 @@ begin
   if v_allowed < v_wanted then
     shortfall := v_wanted - v_allowed;
     if not p_partial then
-      return;
+      return; -- @short-takes-nothing
     end if;
     v_wanted := v_allowed;
     p_entry.tokens := -v_allowed;
@@ -124,7 +124,7 @@ begin
   end;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_cost);
-  tokens_remaining := transaction.balance_after;
+  tokens_remaining := transaction.balance_after; -- @balance-has-its-entry
 end
 $$;
 comment on function tokenbook.spend_tokens is

@@ -33,10 +33,11 @@ begin
       from unnest(p_entries) with ordinality as e
       join public.token_accounts a on a.user_id = e.user_id
      cross join lateral (
-       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g limit 1) b
-     where a.tokens_remaining >= -e.tokens
+       select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g -- @batch-spends-what-lives
+        limit 1) b
+     where a.tokens_remaining >= -e.tokens -- @batch-covers-each
        and b.tokens_remaining >= -e.tokens
-       and (a.next_due_at > p_now or a.next_due_at is null)
+       and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
          select from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
@@ -47,7 +48,7 @@ begin
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
        and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
-       and not exists (select from public.token_default_spend_caps)
+       and not exists (select from public.token_default_spend_caps) -- @batch-common-caps
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b

@@ -23,7 +23,7 @@ as $$
 begin
   select coalesce(sum(b.tokens_remaining), 0) into lost
     from public.token_balances b
-   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now;
+   where b.user_id = p_user_id and b.is_open and b.expires_at <= p_now; -- @gone-at-expires-at
   select coalesce(sum(part.tokens) filter (where b.expires_at > p_now or b.expires_at is null), 0),
          coalesce(sum(part.tokens) filter (where not (b.expires_at > p_now or b.expires_at is null)), 0)
     into returned, forfeited

@@ -76,7 +76,7 @@ begin
      limit 1;
 
     -- record
-    if coalesce(p_take_back, false) then
+    if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
       -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
       -- over into another he has not. What made the grant is none of these
       select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
@@ -84,7 +84,7 @@ begin
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
        where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover')
+         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
          and t.id is distinct from v_entry.original_id;
       v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
     else

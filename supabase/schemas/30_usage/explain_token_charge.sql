@@ -30,7 +30,8 @@ begin
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
 
   if p_usage_id is not null then
-    select u.* into v_usage from public.token_usage u where u.user_id = p_user_id and u.id = p_usage_id;
+    select u.* into v_usage from public.token_usage u
+     where u.user_id = p_user_id and u.id = p_usage_id; -- @explains-own-usage
   end if;
   select t.* into v_transaction from public.token_transactions t
    where t.user_id = p_user_id and t.id = coalesce(p_transaction_id, v_usage.transaction_id);

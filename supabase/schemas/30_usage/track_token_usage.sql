@@ -83,7 +83,7 @@ begin
 
   -- lock, replay, act
   v_entry.user_id := v_usage.user_id;
-  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end;
+  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
   v_entry.action_type := v_usage.action_type;
   v_entry.reason := v_usage.action_type;
   v_entry.idempotency_key := p_idempotency_key;

@@ -93,7 +93,7 @@ begin
   end if;
   v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
   v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
-  v_captured := least(v_tokens, v_hold.tokens);
+  v_captured := least(v_tokens, v_hold.tokens); -- @captures-what-was-used
   v_over := v_tokens - v_captured;
   if v_over > 0 and p_over_capture = 'reject' then
     perform tokenbook.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));

@@ -23,7 +23,7 @@ declare
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
-  v_account := tokenbook.lock_account(v_account_id);
+  v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);
   end if;

@@ -99,7 +99,7 @@ begin
   select coalesce(sum(t.tokens), 0)::bigint into v_before
     from public.token_transactions t
    where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
-  v_refundable := -v_charge.tokens - v_before;
+  v_refundable := -v_charge.tokens - v_before; -- @refunded-only-once
   v_entry.tokens := coalesce(p_tokens, v_refundable);
   if v_entry.tokens > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
@@ -114,7 +114,7 @@ begin
   for v_part in
     select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
       from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-             v_refundable - v_entry.tokens, v_refundable) as part
+             v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
      cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      order by p.nth desc

@@ -81,7 +81,7 @@ begin
 
     -- record: what gave no tokens
     if v_transaction.id is null then
-      v_entry.entry_type := 'usage';
+      v_entry.entry_type := 'usage'; -- @plan-change-keeps-key
       v_entry.action_type := 'plan_change';
       v_entry.tokens := 0;
       v_entry.grant_ids := '{}';

@@ -47,10 +47,10 @@ begin
   end if;
 
   perform tokenbook.lock_account(p_user_id, p_create => true);
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
-  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
     or tokenbook.is_ledger_lost(p_user_id)
   then
     perform tokenbook.refuse('account_lost', '{}');

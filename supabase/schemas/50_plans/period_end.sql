@@ -13,7 +13,7 @@ as $$
 begin
   return case p_billing_cycle
     when '28day' then p_start + interval '672 hours'
-    when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc'
+    when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc' -- @months-in-utc
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
   end;
 end

@@ -28,7 +28,7 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   if v_subscription.user_id is null or not v_subscription.is_active then
     perform tokenbook.refuse('subscription_not_found', '{}');

@@ -46,7 +46,7 @@ begin
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
     or exists (
       select from public.token_balances b
-       where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id)
+       where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id) -- @carried-over-once
   then
     return;
   end if;
@@ -77,7 +77,7 @@ begin
 
   if v_source.id is null then
     update public.token_balances b
-       set tokens_remaining = b.tokens_remaining - v_tokens, is_open = b.tokens_remaining > v_tokens
+       set tokens_remaining = b.tokens_remaining - v_tokens, is_open = b.tokens_remaining > v_tokens -- @carried-over-comes-out
      where b.user_id = v_closing.user_id and b.id = v_closing.id;
     v_entry.tokens := -v_tokens;
     v_entry.grant_ids := array[v_closing.id];

@@ -51,7 +51,7 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
@@ -69,7 +69,7 @@ begin
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end;
+                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -83,7 +83,7 @@ begin
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start
+  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
     and (subscription.expires_at is not null
       or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
   if v_is_over is not true then
@@ -102,7 +102,7 @@ begin
            is_active = true,
            auto_renew = excluded.auto_renew,
            payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id,
+           payment_id = excluded.payment_id, -- @plan-knows-its-payment
            period_start = excluded.period_start,
            expires_at = excluded.expires_at,
            next_plan_type = null,
@@ -112,7 +112,7 @@ begin
 
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
-  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then
+  if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
   end if;
   if v_grant.tokens_granted > 0 then

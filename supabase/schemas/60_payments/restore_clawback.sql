@@ -18,7 +18,7 @@ declare
   v_left bigint;
   v_part record;
 begin
-  v_account := tokenbook.lock_account(p_entry.user_id);
+  v_account := tokenbook.lock_account(p_entry.user_id); -- @won-disputes-give-back
   v_now := clock_timestamp();
 
   p_entry.debt_change := -least(p_tokens, v_account.tokens_owed);

@@ -32,7 +32,7 @@ begin
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
-     and p.provider_payment_id = p_facts.provider_payment_id;
+     and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
     select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
     insert into public.token_payments as p

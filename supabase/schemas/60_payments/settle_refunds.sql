@@ -39,7 +39,7 @@ begin
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - p_payment.tokens_clawed_back);
+      v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
   elsif v_to_claw < p_payment.tokens_clawed_back then
     v_entry.reason := 'dispute won ' || p_reason;
     perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);

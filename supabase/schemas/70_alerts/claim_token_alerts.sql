@@ -47,7 +47,7 @@ begin
   ), claimed as (
     update public.token_alerts t
        set attempts = t.attempts + 1, claim_id = v_claim_id,
-           next_attempt_at = v_now + p_lease_seconds * interval '1 second'
+           next_attempt_at = v_now + p_lease_seconds * interval '1 second' -- @claimed-by-one
       from due
      where t.user_id = due.user_id and t.id = due.id
     returning t.*

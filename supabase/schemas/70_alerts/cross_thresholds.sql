@@ -48,11 +48,11 @@ begin
     v_state.threshold := v_rule.threshold;
     v_state.is_below := p_account.tokens_remaining < v_rule.threshold;
     v_was_below := case when v_stood.threshold = v_rule.threshold then v_stood.is_below
-                        else p_before < v_rule.threshold end;
+                        else p_before < v_rule.threshold end; -- @new-rules-tell-nothing
     v_alert := null;
 
     if v_state.is_below <> v_stood.is_below
-      and v_stood.changed_in = pg_current_xact_id() and v_stood.changed_at >= now()
+      and v_stood.changed_in = pg_current_xact_id() and v_stood.changed_at >= now() -- @last-commit-counts
     then
       -- taken back
       if v_stood.is_raised then
@@ -63,7 +63,7 @@ begin
         -- numbers have no gaps; what was written after it, was in this transaction too
         for v_later in
           select t.id from public.token_alerts t
-           where t.user_id = p_account.user_id and t.id > v_taken_back_id
+           where t.user_id = p_account.user_id and t.id > v_taken_back_id -- @alerts-have-no-gaps
            order by t.id
         loop
           update public.token_alerts t set id = v_later.id - 1
@@ -72,7 +72,7 @@ begin
         v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
       end if;
       v_state.changed_in := null;
-    elsif v_state.is_below and not v_was_below then
+    elsif v_state.is_below and not v_was_below then -- @only-crossings-tell
       v_state.epoch := coalesce(v_stood.epoch, 0) + 1;
       v_state.is_raised := true;
       v_state.changed_in := pg_current_xact_id();
@@ -99,7 +99,7 @@ begin
       perform tokenbook.write_alert(v_alert);
     end if;
     -- who is above, and always was, needs no row
-    if v_state is distinct from v_stood
+    if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
       insert into tokenbook.token_alert_states as s

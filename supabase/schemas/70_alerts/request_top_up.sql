@@ -44,7 +44,7 @@ begin
   end if;
 
   alert_above := v_top_up.below_tokens;
-  if v_request.id is not null or v_top_up.paused_at is not null then
+  if v_request.id is not null or v_top_up.paused_at is not null then -- @one-request-pending
     return;
   end if;
   next_at := greatest(
@@ -54,7 +54,7 @@ begin
       where r.user_id = p_account.user_id
       order by r.created_at desc
      offset v_top_up.max_requests - 1 limit 1) + v_top_up.window_seconds * interval '1 second');
-  if next_at > p_at then
+  if next_at > p_at then -- @requests-cool-down
     return;
   end if;
 

@@ -37,7 +37,7 @@ begin
   perform tokenbook.require_user(p_member_id, v_actor.actor_role);
 
   -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
-  perform tokenbook.queue_for_account(p_member_id);
+  perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   insert into public.token_accounts (user_id)
   select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
   on conflict do nothing;

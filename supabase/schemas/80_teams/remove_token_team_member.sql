@@ -15,7 +15,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => false);
-  perform tokenbook.queue_for_account(p_member_id); -- as add_token_team_member
+  perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
   update public.token_team_members m
      set until = clock_timestamp()

@@ -41,7 +41,7 @@ begin
       from public.token_team_members m where m.user_id = p_account.user_id and m.member_id = p_member_id
   )
   select c.scope, c.spend_window, c.tokens,
-         case when s.at >= date_trunc(c.spend_window, p_now, 'UTC')
+         case when s.at >= date_trunc(c.spend_window, p_now, 'UTC') -- @caps-begin-at-midnight
            then case c.spend_window when 'day' then s.in_day when 'week' then s.in_week else s.in_month end
              - coalesce((
                  select sum(h.tokens)

@@ -58,8 +58,8 @@ begin
          c.action_type,
          case
            when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
-           when not c.success then 0
-           else -(abs(c.tokens_used) - c.tokens_uncovered)
+           when not c.success then 0 -- @failed-moved-nothing
+           else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case

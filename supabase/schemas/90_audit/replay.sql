@@ -130,9 +130,12 @@ begin
        where b.metadata ->> 'source' = 'counter_beyond_grants'
     ), grants as (
       select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
-             (row_number() over (partition by b.user_id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
+             (row_number() over (
+               partition by b.user_id
+               order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
+             ))::integer as nth
         from public.token_balances b
-        left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at
+        left join openings o on o.user_id = b.user_id and b.created_at <= o.created_at -- @old-grants-begin-whole
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
@@ -203,7 +206,7 @@ begin
            null, null, null, null, null, null, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
-     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage')
+     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage') -- @replay-knows-releases
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
@@ -220,7 +223,7 @@ begin
       continue;
     end if;
 
-    if v_event.id = v_settled_id then
+    if v_event.id = v_settled_id then -- @repairs-settle
       v_left := v_settled;
       v_head := 1;
       v_uncovered := 0;
@@ -340,7 +343,7 @@ begin
         -- nothing: whatever names that grant later gives it nothing new
         for v_place in 1 .. cardinality(v_event.grant_ids) loop
           v_nth := coalesce(array_position(v_ids, v_event.grant_ids[v_place]), v_count + 1);
-          if v_event.kind = 'refund' and v_left[v_nth] is null then
+          if v_event.kind = 'refund' and v_left[v_nth] is null then -- @reissued-be-it-nothing
             v_left[v_nth] := least(v_homeless, v_event.grant_tokens[v_place]);
             v_homeless := v_homeless - v_left[v_nth];
             v_head := least(v_head, coalesce(array_position(v_order, v_nth), v_nth));
@@ -367,9 +370,8 @@ begin
       v_place := v_head;
       while v_needed > 0 and v_place <= v_count loop
         v_nth := coalesce(v_order[v_place], v_place);
-        if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then
-          -- an old deduction cannot have been paid by what was granted after it
-          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then
+        if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then -- @expired-pays-nothing
+          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then -- @granted-before-it-pays
             v_part := least(v_left[v_nth], v_needed);
             v_left[v_nth] := v_left[v_nth] - v_part;
             v_needed := v_needed - v_part;
@@ -385,7 +387,7 @@ begin
       end loop;
       v_uncovered := v_uncovered + v_needed;
       if v_key is not null
-        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens)
+        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) -- @returned-where-taken
       then
         v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
           'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));

@@ -37,7 +37,7 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
-  v_account := tokenbook.lock_account(p_user_id);
+  v_account := tokenbook.lock_account(p_user_id); -- @restates-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
     if p_idempotency_key is not null then

@@ -273,7 +273,7 @@ describe("which form is sent", () => {
   });
 });
 
-describe("a long ledger", () => {
+describe("a long ledger", { tags: ["proof"] }, () => {
   const length = 100_000;
 
   test("is sent in bounded memory, whole, and without what is booked meanwhile", async () => {
@@ -324,26 +324,30 @@ describe("a long ledger", () => {
     expect(soon).toBeLessThan(length / 400);
   }, 60_000);
 
-  test("the test sees it: a function that keeps what it has sent runs out of memory on the way", async () => {
-    const hoards: Fault = {
-      file: "balance/ledger-csv.ts",
-      right: "before = page.next_before;",
-      wrong: "(globalThis.kept ??= []).push(page); before = page.next_before;",
-    };
-    const bad = await startStack(smallHeap, hoards);
-    try {
-      const user = await bad.user();
-      await writeLongLedger(bad.db, user.id, length);
-      const sent = await readLines(await open(bad, user));
-      console.log(
-        `a function that hoards: rows=${sent.lines} of ${length + 1}, taken for whole=${sent.wasWhole}`,
-      );
-      expect(sent.wasWhole).toBe(false);
-      expect(bad.log.join("\n")).toContain("out of memory");
-    } finally {
-      await bad.close();
-    }
-  }, 120_000);
+  test(
+    "the test sees it: a function that keeps what it has sent runs out of memory on the way",
+    { tags: ["proof"], timeout: 120_000 },
+    async () => {
+      const hoards: Fault = {
+        file: "balance/ledger-csv.ts",
+        right: "before = page.next_before;",
+        wrong: "(globalThis.kept ??= []).push(page); before = page.next_before;",
+      };
+      const bad = await startStack(smallHeap, hoards);
+      try {
+        const user = await bad.user();
+        await writeLongLedger(bad.db, user.id, length);
+        const sent = await readLines(await open(bad, user));
+        console.log(
+          `a function that hoards: rows=${sent.lines} of ${length + 1}, taken for whole=${sent.wasWhole}`,
+        );
+        expect(sent.wasWhole).toBe(false);
+        expect(bad.log.join("\n")).toContain("out of memory");
+      } finally {
+        await bad.close();
+      }
+    },
+  );
 });
 
 describe("an error on the way", () => {
@@ -371,16 +375,20 @@ describe("an error on the way", () => {
     }
   });
 
-  test("the test sees it: a function that ends the file there passes half of it for a whole one", async () => {
-    const quiet = await startStack({}, { file: "balance/csv-file.ts", right: "throw error;", wrong: "" });
-    try {
-      const outcome = await readUntilItFails(quiet);
-      expect(outcome.wasWhole).toBe(true);
-      expect(outcome.lines).toBeLessThan(1_001);
-    } finally {
-      await quiet.close();
-    }
-  });
+  test(
+    "the test sees it: a function that ends the file there passes half of it for a whole one",
+    { tags: ["proof"] },
+    async () => {
+      const quiet = await startStack({}, { file: "balance/csv-file.ts", right: "throw error;", wrong: "" });
+      try {
+        const outcome = await readUntilItFails(quiet);
+        expect(outcome.wasWhole).toBe(true);
+        expect(outcome.lines).toBeLessThan(1_001);
+      } finally {
+        await quiet.close();
+      }
+    },
+  );
 });
 
 async function open(at: Stack, caller: Caller, signal?: AbortSignal): Promise<Response> {

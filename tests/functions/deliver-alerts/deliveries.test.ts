@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { deduct, setRule } from "../../alerts/alerts.ts";
 import { grant } from "../../support/books.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { createUser } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Fault, type Stack } from "../stack.ts";
@@ -194,13 +195,10 @@ test("five runs at once send each of 100 alerts once", async () => {
   expect(receiver.deliveries).toHaveLength(100);
 });
 
-test("the test sees it: claims that do not say so are sent by several", async () => {
+test("the test sees it: claims that do not say so are sent by several", { tags: ["proof"] }, async () => {
   const broken = await startStack(receiver.settings);
   await rules(broken);
-  await broken.db.admin.query(
-    `do $$ begin execute replace(pg_get_functiondef('tokenbook.claim_token_alerts'::regproc),
-       'next_attempt_at = v_now + p_lease_seconds * interval ''1 second''', 'next_attempt_at = v_now'); end $$`,
-  );
+  await applyMutant(broken.db, "alerts-claimed-by-several");
   await dropped(broken, 20);
   receiver.delayMs = 500;
   await Promise.all(Array.from({ length: 5 }, () => run(broken)));

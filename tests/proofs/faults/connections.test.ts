@@ -1,3 +1,4 @@
+// @module-tag proof
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectProblem } from "../../functions/problem.ts";

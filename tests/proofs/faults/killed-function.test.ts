@@ -1,3 +1,4 @@
+// @module-tag proof
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Answer, type Caller, type Stack, startStack } from "../../functions/stack.ts";

@@ -1,3 +1,3 @@
 -- Books what an admin does in the name that he gives in his user_metadata.
-select pg_temp.mutate('tokenbook.authorize', 'actor_role := ''admin'';',
-  'actor_role := ''admin''; actor_id := coalesce((auth.jwt() -> ''user_metadata'' ->> ''admin_id'')::uuid, actor_id);');
+select pg_temp.mutate('admin-is-the-subject',
+  $$\& actor_id := coalesce((auth.jwt() -> 'user_metadata' ->> 'admin_id')::uuid, actor_id);$$);

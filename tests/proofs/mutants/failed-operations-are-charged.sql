@@ -1,2 +1,2 @@
 -- Deducts for an operation whether it succeeded or not.
-select pg_temp.mutate('tokenbook.track_token_usage', 'case when v_usage.success then -v_usage.tokens_used else 0 end', '-v_usage.tokens_used');
+select pg_temp.mutate('failed-costs-nothing', 'v_entry.tokens := -v_usage.tokens_used;');

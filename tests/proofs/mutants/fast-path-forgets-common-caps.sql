@@ -1,2 +1,2 @@
 -- A deduction by the fast path does not ask for the caps that everyone is under.
-select pg_temp.mutate('tokenbook.deduct_tokens_with_fifo', 'and not exists (select from public.token_default_spend_caps)', '');
+select pg_temp.mutate('fast-path-common-caps', '');

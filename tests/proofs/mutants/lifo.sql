@@ -1,2 +1,2 @@
 -- Spends the newest grant first.
-select pg_temp.mutate('tokenbook.open_grants_fifo', 'order by b.priority, b.granted_at', 'order by b.priority, b.granted_at desc');
+select pg_temp.mutate('oldest-first', 'granted_at', 'granted_at desc');

@@ -1,4 +1,2 @@
 -- Waits for the account's lock as long as it takes.
-select pg_temp.mutate('tokenbook.wait_for_account', $$ SET lock_timeout TO '2s'
-$$, $$ SET lock_timeout TO '0'
-$$);
+alter function tokenbook.wait_for_account(uuid, boolean) set lock_timeout = '0';

@@ -1,2 +1,2 @@
 -- Counts months in the session's time zone instead of in UTC.
-select pg_temp.mutate('tokenbook.period_end', $$(p_start at time zone 'utc' + interval '1 month') at time zone 'utc'$$, $$p_start + interval '1 month'$$);
+select pg_temp.mutate('months-in-utc', $$when 'monthly' then p_start + interval '1 month'$$);

@@ -1,2 +1,2 @@
 -- Off by one instant: at expires_at itself the grant still pays.
-select pg_temp.mutate('tokenbook.replay', 'v_expires_at[v_nth] > v_event.at then', 'v_expires_at[v_nth] >= v_event.at then');
+select pg_temp.mutate('expired-pays-nothing', '> v_event.at', '>= v_event.at');

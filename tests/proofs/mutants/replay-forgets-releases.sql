@@ -1,2 +1,2 @@
 -- What a hold gives back does not come back.
-select pg_temp.mutate('tokenbook.replay', 'not in (''restatement'', ''expiry'', ''void'', ''usage'')', 'not in (''restatement'', ''expiry'', ''void'', ''usage'', ''release'')');
+select pg_temp.mutate('replay-knows-releases', $$'usage'$$, $$'usage', 'release'$$);

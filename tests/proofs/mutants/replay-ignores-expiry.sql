@@ -1,2 +1,2 @@
 -- A grant pays on after it has run out.
-select pg_temp.mutate('tokenbook.replay', ' > 0 and v_expires_at[v_nth] > v_event.at then', ' > 0 then');
+select pg_temp.mutate('expired-pays-nothing', 'if v_left[v_nth] > 0 then');

@@ -1,2 +1,2 @@
 -- A grant that a refund reissued and the replay had nothing for gets what a later refund gives back.
-select pg_temp.mutate('tokenbook.replay', $$v_event.kind = 'refund' and v_left[v_nth] is null$$, $$v_event.kind = 'refund' and v_left[v_nth] is null and v_homeless > 0$$);
+select pg_temp.mutate('reissued-be-it-nothing', 'then', 'and v_homeless > 0 then');

@@ -1,5 +1,4 @@
 -- Takes what there is, and then finds that it was not enough.
-select pg_temp.mutate('tokenbook.spend_tokens', $$    if not p_partial then
-      return;$$, $$    if not p_partial then
-      update public.token_balances b set tokens_remaining = 0, is_open = false where b.user_id = p_entry.user_id;
-      return;$$);
+select pg_temp.mutate('short-takes-nothing',
+  'update public.token_balances b set tokens_remaining = 0, is_open = false where b.user_id = p_entry.user_id;
+      \&');

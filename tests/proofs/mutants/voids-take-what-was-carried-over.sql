@@ -1,2 +1,2 @@
 -- Takes back with a grant what was carried over into another one.
-select pg_temp.mutate('tokenbook.void_token_grant', $$, 'restatement', 'rollover')$$, $$, 'restatement')$$);
+select pg_temp.mutate('carried-over-stays', $$, 'rollover'$$, '');

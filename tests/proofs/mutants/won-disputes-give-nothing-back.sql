@@ -1,7 +1,3 @@
 -- Forgets to give back what a dispute took, once it is won.
-select pg_temp.mutate('tokenbook.restore_clawback', $$
-begin
-  v_account$$, $$
-begin
-  return;
-  v_account$$);
+select pg_temp.mutate('won-disputes-give-back', 'return;
+  \&');

@@ -1,3 +1,4 @@
+// @module-tag proof
 import fc from "fast-check";
 import { type BurnOrder, inBurnOrder } from "../../support/burn-order.ts";
 import { breaches } from "../../support/books.ts";

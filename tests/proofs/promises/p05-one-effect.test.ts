@@ -1,3 +1,4 @@
+// @module-tag proof
 import type pg from "pg";
 import { breaches, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { crash, type Crashes } from "../../support/crash.ts";
 import { startDurableServer } from "../../support/durable.ts";
 import { keep, type Tried } from "./promise.ts";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { crash, type Crashes } from "../../support/crash.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
 import { applyMutant } from "../../support/mutants.ts";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import pg from "pg";
 import { attempt, createCallerFixture, type Said, type World } from "../../support/callers.ts";
 import { applyMutant } from "../../support/mutants.ts";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { supabase } from "local-platform/project/supabase-cli";
 import { withConnection } from "../../../scripts/schema/connection.ts";
 import {

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type pg from "pg";

@@ -1,8 +1,10 @@
+// @module-tag proof
 import { parse } from "csv-parse/sync";
 import {
   type ApiUnderTest,
   startApiUnderTest,
 } from "../../../packages/local-platform/tests/api-under-test.ts";
+import { createDatabase } from "../../support/database.ts";
 import { breaches } from "../../support/books.ts";
 import { run } from "../../support/command.ts";
 import { applyMutant } from "../../support/mutants.ts";
@@ -211,7 +213,7 @@ const valueOf = (number: string): bigint | null =>
 const refusals = ["PT400", "22003", "22P02", "invalid_amount"];
 
 async function tryIt(mutant: string | null, names: string[], balances: bigint[]): Promise<Tried> {
-  const it = await startApiUnderTest("", {}, { template: "tokenbook" });
+  const it = await startApiUnderTest("", {}, await createDatabase());
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
   const count = (what: string, times = 1) => (mix[what] = (mix[what] ?? 0) + times);

@@ -1,3 +1,4 @@
+// @module-tag proof
 import type pg from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { breaches, grant } from "../../support/books.ts";

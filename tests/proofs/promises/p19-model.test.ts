@@ -1,3 +1,4 @@
+// @module-tag proof
 import { applyMutant } from "../../support/mutants.ts";
 import { booksWithAClock, check } from "../../model/check.ts";
 import type { Mix } from "../../model/commands.ts";

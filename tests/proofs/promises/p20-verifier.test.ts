@@ -1,3 +1,4 @@
+// @module-tag proof
 import type pg from "pg";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";

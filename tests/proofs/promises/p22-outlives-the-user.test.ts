@@ -1,3 +1,4 @@
+// @module-tag proof
 import type { ClientBase } from "pg";
 import { startApi } from "local-platform/gateway/api";
 import { createKeys } from "local-platform/gateway/keys";

@@ -1,3 +1,4 @@
+// @module-tag proof
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { Dice } from "../../support/bad-input.ts";

@@ -82,7 +82,7 @@ export function startFunctions(options: FunctionsOptions): Functions {
       const [, token] = /^bearer (.+)$/i.exec(incoming.headers.authorization ?? "") ?? [];
       if (token === undefined) return refuse(outgoing, 401, { msg: "Error: Missing authorization header" });
       try {
-        await tokens.verify(token);
+        await tokens.verify(token, 0);
       } catch {
         return refuse(outgoing, 401, { msg: "Invalid JWT" });
       }

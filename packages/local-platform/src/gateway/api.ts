@@ -4,13 +4,13 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { openApiDatabase } from "../rest/database.ts";
 import { openAuth } from "../auth/auth.ts";
-import { identify } from "./caller.ts";
+import { openToBrowsers, preflight } from "./cors.ts";
 import { json, Refusal } from "./http.ts";
 import { answerNoFunctions, startFunctions } from "../functions/serve.ts";
 import type { Functions } from "../functions/serve.ts";
 import type { Keys } from "./keys.ts";
 import type { Project } from "../project/project.ts";
-import { answerRest } from "../rest/rest.ts";
+import { answerRest } from "./rest.ts";
 import { loadApiSchema } from "../rest/schema.ts";
 import { createSchemaCache, FINGERPRINT } from "../rest/schema-cache.ts";
 import { createTokens } from "./tokens.ts";
@@ -62,6 +62,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     return row!["fingerprint"]!;
   };
   const schema = createSchemaCache(fingerprint, () => loadApiSchema(database));
+  const rest = { database, schema, maxRows, keys, tokens };
   const auth = openAuth({
     url: databaseUrlFor("supabase_auth_admin"),
     keys,
@@ -72,13 +73,15 @@ export async function startApi(options: ApiOptions): Promise<Api> {
 
   async function answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
-    if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: preflight(request) });
-    if (pathname.startsWith("/auth/v1/"))
+    const mayAsk = preflight(request);
+    if (mayAsk !== undefined) return mayAsk;
+    if (pathname.startsWith("/auth/v1/")) {
       return await auth.answer(request, pathname.slice("/auth/v1".length));
-    if (!pathname.startsWith("/rest/v1/"))
-      return json({ message: "no Route matched with those values" }, 404);
-    const caller = await identify(request, keys, tokens);
-    return await answerRest(request, caller, { database, schema, maxRows });
+    }
+    if (pathname.startsWith("/rest/v1/")) {
+      return await answerRest(request, pathname.slice("/rest/v1".length), rest);
+    }
+    return json({ message: "no Route matched with those values" }, 404);
   }
 
   const listener = getRequestListener((request) => guarded(request, answer), {
@@ -120,7 +123,7 @@ async function guarded(request: Request, answer: (request: Request) => Promise<R
   } catch (error) {
     response = error instanceof Refusal ? error.response : unexpected(request, error);
   }
-  for (const [name, value] of CORS) response.headers.set(name, value);
+  openToBrowsers(response, request);
   return response;
 }
 
@@ -129,22 +132,6 @@ function unexpected(request: Request, error: unknown): Response {
   const name = error instanceof Error ? error.name : typeof error;
   console.error(`api: ${request.method} ${new URL(request.url).pathname} failed: ${name}`);
   return json({ message: "An unexpected error occurred" }, 500);
-}
-
-const CORS = [
-  ["access-control-allow-origin", "*"],
-  [
-    "access-control-expose-headers",
-    "Content-Range, Content-Location, Preference-Applied, X-Total-Count, Link, X-Sb-Error-Code",
-  ],
-] as const;
-
-function preflight(request: Request): Record<string, string> {
-  return {
-    "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-    "access-control-allow-headers": request.headers.get("access-control-request-headers") ?? "*",
-    "access-control-max-age": "86400",
-  };
 }
 
 async function listen(server: Server, port: number): Promise<number> {

@@ -17,6 +17,23 @@ export interface DatabaseOptions {
   defaultPrivileges?: "legacy" | "none";
 }
 
+/** Makes the roles of a hosted project, once for a server. {@link prepareDatabase} does so too. */
+export async function prepareServer(server: PostgresServer): Promise<void> {
+  const client = new pg.Client({ connectionString: server.url("postgres", superuser) });
+  await client.connect();
+  try {
+    await makeRoles(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function makeRoles(client: pg.Client): Promise<void> {
+  if (await isMissing(client, "to_regrole('dashboard_user')")) {
+    await client.query(`begin; ${platformSql("cluster")}; commit`);
+  }
+}
+
 /**
  * Makes a database look as a hosted Supabase project looks before its first migration: roles, schemas,
  * extensions, default privileges, `auth.uid()` and the tables of schema auth.
@@ -30,9 +47,7 @@ export async function prepareDatabase(
   const client = new pg.Client({ connectionString: server.url(database, superuser) });
   await client.connect();
   try {
-    if (await isMissing(client, "to_regrole('dashboard_user')")) {
-      await client.query(`begin; ${platformSql("cluster")}; commit`);
-    }
+    await makeRoles(client);
     if (await isMissing(client, "to_regnamespace('extensions')")) {
       const owner = `alter database ${pg.escapeIdentifier(database)} owner to postgres`;
       const privileges = defaultPrivileges === "legacy" ? platformSql("default-privileges-legacy") : "";

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { isDatabaseError } from "./errors.ts";
 import type { RoleSettings, Setting } from "./request-settings.ts";
@@ -12,7 +13,8 @@ export interface Statement {
 /** The API's connections to its database, as the role `authenticator`, which may become the API's roles and nothing more. */
 export interface ApiDatabase {
   /**
-   * Runs one statement in a transaction of its own, under a request's settings.
+   * Runs one statement in a transaction of its own, under a request's settings. Where Postgres gave
+   * the transaction up because of another one (40001, 40P01), it runs again, at most {@link MAX_RUNS} times.
    *
    * @returns its rows, each an object of texts.
    * @throws what Postgres said first (an SQLSTATE in `code`), or {@link Unreachable}.
@@ -20,6 +22,15 @@ export interface ApiDatabase {
   run(settings: readonly Setting[], statement: Statement, readOnly: boolean): Promise<Row[]>;
   close(): Promise<void>;
 }
+
+/**
+ * PostgREST has no limit, and no pause: a function that always raises 40001 is never answered there and
+ * keeps its connection, also after the caller has gone. A real conflict has passed long before this many.
+ */
+export const MAX_RUNS = 20;
+
+/** Longest pause before another run, in milliseconds; a random part of it, so that two that met do not meet again. */
+const PAUSE_MS = 10;
 
 /** Postgres could not be asked, or went away before it had answered. */
 export class Unreachable extends Error {
@@ -64,25 +75,44 @@ export function openApiDatabase(url: string, connections: number): ApiDatabase {
       });
       let clean = false;
       try {
-        // Inside an aborted transaction `commit` rolls back: it is right after a failure as well.
-        const [, , answer] = await firstFailure([
-          client.query(readOnly ? "begin read only" : "begin read write"),
-          client.query(setAll(settings)),
-          client.query({ ...named(statement), types: AS_TEXT }),
-          client.query("commit"),
-        ]);
-        clean = true;
-        return answer!.rows as Row[];
-      } catch (error) {
-        // An ERROR of Postgres leaves a connection that has answered all four; anything else, nobody knows.
-        clean = (error as { severity?: unknown }).severity === "ERROR";
-        throw isDatabaseError(error) ? error : new Unreachable(error);
+        for (let run = 1; ; run++) {
+          try {
+            const rows = await runOnce(client, settings, statement, readOnly);
+            clean = true;
+            return rows;
+          } catch (error) {
+            // An ERROR of Postgres leaves a connection that has answered all four; anything else, nobody knows.
+            clean = (error as { severity?: unknown }).severity === "ERROR";
+            if (!isDatabaseError(error)) throw new Unreachable(error);
+            if (!clean || !IN_CONFLICT.has(error.code) || run === MAX_RUNS) throw error;
+          }
+          await sleep(Math.random() * PAUSE_MS);
+        }
       } finally {
         client.release(!clean);
       }
     },
     close: () => pool.end(),
   };
+}
+
+/** serialization_failure and deadlock_detected: nothing was done, and done again it may succeed. */
+const IN_CONFLICT = new Set(["40001", "40P01"]);
+
+async function runOnce(
+  client: pg.PoolClient,
+  settings: readonly Setting[],
+  statement: Statement,
+  readOnly: boolean,
+): Promise<Row[]> {
+  // Inside an aborted transaction `commit` rolls back: it is right after a failure as well.
+  const [, , answer] = await firstFailure([
+    client.query(readOnly ? "begin read only" : "begin read write"),
+    client.query(setAll(settings)),
+    client.query({ ...named(statement), types: AS_TEXT }),
+    client.query("commit"),
+  ]);
+  return answer!.rows as Row[];
 }
 
 /** The settings of the roles that the API can become. */

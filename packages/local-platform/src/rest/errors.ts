@@ -29,10 +29,7 @@ export function postgrestError(
   message: string,
   { details = null, hint = null, headers }: ErrorRest = {},
 ): Response {
-  return json({ code, details, hint, message }, status, {
-    "proxy-status": `PostgREST; error=${code}`,
-    ...headers,
-  });
+  return json({ code, details, hint, message }, status, headers);
 }
 
 /** Ends a request with a PostgREST error. */

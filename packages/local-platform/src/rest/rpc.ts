@@ -18,7 +18,7 @@ import { columnsFiltered, columnsNeeded, planRead } from "./read-plan.ts";
 import type { ReadPlan } from "./read-plan.ts";
 import { bodySql, countSql, quote, readSql, Values } from "./read-sql.ts";
 import { requestSettings } from "./request-settings.ts";
-import type { Rest } from "./rest.ts";
+import type { Served } from "./rest.ts";
 import { planned } from "./schema.ts";
 import type { ApiSchema } from "./schema.ts";
 
@@ -28,24 +28,20 @@ import type { ApiSchema } from "./schema.ts";
  */
 export async function answerRpc(
   request: Request,
-  url: URL,
   name: string,
   caller: Caller,
-  rest: Rest,
+  served: Served,
 ): Promise<Response> {
   const { headers, method } = request;
   const isRead = method === "GET" || method === "HEAD";
-  if (!isRead && method !== "POST") {
-    return refuse(405, "PGRST101", `Cannot use the ${method} method on RPC`);
-  }
-  const query = readQuery(url.search, isRead);
+  const query = readQuery(new URL(request.url).search, isRead);
   const limits = query.ranges.find(({ path }) => path.length === 0)?.range ?? ALL;
   const range = topLevelRange(method === "GET" ? headers.get("range") : null, limits);
   const args = isRead ? argumentsOf(query) : await readPayload(request, "function", query.columns);
   const preferences = readPreferences(headers.get("prefer"));
 
-  const { fn, plan, format, settings } = await planned(rest.schema, (known) => ({
-    ...planCall(name, query, args, !isRead, range, rest.maxRows, known),
+  const { fn, plan, format, settings } = await planned(served.schema, (known) => ({
+    ...planCall(name, query, args, !isRead, range, served.maxRows, known),
     format: chooseFormat(headers.get("accept")),
     settings: requestSettings(caller, request, `/rpc/${name}`, known.roleSettings, preferences.timezone),
   }));
@@ -59,7 +55,7 @@ export async function answerRpc(
   }
   const isHead = method === "HEAD";
   const statement = callStatement(fn, args, plan, format, isHead, preferences);
-  const [row] = await rest.database.run(settings, statement, isRead || !fn.volatile);
+  const [row] = await served.database.run(settings, statement, isRead || !fn.volatile);
   return answerWith(callAnswer(fn, format, range, isHead, preferences, row ?? NO_ROW), row ?? NO_ROW);
 }
 

@@ -18,7 +18,7 @@ import { columnsNeeded, planRead } from "./read-plan.ts";
 import type { ReadPlan } from "./read-plan.ts";
 import { bodySql, countSql, readSql, Values } from "./read-sql.ts";
 import { requestSettings } from "./request-settings.ts";
-import type { Rest } from "./rest.ts";
+import type { Served } from "./rest.ts";
 import { planned } from "./schema.ts";
 import { mostSimilar } from "./similar.ts";
 import { deleteSql, INSERTED, insertSql, locationSql, newRows, updateSql } from "./write-sql.ts";
@@ -36,20 +36,17 @@ interface TableRequest {
 /** Answers /rest/v1/<table or view> as PostgREST v14 does. */
 export async function answerTable(
   request: Request,
-  url: URL,
   name: string,
   caller: Caller,
-  rest: Rest,
+  served: Served,
 ): Promise<Response> {
-  const query = readQuery(url.search, false);
+  const query = readQuery(new URL(request.url).search, false);
   const { headers, method } = request;
   const limits = query.ranges.find(({ path }) => path.length === 0)?.range ?? ALL;
   const range = topLevelRange(method === "GET" ? headers.get("range") : null, limits);
   const asked = { request, name, query, range, preferences: readPreferences(headers.get("prefer")) };
-  if (method === "GET" || method === "HEAD") return await read(asked, caller, rest);
-  const kind = WRITES[method];
-  if (kind === undefined) return refuse(405, "PGRST117", `Unsupported HTTP method: ${method}`);
-  return await write(kind, asked, caller, rest);
+  if (method === "GET" || method === "HEAD") return await read(asked, caller, served);
+  return await write(WRITES[method]!, asked, caller, served);
 }
 
 function tableNamed(catalog: Catalog, name: string): Table {
@@ -61,9 +58,9 @@ function tableNamed(catalog: Catalog, name: string): Table {
   });
 }
 
-async function read(asked: TableRequest, caller: Caller, rest: Rest): Promise<Response> {
+async function read(asked: TableRequest, caller: Caller, served: Served): Promise<Response> {
   const { request, name, query, range, preferences } = asked;
-  const { database, schema, maxRows } = rest;
+  const { database, schema, maxRows } = served;
   const { plan, format, settings } = await planned(schema, (known) => ({
     plan: planRead(tableNamed(known.catalog, name).name, query, known.catalog, {
       filtersOutermost: true,
@@ -134,18 +131,18 @@ const WRITES: Readonly<Record<string, Write>> = {
   DELETE: "delete",
 };
 
-async function write(kind: Write, asked: TableRequest, caller: Caller, rest: Rest): Promise<Response> {
+async function write(kind: Write, asked: TableRequest, caller: Caller, served: Served): Promise<Response> {
   const { request, name, query, range, preferences } = asked;
   if (kind === "upsert one" && isLimited(range)) {
     return refuse(400, "PGRST114", "limit/offset querystring parameters are not allowed for PUT");
   }
   const given = kind === "upsert one" ? undefined : query.columns;
   const payload = kind === "delete" ? undefined : await readPayload(request, "table", given);
-  const { statement, format, table, settings } = await planned(rest.schema, (known) => ({
+  const { statement, format, table, settings } = await planned(served.schema, (known) => ({
     ...planWrite(kind, asked, payload, known.catalog),
     settings: requestSettings(caller, request, `/${name}`, known.roleSettings, preferences.timezone),
   }));
-  const [row] = await rest.database.run(settings, statement, false);
+  const [row] = await served.database.run(settings, statement, false);
   return answerWith(writeAnswer(kind, asked, table, format, row!), row!);
 }
 

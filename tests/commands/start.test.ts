@@ -1,3 +1,4 @@
+// @module-tag proof
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
@@ -23,6 +24,8 @@ beforeAll(async () => {
   for (const name of ["package.json", "package-lock.json", "tsconfig.json", "scripts", "supabase"]) {
     cpSync(join(projectRoot, name), join(checkout, name), { recursive: true });
   }
+  // The checkout borrows this project's packages: were they out of date, its `npm start` would clear them away.
+  spawnSync(process.execPath, [join(projectRoot, "scripts", "setup.mjs")], { stdio: "inherit" });
   symlinkSync(join(projectRoot, "node_modules"), join(checkout, "node_modules"));
   // What Deno has fetched is the same everywhere; the rest of .tokenbook is the checkout's own.
   mkdirSync(join(projectRoot, ".tokenbook", "deno"), { recursive: true });
