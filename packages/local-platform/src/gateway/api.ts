@@ -61,7 +61,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     const [row] = await database.run([["search_path", ""]], FINGERPRINT, true);
     return row!["fingerprint"]!;
   };
-  const schema = createSchemaCache(fingerprint, () => loadApiSchema(database));
+  const schema = createSchemaCache(fingerprint, (version) => loadApiSchema(database, version));
   const rest = { database, schema, maxRows, keys, tokens };
   const auth = openAuth({
     url: databaseUrlFor("supabase_auth_admin"),

@@ -19,7 +19,7 @@ import type { ReadPlan } from "./read-plan.ts";
 import { bodySql, countSql, quote, readSql, Values } from "./read-sql.ts";
 import { requestSettings } from "./request-settings.ts";
 import type { Served } from "./rest.ts";
-import { planned } from "./schema.ts";
+import { planned, statementOf } from "./schema.ts";
 import type { ApiSchema } from "./schema.ts";
 
 /**
@@ -40,7 +40,8 @@ export async function answerRpc(
   const args = isRead ? argumentsOf(query) : await readPayload(request, "function", query.columns);
   const preferences = readPreferences(headers.get("prefer"));
 
-  const { fn, plan, format, settings } = await planned(served.schema, (known) => ({
+  const { fn, plan, format, settings, version } = await planned(served.schema, (known) => ({
+    version: known.version,
     ...planCall(name, query, args, !isRead, range, served.maxRows, known),
     format: chooseFormat(headers.get("accept")),
     settings: requestSettings(caller, request, `/rpc/${name}`, known.roleSettings, preferences.timezone),
@@ -54,7 +55,7 @@ export async function answerRpc(
     );
   }
   const isHead = method === "HEAD";
-  const statement = callStatement(fn, args, plan, format, isHead, preferences);
+  const statement = statementOf(version, callStatement(fn, args, plan, format, isHead, preferences));
   const [row] = await served.database.run(settings, statement, isRead || !fn.volatile);
   return answerWith(callAnswer(fn, format, range, isHead, preferences, row ?? NO_ROW), row ?? NO_ROW);
 }

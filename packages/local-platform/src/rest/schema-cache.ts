@@ -16,7 +16,7 @@ const BELIEVED_MS = 250;
  */
 export function createSchemaCache<T>(
   fingerprint: () => Promise<string>,
-  load: () => Promise<T>,
+  load: (fingerprint: string) => Promise<T>,
 ): SchemaCache<T> {
   let known: { fingerprint: string; value: T } | undefined;
   let checkedAt = 0;
@@ -24,7 +24,7 @@ export function createSchemaCache<T>(
 
   async function look(): Promise<T> {
     const current = await fingerprint();
-    if (known?.fingerprint !== current) known = { fingerprint: current, value: await load() };
+    if (known?.fingerprint !== current) known = { fingerprint: current, value: await load(current) };
     checkedAt = Date.now();
     return known.value;
   }

@@ -10,13 +10,15 @@ import type { SchemaCache } from "./schema-cache.ts";
 
 /** What requests need to know of the database. */
 export interface ApiSchema {
+  /** Changes when anything here does. */
+  version: string;
   functions: ApiFunctions;
   catalog: Catalog;
   roleSettings: RoleSettings;
 }
 
 /** Reads what {@link ApiSchema} holds. pg_catalog hides nothing from `authenticator`, who has no rights of its own. */
-export async function loadApiSchema(database: ApiDatabase): Promise<ApiSchema> {
+export async function loadApiSchema(database: ApiDatabase, version: string): Promise<ApiSchema> {
   const read = (statement: Statement) => database.run([["search_path", ""]], statement, true);
   const [functions, tables, foreignKeys, roleSettings] = await Promise.all([
     read(LIST_FUNCTIONS),
@@ -25,6 +27,7 @@ export async function loadApiSchema(database: ApiDatabase): Promise<ApiSchema> {
     read(ROLE_SETTINGS),
   ]);
   return {
+    version,
     functions: apiFunctionsOf(functions),
     catalog: catalogOf(tables, foreignKeys),
     roleSettings: roleSettingsOf(roleSettings),
@@ -42,4 +45,12 @@ export async function planned<T>(schema: SchemaCache<ApiSchema>, plan: (schema: 
     if (current === known) throw error;
     return plan(current);
   }
+}
+
+/**
+ * A statement as another one than it was before the schema changed. Connections keep what they have
+ * prepared, and there a value has the type that its column had then.
+ */
+export function statementOf(version: string, { text, values }: Statement): Statement {
+  return { text: `/* schema ${version} */ ${text}`, values };
 }

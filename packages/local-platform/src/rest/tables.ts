@@ -19,7 +19,7 @@ import type { ReadPlan } from "./read-plan.ts";
 import { bodySql, countSql, readSql, Values } from "./read-sql.ts";
 import { requestSettings } from "./request-settings.ts";
 import type { Served } from "./rest.ts";
-import { planned } from "./schema.ts";
+import { planned, statementOf } from "./schema.ts";
 import { mostSimilar } from "./similar.ts";
 import { deleteSql, INSERTED, insertSql, locationSql, newRows, updateSql } from "./write-sql.ts";
 
@@ -61,7 +61,8 @@ function tableNamed(catalog: Catalog, name: string): Table {
 async function read(asked: TableRequest, caller: Caller, served: Served): Promise<Response> {
   const { request, name, query, range, preferences } = asked;
   const { database, schema, maxRows } = served;
-  const { plan, format, settings } = await planned(schema, (known) => ({
+  const { plan, format, settings, version } = await planned(schema, (known) => ({
+    version: known.version,
     plan: planRead(tableNamed(known.catalog, name).name, query, known.catalog, {
       filtersOutermost: true,
       maxRows,
@@ -72,14 +73,13 @@ async function read(asked: TableRequest, caller: Caller, served: Served): Promis
   }));
   refuseUnknown(preferences);
   const isHead = request.method === "HEAD";
-  const [row] = await database.run(settings, readStatement(plan, format, isHead, preferences, maxRows), true);
+  const ask = (statement: Statement) => database.run(settings, statementOf(version, statement), true);
+  const [row] = await ask(readStatement(plan, format, isHead, preferences, maxRows));
   const rows = Number(row!["rows"]);
   if (format.isSingular && rows !== 1) return refusalOf("singular", rows);
   const counting = new Values();
   const guess = async () =>
-    plannedRows(
-      await database.run(settings, explain({ text: countSql(plan, counting), values: counting.list }), true),
-    );
+    plannedRows(await ask(explain({ text: countSql(plan, counting), values: counting.list })));
   const counted = row!["total"] === null ? undefined : Number(row!["total"]);
   let total = counted;
   if (preferences.count === "planned") total = await guess();
@@ -138,11 +138,12 @@ async function write(kind: Write, asked: TableRequest, caller: Caller, served: S
   }
   const given = kind === "upsert one" ? undefined : query.columns;
   const payload = kind === "delete" ? undefined : await readPayload(request, "table", given);
-  const { statement, format, table, settings } = await planned(served.schema, (known) => ({
+  const { statement, format, table, settings, version } = await planned(served.schema, (known) => ({
+    version: known.version,
     ...planWrite(kind, asked, payload, known.catalog),
     settings: requestSettings(caller, request, `/${name}`, known.roleSettings, preferences.timezone),
   }));
-  const [row] = await served.database.run(settings, statement, false);
+  const [row] = await served.database.run(settings, statementOf(version, statement), false);
   return answerWith(writeAnswer(kind, asked, table, format, row!), row!);
 }
 
