@@ -88,6 +88,7 @@ async function start(): Promise<void> {
       keys,
       port: settings.apiPort,
       jwtExpirySeconds: settings.jwtExpirySeconds,
+      maxRows: settings.maxRows,
       functions: { project, log: (line) => writeSync(log, `${line}\n`) },
     });
     shutdown.before("The API", starting);

@@ -28,18 +28,19 @@ test("writing .env.local keeps other lines, replaces ours, and closes the file t
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test("ports come from config.toml, and from the environment for a second checkout", () => {
+test("ports and max_rows come from config.toml, ports from the environment for a second checkout", () => {
   const root = folder();
   mkdirSync(join(root, "supabase"));
   writeFileSync(
     join(root, "supabase", "config.toml"),
-    'project_id = "p"\n[api]\nport = 1\n[db]\nport = 2\n[functions.f]\nverify_jwt = false\n[functions.g]\n',
+    'project_id = "p"\n[api]\nport = 1\nmax_rows = 50\n[db]\nport = 2\n[functions.f]\nverify_jwt = false\n[functions.g]\n',
   );
 
   expect(readSettings({ root, name: "tokenbook" }, {})).toEqual({
     projectId: "p",
     apiPort: 1,
     dbPort: 2,
+    maxRows: 50,
     jwtExpirySeconds: 3600,
     functions: { f: { verifyJwt: false }, g: { verifyJwt: true } },
   });

@@ -175,12 +175,23 @@ test("rows, sets, one row and nothing at all have their JSON", async () => {
   });
 });
 
-test("filters on a function's result are refused, not ignored", async () => {
-  expect(await it.client().rpc("rows", { p_n: 3 }).eq("i", 2)).toMatchObject({
-    status: 400,
-    error: { code: "PGRST100" },
-  });
-  expect((await it.client().rpc("rows", { p_n: 3 }).limit(1)).status).toBe(400);
+test("filters, order, columns and limits work on what a function returns, by GET and by POST", async () => {
+  for (const get of [true, false]) {
+    const rows = () => it.client().rpc("rows", { p_n: 4 }, { get });
+    expect((await rows().eq("i", 2)).data).toEqual([{ i: 2, word: "w2" }]);
+    expect(
+      (await rows().select("word").gt("i", 1).order("word", { ascending: false }).limit(2)).data,
+    ).toEqual([{ word: "w4" }, { word: "w3" }]);
+    expect((await rows().select("n:i::text").or("i.eq.1,word.eq.w4")).data).toEqual([{ n: "1" }, { n: "4" }]);
+    expect((await rows().range(1, 2)).data).toEqual([
+      { i: 2, word: "w2" },
+      { i: 3, word: "w3" },
+    ]);
+    expect(await rows().select("nope")).toMatchObject({
+      status: 400,
+      error: { code: "42703", message: "column pgrst_call.nope does not exist" },
+    });
+  }
 });
 
 describe("GET", () => {

@@ -6,7 +6,7 @@ import { authError } from "./error.ts";
 import { bearerOf, requireApiKey } from "../gateway/caller.ts";
 import { isTooDeep, json, readBody } from "../gateway/http.ts";
 import type { Keys } from "../gateway/keys.ts";
-import { askLite, createAuthApp, openLite } from "../lite.ts";
+import { askLite, createAuthApp, openLite } from "./lite.ts";
 import { TokenError } from "../gateway/claims.ts";
 import { claimsOf } from "../gateway/tokens.ts";
 import type { Claims, Tokens } from "../gateway/tokens.ts";

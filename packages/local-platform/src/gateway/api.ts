@@ -11,8 +11,7 @@ import type { Functions } from "../functions/serve.ts";
 import type { Keys } from "./keys.ts";
 import type { Project } from "../project/project.ts";
 import { answerRest } from "./rest.ts";
-import { loadApiSchema } from "../rest/rpc.ts";
-import { openTables } from "../rest/tables.ts";
+import { loadApiSchema } from "../rest/schema.ts";
 import { createSchemaCache, FINGERPRINT } from "../rest/schema-cache.ts";
 import { createTokens } from "./tokens.ts";
 
@@ -24,8 +23,10 @@ export interface ApiOptions {
   port: number;
   /** Life of an access token, in seconds. Default 3600. */
   jwtExpirySeconds?: number;
-  /** Connections that run requests, for functions and for tables each. Default 20. */
+  /** Connections that run requests. Default 20. */
   connections?: number;
+  /** No answer of a table or function has more rows. Default 1000, as on hosted projects. */
+  maxRows?: number;
   /** Serve edge functions too. */
   functions?: {
     /** Its folder holds supabase/functions and supabase/config.toml. */
@@ -53,18 +54,15 @@ export interface Api {
  * @throws when the port is taken or the database can't be read.
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const { databaseUrlFor, keys, jwtExpirySeconds = 3600, connections = 20 } = options;
+  const { databaseUrlFor, keys, jwtExpirySeconds = 3600, connections = 20, maxRows = 1000 } = options;
   const tokens = await createTokens(keys);
-  const authenticatorUrl = databaseUrlFor("authenticator");
-  const database = openApiDatabase(authenticatorUrl, connections);
+  const database = openApiDatabase(databaseUrlFor("authenticator"), connections);
   const fingerprint = async () => {
     const [row] = await database.run([["search_path", ""]], FINGERPRINT, true);
     return row!["fingerprint"]!;
   };
-  const schema = createSchemaCache(fingerprint, () => loadApiSchema(database));
-  const ownerUrl = databaseUrlFor("postgres");
-  const tables = openTables({ authenticatorUrl, ownerUrl, schema, fingerprint, connections });
-  const rest = { database, schema, tables, keys, tokens };
+  const schema = createSchemaCache(fingerprint, (version) => loadApiSchema(database, version));
+  const rest = { database, schema, maxRows, keys, tokens };
   const auth = openAuth({
     url: databaseUrlFor("supabase_auth_admin"),
     keys,
@@ -103,7 +101,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const close = async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([functions?.close(), tables.close(), auth.close(), database.close()]);
+    await Promise.all([functions?.close(), auth.close(), database.close()]);
   };
   try {
     await schema.get();

@@ -1,12 +1,9 @@
-import type { ApiDatabase } from "../rest/database.ts";
 import { postgrestError } from "../rest/errors.ts";
 import { answerRoot } from "../rest/openapi.ts";
 import { answerOptions } from "../rest/options.ts";
 import type { Resource } from "../rest/options.ts";
-import { answerRpc } from "../rest/rpc.ts";
-import type { ApiSchema } from "../rest/rpc.ts";
-import type { SchemaCache } from "../rest/schema-cache.ts";
-import type { Tables } from "../rest/tables.ts";
+import { answerResource } from "../rest/rest.ts";
+import type { Served } from "../rest/rest.ts";
 import { identify, requireApiKey } from "./caller.ts";
 import type { Caller } from "./caller.ts";
 import { json, Refusal } from "./http.ts";
@@ -14,10 +11,7 @@ import type { Keys } from "./keys.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What /rest/v1 is answered with. */
-export interface Rest {
-  database: ApiDatabase;
-  schema: SchemaCache<ApiSchema>;
-  tables: Tables;
+export interface Rest extends Served {
   keys: Keys;
   tokens: Tokens;
 }
@@ -57,8 +51,7 @@ async function answer(request: Request, resource: Resource, caller: Caller, rest
   }
   if (method === "OPTIONS") return await answerOptions(resource, rest.database);
   if (resource.kind === "root") return await answerRoot(request, caller, rest.database);
-  if (resource.kind === "table") return await rest.tables.answer(request, caller);
-  return await answerRpc(request, resource.name, caller, rest.database, rest.schema);
+  return await answerResource(request, resource, caller, rest);
 }
 
 const METHODS = {

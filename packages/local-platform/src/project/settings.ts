@@ -11,6 +11,8 @@ export interface Settings {
   apiPort: number;
   /** Port of Postgres on 127.0.0.1. */
   dbPort: number;
+  /** No answer of a table or function has more rows. */
+  maxRows: number;
   /** Life of an access token, in seconds. */
   jwtExpirySeconds: number;
   /** By function name; a function without an entry has the platform's default, `verifyJwt: true`. */
@@ -19,7 +21,7 @@ export interface Settings {
 
 interface ConfigToml {
   project_id?: string;
-  api?: { port?: number };
+  api?: { port?: number; max_rows?: number };
   db?: { port?: number };
   auth?: { jwt_expiry?: number };
   functions?: Record<string, { verify_jwt?: boolean }>;
@@ -43,6 +45,7 @@ export function readSettings(project: Project, env: NodeJS.ProcessEnv = process.
     projectId: config.project_id ?? "",
     apiPort: port(apiPort, env[apiPort] ?? config.api?.port ?? 54321),
     dbPort: port(dbPort, env[dbPort] ?? config.db?.port ?? 54322),
+    maxRows: config.api?.max_rows ?? 1000,
     jwtExpirySeconds: config.auth?.jwt_expiry ?? 3600,
     functions: Object.fromEntries(functions),
   };

@@ -1,4 +1,4 @@
-import { json } from "../gateway/http.ts";
+import { json, Refusal } from "../gateway/http.ts";
 
 /** What Postgres says when it refuses. `pg` and `postgres` errors both have this shape. */
 export interface DatabaseError {
@@ -14,15 +14,36 @@ export function isDatabaseError(error: unknown): error is DatabaseError {
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && (error as Error).message !== undefined;
 }
 
+/** What an error says besides its code and message. */
+export interface ErrorRest {
+  /** A text, or the list of what an ambiguous name may mean. */
+  details?: unknown;
+  hint?: string | null | undefined;
+  headers?: Record<string, string>;
+}
+
 /** A PostgREST error body with its HTTP status. */
 export function postgrestError(
   status: number,
   code: string,
   message: string,
-  rest: { details?: string | null; hint?: string | null; headers?: Record<string, string> } = {},
+  { details = null, hint = null, headers }: ErrorRest = {},
 ): Response {
-  const { details = null, hint = null, headers } = rest;
   return json({ code, details, hint, message }, status, headers);
+}
+
+/** Ends a request with a PostgREST error. */
+export function refuse(status: number, code: string, message: string, rest: ErrorRest = {}): never {
+  throw new Refusal(postgrestError(status, code, message, rest));
+}
+
+/** A name that the schema, as far as it is known, does not have. It may have been made a moment ago. */
+export class NotInSchema extends Refusal {
+  override name = "NotInSchema";
+
+  constructor(status: number, code: string, message: string, rest: ErrorRest = {}) {
+    super(postgrestError(status, code, message, rest));
+  }
 }
 
 /**
@@ -33,6 +54,7 @@ export function postgrestError(
  */
 export function httpStatus(error: DatabaseError, anon: boolean): number {
   const { code, message } = error;
+  if (code === "42883" && message.startsWith("function xmlagg(")) return 406;
   if (code.startsWith("PT")) {
     const status = Number(code.slice(2));
     return status >= 200 && status <= 599 ? status : 500;
@@ -82,27 +104,79 @@ const STATUS_OF_CLASS: Record<string, number> = {
 
 /** Answers a refusal of Postgres as PostgREST does, `raise sqlstate 'PGRST'` with its own status and headers included. */
 export function answerDatabaseError(error: DatabaseError, anon: boolean): Response {
-  if (error.code === "PGRST") return answerRaisedResponse(error);
   const { code, message, detail, hint } = error;
+  if (code === "PGRST") return answerRaisedResponse(message, detail);
+  const failed = code === "22P02" ? failedCheck(message) : undefined;
+  if (failed !== undefined) return failed;
   const status = httpStatus(error, anon);
   const headers: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
   return postgrestError(status, code, message, { details: detail ?? null, hint: hint ?? null, headers });
 }
 
-function answerRaisedResponse(error: DatabaseError): Response {
-  try {
-    const body = JSON.parse(error.message) as Record<string, unknown>;
-    const { status, headers } = JSON.parse(error.detail ?? "") as Record<string, unknown>;
-    const { code, message, details = null, hint = null } = body;
-    if (typeof code === "string" && typeof message === "string" && typeof status === "number") {
-      return json({ code, details, hint, message }, status, headers as Record<string, string>);
-    }
-  } catch {
-    // Answered below: PostgREST says the same for every way of getting it wrong.
+function answerRaisedResponse(message: string, detail: string | undefined): Response {
+  const body = parsed(message);
+  if (typeof body?.["code"] !== "string" || typeof body["message"] !== "string") {
+    return badlyRaised(
+      `Invalid JSON value for MESSAGE: '${message}'`,
+      "MESSAGE must be a JSON object with obligatory keys: 'code', 'message' and optional keys: 'details', 'hint'.",
+    );
   }
-  return postgrestError(500, "PGRST121", `Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error`, {
-    hint: "MESSAGE must be a JSON object with 'code' and 'message', DETAIL one with 'status' and 'headers'.",
-  });
+  const hint =
+    "DETAIL must be a JSON object with obligatory keys: 'status', 'headers' and optional key: 'status_text'.";
+  if (detail === undefined) return badlyRaised("DETAIL is missing in the RAISE statement", hint);
+  const outside = parsed(detail);
+  if (typeof outside?.["status"] !== "number" || typeof outside["headers"] !== "object") {
+    return badlyRaised(`Invalid JSON value for DETAIL: '${detail}'`, hint);
+  }
+  const rest = { details: body["details"], hint: body["hint"] as string | null | undefined };
+  const headers = outside["headers"] as Record<string, string>;
+  return postgrestError(outside["status"], body["code"], body["message"], { ...rest, headers });
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    return Object(JSON.parse(text)) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
+
+function badlyRaised(details: string, hint: string): Response {
+  const message = `Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error`;
+  return postgrestError(500, "PGRST121", message, { details, hint });
+}
+
+/** What a statement that wrote something asks of its result. */
+export type Check = "singular" | "max-affected" | "primary key";
+
+/**
+ * SQL that fails, with the number in its message, unless `condition` holds.
+ *
+ * What a statement has written must not stay when its result is refused. Postgres has no expression
+ * that raises an error; a text that is no number, turned into one, does, and costs no second round trip.
+ */
+export function checkedInSql(check: Check, condition: string, number: string): string {
+  return `case when not (${condition}) then ('refused: ${check} ' || ${number})::bigint end`;
+}
+
+function failedCheck(message: string): Response | undefined {
+  const found = /^invalid input syntax for type bigint: "refused: (.+) (\d+)"$/.exec(message);
+  return found === null ? undefined : refusalOf(found[1] as Check, Number(found[2]));
+}
+
+/** The error of a result with so many rows. */
+export function refusalOf(check: Check, rows: number): Response {
+  if (check === "singular") {
+    return postgrestError(406, "PGRST116", "Cannot coerce the result to a single JSON object", {
+      details: `The result contains ${rows} rows`,
+    });
+  }
+  if (check === "max-affected") {
+    return postgrestError(400, "PGRST124", "Query result exceeds max-affected preference constraint", {
+      details: `The query affects ${rows} rows`,
+    });
+  }
+  return postgrestError(400, "PGRST115", "Payload values do not match URL in primary key column(s)");
 }
 
 /**
@@ -113,5 +187,5 @@ function answerRaisedResponse(error: DatabaseError): Response {
 export function answerUnreachable(busy: boolean): Response {
   return busy
     ? postgrestError(504, "PGRST003", "Timed out acquiring connection from connection pool.")
-    : postgrestError(503, "PGRST000", "Database connection error. Retrying the connection.");
+    : postgrestError(503, "PGRST000", "Database connection error.");
 }

@@ -22,18 +22,20 @@ const SECRET_HEADERS = new Set(["authorization", "apikey", "cookie"]);
  * `authenticator`, and a role that it is no member of fails the request.
  *
  * @param path below /rest/v1, such as `/rpc/get_user_token_balance`.
+ * @param timezone as `Prefer` asks for it.
  */
 export function requestSettings(
   caller: Caller,
   request: Request,
   path: string,
   roleSettings: RoleSettings,
+  timezone?: string,
 ): Setting[] {
   const headers: Record<string, string> = {};
   request.headers.forEach((value, name) => {
     if (!SECRET_HEADERS.has(name)) headers[name] = value;
   });
-  return [
+  const settings: Setting[] = [
     ["search_path", SEARCH_PATH],
     ["request.method", request.method],
     ["request.path", path],
@@ -45,4 +47,6 @@ export function requestSettings(
     ...(roleSettings.get(caller.role) ?? []),
     ["role", caller.role],
   ];
+  if (timezone !== undefined) settings.push(["timezone", timezone]);
+  return settings;
 }

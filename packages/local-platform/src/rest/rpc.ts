@@ -1,174 +1,175 @@
-import { ROLE_SETTINGS, roleSettingsOf, Unreachable } from "./database.ts";
-import type { ApiDatabase, Row } from "./database.ts";
 import type { Caller } from "../gateway/caller.ts";
-import { isTooDeep, json, readBody } from "../gateway/http.ts";
-import { answerDatabaseError, answerUnreachable, isDatabaseError, postgrestError } from "./errors.ts";
+import { ANSWER_SETTINGS, answerWith, pageOf } from "./answer.ts";
+import type { Draft } from "./answer.ts";
+import type { Row, Statement } from "./database.ts";
+import { checkedInSql, refuse } from "./errors.ts";
+import { callSql, chooseFunction } from "./functions.ts";
+import type { ApiFunction, Arguments } from "./functions.ts";
+import { chooseFormat } from "./media-types.ts";
+import type { Format } from "./media-types.ts";
+import { readPayload } from "./payload.ts";
+import { appliedPreferences, readPreferences, refuseUnknown } from "./preferences.ts";
+import type { Preferences } from "./preferences.ts";
+import { readQuery } from "./query-string.ts";
+import type { Query } from "./query-string.ts";
+import { ALL, topLevelRange } from "./ranges.ts";
+import type { Range } from "./ranges.ts";
+import { columnsFiltered, columnsNeeded, planRead } from "./read-plan.ts";
+import type { ReadPlan } from "./read-plan.ts";
+import { bodySql, countSql, quote, readSql, Values } from "./read-sql.ts";
 import { requestSettings } from "./request-settings.ts";
-import type { RoleSettings, Setting } from "./request-settings.ts";
-import {
-  apiFunctionsOf,
-  callWithJson,
-  callWithTexts,
-  candidates,
-  LIST_FUNCTIONS,
-  signature,
-} from "./functions.ts";
-import type { ApiFunction, ApiFunctions } from "./functions.ts";
-import type { SchemaCache } from "./schema-cache.ts";
-
-/** What requests need to know of the database. */
-export interface ApiSchema {
-  functions: ApiFunctions;
-  roleSettings: RoleSettings;
-}
-
-/** Reads what {@link ApiSchema} holds. */
-export async function loadApiSchema(database: ApiDatabase): Promise<ApiSchema> {
-  const bare: Setting[] = [["search_path", ""]];
-  const [functions, roleSettings] = await Promise.all([
-    database.run(bare, LIST_FUNCTIONS, true),
-    database.run(bare, ROLE_SETTINGS, true),
-  ]);
-  return { functions: apiFunctionsOf(functions), roleSettings: roleSettingsOf(roleSettings) };
-}
+import type { Served } from "./rest.ts";
+import { planned, statementOf } from "./schema.ts";
+import type { ApiSchema } from "./schema.ts";
 
 /**
- * Answers /rest/v1/rpc/<name> as PostgREST v14 documents it: named arguments, defaults, overloads,
- * statuses, and a JSON that Postgres itself decodes and encodes.
- *
- * Not served: filters, ordering and paging of what a function returns; functions with one unnamed
- * parameter; answers in CSV or other formats. Asked for, the first is refused, not ignored.
+ * Answers /rest/v1/rpc/<name> as PostgREST v14 does: named arguments, defaults, overloads, and the
+ * query language of tables on what the function returns. Postgres itself decodes and encodes.
  */
 export async function answerRpc(
   request: Request,
   name: string,
   caller: Caller,
-  database: ApiDatabase,
-  schema: SchemaCache<ApiSchema>,
+  served: Served,
 ): Promise<Response> {
-  const args = await readArguments(request);
-  if (args instanceof Response) return args;
-  try {
-    let { functions, roleSettings } = await schema.get();
-    let found = candidates(functions, name, args.names);
-    if (found.length === 0) {
-      ({ functions, roleSettings } = await schema.refresh());
-      found = candidates(functions, name, args.names);
-    }
-    const [fn, another] = found;
-    if (fn === undefined) return notFound(name, args.names, functions);
-    if (another !== undefined) return ambiguous(found);
+  const { headers, method } = request;
+  const isRead = method === "GET" || method === "HEAD";
+  const query = readQuery(new URL(request.url).search, isRead);
+  const limits = query.ranges.find(({ path }) => path.length === 0)?.range ?? ALL;
+  const range = topLevelRange(method === "GET" ? headers.get("range") : null, limits);
+  const args = isRead ? argumentsOf(query) : await readPayload(request, "function", query.columns);
+  const preferences = readPreferences(headers.get("prefer"));
 
-    const statement =
-      args.json === undefined ? callWithTexts(fn, args.texts) : callWithJson(fn, args.names, args.json);
-    const settings = requestSettings(caller, request, `/rpc/${name}`, roleSettings);
-    const readOnly = request.method !== "POST" || !fn.volatile;
-    const [row] = await database.run(settings, statement, readOnly);
-    return answer(request, fn, row!);
-  } catch (error) {
-    if (isDatabaseError(error)) return answerDatabaseError(error, caller.role === "anon");
-    if (error instanceof Unreachable) return answerUnreachable(error.busy);
-    throw error;
-  }
-}
-
-type Arguments =
-  | { names: string[]; json: string; texts?: undefined }
-  | { names: string[]; json?: undefined; texts: Record<string, string> };
-
-/** Query parameters that shape a result and are therefore no arguments. */
-const SHAPING = new Set(["select", "order", "limit", "offset", "and", "or", "not.and", "not.or"]);
-
-async function readArguments(request: Request): Promise<Arguments | Response> {
-  const { method } = request;
-  const query = [...new URL(request.url).searchParams].filter(([name]) => name !== "apikey");
-  const reading = method === "GET" || method === "HEAD";
-  if (!reading && method !== "POST") {
-    return postgrestError(405, "PGRST101", `Cannot use the ${method} method on RPC`);
-  }
-  const shaping = query.find(([name]) => SHAPING.has(name) || (!reading && name !== "columns"));
-  if (shaping !== undefined && shaping[1] !== "*") {
-    return postgrestError(400, "PGRST100", `"${shaping[0]}" is not served for functions by the local API`, {
-      hint: "Filter and page in the function, or read a table or view.",
-    });
-  }
-  if (reading) {
-    const texts = Object.fromEntries(query.filter(([name]) => !SHAPING.has(name)));
-    return { names: Object.keys(texts), texts };
-  }
-  const type = request.headers.get("content-type") ?? "application/json";
-  if (!/^application\/(json|vnd\.pgrst\.object\+json)\b/i.test(type)) {
-    return postgrestError(415, "PGRST102", `Content-Type not acceptable: ${type}`);
-  }
-  const text = (await readBody(request)) || "{}";
-  if (isTooDeep(text)) {
-    return postgrestError(400, "PGRST102", "Empty or invalid json", { details: "nested too deeply" });
-  }
-  try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === "object" && body !== null && !Array.isArray(body)) {
-      return { names: Object.keys(body), json: text };
-    }
-  } catch {
-    // Same answer as for a body that is no object.
-  }
-  return postgrestError(400, "PGRST102", "Empty or invalid json");
-}
-
-function answer(request: Request, fn: ApiFunction, row: Row): Response {
-  const headers: Record<string, string> = {};
-  try {
-    for (const one of JSON.parse(row["headers"] ?? "[]") as Record<string, string>[]) {
-      for (const [name, value] of Object.entries(one)) headers[name.toLowerCase()] = value;
-    }
-  } catch {
-    return postgrestError(
-      500,
-      "PGRST111",
-      "response.headers guc must be a JSON array composed of objects with a single key and a string value",
+  const { fn, plan, format, settings, version } = await planned(served.schema, (known) => ({
+    version: known.version,
+    ...planCall(name, query, args, !isRead, range, served.maxRows, known),
+    format: chooseFormat(headers.get("accept")),
+    settings: requestSettings(caller, request, `/rpc/${name}`, known.roleSettings, preferences.timezone),
+  }));
+  refuseUnknown(preferences);
+  if (preferences.handling === "strict" && preferences.maxAffected !== undefined && !fn.returnsSet) {
+    return refuse(
+      400,
+      "PGRST128",
+      "Function must return SETOF or TABLE when max-affected preference is used with handling=strict",
     );
   }
-  const status = Number(row["status"] ?? (fn.returnsVoid ? 204 : 200));
-  if (!Number.isInteger(status) || status < 200 || status > 599) {
-    return postgrestError(500, "PGRST112", "response.status guc must be a valid status code");
-  }
-  if (fn.returnsVoid || request.method === "HEAD" || status === 204) {
-    return new Response(null, { status, headers });
-  }
-  const body = row["body"]!;
-  if (fn.returnsSet && request.headers.get("accept")?.includes("application/vnd.pgrst.object+json")) {
-    if (row["rows"] !== "1") {
-      return postgrestError(406, "PGRST116", "Cannot coerce the result to a single JSON object", {
-        details: `The result contains ${row["rows"]} rows`,
-      });
-    }
-    // json_agg wraps the one row in brackets and nothing else.
-    return json(body.slice(1, -1), status, {
-      "content-type": "application/vnd.pgrst.object+json; charset=utf-8",
-      ...headers,
-    });
-  }
-  return json(body, status, headers);
+  const isHead = method === "HEAD";
+  const statement = statementOf(version, callStatement(fn, args, plan, format, isHead, preferences));
+  const [row] = await served.database.run(settings, statement, isRead || !fn.volatile);
+  return answerWith(callAnswer(fn, format, range, isHead, preferences, row ?? NO_ROW), row ?? NO_ROW);
 }
 
-function notFound(name: string, given: readonly string[], functions: ApiFunctions): Response {
-  const list = given.toSorted().join(", ");
-  const called = given.length > 0 ? `public.${name}(${list})` : `public.${name} without parameters`;
-  const searched = given.length > 0 ? `public.${name} with parameters ${list}` : called;
-  const similar = functions.get(name)?.[0];
-  return postgrestError(404, "PGRST202", `Could not find the function ${called} in the schema cache`, {
-    details: `Searched for the function ${searched}, but no matches were found in the schema cache.`,
-    hint: similar && `Perhaps you meant to call the function ${callable(similar)}`,
-  });
+/** A HEAD whose filters have left nothing. */
+const NO_ROW: Row = { total: "0", rows: "0", body: "", status: null, headers: null };
+
+function planCall(
+  name: string,
+  query: Query,
+  args: Arguments,
+  posted: boolean,
+  range: Range,
+  maxRows: number,
+  { functions, catalog }: ApiSchema,
+): { fn: ApiFunction; plan: ReadPlan } {
+  const fn = chooseFunction(functions, name, args, posted);
+  // Rows of a table can have others embedded, whoever returns them.
+  const origin = fn.returnsRow && fn.returnsRowOf !== "record" ? fn.returnsRowOf : name;
+  return { fn, plan: planRead(origin, query, catalog, { filtersOutermost: true, maxRows, range }) };
 }
 
-function callable({ name, parameters }: ApiFunction): string {
-  return `public.${name}(${parameters.map((parameter) => parameter.name).join(", ")})`;
+/** The parameters of a GET that are no filters. */
+function argumentsOf({ arguments: pairs }: Query): Arguments {
+  return { kind: "form", columns: [...new Set(pairs.map(([name]) => name))].toSorted(), pairs };
 }
 
-function ambiguous(found: readonly ApiFunction[]): Response {
-  const between = found.map(signature).join(", ");
-  return postgrestError(300, "PGRST203", `Could not choose the best candidate function between: ${between}`, {
-    hint: "Try renaming the parameters or the function itself in the database so function overloading can be resolved",
-  });
+function callStatement(
+  fn: ApiFunction,
+  args: Arguments,
+  plan: ReadPlan,
+  format: Format,
+  isHead: boolean,
+  preferences: Preferences,
+): Statement {
+  const values = new Values();
+  const { count } = preferences;
+  const isCounted = count === "exact" || count === "estimated";
+  const number = fn.returnsSet ? "count(_rows)" : "1";
+  const value = fn.returnsRow ? "_rows" : "_rows.pgrst_scalar";
+  const body = isHead ? "''" : bodySql(format, fn.returnsSet ? "many" : "one", value);
+  const columns = `${number}::text as rows, ${body} as body, ${ANSWER_SETTINGS}`;
+  // Most calls want what the function returns and nothing else. Postgres is quicker without the rest.
+  if (!fn.returnsSet && !isCounted && format.body === "json" && isWhole(plan)) {
+    return {
+      text: `select null as total, ${columns} from ${callSql(fn, args, "_rows", values)}`,
+      values: values.list,
+    };
+  }
+  const call = callSql(fn, args, "pgrst_call", values);
+  const source = `select ${returnedColumns(fn, plan)} from ${call}`;
+  const rows = readSql(plan, values, { source: "pgrst_source" });
+  const counted = isCounted
+    ? `, pgrst_source_count as (${countSql(plan, values, { source: "pgrst_source" })})`
+    : "";
+  const total = isCounted ? "(select count(*) from pgrst_source_count)::text" : "null";
+  return {
+    text: `with pgrst_source as (${source})${counted}
+           select ${total} as total, ${columns}, ${checkSql(number, preferences, format, values)} as checked
+             from (${rows}) _rows`,
+    values: values.list,
+  };
+}
+
+/** Whether nothing is chosen, ordered, left out or added. */
+function isWhole({ fields, conditions, order, embedded, range }: ReadPlan): boolean {
+  const isEverything = fields.length === 1 && fields[0]!.field.name === "*";
+  return (
+    isEverything &&
+    range.first === 0 &&
+    range.last >= 0 &&
+    !conditions.length &&
+    !order.length &&
+    !embedded.length
+  );
+}
+
+/** What a plan reads of a function's result, and what it filters by. */
+function returnedColumns(fn: ApiFunction, plan: ReadPlan): string {
+  if (!fn.returnsRow) return "pgrst_call.pgrst_scalar";
+  const needed = columnsNeeded(plan, []);
+  if (needed.length === 0 || needed.includes("*")) return "pgrst_call.*";
+  const all = new Set([needed, columnsFiltered(plan)].flat());
+  return [...all]
+    .toSorted()
+    .map((column) => `pgrst_call.${quote(column)}`)
+    .join(", ");
+}
+
+/** What the number of rows must be, so that what the function has written does not stay otherwise. */
+function checkSql(
+  number: string,
+  { handling, maxAffected }: Preferences,
+  format: Format,
+  values: Values,
+): string {
+  if (number === "1") return "null";
+  if (format.isSingular) return checkedInSql("singular", `${number} = 1`, number);
+  if (handling !== "strict" || maxAffected === undefined) return "null";
+  return checkedInSql("max-affected", `${number} <= ${values.add(String(maxAffected))}`, number);
+}
+
+function callAnswer(
+  fn: ApiFunction,
+  format: Format,
+  range: Range,
+  isHead: boolean,
+  preferences: Preferences,
+  row: Row,
+): Draft {
+  const total = row["total"] === null ? undefined : Number(row["total"]);
+  const page = pageOf({ format, range, rows: Number(row["rows"]), total, isHead }, row["body"]!);
+  const applied = { "preference-applied": appliedPreferences(preferences, { maxAffected: true }) };
+  const headers = { ...page.headers, ...applied };
+  if (!fn.returnsVoid) return { ...page, headers };
+  return { status: 204, headers: { ...headers, "content-type": undefined }, body: null };
 }

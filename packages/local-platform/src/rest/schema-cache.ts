@@ -16,7 +16,7 @@ const BELIEVED_MS = 250;
  */
 export function createSchemaCache<T>(
   fingerprint: () => Promise<string>,
-  load: () => Promise<T>,
+  load: (fingerprint: string) => Promise<T>,
 ): SchemaCache<T> {
   let known: { fingerprint: string; value: T } | undefined;
   let checkedAt = 0;
@@ -24,7 +24,7 @@ export function createSchemaCache<T>(
 
   async function look(): Promise<T> {
     const current = await fingerprint();
-    if (known?.fingerprint !== current) known = { fingerprint: current, value: await load() };
+    if (known?.fingerprint !== current) known = { fingerprint: current, value: await load(current) };
     checkedAt = Date.now();
     return known.value;
   }
@@ -51,6 +51,11 @@ export const FINGERPRINT = {
         where pronamespace = 'public'::regnamespace), ' ',
       (select sum(pg_catalog.hashtextextended(concat(oid, xmin), 0)) from pg_catalog.pg_class
         where relnamespace = 'public'::regnamespace), ' ',
+      (select sum(pg_catalog.hashtextextended(concat(attrelid, attnum, a.xmin), 0)) from pg_catalog.pg_attribute a
+         join pg_catalog.pg_class c on c.oid = attrelid
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')), ' ',
+      (select sum(pg_catalog.hashtextextended(concat(oid, xmin), 0)) from pg_catalog.pg_constraint
+        where connamespace = 'public'::regnamespace), ' ',
       (select sum(pg_catalog.hashtextextended(concat(setrole, xmin), 0)) from pg_catalog.pg_db_role_setting)
     ) as fingerprint`,
   values: [],
