@@ -4,6 +4,7 @@ import { expectCleanBooks, grant } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { createUser } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 import { alertBreaches, call, deduct, setRule, told } from "./alerts.ts";
 
 let db: Database;
@@ -128,9 +129,9 @@ test("accounts that nobody touches are armed by the job", async () => {
 
 test("what runs out meanwhile is told by the sweeper", async () => {
   await setRule(db, { rule: "low", kind: "dropped", threshold_tokens: 120 });
-  await grant(db, user, 50, { expires_in: "300 milliseconds" });
+  await grant(db, user, 50, { expires_in: "10 hours" });
   await lose();
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  await letTimePass(db, user, 1);
   await call(db, "expire_old_token_grants");
   expect(await told(db, user)).toEqual(["dropped low 100"]);
 });

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { parse } from "csv-parse/sync";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { grant } from "../support/books.ts";
-import { run, start } from "../support/command.ts";
+import { run, runHere, start } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { writeLongLedger } from "../support/long-ledger.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
@@ -22,10 +22,9 @@ const smallHeap = { NODE_OPTIONS: "--max-old-space-size=64" };
 const length = 100_000;
 
 let db: Database;
-let env: NodeJS.ProcessEnv;
+let env: Record<string, string>;
 let folder: string;
 let user: string;
-let longUser: string;
 beforeAll(async () => {
   db = await createDatabase();
   env = { SUPABASE_DB_URL: db.url() };
@@ -37,13 +36,17 @@ beforeAll(async () => {
       rpc(client, "adjust_tokens", { p_user_id: user, p_delta: -5, p_reason: reason }),
     );
   }
-  longUser = await createUser(db);
-  await writeLongLedger(db, longUser, length);
 });
 afterAll(async () => {
   rmSync(folder, { recursive: true });
   await db.drop();
 });
+
+async function userWithLongLedger(deductions: number): Promise<string> {
+  const longUser = await createUser(db);
+  await writeLongLedger(db, longUser, deductions);
+  return longUser;
+}
 
 const linesOf = (text: string): Record<string, string>[] =>
   parse(text, { columns: true, record_delimiter: "\r\n" });
@@ -73,6 +76,7 @@ test("by id or by address, to the output or into a file: the same CSV", async ()
 });
 
 test("100,000 transactions go through in bounded memory", { tags: ["proof"], timeout: 120_000 }, async () => {
+  const longUser = await userWithLongLedger(length);
   const begin = performance.now();
   const whole = await run("export", ["--user", longUser], { ...env, ...smallHeap });
   const seconds = (performance.now() - begin) / 1000;
@@ -86,7 +90,8 @@ test("100,000 transactions go through in bounded memory", { tags: ["proof"], tim
 });
 
 test("a reader who has enough, as head has, is no error", async () => {
-  const command = start("export", ["--user", longUser], env);
+  // more than fits into a pipe that nobody reads
+  const command = start("export", ["--user", await userWithLongLedger(5_000)], env);
   command.hangUpAfter(1_000);
 
   expect(await command.finished).toMatchObject({ status: 0, stderr: "" });
@@ -96,6 +101,7 @@ test(
   "a file is whole or not there: what was there stays when an error, Ctrl-C or a lost connection comes between",
   { tags: ["proof"], timeout: 60_000 },
   async () => {
+    const longUser = await userWithLongLedger(length);
     const inside = join(folder, "whole");
     mkdirSync(inside);
     const file = join(inside, "ledger.csv");
@@ -155,34 +161,24 @@ test("it says what it can't do, and fails", async () => {
   symlinkSync(join(folder, "linked.csv"), link);
   const platform = await createDatabase({ template: "platform" });
 
-  const said = await Promise.all([
-    run("export", [], env),
-    run("export", ["--user", "nobody@example.com"], env),
-    run("export", ["--user", "00000000-0000-4000-8000-00000000dead"], env),
-    run("export", ["--user", user, "--output", folder], env),
-    run("export", ["--user", user, "--output", "/dev/null"], env),
-    run("export", ["--user", user, "--output", join(folder, "no", "such.csv")], env),
-    run("export", ["--user", user], { SUPABASE_DB_URL: platform.url() }),
-  ]);
-  const throughLink = await run("export", ["--user", user, "--output", link], env);
-  const piped = await run("export", ["--user", user], { ...env, npm_lifecycle_event: "export" });
+  for (const [args, words, where] of [
+    [[], "npm run export"],
+    [["--user", "nobody@example.com"], "Nobody has signed up"],
+    [["--user", "00000000-0000-4000-8000-00000000dead"], "There is no user"],
+    [["--user", user, "--output", folder], "is no file"],
+    [["--user", user, "--output", "/dev/null"], "is no file"],
+    [["--user", user, "--output", join(folder, "no", "such.csv")], "ENOENT"],
+    [["--user", user], "npm run migrate", { SUPABASE_DB_URL: platform.url() }],
+  ] as [string[], string, typeof env?][]) {
+    const { status, stdout, stderr } = await runHere("export", args, where ?? env);
+    expect({ args, status, stdout }).toEqual({ args, status: 1, stdout: "" });
+    expect(stderr).toContain(words);
+    expect(stderr).not.toMatch(/postgres:postgres|^ +at /m);
+  }
   await platform.drop();
 
-  expect(said.map(({ status }) => status)).toEqual([1, 1, 1, 1, 1, 1, 1]);
-  const words = [
-    "npm run export",
-    "Nobody has signed up",
-    "There is no user",
-    "is no file",
-    "is no file",
-    "ENOENT",
-    "npm run migrate",
-  ];
-  for (const [i, { stderr, stdout }] of said.entries()) {
-    expect(stderr).toContain(words[i]);
-    expect(stderr).not.toMatch(/postgres:postgres|^ +at /m);
-    expect(stdout).toBe("");
-  }
+  const throughLink = await run("export", ["--user", user, "--output", link], env);
+  const piped = await run("export", ["--user", user], { ...env, npm_lifecycle_event: "export" });
   expect(throughLink.status).toBe(0);
   expect(readFileSync(join(folder, "linked.csv"), "utf8")).toContain("漢字");
   expect([piped.status, piped.stderr]).toEqual([0, expect.stringContaining("npm run --silent export")]);

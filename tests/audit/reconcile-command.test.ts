@@ -1,12 +1,11 @@
-import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "local-platform/postgres/ports";
 import { planRepair, repair } from "../../scripts/repair.ts";
 import { reconcileUser } from "../../scripts/data/discrepancies.ts";
+import { run, runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
-import { projectRoot } from "../../scripts/project.ts";
 
 let db: Database;
 let over: string;
@@ -35,21 +34,10 @@ const write = (user: string, action: string, tokens: number) =>
     tokens,
   ]);
 
-async function reconcile(args: string[], env: NodeJS.ProcessEnv = { SUPABASE_DB_URL: db.url() }) {
-  const child = spawn(process.execPath, ["--import", "tsx", "scripts/reconcile.ts", ...args], {
-    cwd: projectRoot,
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [output, said] = ["", ""].map((text) => ({ text }));
-  child.stdout.on("data", (text: Buffer) => (output!.text += text.toString()));
-  child.stderr.on("data", (text: Buffer) => (said!.text += text.toString()));
-  const status = await new Promise((resolve) => child.once("close", resolve));
-  return { status, output: output!.text, said: said!.text };
-}
+const reconcile = (args: string[], env = { SUPABASE_DB_URL: db.url() }) => runHere("reconcile", args, env);
 
 test("everyone with a discrepancy is listed, the worst first, and the status is 1", async () => {
-  const { status, output } = await reconcile([]);
+  const { status, stdout: output } = await run("reconcile", [], { SUPABASE_DB_URL: db.url() });
 
   expect(status).toBe(1);
   expect(output.match(/over@example.com|=HYPERLINK|cost@example.com|clean@/g)).toEqual([
@@ -62,7 +50,7 @@ test("everyone with a discrepancy is listed, the worst first, and the status is 
 });
 
 test("JSON has it all, as numbers", async () => {
-  const { status, output } = await reconcile(["--json"]);
+  const { status, stdout: output } = await reconcile(["--json"]);
   const report = JSON.parse(output);
 
   expect(status).toBe(1);
@@ -75,7 +63,7 @@ test("JSON has it all, as numbers", async () => {
 });
 
 test("CSV keeps numbers as they are and texts from being formulas", async () => {
-  const { output } = await reconcile(["--csv"]);
+  const { stdout: output } = await reconcile(["--csv"]);
   const [header, , second] = output.split("\n");
 
   expect(header).toBe(
@@ -85,8 +73,8 @@ test("CSV keeps numbers as they are and texts from being formulas", async () => 
 });
 
 test("a threshold and a scenario leave out what is below or like it", async () => {
-  expect((await reconcile(["--threshold", "1000"])).output).not.toContain("=HYPERLINK");
-  const { status, output } = await reconcile(["--threshold", "5000", "--ignore", "cost_mismatch"]);
+  expect((await reconcile(["--threshold", "1000"])).stdout).not.toContain("=HYPERLINK");
+  const { status, stdout: output } = await reconcile(["--threshold", "5000", "--ignore", "cost_mismatch"]);
   expect({ status, output: output.trim() }).toEqual({
     status: 0,
     output: "4 users checked, no discrepancy above 5000 tokens.",
@@ -94,46 +82,38 @@ test("a threshold and a scenario leave out what is below or like it", async () =
 });
 
 test("one user, by address in any case or by id, line by line", async () => {
-  const [byAddress, byId, clean] = await Promise.all([
-    reconcile(["--user", "OVER@example.com"]),
-    reconcile(["--user", over]),
-    reconcile(["--user", "clean@example.com"]),
-  ]);
+  const byAddress = await reconcile(["--user", "OVER@example.com"]);
+  const byId = await reconcile(["--user", over]);
+  const clean = await reconcile(["--user", "clean@example.com"]);
 
-  expect(byAddress.output).toBe(byId.output);
-  expect(byAddress.output).toMatch(/= expected +│ +5,000/);
+  expect(byAddress.stdout).toBe(byId.stdout);
+  expect(byAddress.stdout).toMatch(/= expected +│ +5,000/);
   expect(byAddress.status).toBe(1);
   expect(clean.status).toBe(0);
-  expect(clean.output).toContain("No discrepancy.");
+  expect(clean.stdout).toContain("No discrepancy.");
 });
 
 test("what it can't do it says, and ends with status 2", async () => {
   const platform = await createDatabase({ template: "platform" });
-  const said = await Promise.all([
-    reconcile(["--fix"]),
-    reconcile(["--threshold", "many"]),
-    reconcile(["--ignore", "everything"]),
-    reconcile(["--json", "--csv"]),
-    reconcile(["--yes"]),
-    reconcile(["--user", "nobody@example.com"]),
-    reconcile([], { SUPABASE_DB_URL: platform.url() }),
-    reconcile([], { SUPABASE_DB_URL: "", TOKENBOOK_DB_PORT: String(await freePort()) }),
-  ]);
+  for (const [args, words, where] of [
+    [["--fix"], "add --yes"],
+    [["--threshold", "many"], "--threshold takes a whole number"],
+    [["--ignore", "everything"], "no scenario everything"],
+    [["--json", "--csv"], "Either --json or --csv"],
+    [["--yes"], "--yes answers"],
+    [["--user", "nobody@example.com"], "no user nobody@example.com"],
+    [[], "npm run migrate", { SUPABASE_DB_URL: platform.url() }],
+  ] as [string[], string, { SUPABASE_DB_URL: string }?][]) {
+    const { status, stdout, stderr } = await reconcile(args, where);
+    expect({ args, status, stdout }).toEqual({ args, status: 2, stdout: "" });
+    expect(stderr).toContain(words);
+  }
   await platform.drop();
 
-  expect(said.map(({ status }) => status)).toEqual(said.map(() => 2));
-  expect(said.map(({ output }) => output)).toEqual(said.map(() => ""));
-  for (const [i, words] of [
-    "add --yes",
-    "--threshold takes a whole number",
-    "no scenario everything",
-    "Either --json or --csv",
-    "--yes answers",
-    "no user nobody@example.com",
-    "npm run migrate",
-    "npm start",
-  ].entries())
-    expect(said[i]!.said).toContain(words);
+  const nowhere = { SUPABASE_DB_URL: "", TOKENBOOK_DB_PORT: String(await freePort()) };
+  const { status, stdout, stderr } = await run("reconcile", [], nowhere);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  expect(stderr).toContain("npm start");
 });
 
 test("two repairs of the same state book once, and a repair looks again before it books", async () => {
@@ -187,7 +167,7 @@ test("nothing is booked for an account that its ledger contradicts, nor for more
 });
 
 test("--fix --yes books each difference, says so, and leaves the rest to a person", async () => {
-  const { status, output } = await reconcile(["--fix", "--yes"]);
+  const { status, stdout: output } = await reconcile(["--fix", "--yes"]);
   const { rows } = await db.admin.query(
     "select user_id, tokens::int, reason, actor_role from public.token_transactions where reason like 'reconciliation%' and user_id = any ($1) order by tokens",
     [[over, under, cost]],
@@ -207,7 +187,7 @@ test("--fix --yes books each difference, says so, and leaves the rest to a perso
     { user_id: under, tokens: 700, reason: "reconciliation: balance_lower", actor_role: "service" },
   ]);
   expect(again.status).toBe(1);
-  expect(JSON.parse(again.output)).toMatchObject({ remaining: 1, discrepancies: [{ user_id: cost }] });
+  expect(JSON.parse(again.stdout)).toMatchObject({ remaining: 1, discrepancies: [{ user_id: cost }] });
   expect((await reconcile(["--ignore", "cost_mismatch"])).status).toBe(0);
   await expectCleanBooks(db);
 });

@@ -1,8 +1,8 @@
-import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { giveFreePlanAtRegistration } from "../support/plans.ts";
@@ -27,15 +27,8 @@ afterAll(() => Promise.all([db.drop(), old.drop()]));
 /** What the command prints, as somebody sees it who types it in the guide's order. */
 async function run(command: string): Promise<string> {
   const [, args] = /^npm run --silent reconcile(?: -- (.*))?$/.exec(command)!;
-  const child = spawn(
-    process.execPath,
-    ["--import", "tsx", "scripts/reconcile.ts", ...(args?.split(" ") ?? [])],
-    { cwd: root, env: { ...process.env, SUPABASE_DB_URL: db.url() }, stdio: ["ignore", "pipe", "inherit"] },
-  );
-  let output = "";
-  child.stdout.on("data", (text: Buffer) => (output += text.toString()));
-  await new Promise((resolve) => child.once("close", resolve));
-  return output.trim();
+  const { stdout } = await runHere("reconcile", args?.split(" ") ?? [], { SUPABASE_DB_URL: db.url() });
+  return stdout.trim();
 }
 
 /** A result as psql shows it: aligned, or a line a column where that would be too wide. */

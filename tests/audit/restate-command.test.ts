@@ -1,8 +1,7 @@
-import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { oldUser, type OldUser } from "./replay-old-user.ts";
+import { run, runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
-import { projectRoot } from "../../scripts/project.ts";
 
 let db: Database;
 let worst: OldUser;
@@ -20,19 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-/** Runs `npm run restate` with these arguments, piped. */
-async function restate(...args: string[]) {
-  const child = spawn(process.execPath, ["--import", "tsx", "scripts/restate.ts", ...args], {
-    cwd: projectRoot,
-    env: { ...process.env, SUPABASE_DB_URL: db.url(), FORCE_COLOR: "0" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const said = { out: "", err: "" };
-  child.stdout.on("data", (text: Buffer) => (said.out += text.toString()));
-  child.stderr.on("data", (text: Buffer) => (said.err += text.toString()));
-  const status = await new Promise((resolve) => child.once("close", resolve));
-  return { status, ...said };
-}
+const restate = (...args: string[]) => runHere("restate", args, { SUPABASE_DB_URL: db.url() });
 
 const entries = async () =>
   (
@@ -42,10 +29,10 @@ const entries = async () =>
   ).rows[0].count;
 
 test("a dry run shows what was given too much and to whom, writes nothing, and ends with 1", async () => {
-  const { status, out, err } = await restate();
+  const { status, stdout: out, stderr } = await run("restate", [], { SUPABASE_DB_URL: db.url() });
 
   expect(status).toBe(1);
-  expect(err).toBe("");
+  expect(stderr).toBe("");
   expect(out).toMatch(/^3 users of .* replayed, 2 with a difference\./);
   expect(out).toContain("over-granted:   432,778 tokens of 1 user");
   expect(out).toContain("under-granted:  70 tokens of 1 user");
@@ -58,7 +45,7 @@ test("a dry run shows what was given too much and to whom, writes nothing, and e
 });
 
 test("one user is shown grant by grant", async () => {
-  const { status, out } = await restate("--user", worst.user);
+  const { status, stdout: out } = await restate("--user", worst.user);
 
   expect(status).toBe(1);
   expect(out).toMatch(/never +│ purchase │ 100,000 │ +0 │ 100,000 │ +100,000 │/);
@@ -66,7 +53,7 @@ test("one user is shown grant by grant", async () => {
 });
 
 test("for machines it is JSON", async () => {
-  const { status, out } = await restate("--json");
+  const { status, stdout: out } = await restate("--json");
 
   expect(status).toBe(1);
   const json = JSON.parse(out);
@@ -98,15 +85,15 @@ test("it books nothing without a reason, nor unasked, nor for who is not there",
     [["--worst", "many"], /whole number/],
     [["--what"], /Unknown option/],
   ] as [string[], RegExp][]) {
-    const { status, err } = await restate(...args);
+    const { status, stderr } = await restate(...args);
     expect(status, args.join(" ")).toBe(2);
-    expect(err, args.join(" ")).toMatch(why);
+    expect(stderr, args.join(" ")).toMatch(why);
   }
   expect(await entries()).toBe(0);
 });
 
 test("told to, it books every difference, says what it wrote, and ends with 0; again there is none", async () => {
-  const { status, out } = await restate("--book", "--reason", "exact history", "--yes");
+  const { status, stdout: out } = await restate("--book", "--reason", "exact history", "--yes");
 
   expect(status).toBe(0);
   expect(out).toContain("2 restatements booked for 2 users: 432,778 tokens taken, 70 tokens given.");
@@ -116,6 +103,6 @@ test("told to, it books every difference, says what it wrote, and ends with 0; a
 
   const again = await restate("--book", "--reason", "exact history", "--yes");
   expect(again.status).toBe(0);
-  expect(again.out).toMatch(/replayed, none with a difference\./);
+  expect(again.stdout).toMatch(/replayed, none with a difference\./);
   expect(await entries()).toBe(2);
 });

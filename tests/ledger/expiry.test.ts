@@ -88,22 +88,6 @@ test("a balance read never waits for a lock: what is due is left out unbooked", 
   expect(balance).toMatchObject({ total_active: 10, total_expired: 40 });
 });
 
-test("a lock held too long is answered with busy, not with a server error", async () => {
-  const user = await createUser(db);
-  await grant(db, user, 10);
-  const locker = await db.admin.connect();
-  await locker.query("begin");
-  await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
-
-  const refusal = await asUser(db, user, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 }),
-  ).catch((error: unknown) => error);
-  await locker.query("rollback");
-  locker.release();
-
-  expect(refusal).toMatchObject({ code: "PT503", message: "busy" });
-}, 15_000);
-
 test("the sweeper books every due grant once, a batch of users at a time", async () => {
   const users = await Promise.all(Array.from({ length: 25 }, () => createUser(db)));
   await db.admin.query("select public.expire_old_token_grants(10000)");

@@ -4,7 +4,6 @@
  */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeEach, expect, test } from "vitest";
-import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asUser, createUser, rpc } from "../support/roles.ts";
@@ -15,11 +14,12 @@ afterAll(() => Promise.all(databases.map((db) => db.drop())));
 let db: Database;
 let there: string;
 beforeEach(async () => {
-  db = await createDatabase({ template: "platform" });
+  // as it is installed: without a plan
+  db = await createDatabase();
   databases.push(db);
+  await db.admin.query("delete from public.token_plans");
   there = await createUser(db);
   await db.admin.query("update auth.users set created_at = now() - interval '1 year'");
-  await buildFromSchemas(db.url());
 });
 
 const choose = (since: string) =>

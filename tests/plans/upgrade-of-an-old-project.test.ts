@@ -82,14 +82,3 @@ test("tables of the project under the older names stay where they are, untouched
     { relname: "user_subscriptions", relkind: "r" },
   ]);
 });
-
-test("migrating again leaves the catalogue as the project edited it", async () => {
-  await db.admin.query("update public.token_plans set tokens = 12345 where plan_type = 'grow'");
-
-  await migrationUp({ url: db.url("postgres"), includeAll: true });
-
-  const { rows } = await db.admin.query(
-    "select tokens::int from public.token_plans where plan_type = 'grow'",
-  );
-  expect(rows).toEqual([{ tokens: 12_345 }]);
-});

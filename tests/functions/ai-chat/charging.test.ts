@@ -15,7 +15,7 @@ let user: Caller & { id: string };
 
 beforeAll(async () => {
   provider = await startProvider();
-  stack = await startStack({ AI_BASE_URL: provider.url, AI_API_KEY: apiKey, AI_TIMEOUT_SECONDS: "4" });
+  stack = await startStack({ AI_BASE_URL: provider.url, AI_API_KEY: apiKey, AI_TIMEOUT_SECONDS: "3" });
 });
 beforeEach(async () => {
   user = await stack.user();
@@ -203,21 +203,25 @@ describe("a provider that", () => {
     expect(said.error).toMatchObject({ code: "provider_failed" });
   });
 
-  test("stalls before its answer is 504 when the time is up, and nothing is charged", async () => {
-    const asked = await stack.ask("ai-chat", { caller: user, body: bodyFor("stalls-at-once") });
-    expectProblem(asked, "provider_timeout");
+  test("stalls, before its answer or in it, is given up when the time is up; what had come is charged", async () => {
+    const other = await stack.user();
+    await grant(stack.db, other.id, 1_000);
+    // both at once: each takes the whole time
+    const [before, midway] = await Promise.all([
+      stack.ask("ai-chat", { caller: user, body: bodyFor("stalls-at-once") }),
+      chat(stack, other, bodyFor("stalls-midway")),
+    ]);
+
+    expectProblem(before, "provider_timeout");
     expect(await books()).toMatchObject({
       deducted: 0,
       usage: [{ success: false, error: "provider_timeout" }],
     });
-    expect(provider.asked.at(-1)).toMatchObject({ wasLeft: true });
-  });
+    await expect.poll(() => provider.asked.slice(-2).map(({ wasLeft }) => wasLeft)).toEqual([true, true]);
 
-  test("stalls in its answer is an event when the time is up; what had come is charged", async () => {
-    const said = await chat(stack, user, bodyFor("stalls-midway"));
-    expect(said).toMatchObject({ content: "One", isDone: false });
-    expect(said.error).toMatchObject({ code: "provider_timeout", retryable: false });
-    const { usage, deducted } = await books();
+    expect(midway).toMatchObject({ content: "One", isDone: false });
+    expect(midway.error).toMatchObject({ code: "provider_timeout", retryable: false });
+    const { usage, deducted } = await booksOf(stack, other.id);
     expect(usage).toMatchObject([{ output: 1, metadata: { outcome: "timed_out", counted_by: "estimate" } }]);
     expect(deducted).toBe(usage[0]!.tokens);
   });
@@ -273,15 +277,6 @@ describe("a request that is sent again", () => {
     expect(await books()).toMatchObject({ deducted: 30, holds: [{ status: "captured" }] });
   });
 
-  test("is 409 while the first is running", async () => {
-    const key = headers();
-    const first = askWith("slow", key);
-    await expect.poll(async () => (await books()).holds.length).toBe(1);
-    expectProblem(await askWith("slow", key), "call_already_made", { holdStatus: "open" });
-    expect((await first).status).toBe(200);
-    expect(await books()).toMatchObject({ deducted: 30 });
-  });
-
   test("is answered when the first cost nothing", async () => {
     const key = headers();
     expectProblem(await askWith("says-500", key), "provider_failed");
@@ -297,6 +292,10 @@ describe("a request that is sent again", () => {
     const mix = answers.map(({ status }) => status).toSorted();
     console.log(`ten at once with one key: ${JSON.stringify(mix)}`);
     expect(mix).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
+    const refused = answers.filter(({ status }) => status === 409).map(({ body }) => body);
+    expect(refused.map(({ code }) => code)).toEqual(Array.from({ length: 9 }, () => "call_already_made"));
+    // while the first is running
+    expect(refused.map(({ holdStatus }) => holdStatus)).toContain("open");
     expect(await books()).toMatchObject({ deducted: 30 });
   });
 

@@ -51,7 +51,7 @@ const models: Record<string, Model> = {
   },
   async slow(write) {
     for (let nth = 0; nth < words.length; nth++) {
-      await pause(250);
+      await pause(100);
       write.word(nth);
     }
     write.ending(usage);

@@ -236,20 +236,14 @@ test("nobody but the server may call it", async () => {
   expectProblem(await stack.ask("deliver-alerts", { caller: stack.server }), "method_not_allowed");
 });
 
-test.each([
-  ["no address", { ALERT_WEBHOOK_URL: "" }],
-  ["an address that everyone can read", { ALERT_WEBHOOK_URL: "http://example.com/tokens" }],
-  ["an address that is none", { ALERT_WEBHOOK_URL: "tokens" }],
-  ["no secret", { ALERT_WEBHOOK_SECRET: " " }],
-  ["a short secret", { ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0" }],
-  ["a secret of another form", { ALERT_WEBHOOK_SECRET: "thirty-two bytes of a test secret" }],
-])("with %s nothing is sent and nothing is lost", async (_, wrong) => {
-  const lame = await startStack({ ...receiver.settings, ...wrong });
+// which settings those are: tests/functions/shared/settings.test.ts
+test("with settings that are none, nothing is sent and nothing is lost, and the log says why", async () => {
+  const lame = await startStack({ ...receiver.settings, ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0" });
   await rules(lame);
   await dropped(lame, 1);
   expectProblem(await run(lame), "internal_error");
   expect(await outbox(lame)).toMatchObject([{ delivery: "pending", attempts: 0 }]);
-  expect(lame.log.join("\n")).toMatch(/ALERT_WEBHOOK_(URL|SECRET) is not/);
+  await expect.poll(() => lame.log.join("\n")).toContain("ALERT_WEBHOOK_SECRET is not whsec_");
   expect(lame.log.join("\n")).not.toContain("c2VjcmV0");
   await lame.close();
   expect(receiver.deliveries).toEqual([]);

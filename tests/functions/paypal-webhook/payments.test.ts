@@ -55,13 +55,13 @@ describe("an order", () => {
     expect(await tokens()).toBe(planTokens);
   });
 
-  test("is credited once though its event comes 200 times at once", async () => {
+  test("is credited once though its event comes 30 times at once", async () => {
     const it = bought();
-    const answers = await Promise.all(Array.from({ length: 200 }, () => deliver(stack, it)));
+    const answers = await Promise.all(Array.from({ length: 30 }, () => deliver(stack, it)));
     const mix: Record<number, number> = {};
     for (const { status } of answers) mix[status] = (mix[status] ?? 0) + 1;
     const again = await Promise.all(answers.filter((a) => a.status !== 200).map(() => deliver(stack, it)));
-    console.log(`one event 200 times at once: ${JSON.stringify(mix)}, credited ${await tokens()}`);
+    console.log(`one event 30 times at once: ${JSON.stringify(mix)}, credited ${await tokens()}`);
     for (const { status } of [...answers, ...again]) expect([200, 503]).toContain(status);
     expect(await tokens()).toBe(planTokens);
   });

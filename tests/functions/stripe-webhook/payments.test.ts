@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
+import { withShortLockWaits } from "../../support/time.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Stack } from "../stack.ts";
 import {
@@ -85,14 +86,14 @@ describe("a payment", () => {
     expect(await booked()).toEqual([{ status: "approved", refunded_cents: 0 }]);
   });
 
-  test("is credited once though its event comes 200 times at once", async () => {
+  test("is credited once though its event comes 30 times at once", async () => {
     const it = completed();
-    const answers = await Promise.all(Array.from({ length: 200 }, () => deliver(stack, it)));
+    const answers = await Promise.all(Array.from({ length: 30 }, () => deliver(stack, it)));
     const mix: Record<number, number> = {};
     for (const { status } of answers) mix[status] = (mix[status] ?? 0) + 1;
     // What could not be done at once is sent again, as Stripe would.
     const again = await Promise.all(answers.filter((a) => a.status !== 200).map(() => deliver(stack, it)));
-    console.log(`one event 200 times at once: ${JSON.stringify(mix)}, credited ${(await tokens()) - before}`);
+    console.log(`one event 30 times at once: ${JSON.stringify(mix)}, credited ${(await tokens()) - before}`);
     for (const { status } of [...answers, ...again]) expect([200, 503]).toContain(status);
     expect(await tokens()).toBe(before + planTokens);
     expect(await booked()).toHaveLength(1);
@@ -273,8 +274,7 @@ describe("trouble", () => {
     try {
       await other.query("begin");
       await other.query("select from public.token_accounts where user_id = $1 for update", [user]);
-      const answer = await deliver(stack, second);
-      expectProblem(answer, "busy");
+      expectProblem(await withShortLockWaits(stack.db, () => deliver(stack, second)), "busy");
     } finally {
       await other.query("rollback");
       other.release();
