@@ -413,7 +413,13 @@ describe("under load", () => {
 
     const pressing = press(db, user);
     await new Promise((resolve) => setTimeout(resolve, 150));
-    used = (await cap("day", 100)).used;
+    // Under 40 connections the account may be taken for as long as anyone waits for it: asked again, as one would.
+    while (used < 0) {
+      used = await cap("day", 100).then(
+        (answer) => answer.used,
+        (error: Error) => (error.message === "busy" ? -1 : Promise.reject(error)),
+      );
+    }
     const { spent } = await pressing;
 
     console.log(`lowered to 100 after ${used} were spent: ${spent} in the end`);
