@@ -55,6 +55,7 @@ async function start(): Promise<void> {
       native: place.native,
       port: settings.dbPort,
       portVariable: "TOKENBOOK_DB_PORT",
+      howToReset: "npm start -- --reset",
       logFile: join(place.logsDir, "postgres.log"),
     });
     shutdown.before("Postgres", starting);

@@ -8,7 +8,8 @@ const pages = [
   ...readdirSync(join(projectRoot, "docs"), { recursive: true, encoding: "utf8" }).map((name) =>
     join("docs", name),
   ),
-].filter((name) => name.endsWith(".md"));
+  ...readdirSync(join(projectRoot, "packages")).map((name) => join("packages", name, "README.md")),
+].filter((name) => name.endsWith(".md") && existsSync(join(projectRoot, name)));
 
 /** The names by which headings are linked to, as GitHub makes them. */
 const anchors = (text: string) =>

@@ -1,13 +1,14 @@
 // @module-tag proof
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { recordProcess } from "local-platform/postgres/processes";
 import { createDatabase, run } from "local-platform/testing/database";
+import { takeData } from "local-platform/testing/kept-data";
 import { startTestServer, temporaryFolder } from "local-platform/testing/server";
 import type { TestServer } from "local-platform/testing/server";
 import { project } from "./project.ts";
@@ -69,6 +70,16 @@ test("a template is made once, and again when what it is made of changes or a da
   expect([await titles(await start("another", made)), made.times]).toEqual([["Faust"], 3]);
   expect(readdirSync(keepIn)).toHaveLength(1);
 }, 60_000);
+
+test("of what was kept, no more than the newest three stay", () => {
+  for (let age = 5; age >= 1; age--) {
+    const path = join(keepIn, `data-${age}`);
+    mkdirSync(path);
+    utimesSync(path, Date.now() / 1000 - age, Date.now() / 1000 - age);
+  }
+  expect(takeData(keepIn, "none of them", join(keepIn, "nowhere"))).toBe(false);
+  expect(readdirSync(keepIn)).toEqual(["data-1", "data-2", "data-3"]);
+});
 
 test("a template that can't be made fails the start, and nothing is kept or left", async () => {
   const name = `kit-${process.pid}`;

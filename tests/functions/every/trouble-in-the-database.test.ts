@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Client } from "pg";
+// The API runs a lost race again by itself, so often, before the function hears of it.
+import { MAX_RUNS } from "local-platform/rest/database";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
 
@@ -48,12 +50,12 @@ const adjust = async () => {
 test.each(["40001", "40P01"])(
   "a lost race (%s) is run again, up to three times, and then succeeds once",
   async (sqlstate) => {
-    await failing(3, `raise exception 'could not serialize' using errcode = '${sqlstate}';`);
+    await failing(3 * MAX_RUNS, `raise exception 'could not serialize' using errcode = '${sqlstate}';`);
     const answer = await adjust();
     expect([answer.status, answer.body.tokens_remaining, answer.headers.get("idempotency-replayed")]).toEqual(
       [200, 5, null],
     );
-    expect(await attempts()).toBe(4);
+    expect(await attempts()).toBe(3 * MAX_RUNS + 1);
   },
 );
 
@@ -62,7 +64,7 @@ test("a race that is lost four times is 503 with Retry-After", async () => {
   const answer = await adjust();
   expectProblem(answer, "busy");
   expect(answer.headers.get("retry-after")).toBe("1");
-  expect(await attempts()).toBe(4);
+  expect(await attempts()).toBe(4 * MAX_RUNS);
 });
 
 test.each([

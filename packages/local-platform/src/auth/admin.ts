@@ -152,7 +152,7 @@ async function listUsers(query: URLSearchParams, pool: pg.Pool): Promise<Respons
   const { count } = total.rows[0]!;
   const last = Math.max(1, Math.ceil(count / perPage));
   const link = (to: number, rel: string) => `</admin/users?page=${to}&per_page=${perPage}>; rel="${rel}"`;
-  const links = [...(page < last ? [link(page + 1, "next")] : []), link(last, "last")];
+  const links = page < last ? [link(page + 1, "next"), link(last, "last")] : [link(last, "last")];
   return json({ users: rows.map(userOf), aud: "authenticated" }, 200, {
     "x-total-count": String(count),
     link: links.join(", "),

@@ -96,15 +96,21 @@ function profileOf(request: Request): string | undefined {
 
 /** Sets the headers that every answer of PostgREST has. */
 async function finish(response: Response, profile: string | undefined): Promise<Response> {
-  const { status, headers } = response;
-  if (status < 300) {
-    if (profile !== undefined && headers.has("content-type")) headers.set("content-profile", profile);
-    return response;
+  const { headers } = response;
+  const finished = response.status < 300 ? response : await named(response);
+  if (profile !== undefined && headers.has("content-type") && !headers.has("proxy-status")) {
+    finished.headers.set("content-profile", profile);
   }
+  return finished;
+}
+
+/** Names an error in the headers too: there it can be read where a body can't, in the answer to a HEAD. */
+async function named(response: Response): Promise<Response> {
+  const { status, headers } = response;
   const text = await response.text();
   const code = errorCodeIn(text);
-  // Readable where a body is not: in the answer to a HEAD.
-  if (code !== undefined) headers.set("proxy-status", `PostgREST; error=${code}`);
+  // That rows end before the range begins is no error to PostgREST, though it is worded as one.
+  if (code !== undefined && status !== 416) headers.set("proxy-status", `PostgREST; error=${code}`);
   if (code !== undefined && status === 401 && !headers.has("www-authenticate")) {
     headers.set("www-authenticate", "Bearer");
   }

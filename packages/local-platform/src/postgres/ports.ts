@@ -23,8 +23,8 @@ export async function requireFreePort(port: number, what: string, variable: stri
     throw new Failure(
       `Port ${port}, which ${what} needs, is ` +
         (code === "EACCES" ? "not for ordinary users.\n" : "taken by another program.\n") +
-        `Stop that program (another checkout, or \`supabase start\`?), or choose another port: ` +
-        `${variable}=<port> npm start`,
+        `Stop that program (another checkout, or \`supabase start\`?), or choose another port, with ` +
+        `${variable}=<port>.`,
     );
   }
 }

@@ -42,6 +42,8 @@ export interface PostgresOptions {
   port: number;
   /** The environment variable that chooses another port, for the message when it is taken. */
   portVariable?: string;
+  /** How somebody starts afresh, for messages about data that is of no use. Default: they remove the folder. */
+  howToReset?: string;
   /** What the server says goes here; default `<dataDir>.log`. Written anew at each start. */
   logFile?: string;
   /** The programs to run; default those in node_modules. */
@@ -80,7 +82,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const logFile = options.logFile ?? `${dataDir}.log`;
   const user = postgresUser(dataDir);
   requireRunnable(native, user);
-  requireVersion(dataDir, native);
+  requireVersion(dataDir, native, options.howToReset ?? `remove ${dataDir}`);
   await clearLeftovers(dataDir);
   const port = options.port === 0 ? await freePort() : options.port;
   // Else the first connection might reach somebody else's server and pass for a good start.
@@ -214,7 +216,7 @@ function createCluster(
   renameSync(unfinished, dataDir);
 }
 
-function requireVersion(dataDir: string, native: NativePostgres): void {
+function requireVersion(dataDir: string, native: NativePostgres, howToReset: string): void {
   if (!existsSync(dataDir)) return;
   let version: string;
   try {
@@ -224,13 +226,13 @@ function requireVersion(dataDir: string, native: NativePostgres): void {
       (error as NodeJS.ErrnoException).code === "EACCES"
         ? `${dataDir} belongs to another user (was this started with sudo before?). ` +
             "Start it as that user, or remove the folder."
-        : `${dataDir} is no data folder of Postgres. Move it away, or start afresh: npm start -- --reset`,
+        : `${dataDir} is no data folder of Postgres. Move it away, or start afresh: ${howToReset}`,
     );
   }
   if (version !== native.major) {
     throw new Failure(
       `The data in ${dataDir} was written by Postgres ${version}; this is Postgres ${native.major}, ` +
-        "which can't read it.\nMove the folder away to keep it, or start afresh: npm start -- --reset",
+        `which can't read it.\nMove the folder away to keep it, or start afresh: ${howToReset}`,
     );
   }
 }

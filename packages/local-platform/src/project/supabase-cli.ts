@@ -78,20 +78,15 @@ export interface MigrationOptions {
  */
 export async function migrationUp(options: MigrationOptions): Promise<{ applied: string[] }> {
   const { url, workdir = process.cwd(), includeAll = false, onFile } = options;
-  const result = await supabase(
-    [
-      ...["migration", "up", `--remote=${withoutTlsOnLoopback(url)}`, "--yes"],
-      ...["--output-format", "json"],
-      ...(includeAll ? ["--include-all"] : []),
-    ],
-    {
-      workdir,
-      onProgress: (line) => {
-        const file = /^Applying migration (\S+\.sql)/.exec(line)?.[1];
-        if (file !== undefined) onFile?.(file);
-      },
+  const args = ["migration", "up", `--remote=${withoutTlsOnLoopback(url)}`, "--yes", "--output-format=json"];
+  if (includeAll) args.push("--include-all");
+  const result = await supabase(args, {
+    workdir,
+    onProgress: (line) => {
+      const file = /^Applying migration (\S+\.sql)/.exec(line)?.[1];
+      if (file !== undefined) onFile?.(file);
     },
-  );
+  });
   const answer = parseAnswer(result.stdout);
   if (result.status !== 0 || answer?.applied === undefined) {
     const reason = answer?.error?.message ?? (result.stderr.trim() || result.stdout.trim());

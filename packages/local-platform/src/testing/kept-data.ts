@@ -5,21 +5,20 @@ import { postgresUser } from "../postgres/native.ts";
 /** What is kept goes stale: the times that migrations wrote are those of the day they ran. In milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
+/** So many are kept at most: each has some 80 MB, and who changes migrations makes one after the other. */
+const KEPT = 3;
+
 const PREFIX = "data-";
 
 /**
  * Puts kept data in the place of a data folder that isn't there yet.
  *
  * @param key says what the data was made of.
- * @returns whether there was any, not older than a day. What is older is removed, whatever it was made of.
+ * @returns whether there was any, not older than a day. What is older is removed, and what is more than three.
  */
 export function takeData(folder: string, key: string, dataDir: string): boolean {
   mkdirSync(folder, { recursive: true });
-  for (const name of readdirSync(folder)) {
-    const path = join(folder, name);
-    const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-    if (name.startsWith(PREFIX) && age > KEPT_MS) rmSync(path, { recursive: true, force: true });
-  }
+  removeOld(folder);
   const kept = join(folder, PREFIX + key);
   if (lstatSync(kept, { throwIfNoEntry: false }) === undefined) return false;
   const user = postgresUser(dataDir);
@@ -39,6 +38,21 @@ export function keepData(folder: string, key: string, dataDir: string): void {
     // Another run has kept the same a moment ago.
     rmSync(unfinished, { recursive: true, force: true });
   }
+}
+
+function removeOld(folder: string): void {
+  const kept = readdirSync(folder)
+    .filter((name) => name.startsWith(PREFIX))
+    .map((name) => ({ path: join(folder, name), time: modified(join(folder, name)) }))
+    .toSorted((a, b) => b.time - a.time);
+  for (const [i, { path, time }] of kept.entries()) {
+    if (i >= KEPT || Date.now() - time > KEPT_MS) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** 0 when another run has removed it meanwhile. */
+function modified(path: string): number {
+  return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
 function giveTo(path: string, uid: number, gid: number): void {

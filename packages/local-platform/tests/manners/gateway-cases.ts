@@ -19,13 +19,14 @@ export const gatewaySql = `
   -- A sequence remembers what a transaction that is rolled back has done.
   create sequence public.runs_40001;
   create sequence public.runs_40p01;
+  create sequence public.runs_40003;
   create function public.in_conflict(p_code text, p_times bigint) returns bigint language plpgsql as $$
     declare v_run bigint := nextval('public.runs_' || lower(p_code));
     begin
       if v_run <= p_times then raise exception using errcode = p_code, message = 'in conflict'; end if;
       return v_run;
     end $$;
-  grant usage on sequence public.runs_40001, public.runs_40p01 to anon;
+  grant usage on sequence public.runs_40001, public.runs_40p01, public.runs_40003 to anon;
   grant execute on function public.in_conflict(text, bigint) to anon;`;
 
 const now = Math.floor(Date.now() / 1000);
@@ -451,6 +452,12 @@ const options: Manner[] = [
     answer: allows("OPTIONS,GET,HEAD"),
   },
   {
+    subject: "OPTIONS of who asks as a browser does, but from no origin, is none either",
+    request: "OPTIONS /keyed_count",
+    headers: { "Access-Control-Request-Method": "POST" },
+    answer: allows("OPTIONS,GET,HEAD"),
+  },
+  {
     subject: "an answer to a browser",
     request: "GET /rpc/whoami",
     headers: { Origin: "https://app.example" },
@@ -472,6 +479,12 @@ const conflicts: Manner[] = [
     body: `{"p_code":"${code}","p_times":2}`,
     answer: { status: 200, body: "3" },
   })),
+  {
+    subject: "a transaction that fails otherwise (40003) runs once",
+    request: "POST /rpc/in_conflict",
+    body: '{"p_code":"40003","p_times":1}',
+    answer: { status: 500, code: "40003", headers: { "proxy-status": "PostgREST; error=40003" } },
+  },
   {
     subject: "a function that raises 40001 each time",
     request: "POST /rpc/in_conflict",
