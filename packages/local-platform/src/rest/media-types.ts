@@ -38,7 +38,7 @@ const GEOJSON: Format = {
  * Plans (`application/vnd.pgrst.plan`) can't: hosted projects have them switched off.
  */
 export function chooseFormat(accept: string | null): Format {
-  if (accept === null) return JSON_FORMAT;
+  if (accept === null || accept === "*/*" || accept === "application/json") return JSON_FORMAT;
   const types = acceptedTypes(accept);
   for (const type of types) {
     const format = formatOf(type);

@@ -62,6 +62,7 @@ export interface Relevant {
 
 /** The value of `Preference-Applied`, if there is one. */
 export function appliedPreferences(preferences: Preferences, relevant: Relevant): string | undefined {
+  if (preferences === NONE) return undefined;
   const { resolution, missing, count, handling, timezone, maxAffected } = preferences;
   const applied = {
     resolution: relevant.resolution === true ? resolution : undefined,

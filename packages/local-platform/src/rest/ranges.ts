@@ -75,5 +75,6 @@ function integer(text: string | undefined): number | undefined {
 }
 
 function unsatisfiable(details: string): never {
-  return refuse(416, "PGRST103", "Requested range not satisfiable", { details });
+  const headers = { "proxy-status": "PostgREST; error=PGRST103" };
+  return refuse(416, "PGRST103", "Requested range not satisfiable", { details, headers });
 }

@@ -99,11 +99,17 @@ function callStatement(
   const body = isHead ? "''" : bodySql(format, fn.returnsSet ? "many" : "one", value);
   const columns = `${number}::text as rows, ${body} as body, ${ANSWER_SETTINGS}`;
   // Most calls want what the function returns and nothing else. Postgres is quicker without the rest.
-  if (!fn.returnsSet && !isCounted && format.body === "json" && isWhole(plan)) {
-    return {
-      text: `select null as total, ${columns} from ${callSql(fn, args, "_rows", values)}`,
-      values: values.list,
-    };
+  if (
+    !isCounted &&
+    format.body === "json" &&
+    !format.isSingular &&
+    preferences.maxAffected === undefined &&
+    isWhole(plan)
+  ) {
+    const whole = fn.returnsSet
+      ? `(select ${returnedColumns(fn, plan)} from ${callSql(fn, args, "pgrst_call", values)} limit ${values.add(String(plan.range.last + 1))}) _rows`
+      : callSql(fn, args, "_rows", values);
+    return { text: `select null as total, ${columns} from ${whole}`, values: values.list };
   }
   const call = callSql(fn, args, "pgrst_call", values);
   const source = `select ${returnedColumns(fn, plan)} from ${call}`;

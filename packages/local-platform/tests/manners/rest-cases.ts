@@ -765,6 +765,7 @@ const reading: Manner[] = [
     answer: {
       status: 416,
       body: { code: "PGRST103", details: "Limit should be greater than or equal to zero." },
+      headers: { "proxy-status": "PostgREST; error=PGRST103" },
     },
   },
   {
