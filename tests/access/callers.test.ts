@@ -118,16 +118,18 @@ test("an unknown user is said to be unknown to admins and the server only", asyn
 });
 
 test("a database role that nobody knows is refused", async () => {
+  // roles are the whole server's
+  const stranger = `stranger_to_${db.name}`;
   const client = await db.admin.connect();
   try {
     await client.query("begin");
-    await client.query("create role stranger nologin");
-    await client.query("grant stranger to postgres with set true");
-    await client.query("grant usage on schema tokenbook to stranger");
+    await client.query(`create role ${stranger} nologin`);
+    await client.query(`grant ${stranger} to postgres with set true`);
+    await client.query(`grant usage on schema tokenbook to ${stranger}`);
     await client.query(
-      "grant execute on function public.deduct_tokens_with_fifo, tokenbook.deduct_tokens_with_fifo to stranger",
+      `grant execute on function public.deduct_tokens_with_fifo, tokenbook.deduct_tokens_with_fifo to ${stranger}`,
     );
-    await client.query("set local role stranger");
+    await client.query(`set local role ${stranger}`);
     await expect(client.query("select public.deduct_tokens_with_fifo($1, 1)", [bob])).rejects.toMatchObject(
       REFUSED,
     );

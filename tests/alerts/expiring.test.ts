@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { alertBreaches, call, deduct, setRule, told } from "./alerts.ts";
 
@@ -58,9 +59,9 @@ test("a grant is warned of when its time comes, once for each rule, and the next
 });
 
 test("the schedule's sweeper finds it without anybody touching the account, and nothing is due afterwards", async () => {
-  await grant(db, user, 50, { type: "trial", expires_in: "168 hours 80 milliseconds" });
+  await grant(db, user, 50, { type: "trial", expires_in: "169 hours" });
   expect(await told(db, user)).toEqual([]);
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await letTimePass(db, user, 2 / 24);
   expect(await call(db, "expire_old_token_grants")).toBe(0); // no grant ran out
   expect(await told(db, user)).toEqual(["expiring_soon week 50"]);
   const { rows } = await db.admin.query(
@@ -71,8 +72,8 @@ test("the schedule's sweeper finds it without anybody touching the account, and 
 });
 
 test("a balance read finds it too, and what is granted so short of its end is warned of at once", async () => {
-  await grant(db, user, 50, { type: "trial", expires_in: "168 hours 80 milliseconds" });
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await grant(db, user, 50, { type: "trial", expires_in: "169 hours" });
+  await letTimePass(db, user, 2 / 24);
   await call(db, "get_user_token_balance", { p_user_id: user });
   await grant(db, user, 5, { type: "trial", expires_in: "1 hour" });
   expect(await told(db, user)).toEqual([

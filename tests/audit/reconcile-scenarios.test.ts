@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 
 let db: Database;
@@ -235,7 +236,7 @@ test("a repair settles what was before it; an adjustment with another reason doe
 
 test("a difference runs out with the grant that it sits in", async () => {
   const user = await createUser(db);
-  await grant(db, user, 1_000, { type: "trial", expires_in: "250 milliseconds" });
+  await grant(db, user, 1_000, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 500);
   await write(user, 300); // the trial would have paid for it
   const failed = await track(user, 40);
@@ -245,7 +246,7 @@ test("a difference runs out with the grant that it sits in", async () => {
   ]);
   expect(await reconcile(user)).toMatchObject({ current_remaining: 1_460, expected_remaining: 1_200 });
 
-  await new Promise((resolve) => setTimeout(resolve, 260));
+  await letTimePass(db, user, 1);
   const due = await reconcile(user);
   await asService(db, (client) => rpc(client, "get_user_token_balance", { p_user_id: user }));
   await asService(db, (client) =>

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
+import { migrate } from "../support/migrate.ts";
 import { expectedGrants, legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
 
 let db: Database;
@@ -63,7 +63,7 @@ beforeAll(async () => {
   await usage(user.expired, "chat_conversation", 60_000, "90 days");
   await usage(user.expired, "chat_conversation", 300_000, "5 days");
 
-  await migrationUp({ url: db.url("postgres"), includeAll: true });
+  await migrate(db);
 }, 120_000);
 afterAll(() => db.drop());
 
@@ -186,4 +186,21 @@ test("every user of an old project is over-granted by what he had used of live g
   expect(found.has(user.clean)).toBe(false);
   expect(new Map([...found].filter(([id]) => project.users.includes(id)))).toEqual(expected);
   expect(expected.size).toBeGreaterThan(10);
+});
+
+test("an exact replay finds what was used of the active grants", async () => {
+  const { rows } = await db.admin.query(
+    `select user_id, sum(difference)::int as over_granted from public.replay_token_balances()
+      where user_id = any ($1) group by user_id having sum(difference) <> 0`,
+    [project.users],
+  );
+
+  const used = new Map<string, number>();
+  for (const { user: id, tokens } of project.deductions) used.set(id, (used.get(id) ?? 0) + tokens);
+  // what these two used was paid by grants that have run out since, or already had
+  for (const n of [2, 9]) used.delete(project.users[n]!);
+  console.log(
+    `upgraded project, replayed: users=${rows.length} over_granted=${rows.reduce((sum, row) => sum + row.over_granted, 0)}`,
+  );
+  expect(new Map(rows.map((row) => [row.user_id, row.over_granted]))).toEqual(used);
 });

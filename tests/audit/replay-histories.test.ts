@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { measureReplay } from "../../scripts/bench/measure-replay.ts";
-import { legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, rpc } from "../support/roles.ts";
 import { oldUser } from "./replay-old-user.ts";
@@ -144,28 +142,6 @@ test("of a grant that has run out nothing is missing, booked or not", async () =
   });
 
   expect([...(await replay(user)).grants.values()]).toEqual([[0, 0, 0]]);
-});
-
-test("the legacy project: the differences are what was used of the active grants", async () => {
-  const project = legacyProject();
-  const old = await createDatabase({ template: "platform" });
-  await loadBeforeCleanup(old, project);
-  await migrationUp({ url: old.url("postgres"), includeAll: true });
-
-  const { rows } = await old.admin.query(
-    `select user_id, sum(difference)::int as over_granted from public.replay_token_balances()
-      group by user_id having sum(difference) <> 0`,
-  );
-  await old.drop();
-
-  const used = new Map<string, number>();
-  for (const { user, tokens } of project.deductions) used.set(user, (used.get(user) ?? 0) + tokens);
-  // what these two used was paid by grants that have run out since, or already had
-  for (const n of [2, 9]) used.delete(project.users[n]!);
-  console.log(
-    `legacy project: users=${rows.length} over_granted=${rows.reduce((sum, row) => sum + row.over_granted, 0)}`,
-  );
-  expect(new Map(rows.map((row) => [row.user_id, row.over_granted]))).toEqual(used);
 });
 
 test("one user, everyone, and everyone in pieces are the same", async () => {

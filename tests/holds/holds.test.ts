@@ -4,6 +4,7 @@ import { expectCleanBooks, grant } from "../support/books.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { storm } from "../support/storm.ts";
+import { letTimePass } from "../support/time.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -11,7 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const call = (name: string, args: Record<string, unknown>, database = db) =>
   asService(database, (client) => rpc(client, name, args));
 const balanceOf = (user: string, database = db) =>
@@ -86,10 +86,10 @@ test("hold, capture, usage row and ledger entry are one transaction", async () =
 
 test("a source grant that runs out during the hold is honoured, and what is released into it expires at once", async () => {
   const user = await createUser(db);
-  await grant(db, user, 100, { type: "trial", expires_in: "1 second" });
+  await grant(db, user, 100, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 1_000);
-  const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 100 });
-  await sleep(1_050);
+  const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 100, p_ttl_seconds: 86_400 });
+  await letTimePass(db, user, 0.5);
   expect(await balanceOf(user)).toMatchObject({ total_active: 1_000, total_reserved: 100, total_expired: 0 });
 
   const receipt = await call("capture_tokens", { p_user_id: user, p_hold_id: hold_id, p_tokens: 60 });
@@ -108,11 +108,11 @@ test("a source grant that runs out during the hold is honoured, and what is rele
 test("a hold that ran out is spendable again for whoever comes next, without any job", async () => {
   const user = await createUser(db);
   await grant(db, user, 100);
-  await call("reserve_tokens", { p_user_id: user, p_tokens: 100, p_ttl_seconds: 1 });
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 100 });
   expect((await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 })).success).toBe(
     false,
   );
-  await sleep(1_050);
+  await letTimePass(db, user, 1);
 
   const receipt = await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 100 });
 
@@ -123,8 +123,8 @@ test("a hold that ran out is spendable again for whoever comes next, without any
 test("a balance that is read while another works on the account counts what has run out", async () => {
   const user = await createUser(db);
   await grant(db, user, 100);
-  await call("reserve_tokens", { p_user_id: user, p_tokens: 60, p_ttl_seconds: 1 });
-  await sleep(1_050);
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 60 });
+  await letTimePass(db, user, 1);
   const locker = await db.admin.connect();
   await locker.query("begin");
   await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
@@ -139,12 +139,12 @@ test("a balance that is read while another works on the account counts what has 
 test("what a hold gives back when it runs out repays a debt first", async () => {
   const user = await createUser(db);
   const mistake = await grant(db, user, 100);
-  await call("reserve_tokens", { p_user_id: user, p_tokens: 80, p_ttl_seconds: 1 });
+  await call("reserve_tokens", { p_user_id: user, p_tokens: 80 });
   const voided = await call("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true });
   expect(voided).toMatchObject({ tokens_voided: 20, tokens_owed: 80 });
   await grant(db, user, 500);
   expect(await balanceOf(user)).toMatchObject({ total_active: 420, total_owed: 0, total_reserved: 80 });
-  await sleep(1_050);
+  await letTimePass(db, user, 1);
 
   // the hold goes back into a grant that has ended: it is gone, and the debt was paid from what came later
   expect(await balanceOf(user)).toMatchObject({ total_active: 420, total_reserved: 0, total_expired: 80 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { grant } from "../support/books.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 import { storm } from "../support/storm.ts";
 
 let db: Database;
@@ -10,7 +11,6 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const call = (name: string, args: Record<string, unknown>) =>
   asService(db, (client) => rpc(client, name, args));
 const verify = async (user: string) =>
@@ -84,13 +84,13 @@ test("more than is left of the charge is refused, and says what is left", async 
 
 test("what paid and has run out is forfeited: it expires at once, in the ledger", async () => {
   const user = await createUser(db);
-  const trial = await grant(db, user, 50, { type: "trial", expires_in: "150 milliseconds" });
+  const trial = await grant(db, user, 50, { type: "trial", expires_in: "1 hour" });
   const pack = await grant(db, user, 100);
   const { transaction_id } = await call("deduct_tokens_with_fifo", {
     p_user_id: user,
     p_tokens_to_deduct: 80,
   });
-  await sleep(200);
+  await letTimePass(db, user, 1);
 
   const receipt = await call("refund_tokens", { p_user_id: user, p_transaction_id: transaction_id });
 
@@ -109,12 +109,12 @@ test("what paid and has run out is forfeited: it expires at once, in the ledger"
 
 test("or reissued, as one new grant that lives as long as was said", async () => {
   const user = await createUser(db);
-  await grant(db, user, 50, { type: "trial", expires_in: "150 milliseconds" });
+  await grant(db, user, 50, { type: "trial", expires_in: "1 hour" });
   const { transaction_id } = await call("deduct_tokens_with_fifo", {
     p_user_id: user,
     p_tokens_to_deduct: 50,
   });
-  await sleep(200);
+  await letTimePass(db, user, 1);
 
   const receipt = await call("refund_tokens", {
     p_user_id: user,

@@ -137,9 +137,7 @@ test("an admin may not backdate", async () => {
 
 test("a replay answers what the first call answered, even when the grant is spent and its expiry is past", async () => {
   const user = await createUser(db);
-  const { rows } = await db.admin.query(
-    "select (clock_timestamp() + interval '150 milliseconds')::text as at",
-  );
+  const { rows } = await db.admin.query("select (clock_timestamp() + interval '1 second')::text as at");
   const args = {
     p_user_id: user,
     p_tokens: 5,
@@ -148,7 +146,7 @@ test("a replay answers what the first call answered, even when the grant is spen
     p_idempotency_key: "webhook-1",
   };
   const first = await grant(args);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise((resolve) => setTimeout(resolve, 1_050));
   await asService(db, (client) => rpc(client, "expire_old_token_grants", {}));
 
   const second = await grant(args);

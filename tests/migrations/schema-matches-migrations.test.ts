@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { buildFromSchemas } from "../../scripts/schema/build-from-schemas.ts";
 import {
   type Catalog,
@@ -11,6 +10,7 @@ import {
 } from "../../scripts/schema/catalog.ts";
 import { withConnection } from "../../scripts/schema/connection.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { migrate } from "../support/migrate.ts";
 
 /** What makes an older hosted project's defaults those of a new one: nothing is open by itself. */
 const closedDefaults = ["tables", "functions", "sequences"]
@@ -69,7 +69,7 @@ test.each([
   async (name, defaultPrivileges) => {
     const other = await createDatabase({ template: "platform" });
     await other.admin.query(defaultPrivileges);
-    await migrationUp({ url: other.url(), includeAll: true });
+    await migrate(other);
     const inOtherProject = ownFacts(await readCatalog(other.url()));
     await other.drop();
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { readCatalog } from "../../scripts/schema/catalog.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { createUser } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
+import { migrate } from "../support/migrate.ts";
 import { standing } from "../support/plans.ts";
 import { legacyProject, loadBeforeCleanup } from "../migrations/legacy/project.ts";
 
@@ -30,7 +30,7 @@ beforeAll(async () => {
     insert into public.payments values (7, '${project.users[0]}', 39);
     grant select on public.user_subscriptions, public.payments to authenticated;`);
   before = await own();
-  await migrationUp({ url: db.url("postgres"), includeAll: true });
+  await migrate(db);
 });
 afterAll(() => db.drop());
 

@@ -34,10 +34,11 @@ export async function letTimePass(db: Database, userId: string, days: number): P
 }
 
 const moments: Record<string, string[]> = {
-  token_accounts: ["next_due_at", "updated_at"],
+  token_accounts: ["next_due_at", "next_alert_at", "updated_at"],
   token_balances: ["granted_at", "expires_at", "period_start", "voided_at", "created_at"],
   token_transactions: ["created_at"],
   token_holds: ["created_at", "expires_at", "settled_at"],
+  token_usage: ["created_at"],
   token_subscriptions: ["period_start", "expires_at"],
 };
 
