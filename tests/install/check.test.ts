@@ -8,10 +8,11 @@ import { superuser } from "local-platform/postgres/server";
 import { migrationUp } from "local-platform/project/supabase-cli";
 import { staleMigrations, tokenbookMigration } from "../../scripts/schema/generated-migrations.ts";
 import type { Database } from "../support/database.ts";
-import { asService, createUser, rpc } from "../support/roles.ts";
+import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import {
   addMigration,
   answersOf,
+  ben,
   factsOf,
   generated,
   type Guest,
@@ -450,6 +451,22 @@ test("where a type of the app's own comes before that of Postgres, it installs w
   expect(await failure(install(guest, (sql) => `set local search_path = public, pg_catalog;\n${sql}`))).toBe(
     "it installed",
   );
+});
+
+test("a default plan that the project makes afterwards gives to who signs up, and not to who was there and looks", async () => {
+  await install(guest);
+  await guest.db.admin.query(`
+    insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grant_type, rank, is_default)
+    values ('free', 'Free', 300, 0, 'none', 'plan', 0, true)`);
+
+  const given = await Promise.all(
+    [ben, await createUser(guest.db)].map((user) =>
+      asUser(guest.db, user, (client) => rpc(client, "get_user_token_balance")),
+    ),
+  );
+
+  expect(given.map(({ total_active }) => total_active)).toEqual([0, 300]);
+  expect(await rowsOfOurs(guest.db)).toMatchObject({ token_accounts: 1, token_balances: 1 });
 });
 
 test("the check is the head of the file: nothing comes before it", async () => {
