@@ -172,17 +172,31 @@ export interface Walked {
   examples: string[];
 }
 
-/** Takes that many walks and compares what was told with what must have been, crossing by crossing. */
-export async function takeWalks(db: Database, count: number, seed: number): Promise<Walked> {
+/** Which walks: the first `count` of a seed, or of these only those from `from` on. */
+export interface Walks {
+  count: number;
+  seed: number;
+  from?: number;
+  /** Whether the first violation ends it: all that a known-bad variant has to show. */
+  stopAtFirst?: boolean;
+}
+
+/** Takes walks and compares what was told with what must have been, crossing by crossing. */
+export async function takeWalks(
+  db: Database,
+  { count, seed, from = 0, stopAtFirst }: Walks,
+): Promise<Walked> {
   await db.admin.query(helpers);
   const walks = fc.sample(walk, { numRuns: count, seed });
   const result: Walked = { walks: 0, mix: {}, violations: 0, examples: [] };
-  let next = 0;
+  let next = from;
+  const isOver = () => next >= walks.length || (stopAtFirst === true && result.violations > 0);
   const worker = async () => {
     const client = new pg.Client({ connectionString: db.url("postgres") });
     await client.connect();
     try {
-      for (let nth = next++; nth < walks.length; nth = next++) {
+      while (!isOver()) {
+        const nth = next++;
         const faults = await take(db, client, walks[nth]!, result.mix);
         result.walks++;
         if (faults.length > 0) {

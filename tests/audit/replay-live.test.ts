@@ -6,6 +6,7 @@ import { booksWithAClock } from "../model/check.ts";
 import { aboutPlans, aboutTokens } from "../model/any-command.ts";
 import { type Mix, Run } from "../model/commands.ts";
 import type { Database } from "../support/database.ts";
+import { seed } from "../support/dice.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { createUser } from "../support/roles.ts";
 
@@ -14,7 +15,6 @@ const anyCommand = fc.oneof({ weight: 5, arbitrary: aboutTokens }, { weight: 1, 
 
 const LIVES = 150;
 const LANES = 3;
-const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
 
 /** A balance as it was answered, and how far the clock has been stepped since. */
 interface Snapshot {
@@ -53,8 +53,12 @@ async function snapshot(client: pg.ClientBase, other: pg.ClientBase, user: strin
   return { at: moment.rows[0].at as string, balance: seen(rows[0].balance), stepped: 0 };
 }
 
-/** Lives of random users through the functions, side by side; what they should leave is compared at the end. */
-async function live(books: Database, lives: number, seedOf: number): Promise<Outcome> {
+/**
+ * Lives of random users through the functions, side by side; what they should leave is compared at the end.
+ *
+ * @param until ends it at the first difference that begins so: all that a known-bad variant has to show.
+ */
+async function live(books: Database, lives: number, seedOf: number, until?: string): Promise<Outcome> {
   const outcome: Outcome = { lives: 0, entries: 0, snapshots: 0, unbooked: 0, differing: [] };
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
@@ -67,7 +71,9 @@ async function live(books: Database, lives: number, seedOf: number): Promise<Out
         }),
         { numRuns: Math.ceil(lives / LANES), seed: seedOf + lane },
       );
+      const isOver = () => until !== undefined && outcome.differing.some((one) => one.startsWith(until));
       for (const commands of all) {
+        if (isOver()) break;
         const user = await createUser(books);
         const mix: Mix = {};
         const run = new Run(client, user, mix);
@@ -132,17 +138,16 @@ test("whatever the books can do, a replay of it agrees with them, and each balan
 test.each([
   ["as-of-counts-what-ran-out", "as of"],
   ["as-of-forgets-holds-that-ran-out", "as of"],
-  ["replay-ignores-expiry", "replay"],
   ["replay-forgets-releases", "replay"],
 ])(
   "the test sees it: %s",
   async (mutant, where) => {
     const broken = await booksWithAClock();
     await applyMutant(broken, mutant);
-    const { differing } = await live(broken, 150, 7);
+    const { lives, differing } = await live(broken, LIVES, 7, where);
     await broken.drop();
 
-    console.log(`${mutant}: lives=150 differences=${differing.length}`);
+    console.log(`${mutant}: lives=${lives} differences=${differing.length}`);
     expect(differing.filter((one) => one.startsWith(where)).length).toBeGreaterThan(0);
   },
   120_000,

@@ -2,12 +2,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
+import { seed } from "../support/dice.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { exactly, type History, Stored } from "./replay-exact.ts";
 import { history, isOld, NOW, write } from "./replay-histories.ts";
 
 const HISTORIES = 10_000;
-const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
 
 interface Expected {
   history: History;

@@ -366,6 +366,7 @@ async function rush(database: Database) {
   const { mix } = await storm(database, {
     connections: 16,
     attempts: 240,
+    endsAt: /^error (?!PT409)/,
     run: async (client, attempt) => {
       if (attempt % 4 === 0) {
         const { rows } = await client.query(

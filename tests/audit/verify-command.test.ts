@@ -94,6 +94,13 @@ test("books without an account are found too: first, last and between; going by 
   expect(byAccounts.rowCount).toBe(0);
 });
 
+/** Has a command say on its stderr that a signal has reached it: its own handler runs at the same moment. */
+const tellsOfSignals = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
+    `for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.stderr.write("a signal was heard\\n"))`,
+  )}`,
+};
+
 test("a run that was stopped says how to go on, and going on finds the rest: nothing twice, nothing missed", async () => {
   await owing(0, 1, 13, 29);
   const blocker = await db.admin.connect();
@@ -101,21 +108,20 @@ test("a run that was stopped says how to go on, and going on finds the rest: not
   /** Stops a run in the middle of its piece. */
   const stopped = async (
     args: string[],
-    stop: (command: ReturnType<typeof start>, backend: number) => void,
+    stop: (command: ReturnType<typeof start>, backend: number) => Promise<unknown>,
   ) => {
     await blocker.query("begin; lock table public.token_payments in access exclusive mode");
-    const command = start("verify", ["--json", "--piece", "1", ...args], env);
+    const command = start("verify", ["--json", "--piece", "1", ...args], { ...env, ...tellsOfSignals });
     for (;;) {
       const { rows } = await blocker.query(
         "select pid from pg_locks where not granted and relation = 'public.token_payments'::regclass",
       );
       if (rows.length > 0) {
-        stop(command, rows[0].pid);
+        await stop(command, rows[0].pid);
         break;
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    await new Promise((resolve) => setTimeout(resolve, 200)); // the signal must be there before the piece is
     await blocker.query("rollback");
     const { status, stdout, stderr } = await command.finished;
     const [, after] = /--after ([0-9a-f-]{36})/.exec(stderr) ?? [];
@@ -127,11 +133,17 @@ test("a run that was stopped says how to go on, and going on finds the rest: not
     };
   };
 
-  const first = await stopped([], (command) => command.kill("SIGINT"));
-  const second = await stopped(["--after", first.after!], (command) => command.kill("SIGTERM"));
-  const third = await stopped(["--after", second.after!], (_, backend) => {
-    void blocker.query("select pg_terminate_backend($1)", [backend]);
-  });
+  /** Sends a signal; it must have been heard before the piece is done. */
+  const signal = (command: ReturnType<typeof start>, name: NodeJS.Signals) => {
+    command.kill(name);
+    return command.says("a signal was heard");
+  };
+
+  const first = await stopped([], (command) => signal(command, "SIGINT"));
+  const second = await stopped(["--after", first.after!], (command) => signal(command, "SIGTERM"));
+  const third = await stopped(["--after", second.after!], (_, backend) =>
+    blocker.query("select pg_terminate_backend($1, 10000)", [backend]),
+  );
   const last = await run("verify", ["--json", "--after", third.after!], env);
   blocker.release(true);
 

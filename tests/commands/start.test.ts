@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseEnv } from "node:util";
 import { createClient } from "@supabase/supabase-js";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { choosePlace } from "local-platform/project/place";
 import { freePort } from "local-platform/postgres/ports";
@@ -142,30 +142,39 @@ test("a first start shows each step, then people, keys and calls; the calls work
   expect(await untilNoneIsLeft()).toEqual([]);
 }, 60_000);
 
-test("a second start keeps the data, applies nothing and does not seed again", async () => {
-  const { screen, settled } = npmStart();
-  await settled;
+describe("a second start", () => {
+  let running: Started;
+  beforeAll(async () => {
+    running = npmStart();
+    started.splice(0); // it goes on from test to test
+    await running.settled;
+  }, 60_000);
+  afterAll(() => stopped(running.child));
 
-  expect(aliceHas(screen())).toBe("485,000");
-  expect(screen()).toMatch(/Applying migrations … none pending/);
-  expect(screen()).toMatch(/Demo data … there already/);
-}, 60_000);
+  test("keeps the data, applies nothing and does not seed again", () => {
+    expect(aliceHas(running.screen())).toBe("485,000");
+    expect(running.screen()).toMatch(/Applying migrations … none pending/);
+    expect(running.screen()).toMatch(/Demo data … there already/);
+  });
 
-test("while it runs, another start is refused in words and leaves it alone", async () => {
-  const first = npmStart();
-  await first.settled;
+  test("is left alone by others while it runs, which are refused in words", async () => {
+    const others = [npmStart(), npmStart("--reset")];
+    await Promise.all(others.map(({ settled }) => settled));
 
-  const second = npmStart();
-  await second.settled;
-  const third = npmStart("--reset");
-  await third.settled;
+    for (const { screen } of others) expect(screen()).toContain("running already");
+    expect(running.child.exitCode).toBeNull();
+    const response = await fetch(`${environment()["SUPABASE_URL"]}/auth/v1/.well-known/jwks.json`);
+    expect(response.status).toBe(200);
+  }, 60_000);
 
-  expect(second.screen()).toContain("running already");
-  expect(third.screen()).toContain("running already");
-  expect(first.child.exitCode).toBeNull();
-  const response = await fetch(`${environment()["SUPABASE_URL"]}/auth/v1/.well-known/jwks.json`);
-  expect(response.status).toBe(200);
-}, 60_000);
+  test("is stopped with everything by a signal to npm alone", async () => {
+    expect(processesOfCheckout()).not.toEqual([]);
+
+    running.child.kill("SIGTERM");
+
+    expect(await untilNoneIsLeft()).toEqual([]);
+  }, 60_000);
+});
 
 test("a start whose processes were all killed is followed by one that works, with the data", async () => {
   const { child, settled } = npmStart();
@@ -189,15 +198,6 @@ test("Ctrl-C in the middle of a start leaves nothing running", async () => {
   await stopped(child);
 
   expect(screen()).not.toMatch(/^Ready/m);
-  expect(await untilNoneIsLeft()).toEqual([]);
-}, 60_000);
-
-test("a signal to npm alone stops everything too", async () => {
-  const { child, settled } = npmStart();
-  await settled;
-
-  child.kill("SIGTERM");
-
   expect(await untilNoneIsLeft()).toEqual([]);
 }, 60_000);
 

@@ -20,6 +20,8 @@ export async function openBooks(db: Database, connections = 16): Promise<Books> 
     max: connections,
     options: "-c role=service_role",
   });
+  // The database is dropped as soon as these are closed: an idle one may hear of that first.
+  pool.on("error", () => {});
 
   const rpc: HoldClient["rpc"] = async (name, args) => {
     const names = Object.keys(args);

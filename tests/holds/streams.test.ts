@@ -10,11 +10,15 @@ import { projectRoot } from "../../scripts/project.ts";
 const streams = Number(process.env["STREAMS"] ?? 2_000);
 const seed = Number(process.env["SEED"] ?? 20_261_121);
 
-async function simulated(helper: Helper, count: number): Promise<Findings & { seconds: number }> {
+async function simulated(
+  helper: Helper,
+  count: number,
+  until?: "leaks" | "violations",
+): Promise<Findings & { seconds: number }> {
   const db = await createDatabase();
   const begin = performance.now();
   try {
-    const findings = await simulate(db, helper, { streams: count, seed });
+    const findings = await simulate(db, helper, { streams: count, seed, until });
     return { ...findings, seconds: (performance.now() - begin) / 1000 };
   } finally {
     await db.drop();
@@ -113,7 +117,7 @@ test.each(mutants)(
       expect(parts, `${file} has it once: ${right}`).toHaveLength(2);
       writeFileSync(join(folder, file), parts.join(wrong));
       const variant = (await import(join(folder, "token-hold.ts"))) as Helper;
-      const { leaks, violations } = await simulated(variant, 400);
+      const { leaks, violations } = await simulated(variant, 400, sees);
       console.log(`mutant ${name}: leaks=${leaks} violations=${violations.length} ${violations[0] ?? ""}`);
       expect({ leaks, violations: violations.length }[sees]).toBeGreaterThan(0);
     } finally {

@@ -156,7 +156,7 @@ describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", 
 });
 
 test("a project whose new tables and functions are closed keeps that as well", async () => {
-  const guest = await startProject("e-own-private", { defaultPrivileges: "none" });
+  const guest = await startProject("e-own-private", { defaultPrivileges: "none", byCli: false });
   const before = await factsOf(guest.db);
   await install(guest);
 

@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
+import { seed } from "../support/dice.ts";
 import { breaches, grant } from "../support/books.ts";
 import { createUser } from "../support/roles.ts";
 import { applyMutant } from "../support/mutants.ts";
@@ -147,7 +148,6 @@ async function follow(db: Database, scenario: Scenario, mix: Record<string, numb
 async function run(db: Database, title: string): Promise<void> {
   const mix: Record<string, number> = {};
   let runs = 0;
-  const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   await fc
     .assert(
       fc.asyncProperty(scenarios, async (scenario) => {

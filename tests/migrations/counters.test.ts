@@ -2,8 +2,7 @@
  * A project of the first age: counters on user_profiles, an audit trail beside them, and nothing that
  * says what was given. What a counter had is what its user has when the books open.
  */
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrationUp } from "local-platform/project/supabase-cli";
@@ -11,6 +10,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { projectRoot } from "../../scripts/project.ts";
+import { migrationFiles } from "../../scripts/schema/project-files.ts";
 
 const CLEANUP = "20251114000000_cleanup_user_profiles";
 
@@ -138,6 +138,19 @@ async function projectWithGrants(): Promise<Database> {
       tokens_granted bigint not null, tokens_remaining bigint not null, granted_at timestamptz not null default now(),
       expires_at timestamptz, subscription_id uuid, metadata jsonb default '{}', created_at timestamptz default now())`);
   return db;
+}
+
+/** What the CLI does with a migration. */
+async function inOneTransaction(db: Database, sql: string): Promise<void> {
+  const client = await db.admin.connect();
+  try {
+    await client.query("begin");
+    await client.query(sql);
+    await client.query("commit");
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
 }
 
 const transaction = (db: Database, user: string, action: string, tokens: number, ago: string) =>
@@ -505,16 +518,21 @@ describe("a counter beside grants", () => {
 });
 
 describe("a clean-up that would lose tokens raises and changes nothing", { tags: ["proof"] }, () => {
-  let root: string;
+  // Only the clean-up is on trial: its first test has the CLI apply it, the others a connection.
+  let [baseline, cleanup, rest]: [string, string, string[]] = ["", "", []];
   beforeAll(async () => {
-    root = await mkdtemp(join(tmpdir(), "tokenbook-counters-"));
-    await mkdir(join(root, "supabase"));
-    await cp(join(projectRoot, "supabase/config.toml"), join(root, "supabase/config.toml"));
-    await cp(join(projectRoot, "supabase/migrations"), join(root, "supabase/migrations"), {
-      recursive: true,
-    });
+    const files = await migrationFiles(projectRoot);
+    [baseline, cleanup, ...rest] = (await Promise.all(
+      files.map((file) => readFile(join(projectRoot, file), "utf8")),
+    )) as [string, string, ...string[]];
+    expect(files[1]).toContain(CLEANUP);
   });
-  afterAll(() => rm(root, { recursive: true }));
+
+  /** A project with the baseline, as the CLI leaves it when the next migration is refused. */
+  const afterBaseline = async (db: Database) => {
+    await inOneTransaction(db, baseline);
+    return db;
+  };
 
   const counters = async (db: Database) =>
     (await db.admin.query("select vibe_assistant_tokens_remaining::text as tokens from public.user_profiles"))
@@ -550,7 +568,7 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
     ["a part of a token", "0.5", null, "1 profiles have no user_id, and 0.5 tokens and 0 GB"],
     ["storage", null, 5, "1 profiles have no user_id, and 0 tokens and 5 GB of storage in their counters"],
   ])("a profile without a user, with %s, is refused", async (_, remaining, quota, message) => {
-    const db = await projectOfCounters();
+    const db = await afterBaseline(await projectOfCounters());
     await db.admin.query(`
       alter table public.user_profiles alter column user_id drop not null, add column storage_quota_gb integer`);
     await profile(db, await createUser(db), ["400", "0"]);
@@ -560,7 +578,7 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
     );
     const before = await profiles(db);
 
-    await expect(migrationUp({ url: db.url(), includeAll: true })).rejects.toThrow(message);
+    await expect(inOneTransaction(db, cleanup)).rejects.toThrow(message);
     expect(await profiles(db)).toEqual(before);
     expect(await leftBehind(db)).toEqual([]);
 
@@ -568,7 +586,7 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
     await db.admin.query("update public.user_profiles set user_id = $1 where user_id is null", [
       await createUser(db),
     ]);
-    await migrationUp({ url: db.url(), includeAll: true });
+    for (const migration of [cleanup, ...rest]) await inOneTransaction(db, migration);
     const { rows } = await db.admin.query(
       `select (select sum(tokens_remaining)::float from public.token_accounts) as tokens,
               (select sum(quota_gb)::int from public.token_storage_quotas) as quota`,
@@ -580,13 +598,13 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
   });
 
   test("a profile without a user and with nothing in it is left out, and the report says so", async () => {
-    const db = await projectOfCounters();
+    const db = await afterBaseline(await projectOfCounters());
     await db.admin.query("alter table public.user_profiles alter column user_id drop not null");
     await db.admin.query(
       "insert into public.user_profiles (vibe_assistant_tokens_remaining) values (0), (-3), (null)",
     );
 
-    await migrationUp({ url: db.url(), includeAll: true });
+    await inOneTransaction(db, cleanup);
     const { rows } = await db.admin.query(
       "select report from tokenbook.migration_reports where report like 'Profiles:%'",
     );
@@ -616,11 +634,11 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
       "these use them: policy rich on table user_profiles",
     ],
   ])("profiles with %s are refused in words", async (_, change, message) => {
-    const db = await projectOfCounters();
+    const db = await afterBaseline(await projectOfCounters());
     await profile(db, await createUser(db), ["400", "0"]);
     await db.admin.query(change);
 
-    await expect(migrationUp({ url: db.url(), includeAll: true })).rejects.toThrow(message);
+    await expect(inOneTransaction(db, cleanup)).rejects.toThrow(message);
     expect(await counters(db)).toEqual([{ tokens: "400" }]);
     expect(await leftBehind(db)).toEqual([]);
     await db.drop();
@@ -629,8 +647,9 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
   test("profiles of another kind, without counters, are left as they are", async () => {
     const db = await createDatabase({ template: "platform" });
     await db.admin.query("create table public.user_profiles (id text primary key, user_id text)");
+    await afterBaseline(db);
 
-    await migrationUp({ url: db.url(), includeAll: true });
+    for (const migration of [cleanup, ...rest]) await inOneTransaction(db, migration);
     const { rows } = await db.admin.query("select to_regclass('public.token_accounts') as books");
     expect(rows[0].books).toBe("token_accounts");
     await db.drop();
@@ -640,9 +659,7 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
     "the test sees it: one that does not grant what a counter has beyond the grants",
     { tags: ["proof"] },
     async () => {
-      const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
-      const sql = await readFile(file, "utf8");
-      const db = await projectWithGrants();
+      const db = await afterBaseline(await projectWithGrants());
       const user = await createUser(db);
       await profile(db, user, ["400000", "0"]);
       await transaction(db, user, "admin_grant", 10, "3 days");
@@ -658,15 +675,11 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
           "a counter has more than all grants of its user",
         ],
       ] as const) {
-        expect(sql.split(part)).toHaveLength(2);
-        await writeFile(file, sql.replace(part, bad));
-        await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(
-          message,
-        );
+        expect(cleanup.split(part)).toHaveLength(2);
+        await expect(inOneTransaction(db, cleanup.replace(part, bad))).rejects.toThrow(message);
         expect(await counters(db)).toEqual([{ tokens: "400000" }]);
         expect(await leftBehind(db)).toEqual([]);
       }
-      await writeFile(file, sql);
       await db.drop();
     },
   );
@@ -675,15 +688,12 @@ describe("a clean-up that would lose tokens raises and changes nothing", { tags:
     "the test sees it: one that archives and does not grant, as the first did",
     { tags: ["proof"] },
     async () => {
-      const file = join(root, "supabase/migrations", `${CLEANUP}.sql`);
-      const sql = await readFile(file, "utf8");
-      const bad = sql.replace("where not c.has_grants and c.tokens_granted > 0", "where false");
-      expect(bad).not.toBe(sql);
-      await writeFile(file, bad);
-      const db = await projectOfCounters();
+      const bad = cleanup.replace("where not c.has_grants and c.tokens_granted > 0", "where false");
+      expect(bad).not.toBe(cleanup);
+      const db = await afterBaseline(await projectOfCounters());
       await profile(db, await createUser(db), ["400000", "0"]);
 
-      await expect(migrationUp({ url: db.url(), workdir: root, includeAll: true })).rejects.toThrow(
+      await expect(inOneTransaction(db, bad)).rejects.toThrow(
         /counters of 1 users with 400000 tokens were to become grants, and 0 with 0 did/,
       );
       expect(await counters(db)).toEqual([{ tokens: "400000" }]);

@@ -8,6 +8,8 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { migrate } from "../support/migrate.ts";
+import { compareCatalogs, describeDifference } from "../../scripts/schema/catalog.ts";
+import { catalogOfTheBooks } from "./legacy/catalog.ts";
 import {
   expectedGrants,
   legacyProject,
@@ -171,6 +173,16 @@ describe.each(STATES)("$state", ({ state, load, migrations, by, cleared }) => {
       ),
     );
     await expectCleanBooks(db);
+  });
+
+  test("it ends with the same tables, functions and rights as an empty one", async () => {
+    const empty = await createDatabase();
+    const expected = await catalogOfTheBooks(empty);
+    const differences = compareCatalogs(expected, await catalogOfTheBooks(db));
+    await empty.drop();
+
+    console.log(`${state}: facts=${expected.size} differences=${differences.length}`);
+    expect(differences.map((difference) => describeDifference(difference, "empty", "old"))).toEqual([]);
   });
 
   test("every old row stays readable: transactions as history, usage, and its cost", async () => {

@@ -1,6 +1,7 @@
 /** Arguments for any function of the API: what it takes, and whatever else somebody might send. */
 import { callablesOf, type Parameter } from "./calls.ts";
 import type { Database } from "./database.ts";
+import type { Dice } from "./dice.ts";
 
 /** A function of `public`, as the catalogue has it. */
 export interface ApiFunction {
@@ -14,45 +15,6 @@ export async function apiFunctions(db: Database): Promise<ApiFunction[]> {
   return all
     .filter(({ schema }) => schema === "public")
     .map(({ name, parameters }) => ({ name: name.replace("public.", ""), parameters }));
-}
-
-/** Random numbers that come again with their seed (mulberry32). */
-export class Dice {
-  private state: number;
-
-  constructor(seed: number) {
-    this.state = seed >>> 0;
-  }
-
-  /** From 0 up to 1. */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) >>> 0;
-    let t = this.state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  /** From 0 up to `most`, which it never is. */
-  below(most: number): number {
-    return Math.floor(this.next() * most);
-  }
-
-  chance(share: number): boolean {
-    return this.next() < share;
-  }
-
-  any<T>(list: readonly T[]): T {
-    return list[this.below(list.length)]!;
-  }
-
-  /** A text that does not compress. */
-  noise(length: number): string {
-    const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    let text = "";
-    for (let i = 0; i < length; i++) text += letters[this.below(letters.length)];
-    return text;
-  }
 }
 
 /** An array in arrays in arrays. */

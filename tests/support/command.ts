@@ -17,6 +17,8 @@ export interface Running {
   kill(signal: NodeJS.Signals): void;
   /** Closes its output, as a reader does that has enough, once that much has come. */
   hangUpAfter(bytes: number): void;
+  /** Resolves once that is on its stderr. */
+  says(text: string): Promise<void>;
   finished: Promise<Finished>;
 }
 
@@ -37,6 +39,12 @@ export function start(name: string, args: string[], env: NodeJS.ProcessEnv = {})
     hangUpAfter: (bytes) => {
       child.stdout.on("data", () => said.stdout.length >= bytes && child.stdout.destroy());
     },
+    says: (text) =>
+      new Promise((resolve) => {
+        const look = () => said.stderr.includes(text) && resolve();
+        child.stderr.on("data", look);
+        look();
+      }),
     finished: new Promise((resolve) =>
       child.once("close", (status: number | null) => resolve({ status, ...said })),
     ),

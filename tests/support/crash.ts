@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { breaches } from "./books.ts";
 import type { Database } from "./database.ts";
+import { diceFor } from "./dice.ts";
 import type { DurableServer, Killing } from "./durable.ts";
 import { connectAsServer } from "./storm.ts";
 import { type Attempt, isRefusal, movedBy, type Receipt, send, Workload } from "./workload.ts";
@@ -85,7 +86,7 @@ export async function crash(server: DurableServer, crashes: Crashes): Promise<Af
 
   for (let round = 0; round < rounds; round++) {
     const clients = await Promise.all(Array.from({ length: writers }, () => connect(db)));
-    let left = Math.ceil(answers * (0.5 + Math.random() / 2));
+    let left = Math.ceil(answers * (0.5 + diceFor(round).next() / 2));
     const killed = new AbortController();
     const isDown = () => killed.signal.aborted;
     const isEnough = () => left <= 0;

@@ -5,15 +5,22 @@ import { grant } from "./books.ts";
 /**
  * Gives a user who has no account yet one grant and this many deductions of 1, written at once, as the
  * functions would have one by one.
+ *
+ * @param padding how many characters each of them has in its metadata, so that few of them are much
  */
-export async function writeLongLedger(db: Database, userId: string, deductions: number): Promise<void> {
+export async function writeLongLedger(
+  db: Database,
+  userId: string,
+  deductions: number,
+  { padding = 0 } = {},
+): Promise<void> {
   const grantId = await grant(db, userId, deductions + 1_000);
   await db.admin.query(
     `with entries as (
        insert into public.token_transactions
-         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, actor_id)
+         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, actor_id, metadata)
        select $1, 1 + n, 'deduction', 'chat_conversation', -1, $3::bigint + 1000 - n, array[$2::uuid], array[1],
-              'chat_conversation', 'user', $1
+              'chat_conversation', 'user', $1, case when $4 > 0 then jsonb_build_object('padding', repeat('x', $4::integer)) else '{}' end
          from generate_series(1, $3::bigint) n
      ), account as (
        update public.token_accounts
@@ -21,6 +28,6 @@ export async function writeLongLedger(db: Database, userId: string, deductions: 
         where user_id = $1
      )
      update public.token_balances set tokens_remaining = 1000 where user_id = $1 and id = $2`,
-    [userId, grantId, deductions],
+    [userId, grantId, deductions, padding],
   );
 }

@@ -4,6 +4,7 @@ import { storm } from "./storm.ts";
 import { createUser } from "./roles.ts";
 import { grant } from "./books.ts";
 import type { Database } from "./database.ts";
+import { diceFor } from "./dice.ts";
 
 /** The isolation levels of Postgres. */
 export const isolationLevels = ["read committed", "repeatable read", "serializable"] as const;
@@ -47,7 +48,7 @@ export async function spendDown(db: Database, spending: Spending): Promise<Spent
     ...{ connections, attempts },
     async run(client, attempt) {
       const purse = attempt % 2 === 0 ? purses[0]! : purses[1 + (attempt % (purses.length - 1))]!;
-      const tokens = 1 + Math.floor(Math.random() * 7);
+      const tokens = 1 + diceFor(attempt).below(7);
       for (let again = 0; ; again++) {
         try {
           const success = await spend(client, purse.id, tokens, isolation);

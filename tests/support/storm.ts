@@ -1,5 +1,6 @@
 /** Many connections doing the same thing at once, and the mix of what came of it. */
 import pg from "pg";
+import { superuser } from "local-platform/postgres/server";
 import type { Database } from "./database.ts";
 
 export interface Storm {
@@ -11,6 +12,8 @@ export interface Storm {
   run: (client: pg.Client, attempt: number) => Promise<string>;
   /** Ends the storm early: no attempt begins once it is aborted. */
   until?: AbortSignal;
+  /** Ends it at the first outcome of such a name: what must never come, and need not come twice to be seen. */
+  endsAt?: RegExp;
 }
 
 /**
@@ -21,13 +24,14 @@ export interface Storm {
  */
 export async function storm(
   db: Database,
-  { connections, attempts, run, until }: Storm,
+  { connections, attempts, run, until, endsAt }: Storm,
 ): Promise<{ mix: Record<string, number> }> {
   const mix: Record<string, number> = {};
   let next = 0;
   // all connected before the first attempt, or the early ones would have the field to themselves
   const clients = await Promise.all(Array.from({ length: connections }, () => connectAsServer(db)));
-  const isOver = () => until?.aborted ?? false;
+  let hasCome = false;
+  const isOver = () => hasCome || (until?.aborted ?? false);
   const work = async (client: pg.Client) => {
     for (let attempt = next++; attempt < attempts && !isOver(); attempt = next++) {
       const outcome = await run(client, attempt).catch((error: { code?: string; message: string }) => {
@@ -35,6 +39,7 @@ export async function storm(
         return `error ${error.code} ${error.message}`;
       });
       mix[outcome] = (mix[outcome] ?? 0) + 1;
+      hasCome ||= endsAt?.test(outcome) ?? false;
     }
   };
   try {
@@ -43,6 +48,16 @@ export async function storm(
     await Promise.all(clients.map((client) => client.end()));
   }
   return { mix };
+}
+
+/**
+ * Has Postgres look for a deadlock when somebody has waited for 0.1 s, not for a whole one, on all connections
+ * that are made from now on: a variant in which everybody waits in a circle costs a second for each of them.
+ */
+export async function findDeadlocksSoon(db: Database): Promise<void> {
+  const client = await connectAsOwner(db, superuser);
+  await client.query(`alter database ${db.name} set deadlock_timeout = '100ms'`);
+  await client.end();
 }
 
 /** A connection as the API makes one for the server: `authenticator` that has become `service_role`. */

@@ -1,5 +1,6 @@
 /** A mixed workload: every operation of the books, over a few users, each under a key of its own. */
 import type pg from "pg";
+import { type Dice, diceFor } from "./dice.ts";
 
 /** What an attempt does. */
 export type Kind = "grant" | "deduct" | "track" | "reserve" | "capture" | "release" | "refund" | "adjust";
@@ -35,34 +36,40 @@ export class Workload {
   readonly attempts: Attempt[] = [];
   private readonly users: readonly string[];
   private readonly name: string;
+  private readonly series: number;
   private readonly holds: { user: string; id: string }[] = [];
   private readonly charges: { user: string; id: number }[] = [];
 
-  /** @param name the beginning of its keys, so that two workloads never share one */
-  constructor(users: readonly string[], name = "work") {
+  /**
+   * @param name the beginning of its keys, so that two workloads never share one
+   * @param series workloads of two series ask different things
+   */
+  constructor(users: readonly string[], name = "work", series = 0) {
     this.users = users;
     this.name = name;
+    this.series = series;
   }
 
   /** A grant for each user, so that there is something to spend. */
   first(): Attempt[] {
-    return this.users.map((user) => this.make("grant", user));
+    return this.users.map((user) => this.make("grant", this.dice(), user));
   }
 
   next(kinds: readonly Kind[] = usual): Attempt {
-    const kind = any(kinds);
+    const dice = this.dice();
+    const kind = dice.any(kinds);
     if (kind === "capture" || kind === "release") {
-      const at = Math.floor(Math.random() * this.holds.length);
+      const at = dice.below(this.holds.length);
       // now and then one that is settled already, or is just being settled by another
-      const hold = Math.random() < 0.1 ? this.holds[at] : this.holds.splice(at, 1)[0];
-      if (hold !== undefined) return this.make(kind, hold.user, hold.id);
+      const hold = dice.chance(0.1) ? this.holds[at] : this.holds.splice(at, 1)[0];
+      if (hold !== undefined) return this.make(kind, dice, hold.user, hold.id);
     }
     if (kind === "refund" && this.charges.length > 0) {
-      const charge = any(this.charges);
-      return this.make(kind, charge.user, charge.id);
+      const charge = dice.any(this.charges);
+      return this.make(kind, dice, charge.user, charge.id);
     }
     const instead = kind === "capture" || kind === "release" || kind === "refund" ? "deduct" : kind;
-    return this.make(instead, any(this.users));
+    return this.make(instead, dice, dice.any(this.users));
   }
 
   /** Takes note of an answer. */
@@ -78,9 +85,14 @@ export class Workload {
     }
   }
 
-  private make(kind: Kind, user: string, of: string | number | null = null): Attempt {
+  /** Of the attempt that comes next, and of no other: what an answer has changed is all that can differ. */
+  private dice(): Dice {
+    return diceFor(this.series * 1_000_000 + this.attempts.length);
+  }
+
+  private make(kind: Kind, dice: Dice, user: string, of: string | number | null = null): Attempt {
     const key = kind === "capture" || kind === "release" ? null : `${this.name}-${this.attempts.length}`;
-    const { sql, values } = call[kind](of);
+    const { sql, values } = call[kind](dice, of);
     const attempt: Attempt = {
       kind,
       user,
@@ -137,38 +149,38 @@ const usual: readonly Kind[] = [
   ...["refund", "refund", "adjust"],
 ] as Kind[];
 
-const upTo = (most: number) => 1 + Math.floor(Math.random() * most);
-const any = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!;
+/** From 1 up to so many. */
+const upTo = (most: number, dice: Dice) => 1 + dice.below(most);
 
-const call: Record<Kind, (of: string | number | null) => { sql: string; values: unknown[] }> = {
-  grant: () => ({
+const call: Record<Kind, (dice: Dice, of: string | number | null) => { sql: string; values: unknown[] }> = {
+  grant: (dice) => ({
     sql: "public.grant_tokens($1, $2, 'purchase', p_idempotency_key => $3)",
-    values: [upTo(400)],
+    values: [upTo(400, dice)],
   }),
-  deduct: () => ({
+  deduct: (dice) => ({
     sql: "public.deduct_tokens_with_fifo($1, $2, 'chat_conversation', $3)",
-    values: [upTo(150)],
+    values: [upTo(150, dice)],
   }),
-  track: () => ({
+  track: (dice) => ({
     sql: `public.track_token_usage($1, 'chat_conversation', p_tokens_used => $2, p_success => $3,
             p_on_shortage => 'partial', p_idempotency_key => $4)`,
-    values: [upTo(150), Math.random() < 0.8],
+    values: [upTo(150, dice), dice.chance(0.8)],
   }),
-  reserve: () => ({
+  reserve: (dice) => ({
     sql: "public.reserve_tokens($1, $2, 3600, 'chat_conversation', $3)",
-    values: [upTo(150)],
+    values: [upTo(150, dice)],
   }),
-  capture: (hold) => ({
+  capture: (dice, hold) => ({
     sql: "public.capture_tokens($1, $2, $3, 'cap')",
-    values: [hold, upTo(150)],
+    values: [hold, upTo(150, dice)],
   }),
-  release: (hold) => ({ sql: "public.release_tokens($1, $2)", values: [hold] }),
-  refund: (charge) => ({
+  release: (_, hold) => ({ sql: "public.release_tokens($1, $2)", values: [hold] }),
+  refund: (dice, charge) => ({
     sql: "public.refund_tokens($1, $2, $3, p_idempotency_key => $4)",
-    values: [charge, upTo(20)],
+    values: [charge, upTo(20, dice)],
   }),
-  adjust: () => ({
+  adjust: (dice) => ({
     sql: "public.adjust_tokens($1, $2, 'correction', $3)",
-    values: [Math.random() < 0.5 ? upTo(80) : -upTo(80)],
+    values: [dice.chance(0.5) ? upTo(80, dice) : -upTo(80, dice)],
   }),
 };

@@ -63,7 +63,14 @@ async function tryIt(reads: number, mutant: string | null): Promise<Tried> {
     if (mutant !== null) await applyMutant(db, mutant);
     // new users now and then: a read of a long ledger takes its time, and little else would be tried
     for (; times < reads && wrong.length === 0; times += Math.min(reads, 1_500)) {
-      await readAndWrite(db, Math.min(reads, 1_500), mutant === "spend-in-two-transactions", mix, wrong);
+      await readAndWrite(
+        db,
+        Math.min(reads, 1_500),
+        times / 1_500,
+        mutant === "spend-in-two-transactions",
+        mix,
+        wrong,
+      );
     }
     if (mutant === null) wrong.push(...(await breaches(db)));
     return { times, unit: "reads", mix, violations: wrong.length, examples: wrong.slice(0, 5) };
@@ -76,6 +83,7 @@ async function tryIt(reads: number, mutant: string | null): Promise<Tried> {
 async function readAndWrite(
   db: Database,
   reads: number,
+  series: number,
   inTwo: boolean,
   mix: Record<string, number>,
   wrong: string[],
@@ -98,7 +106,7 @@ async function readAndWrite(
   const check = "select * from public.verify_token_ledger($1)";
   try {
     await Promise.all([
-      inTwo ? spendInTwo(db, users, done.signal) : write(db, users, done.signal, count),
+      inTwo ? spendInTwo(db, users, done.signal) : write(db, { users, series }, done.signal, count),
       reading("the tables", ask(conserved)),
       reading("the check", ask(check)),
       ...Array.from({ length: 4 }, () => reading("his balance", (user) => toldBalance(db, user))),
@@ -122,8 +130,13 @@ async function toldBalance(db: Database, user: string): Promise<string[]> {
 }
 
 /** Everything that the books can do, some of it with grants that run out while the others work. */
-async function write(db: Database, users: string[], until: AbortSignal, count: (outcome: string) => void) {
-  const work = new Workload(users);
+async function write(
+  db: Database,
+  { users, series }: { users: string[]; series: number },
+  until: AbortSignal,
+  count: (outcome: string) => void,
+) {
+  const work = new Workload(users, "work", series);
   const first = work.first();
   const { mix } = await storm(db, {
     ...{ connections: 18, attempts: Infinity, until },

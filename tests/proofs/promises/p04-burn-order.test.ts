@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { type BurnOrder, inBurnOrder } from "../../support/burn-order.ts";
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { createUser } from "../../support/roles.ts";
 import { keep, type Tried } from "./promise.ts";
@@ -69,7 +70,6 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 
 async function tryIt(mutant: string | null, sequences: number): Promise<Tried> {
   const db = await createDatabase();
-  const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
   try {

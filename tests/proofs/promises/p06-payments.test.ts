@@ -1,6 +1,7 @@
 // @module-tag proof
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { diceFor } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
 import { createUser } from "../../support/roles.ts";
@@ -71,7 +72,7 @@ async function tryIt(mutant: string | null, mostOrders: number, deliveries: numb
         async run(client, attempt) {
           const { rows } = await client.query("select public.test_event($1, $2) as is_new", [
             user,
-            told[Math.floor(Math.random() * told.length + attempt) % told.length],
+            diceFor(attempt).any(told),
           ]);
           return rows[0].is_new ? "new events" : "delivered again";
         },
@@ -161,6 +162,7 @@ function permutations<T>(items: T[]): T[][] {
 /** That many of them by chance; all where there are no more. */
 function some<T>(items: T[], most: number): T[] {
   const left = [...items];
-  while (left.length > most) left.splice(Math.floor(Math.random() * left.length), 1);
+  const dice = diceFor(0);
+  while (left.length > most) left.splice(dice.below(left.length), 1);
   return left;
 }

@@ -12,12 +12,12 @@ import {
   apiFunctions,
   badBody,
   badCall,
-  Dice,
   type Known,
   noJson,
 } from "../../support/bad-input.ts";
 import { grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { Dice, seed } from "../../support/dice.ts";
 import { digestQuery } from "../../support/digest.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { createUser } from "../../support/roles.ts";
@@ -30,10 +30,9 @@ keep({
   trial:
     "Generated arguments for every function in the catalogue, over SQL and over HTTP, and bodies, headers and queries for every edge function: wrong types, sizes and encodings, JSON bombs, no JSON. Every refusal is registered, none is a server error or tells of our insides, and what is refused has changed no row",
   run: async (scale) => {
-    const seed = seedOf();
     const [calls, requests] = scale === "long" ? [7_000, 3_000] : [900, 150];
-    const overSql = await trySql(seed, calls, null);
-    const overHttp = await tryHttp(seed, requests);
+    const overSql = await trySql(calls, null);
+    const overHttp = await tryHttp(requests);
     return {
       times: overSql.times + overHttp.times,
       unit: `inputs (seed ${seed})`,
@@ -44,13 +43,9 @@ keep({
   },
   control: {
     variant: "the length of a key is not looked at",
-    run: () => trySql(seedOf(), 4_000, "keys-of-any-length", "deduct_tokens_with_fifo"),
+    run: () => trySql(4_000, "keys-of-any-length", "deduct_tokens_with_fifo"),
   },
 });
-
-function seedOf(): number {
-  return Number(process.env["MODEL_SEED"] ?? Date.now() % 2 ** 31);
-}
 
 /** SQLSTATEs that Postgres may say itself: a value that its type does not take, a right that is missing, a change over GET. */
 const native = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021", "42501", "25006"];
@@ -91,7 +86,7 @@ class Tally {
 }
 
 /** Each call in a transaction that is taken back, so that one that is right by accident does no harm. */
-async function trySql(seed: number, calls: number, mutant: string | null, only?: string): Promise<Tried> {
+async function trySql(calls: number, mutant: string | null, only?: string): Promise<Tried> {
   const db = await createDatabase();
   const tally = new Tally();
   try {
@@ -231,7 +226,7 @@ async function somebody(db: Database): Promise<Somebody> {
 const stripeSecret = "whsec_of_the_trial_of_bad_input";
 
 /** Whole requests, to the data API and to the edge functions. What is refused has changed nothing. */
-async function tryHttp(seed: number, requests: number): Promise<Tried> {
+async function tryHttp(requests: number): Promise<Tried> {
   const dice = new Dice(seed);
   const tally = new Tally();
   // A provider of models and of signatures that believes nobody.

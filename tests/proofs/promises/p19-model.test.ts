@@ -1,4 +1,5 @@
 // @module-tag proof
+import { seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { booksWithAClock, check } from "../../model/check.ts";
 import type { Mix } from "../../model/commands.ts";
@@ -51,7 +52,6 @@ const tellingAtLength = [
 ];
 
 async function compare(sequences: number, mutant: string | null): Promise<Tried> {
-  const seed = Number(process.env["MODEL_SEED"] ?? Date.now() % 2 ** 31);
   const unit = `sequences (seed ${seed})`;
   const mix: Mix = {};
   try {

@@ -1,6 +1,7 @@
 // @module-tag proof
 import type pg from "pg";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { diceFor } from "../../support/dice.ts";
 import { createUser } from "../../support/roles.ts";
 import { storm } from "../../support/storm.ts";
 import {
@@ -56,7 +57,8 @@ async function tryIt(verifier: Verifier, rowsEach: number, most: number, calls: 
 
     const { injections, nowhere } = await injectionsFor(db, rowsEach);
     wrong.push(...nowhere.map((what) => `${what}: there is no such row`));
-    while (injections.length > most) injections.splice(Math.floor(Math.random() * injections.length), 1);
+    const dice = diceFor(0);
+    while (injections.length > most) injections.splice(dice.below(injections.length), 1);
     mix["single fields made wrong"] = injections.length;
     mix["ways and fields"] = new Set(injections.map(({ what }) => what)).size;
     await eachOf(db, [...injections], async (client, injection) => {

@@ -12,6 +12,7 @@ import { catalogOfTheBooks } from "../../migrations/legacy/catalog.ts";
 import { expectedGrants, legacyProject, loadBeforeCleanup } from "../../migrations/legacy/project.ts";
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { diceFor } from "../../support/dice.ts";
 import { createUser } from "../../support/roles.ts";
 import { keep, type Scale, type Tried } from "./promise.ts";
 import { projectRoot } from "../../../scripts/project.ts";
@@ -98,8 +99,9 @@ async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
       : files.flatMap((_, nth) =>
           nth < setAside || (nth >= opening && nth < files.length - 1) ? [nth] : [],
         );
-  const queue = scale === "short" ? [stops[Math.floor(Math.random() * stops.length)]!] : stops;
+  const queue = scale === "short" ? [diceFor(0).any(stops)] : stops;
   const versions = queue.length;
+  const [stoppedAt] = scale === "short" ? queue : [];
   let rows = 0;
   const next = async (): Promise<void> => {
     const stop = queue.pop();
@@ -119,6 +121,7 @@ async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
     "versions upgraded with data": versions,
     "rows taken along": rows,
     "facts compared": schemas.size,
+    ...(stoppedAt !== undefined && { [`stopped at ${files[stoppedAt]}`]: 1 }),
   };
   return { times: files.length + versions, unit: "migrations, versions and bytes", mix, wrong };
 }

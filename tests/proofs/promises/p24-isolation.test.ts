@@ -27,7 +27,8 @@ async function tryIt(variant: string | null, attempts: number): Promise<Tried> {
   let times = 0;
   try {
     if (variant !== null) await applyMutant(db, variant);
-    for (const isolation of isolationLevels) {
+    // the variant breaks it at read committed, and one level is enough to see that
+    for (const isolation of variant === null ? isolationLevels : (["read committed"] as const)) {
       const isOver = new AbortController();
       const beside = variant === null ? sweepAndRead(db, isolation, isOver.signal) : undefined;
       const spent = await spendDown(db, {

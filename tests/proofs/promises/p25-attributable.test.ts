@@ -1,9 +1,9 @@
 // @module-tag proof
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
-import { Dice } from "../../support/bad-input.ts";
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { Dice, seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { asService, asUser, type Claims, createUser, rpc } from "../../support/roles.ts";
 import { keep, type Tried } from "./promise.ts";
@@ -75,7 +75,6 @@ async function tryIt(calls: number, mutant: string | null): Promise<Tried> {
   const db = await createDatabase();
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
-  const seed = Number(process.env["MODEL_SEED"] ?? Date.now() % 2 ** 31);
   try {
     if (mutant !== null) await applyMutant(db, mutant);
     const admins = [await createUser(db, { admin: true }), await createUser(db, { admin: true })] as const;

@@ -53,7 +53,7 @@ function page(kept: Kept[], failed: number): string {
   const minutes = Math.round(kept.reduce((total, { seconds }) => total + seconds, 0) / 6) / 10;
   return `# Promises
 
-What Tokenbook promises, what was tried to break it, and what came of it. \`npm run promises\` tries it all again and writes this page; a shorter form of each trial is part of \`npm test\`. Each promise has a known-bad variant of the code in which the same trial must find a violation: a trial that cannot fail proves nothing.
+What Tokenbook promises, what was tried to break it, and what came of it. \`npm run promises\` tries it all again and writes this page; a shorter form of each trial is part of \`npm run test:proofs\`. Each promise has a known-bad variant of the code in which the same trial must find a violation: a trial that cannot fail proves nothing.
 
 **${kept.length} promises, ${violations} violations${failed > 0 ? `, ${failed} failed` : ""}; ${caught} of ${kept.length} known-bad variants caught.** ${new Date().toISOString().slice(0, 10)}, PostgreSQL ${postgresVersion()}, Node ${process.versions.node}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB; ${minutes} minutes.
 

@@ -1,9 +1,10 @@
 /**
- * The promises of docs/PROMISES.md, one a file. Each is tried as often as there is time for, shortly
- * with every `npm test` and long with `npm run promises`, which writes the page; and each has a
- * known-bad variant in which the same trial must find what it looks for.
+ * The promises of docs/PROMISES.md. Each is tried as often as there is time for, shortly with
+ * `npm run test:proofs` and long with `npm run promises`, which writes the page; and each has a known-bad
+ * variant in which the same trial must find what it looks for.
  */
 import { expect, test } from "vitest";
+import { seed } from "../../support/dice.ts";
 
 declare module "vitest" {
   interface TaskMeta {
@@ -11,7 +12,7 @@ declare module "vitest" {
   }
 }
 
-/** `short` is part of `npm test` and takes seconds; `long` may take two minutes. */
+/** `short` is part of `npm run test:proofs` and takes seconds; `long` may take two minutes. */
 export type Scale = "short" | "long";
 
 const scale: Scale = process.env["PROMISES"] === "long" ? "long" : "short";
@@ -71,7 +72,7 @@ export function keep({ id, promise, trial, run, control }: PromiseToKeep): void 
         },
       };
       console.log(
-        `${id} figure=${tried.violations} of ${tried.times} ${tried.unit} in ${seconds} s, mix=${JSON.stringify(tried.mix)}, control "${control.variant}": ${bad.violations} of ${bad.times}`,
+        `${id} figure=${tried.violations} of ${tried.times} ${tried.unit} in ${seconds} s, seed=${seed}, mix=${JSON.stringify(tried.mix)}, control "${control.variant}": ${bad.violations} of ${bad.times}`,
       );
       expect(tried.examples ?? [], id).toEqual([]);
       expect(tried.violations, id).toBe(0);
