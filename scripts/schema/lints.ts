@@ -37,7 +37,7 @@ const ownRelations = `
 /**
  * Functions without a search_path, by name: Postgres writes them into the statement that calls them, which it does
  * for no function that sets anything. Called only by functions that set it, and by no client
- * (tests/ledger/burn-order-in-plans.test.ts).
+ * (tests/ledger/burn-order/query-plans.test.ts).
  */
 export const inlinedFunctions = [
   "tokenbook.open_grants_fifo",

@@ -8,7 +8,7 @@ import type { Database } from "./database.ts";
 /**
  * Runs those that the project has not had yet, each in a transaction of its own, as `postgres`, and notes them where
  * the CLI does. For tests of what migrations make of a project; that the real CLI runs them is shown by
- * tests/migrations/upgrade.test.ts, by tests/install and by the database that every test gets a copy of.
+ * tests/migrations/old-projects/upgrade.test.ts, by tests/install and by the database that every test gets a copy of.
  *
  * @param to the file that is the last; default all.
  * @throws the database's error; files before it stay applied.

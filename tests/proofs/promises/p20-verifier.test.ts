@@ -11,7 +11,7 @@ import {
   injectionsFor,
   sumsDiffer,
   verify,
-} from "../../audit/books-to-corrupt.ts";
+} from "../../audit/verify/books-to-corrupt.ts";
 import { keep, type Tried } from "./promise.ts";
 
 keep({

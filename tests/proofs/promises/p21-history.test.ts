@@ -8,8 +8,12 @@ import { type Catalog, compareCatalogs, describeDifference } from "../../../scri
 import { migrationFiles, migrationsFolder } from "../../../scripts/schema/project-files.ts";
 import { staleMigrations } from "../../../scripts/schema/generated-migrations.ts";
 import { checkSeals, firstUnreleased } from "../../../scripts/schema/seals.ts";
-import { catalogOfTheBooks } from "../../migrations/legacy/catalog.ts";
-import { expectedGrants, legacyProject, loadBeforeCleanup } from "../../migrations/legacy/project.ts";
+import { catalogOfTheBooks } from "../../migrations/old-projects/legacy/catalog.ts";
+import {
+  expectedGrants,
+  legacyProject,
+  loadBeforeCleanup,
+} from "../../migrations/old-projects/legacy/project.ts";
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { diceFor } from "../../support/dice.ts";
