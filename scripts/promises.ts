@@ -11,7 +11,10 @@ const vitest = spawn(
   process.execPath,
   [
     join(projectRoot, "node_modules", "vitest", "vitest.mjs"),
-    ...["run", "tests/proofs/promises", "--no-file-parallelism", "--reporter=verbose"],
+    "run",
+    "tests/proofs/promises",
+    "--no-file-parallelism",
+    "--reporter=verbose",
     // a part of the promises is no page
     ...(named.length === 0 ? ["--reporter=./tests/proofs/promises/page.ts"] : named),
   ],

@@ -24,17 +24,20 @@ import { pgbenchVersion } from "./pgbench.ts";
 import { projectRoot } from "../project.ts";
 
 const quick: measure.Effort = {
-  ...{ users: 2_000, rounds: 1, seconds: 1, heavyUsers: 4, manyUsers: 0, manyEntries: 0 },
+  users: 2e3,
+  rounds: 1,
+  seconds: 1,
+  heavyUsers: 4,
+  manyUsers: 0,
+  manyEntries: 0,
 };
 const full: measure.Effort = {
-  ...{
-    users: 10_000,
-    rounds: 5,
-    seconds: 4,
-    heavyUsers: 20,
-    manyUsers: 1_000_000,
-    manyEntries: 10_000_000,
-  },
+  users: 1e4,
+  rounds: 5,
+  seconds: 4,
+  heavyUsers: 20,
+  manyUsers: 1e6,
+  manyEntries: 1e7,
 };
 
 const progress = createProgress(process.stderr, { inLogs: true });
@@ -70,7 +73,14 @@ try {
       const sweep = await measure.measureSweep(bench);
       const setting = `${where}. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
       return {
-        ...{ setting, contenders, hot, flat, batch, sweep, replay: await replay(say), layers },
+        setting,
+        contenders,
+        hot,
+        flat,
+        batch,
+        sweep,
+        replay: await replay(say),
+        layers,
         growth: lastResults().growth,
       };
     },

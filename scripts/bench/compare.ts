@@ -52,7 +52,10 @@ export async function compare(
     for (const { name, script, users, database, entries } of arms) {
       onRun(name);
       const ran = await pgbench(server, {
-        ...{ script, clients, seconds, users },
+        script,
+        clients,
+        seconds,
+        users,
         ...(database !== undefined && { database }),
       });
       if (Math.abs(ran.entries - entries) > 0.01)

@@ -77,7 +77,11 @@ export async function measureContenders(bench: Bench): Promise<Record<string, Re
     let run = 0;
     const runs = arms.length * rounds;
     const found = await compare(bench.server, {
-      ...{ arms, base: floor.name, clients, rounds, seconds },
+      arms,
+      base: floor.name,
+      clients,
+      rounds,
+      seconds,
       onRun: (name) => bench.say(`${clients} clients: ${name} (${++run} of ${runs})`),
     });
     for (const [name, figures] of found) (table[name] ??= {})[clients] = figures;
@@ -89,12 +93,20 @@ export async function measureContenders(bench: Bench): Promise<Record<string, Re
 export async function measureHotUser(bench: Bench): Promise<Map<string, Figures>> {
   const { rounds, seconds, users } = bench.effort;
   const bare = {
-    ...{ name: "update of one row", what: "", entries: 0 },
+    name: "update of one row",
+    what: "",
+    entries: 0,
     script: "update bench.accounts set balance = balance - 1 where id = bench.user(:n) and balance >= 1;",
   };
   return await compare(bench.server, {
-    arms: [bare, floor, deduct].map((one) => ({ ...one, users: [users, users] })),
-    ...{ base: bare.name, clients: 32, rounds, seconds },
+    arms: [bare, floor, deduct].map((one) => ({
+      ...one,
+      users: [users, users],
+    })),
+    base: bare.name,
+    clients: 32,
+    rounds,
+    seconds,
     onRun: (name) => bench.say(`one hot user: ${name}`),
   });
 }
@@ -200,10 +212,21 @@ async function against(
   const of = async (contender: typeof deduct): Promise<Map<string, Figures>> =>
     await compare(bench.server, {
       arms: [
-        { ...contender, ...base, name: "base" },
-        ...cases.map(({ what, ...where }) => ({ ...contender, ...where, name: what })),
+        {
+          ...contender,
+          ...base,
+          name: "base",
+        },
+        ...cases.map(({ what, ...where }) => ({
+          ...contender,
+          ...where,
+          name: what,
+        })),
       ],
-      ...{ base: "base", clients: 1, rounds, seconds },
+      base: "base",
+      clients: 1,
+      rounds,
+      seconds,
       onRun: (name) => bench.say(`flat or not: ${contender.name}, ${name}`),
     });
   const [deducts, balances] = [await of(deduct), await of(balance)];
@@ -369,7 +392,9 @@ export async function measureGrowth(bench: Bench, deductions: number): Promise<G
   while (done < deductions) {
     bench.say(`without a pause: ${count(done)} of ${count(deductions)} deductions`);
     const ran = await pgbench(bench.server, {
-      ...{ script: deduct.script, clients: 8, users: [1, users] },
+      script: deduct.script,
+      clients: 8,
+      users: [1, users],
       seconds: 10,
     });
     if (ran.entries !== 1) throw new Error(`a deduction made ${ran.entries} entries`);
@@ -382,7 +407,10 @@ export async function measureGrowth(bench: Bench, deductions: number): Promise<G
   const [first, last] = [runs.slice(0, tenth), runs.slice(-tenth)];
   return {
     deductions: done,
-    ...{ first: tpsOf(first), last: tpsOf(last), firstCpuUs: cpuUsOf(first), lastCpuUs: cpuUsOf(last) },
+    first: tpsOf(first),
+    last: tpsOf(last),
+    firstCpuUs: cpuUsOf(first),
+    lastCpuUs: cpuUsOf(last),
     wal: wal / done,
     ledger: (after.ledger - before.ledger) / done,
     accounts: after.accounts / before.accounts,

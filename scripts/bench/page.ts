@@ -62,10 +62,16 @@ export function tables(results: Results): string {
 function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Results): Bar[] {
   const of = (name: string, clients: number) => by[name]![clients]!;
   const least = (what: string, bar: number, found: Spread): Bar => ({
-    ...{ what, wanted: `≥ ${bar}`, found, holds: found.median >= bar },
+    what,
+    wanted: `≥ ${bar}`,
+    found,
+    holds: found.median >= bar,
   });
   const most = (what: string, bar: number, found: Spread): Bar => ({
-    ...{ what, wanted: `≤ ${bar}`, found, holds: found.median <= bar },
+    what,
+    wanted: `≤ ${bar}`,
+    found,
+    holds: found.median <= bar,
   });
   const each = (wanted: readonly [number, number, number]) =>
     clientCounts.map((clients, nth) => [clients, wanted[nth]!] as const);

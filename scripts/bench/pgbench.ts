@@ -55,8 +55,20 @@ export async function pgbench(server: PostgresServer, run: Run): Promise<Ran> {
     let warm: { cpu: number | undefined; wal: Promise<number> } | undefined;
     const { output, progress } = await execute(
       [
-        ...["-n", "-M", "prepared", "-c", clients, "-j", Math.min(clients, 2), "-T", 1 + seconds],
-        ...["-P", 1, "-f", script, server.url(database, "authenticator")],
+        "-n",
+        "-M",
+        "prepared",
+        "-c",
+        clients,
+        "-j",
+        Math.min(clients, 2),
+        "-T",
+        1 + seconds,
+        "-P",
+        1,
+        "-f",
+        script,
+        server.url(database, "authenticator"),
       ].map(String),
       () => (warm ??= { cpu: cpuSeconds(server.pid), wal: walIn(client) }),
     );

@@ -175,7 +175,10 @@ test("what is good and what is bad is the same where a backslash in a string mea
     });
   await tryHere("adjust_tokens", { p_user_id: user, p_delta: 1, p_reason: "a correction" });
   await tryHere("track_token_usage", {
-    ...{ p_user_id: user, p_action_type: "chat", p_tokens_used: 1, p_model_used: "a-model" },
+    p_user_id: user,
+    p_action_type: "chat",
+    p_tokens_used: 1,
+    p_model_used: "a-model",
   });
   for (const p_reason of [" ", "\t\n"])
     await expect(tryHere("adjust_tokens", { p_user_id: user, p_delta: 1, p_reason })).rejects.toMatchObject({

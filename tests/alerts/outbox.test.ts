@@ -34,7 +34,9 @@ const claim = (limit: number | null = 20, lease: number | null = 60) =>
 
 const settle = ({ user_id, alert_id, claim_id }: Claimed, error?: string) =>
   call(db, "settle_token_alert", {
-    ...{ p_user_id: user_id, p_alert_id: alert_id, p_claim_id: claim_id },
+    p_user_id: user_id,
+    p_alert_id: alert_id,
+    p_claim_id: claim_id,
     ...(error && { p_error: error }),
   });
 

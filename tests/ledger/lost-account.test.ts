@@ -145,8 +145,11 @@ test("a provider's payment is kept by the provider until the account is back", a
   const paid = { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" };
   await expect(
     call("record_token_payment_event", {
-      ...{ p_provider: "stripe", p_event_id: `e.${user}`, p_event_type: "x" },
-      ...{ p_provider_payment_id: `p.${user}`, p_facts: paid },
+      p_provider: "stripe",
+      p_event_id: `e.${user}`,
+      p_event_type: "x",
+      p_provider_payment_id: `p.${user}`,
+      p_facts: paid,
     }),
   ).rejects.toMatchObject(lost);
   expect(await books()).toEqual(before);

@@ -14,19 +14,20 @@ interface Ruled {
 
 const user = "'00000000-0000-4000-8000-000000000001'::uuid";
 const kinds = [
-  ...[
-    "deduction",
-    "usage",
-    "hold",
-    "release",
-    "grant",
-    "refund",
-    "expiry",
-    "void",
-    "rollover",
-    "restatement",
-  ],
-  ...["opening_balance", "clawback", "restoration", "debt_repayment"],
+  "deduction",
+  "usage",
+  "hold",
+  "release",
+  "grant",
+  "refund",
+  "expiry",
+  "void",
+  "rollover",
+  "restatement",
+  "opening_balance",
+  "clawback",
+  "restoration",
+  "debt_repayment",
 ];
 const numbers = ["null", "-9", "-1", "0", "1", "9"];
 
@@ -34,11 +35,22 @@ const tables: Record<string, Ruled> = {
   token_transactions: {
     check: "check_transaction_rules",
     sound: {
-      ...{ user_id: user, id: "5::bigint", entry_type: "'grant'", action_type: "'admin_grant'" },
-      ...{ tokens: "9::bigint", balance_after: "9::bigint", debt_change: "0::bigint" },
-      ...{ reserved_change: "0::bigint", grant_ids: `array[${user}]`, grant_tokens: "array[9]::bigint[]" },
-      ...{ reason: "'a reason'", actor_role: "'service'", actor_id: "null::uuid" },
-      ...{ idempotency_key: "null::text", request: "null::jsonb", original_id: "null::bigint" },
+      user_id: user,
+      id: "5::bigint",
+      entry_type: "'grant'",
+      action_type: "'admin_grant'",
+      tokens: "9::bigint",
+      balance_after: "9::bigint",
+      debt_change: "0::bigint",
+      reserved_change: "0::bigint",
+      grant_ids: `array[${user}]`,
+      grant_tokens: "array[9]::bigint[]",
+      reason: "'a reason'",
+      actor_role: "'service'",
+      actor_id: "null::uuid",
+      idempotency_key: "null::text",
+      request: "null::jsonb",
+      original_id: "null::bigint",
     },
     rules: {
       sign_follows_entry_type: {
@@ -85,31 +97,32 @@ const tables: Record<string, Ruled> = {
       },
     },
     choices: {
-      ...{
-        entry_type: [...kinds, "another"].map((kind) => `'${kind}'`),
-        tokens: numbers,
-        id: ["null", "0", "5"],
-      },
-      ...{ debt_change: numbers, reserved_change: numbers, balance_after: ["null", "-1", "0"] },
-      ...{ original_id: ["null", "4", "5"], grant_tokens: ["null", "array[9]", "array[4, 5]"] },
-      ...{
-        action_type: ["null", "'admin_grant'", "'expiry'"],
-        reason: ["null", "''", "'x'", "repeat('x', 501)"],
-      },
-      ...{ actor_role: ["null", "'service'", "'user'", "'nobody'"], actor_id: ["null", user] },
-      ...{ idempotency_key: ["null", "'a key'"], request: ["null", "'{}'"] },
+      entry_type: [...kinds, "another"].map((kind) => `'${kind}'`),
+      tokens: numbers,
+      id: ["null", "0", "5"],
+      debt_change: numbers,
+      reserved_change: numbers,
+      balance_after: ["null", "-1", "0"],
+      original_id: ["null", "4", "5"],
+      grant_tokens: ["null", "array[9]", "array[4, 5]"],
+      action_type: ["null", "'admin_grant'", "'expiry'"],
+      reason: ["null", "''", "'x'", "repeat('x', 501)"],
+      actor_role: ["null", "'service'", "'user'", "'nobody'"],
+      actor_id: ["null", user],
+      idempotency_key: ["null", "'a key'"],
+      request: ["null", "'{}'"],
     },
   },
   token_accounts: {
     check: "check_account_rules",
     sound: {
-      ...{
-        user_id: user,
-        payer_id: "null::uuid",
-        tokens_remaining: "0::bigint",
-        tokens_reserved: "0::bigint",
-      },
-      ...{ tokens_used: "0::bigint", tokens_expired: "0::bigint", tokens_owed: "0::bigint" },
+      user_id: user,
+      payer_id: "null::uuid",
+      tokens_remaining: "0::bigint",
+      tokens_reserved: "0::bigint",
+      tokens_used: "0::bigint",
+      tokens_expired: "0::bigint",
+      tokens_owed: "0::bigint",
     },
     rules: {
       ...Object.fromEntries(
@@ -125,19 +138,24 @@ const tables: Record<string, Ruled> = {
       are_not_their_own_payers: { holds: "payer_id <> user_id", broken: { payer_id: user } },
     },
     choices: {
-      ...{
-        payer_id: ["null", user, "gen_random_uuid()"],
-        tokens_remaining: [...numbers, "9007199254740991"],
-      },
-      ...{ tokens_reserved: numbers, tokens_used: [...numbers, "9007199254740991"] },
-      ...{ tokens_expired: numbers, tokens_owed: numbers },
+      payer_id: ["null", user, "gen_random_uuid()"],
+      tokens_remaining: [...numbers, "9007199254740991"],
+      tokens_reserved: numbers,
+      tokens_used: [...numbers, "9007199254740991"],
+      tokens_expired: numbers,
+      tokens_owed: numbers,
     },
   },
   token_balances: {
     check: "check_grant_rules",
     sound: {
-      ...{ user_id: user, grant_type: "'admin'", tokens_granted: "9::bigint", tokens_remaining: "9::bigint" },
-      ...{ is_open: "true", priority: "50::smallint", granted_at: "'2026-01-01'::timestamptz" },
+      user_id: user,
+      grant_type: "'admin'",
+      tokens_granted: "9::bigint",
+      tokens_remaining: "9::bigint",
+      is_open: "true",
+      priority: "50::smallint",
+      granted_at: "'2026-01-01'::timestamptz",
       expires_at: "null::timestamptz",
     },
     rules: {
@@ -162,12 +180,12 @@ const tables: Record<string, Ruled> = {
       },
     },
     choices: {
-      ...{ grant_type: ["null", "'admin'", "'gift'"], tokens_granted: ["null", "0", "9", "1000000000001"] },
-      ...{ tokens_remaining: ["null", "-1", "0", "9", "10"], is_open: ["null", "true", "false"] },
-      ...{
-        priority: ["null", "-1::smallint", "0::smallint", "101::smallint"],
-        granted_at: ["null", "'2026-01-01'", "'infinity'"],
-      },
+      grant_type: ["null", "'admin'", "'gift'"],
+      tokens_granted: ["null", "0", "9", "1000000000001"],
+      tokens_remaining: ["null", "-1", "0", "9", "10"],
+      is_open: ["null", "true", "false"],
+      priority: ["null", "-1::smallint", "0::smallint", "101::smallint"],
+      granted_at: ["null", "'2026-01-01'", "'infinity'"],
       expires_at: ["null", "'2025-01-01'", "'2026-01-01'", "'2027-01-01'", "'infinity'", "'-infinity'"],
     },
   },
@@ -189,7 +207,10 @@ describe.each(Object.entries(tables))("%s", (table, { sound, rules }) => {
 
   test.each(Object.entries(rules))("a row is refused by name: %s", async (rule, { broken }) => {
     await expect(db.admin.query(insert(table, { ...sound, ...broken }))).rejects.toMatchObject({
-      ...{ code: "23514", schema: "public", table, constraint: `${table}_${rule}` },
+      code: "23514",
+      schema: "public",
+      table,
+      constraint: `${table}_${rule}`,
       message: `new row for relation "${table}" violates check constraint "${table}_${rule}"`,
       detail: expect.stringMatching(/^Failing row contains \{.*\}\.$/),
     });

@@ -83,8 +83,16 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
               rollover_percent = excluded.rollover_percent, rollover_tokens = excluded.rollover_tokens,
               rollover_lifetime_days = excluded.rollover_lifetime_days, rank = excluded.rank, is_offered = true`,
       [
-        ...[name, plan.tokens, plan.price, plan.days === null ? "none" : `${plan.days}day`, plan.lifetime],
-        ...[plan.cap, plan.rollover?.percent, plan.rollover?.tokens, plan.rollover?.days, plan.rank],
+        name,
+        plan.tokens,
+        plan.price,
+        plan.days === null ? "none" : `${plan.days}day`,
+        plan.lifetime,
+        plan.cap,
+        plan.rollover?.percent,
+        plan.rollover?.tokens,
+        plan.rollover?.days,
+        plan.rank,
       ],
     );
   }

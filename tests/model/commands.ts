@@ -19,8 +19,12 @@ export class Run {
   private readonly grantIds: string[] = [];
   private readonly payments: { id: string; payment: Payment; approved?: Receipt }[] = [];
   private readonly facts = [0, 1, 2].map((): Facts => ({
-    ...{ plan: null, isPaid: false, refunded: 0 },
-    ...{ wasDisputed: false, wasWon: false, payment: null },
+    plan: null,
+    isPaid: false,
+    refunded: 0,
+    wasDisputed: false,
+    wasWon: false,
+    payment: null,
   }));
   private readonly events: Extract<Command, { do: "event" }>[] = [];
   private readonly holdIds: string[] = [];
@@ -110,7 +114,9 @@ export class Run {
     const answer = await this.call("public.deduct_tokens_batch($1, $2)", [
       JSON.stringify(
         items.map(({ tokens, key }) => ({
-          ...{ user_id: this.user, tokens, action_type: "chat_conversation" },
+          user_id: this.user,
+          tokens,
+          action_type: "chat_conversation",
           ...(key !== null && { idempotency_key: key }),
         })),
       ),
@@ -500,8 +506,13 @@ export class Run {
             return "had been";
           }
           this.compare(command, receipt, {
-            ...{ success: true, status: "approved", plan_type: of.payment.to, replayed: false },
-            ...{ tokens_granted: grant!.granted, tokens_limit: books.planLimit, tokens_remaining: balance },
+            success: true,
+            status: "approved",
+            plan_type: of.payment.to,
+            replayed: false,
+            tokens_granted: grant!.granted,
+            tokens_limit: books.planLimit,
+            tokens_remaining: balance,
           });
           of.approved = receipt;
           return "approved";
@@ -519,7 +530,9 @@ export class Run {
         const wasKnown = this.plans.refund(payment, this.paidBack(command));
         return (receipt) => {
           this.compare(command, receipt, {
-            ...{ success: true, status: payment.status, replayed: wasKnown },
+            success: true,
+            status: payment.status,
+            replayed: wasKnown,
             tokens_clawed_back: payment.clawed,
             tokens_owed: books.owed,
             tokens_limit: books.planLimit,
@@ -533,8 +546,13 @@ export class Run {
         if (started !== null) return this.started(command, command.plan, started);
         return (receipt) => {
           this.compare(command, receipt, {
-            ...{ success: true, plan_type: command.plan, effective: "period_end", replayed: false },
-            ...{ tokens_granted: 0, tokens_limit: books.planLimit, tokens_remaining: books.active },
+            success: true,
+            plan_type: command.plan,
+            effective: "period_end",
+            replayed: false,
+            tokens_granted: 0,
+            tokens_limit: books.planLimit,
+            tokens_remaining: books.active,
           });
           return "noted down";
         };
@@ -556,8 +574,12 @@ export class Run {
     const payment = first?.payment ?? this.plans.ask(command.plan);
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
-        ...{ success: true, status: payment.status, from_plan: payment.from, to_plan: payment.to },
-        ...{ amount_cents: payment.amount, replayed: first !== undefined },
+        success: true,
+        status: payment.status,
+        from_plan: payment.from,
+        to_plan: payment.to,
+        amount_cents: payment.amount,
+        replayed: first !== undefined,
       });
       if (first !== undefined) return "replayed";
       const one = { id: receipt["payment_id"] as string, payment };
@@ -580,11 +602,15 @@ export class Run {
     const planLimit = this.books.planLimit;
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
-        ...{ success: true, plan_type: plan, replayed },
+        success: true,
+        plan_type: plan,
+        replayed,
         ...(command.do === "change" && { effective: "now" }),
         ...(grant !== null && { tokens_granted: grant.granted }),
-        // a period that had begun answers as it did then
-        ...(!replayed && { tokens_limit: planLimit, tokens_remaining: balance }),
+        ...(!replayed && {
+          tokens_limit: planLimit,
+          tokens_remaining: balance,
+        }),
       });
       if (replayed) return "had begun";
       return grant === null ? "full already" : "begun";
@@ -613,11 +639,16 @@ export class Run {
     if (!wasKnown) this.events.push(command);
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
-        ...{ success: true, status: payment?.status ?? "parked", plan_type: facts.plan, replayed: wasKnown },
+        success: true,
+        status: payment?.status ?? "parked",
+        plan_type: facts.plan,
+        replayed: wasKnown,
         tokens_granted: payment?.tokens ?? 0,
         tokens_clawed_back: payment?.clawed ?? 0,
         ...(payment !== null && {
-          ...{ tokens_owed: books.owed, tokens_limit: books.planLimit, tokens_remaining: books.active },
+          tokens_owed: books.owed,
+          tokens_limit: books.planLimit,
+          tokens_remaining: books.active,
         }),
       });
       if (payment === null) return "parked";

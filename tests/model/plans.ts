@@ -25,8 +25,17 @@ export const catalogue: Record<string, Plan> = {
   free: { tokens: 60, price: 0, rank: 0, days: null, lifetime: null, cap: null, rollover: null },
   starter: { tokens: 300, price: 900, rank: 10, days: 28, lifetime: 30, cap: 500, rollover: null },
   pro: {
-    ...{ tokens: 700, price: 3_900, rank: 20, days: 28, lifetime: 28, cap: null },
-    rollover: { percent: 40, tokens: 250, days: 50 },
+    tokens: 700,
+    price: 3900,
+    rank: 20,
+    days: 28,
+    lifetime: 28,
+    cap: null,
+    rollover: {
+      percent: 40,
+      tokens: 250,
+      days: 50,
+    },
   },
 };
 
@@ -264,8 +273,16 @@ export class Plans {
 
 function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
   return {
-    ...{ status: "pending", isManual, from, to, amount: plan.price, tokens: plan.tokens },
-    ...{ refunded: 0, clawed: 0, grant: null, taken: new Map() },
+    status: "pending",
+    isManual,
+    from,
+    to,
+    amount: plan.price,
+    tokens: plan.tokens,
+    refunded: 0,
+    clawed: 0,
+    grant: null,
+    taken: new Map(),
   };
 }
 

@@ -417,9 +417,17 @@ test("a balance read does not wait for a lock to put a downgrade into effect, an
 test("a payment's event that comes again does not undo an upgrade that came after it", async () => {
   const user = await createUser(db);
   const event = {
-    ...{ p_provider: "stripe", p_event_id: `again.${user}`, p_event_type: "x" },
-    ...{ p_provider_payment_id: `again.${user}` },
-    p_facts: { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" },
+    p_provider: "stripe",
+    p_event_id: `again.${user}`,
+    p_event_type: "x",
+    p_provider_payment_id: `again.${user}`,
+    p_facts: {
+      kind: "paid",
+      user_id: user,
+      plan_type: "starter",
+      amount_cents: 900,
+      currency: "usd",
+    },
   };
   await call("record_token_payment_event", event);
   await upgrade(user, "professional");

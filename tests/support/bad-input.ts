@@ -91,7 +91,15 @@ function unfit(type: string, dice: Dice): string {
     case "smallint":
     case "numeric":
       return dice.any([
-        ...["null", "0", "-1", "-50", "101", "201", "10001", "2147483647", "-2147483648"],
+        "null",
+        "0",
+        "-1",
+        "-50",
+        "101",
+        "201",
+        "10001",
+        "2147483647",
+        "-2147483648",
         ...(type === "bigint" || type === "numeric"
           ? [
               "1000000000001",
@@ -241,8 +249,24 @@ export function badBody(fields: readonly string[], known: Known, dice: Dice): st
 /** Texts that are no JSON, or hardly. */
 export function noJson(dice: Dice): string {
   return dice.any([
-    ...["", "{", "}", "[1,", "undefined", "{'a':1}", "userId=1", "<xml/>", "{}{}", '"', "\u0000", "NaN"],
-    ...["\ufeff{}", "{} trailing", '{"a":1,}', "// c\n{}", nested(50_000), "[".repeat(50_000)],
+    "",
+    "{",
+    "}",
+    "[1,",
+    "undefined",
+    "{'a':1}",
+    "userId=1",
+    "<xml/>",
+    "{}{}",
+    '"',
+    "\0",
+    "NaN",
+    "﻿{}",
+    "{} trailing",
+    '{"a":1,}',
+    "// c\n{}",
+    nested(5e4),
+    "[".repeat(5e4),
   ]);
 }
 

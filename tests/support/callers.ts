@@ -94,7 +94,11 @@ export async function createCallerFixture(
     stranger: { role: stranger, sub: user.id },
   };
   return {
-    ...{ db, world, user, other, claims },
+    db,
+    world,
+    user,
+    other,
+    claims,
     async as(caller, work) {
       const client = await db.api.connect();
       try {
@@ -110,7 +114,6 @@ export async function createCallerFixture(
       }
     },
     async close() {
-      // the roles are the whole server's
       await db.admin.query(`drop role ${stranger}`);
       await db.drop();
     },

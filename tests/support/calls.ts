@@ -132,22 +132,32 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
 
 /** Named even where they may be left out: whom it is about, and how much of something. */
 const always = [
-  ...["p_user_id", "p_action_type", "p_at", "p_below_tokens"],
-  ...["p_tokens", "p_tokens_used", "p_transaction_id"],
+  "p_user_id",
+  "p_action_type",
+  "p_at",
+  "p_below_tokens",
+  "p_tokens",
+  "p_tokens_used",
+  "p_transaction_id",
 ];
 
 /** What the wrappers' defaults come to. */
 const defaults: Arguments = {
-  ...{ p_all_or_nothing: false, p_below: 100, p_expired_policy: "forfeit", p_hours: 24, p_lease_seconds: 60 },
-  ...{
-    p_limit: 10,
-    p_max_accounts: 10,
-    p_on_shortage: "reject",
-    p_over_capture: "reject",
-    p_grant_type: "purchase",
-    p_priority: 50,
-  },
-  ...{ p_action_type: "chat_conversation", p_take_back: false, p_threshold: 0, p_ttl_seconds: 60 },
+  p_all_or_nothing: false,
+  p_below: 100,
+  p_expired_policy: "forfeit",
+  p_hours: 24,
+  p_lease_seconds: 60,
+  p_limit: 10,
+  p_max_accounts: 10,
+  p_on_shortage: "reject",
+  p_over_capture: "reject",
+  p_grant_type: "purchase",
+  p_priority: 50,
+  p_action_type: "chat_conversation",
+  p_take_back: false,
+  p_threshold: 0,
+  p_ttl_seconds: 60,
 };
 
 const byType: Record<string, unknown> = {

@@ -54,8 +54,13 @@ export async function crash(server: DurableServer, crashes: Crashes): Promise<Af
   const work = new Workload(users);
   const fates = new Map<Attempt, Fate>();
   const found: Aftermath = {
-    ...{ rounds, acknowledged: 0, mix: {} },
-    ...{ lost: [], unasked: [], unresolved: [], broken: [] },
+    rounds,
+    acknowledged: 0,
+    mix: {},
+    lost: [],
+    unasked: [],
+    unresolved: [],
+    broken: [],
   };
   const count = (outcome: string, times = 1) => {
     found.mix[outcome] = (found.mix[outcome] ?? 0) + times;

@@ -34,7 +34,8 @@ export async function firstOperations(
     }
     await isDefault(true);
     const race = await storm(db, {
-      ...{ connections: 16, attempts: 48 },
+      connections: 16,
+      attempts: 48,
       run: (client, attempt) => sentAgain(client, isolation, () => first(client, user, attempt)),
     });
     await isDefault(false);

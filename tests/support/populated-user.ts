@@ -124,7 +124,9 @@ export async function populateUser(
     [id, usage.transaction_id],
   );
   return {
-    ...{ id, mark, member },
+    id,
+    mark,
+    member,
     things: {
       p_grant_id: grantId,
       p_hold_id: hold.hold_id,

@@ -45,7 +45,8 @@ export async function spendDown(db: Database, spending: Spending): Promise<Spent
   );
   let retries = 0;
   const { mix } = await storm(db, {
-    ...{ connections, attempts },
+    connections,
+    attempts,
     async run(client, attempt) {
       const purse = attempt % 2 === 0 ? purses[0]! : purses[1 + (attempt % (purses.length - 1))]!;
       const tokens = 1 + diceFor(attempt).below(7);
@@ -55,7 +56,14 @@ export async function spendDown(db: Database, spending: Spending): Promise<Spent
           if (success) purse.spent += tokens;
           return success ? "spent" : "short";
         } catch (error) {
-          if ((error as { code?: string }).code !== "40001") throw error;
+          if (
+            (
+              error as {
+                code?: string;
+              }
+            ).code !== "40001"
+          )
+            throw error;
           retries++;
           if (again === 50) return "given up";
           await new Promise((go) => setTimeout(go, Math.random() * 4 * 2 ** Math.min(again, 6)));

@@ -144,9 +144,28 @@ export function isRefusal(error: unknown): error is Error & { code: string } {
 }
 
 const usual: readonly Kind[] = [
-  ...["grant", "grant", "grant", "deduct", "deduct", "deduct", "deduct", "deduct", "track", "track"],
-  ...["track", "reserve", "reserve", "reserve", "reserve", "capture", "capture", "capture", "release"],
-  ...["refund", "refund", "adjust"],
+  "grant",
+  "grant",
+  "grant",
+  "deduct",
+  "deduct",
+  "deduct",
+  "deduct",
+  "deduct",
+  "track",
+  "track",
+  "track",
+  "reserve",
+  "reserve",
+  "reserve",
+  "reserve",
+  "capture",
+  "capture",
+  "capture",
+  "release",
+  "refund",
+  "refund",
+  "adjust",
 ] as Kind[];
 
 /** From 1 up to so many. */

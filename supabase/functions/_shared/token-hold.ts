@@ -392,8 +392,19 @@ function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; grace
   }
   const { userId, tokens, actionType, idempotencyKey, metadata = {}, onOverrun = "deduct" } = options;
   const terms: Terms = {
-    ...{ userId, tokens, actionType, ttlSeconds, idempotencyKey, metadata, onOverrun },
-    patience: { attempts: 8, pauseMs: 100, attemptMs: 10_000, ...patience },
+    userId,
+    tokens,
+    actionType,
+    ttlSeconds,
+    idempotencyKey,
+    metadata,
+    onOverrun,
+    patience: {
+      attempts: 8,
+      pauseMs: 100,
+      attemptMs: 1e4,
+      ...patience,
+    },
   };
   return { terms, timeoutMs, graceMs };
 }

@@ -40,17 +40,18 @@ export const pageSize = 200;
 
 /** The columns, in order; docs/guides/export.md says what is in them. */
 const columns = [
-  ...[
-    "number",
-    "created_at",
-    "entry_type",
-    "action_type",
-    "tokens",
-    "reserved_change",
-    "balance_after",
-    "reason",
-  ],
-  ...["actor_role", "actor_id", "idempotency_key", "grants"],
+  "number",
+  "created_at",
+  "entry_type",
+  "action_type",
+  "tokens",
+  "reserved_change",
+  "balance_after",
+  "reason",
+  "actor_role",
+  "actor_id",
+  "idempotency_key",
+  "grants",
 ];
 
 /**

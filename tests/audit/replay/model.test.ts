@@ -94,20 +94,64 @@ test("ten thousand random histories come out as the reference model has them, gr
 function reissuedForNothing(): History {
   const uuid = (n: number) => `${n}0000000-0000-4000-8000-000000000000`;
   const grant = (n: number, at: number, made: { tokens: number; priority: number; expiresAt: number }) => ({
-    ...{ do: "grant" as const, at },
-    grant: { id: uuid(n), origin: "ledger" as const, grantedAt: at, opening: 0, ...made },
+    do: "grant" as const,
+    at,
+    grant: {
+      id: uuid(n),
+      origin: "ledger" as const,
+      grantedAt: at,
+      opening: 0,
+      ...made,
+    },
   });
   return {
     user: uuid(9),
-    ...{ grants: [], deductions: [], trail: "usage", openedAt: 24 },
+    grants: [],
+    deductions: [],
+    trail: "usage",
+    openedAt: 24,
     events: [
-      grant(1, 50, { tokens: 4, priority: 50, expiresAt: Infinity }),
-      grant(2, 51, { tokens: 4, priority: 50, expiresAt: 52 }),
-      { do: "deduct", at: 51, tokens: 4, newestFirst: true }, // of the second, and exactly of the first
-      { do: "refund", at: 53, charge: 0, tokens: 1, reissue: uuid(3) },
-      grant(4, 54, { tokens: 3, priority: 10, expiresAt: 55 }),
-      { do: "deduct", at: 54, tokens: 4, newestFirst: true }, // of the reissued one too, exactly of the fourth
-      { do: "refund", at: 56, charge: 1, tokens: 4, reissue: null },
+      grant(1, 50, {
+        tokens: 4,
+        priority: 50,
+        expiresAt: Infinity,
+      }),
+      grant(2, 51, {
+        tokens: 4,
+        priority: 50,
+        expiresAt: 52,
+      }),
+      {
+        do: "deduct",
+        at: 51,
+        tokens: 4,
+        newestFirst: true,
+      },
+      {
+        do: "refund",
+        at: 53,
+        charge: 0,
+        tokens: 1,
+        reissue: uuid(3),
+      },
+      grant(4, 54, {
+        tokens: 3,
+        priority: 10,
+        expiresAt: 55,
+      }),
+      {
+        do: "deduct",
+        at: 54,
+        tokens: 4,
+        newestFirst: true,
+      },
+      {
+        do: "refund",
+        at: 56,
+        charge: 1,
+        tokens: 4,
+        reissue: null,
+      },
     ],
   };
 }

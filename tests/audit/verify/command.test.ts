@@ -39,8 +39,12 @@ test("clean books: it says so and ends with 0", async () => {
 test("breaches are listed, for people and for machines, and it ends with 1", async () => {
   await owing(3, 17);
   const breach = (nth: number) => ({
-    ...{ invariant: "I3 debt", user_id: users[nth], grant_id: null, transaction_id: null },
-    ...{ expected: "0", found: "5" },
+    invariant: "I3 debt",
+    user_id: users[nth],
+    grant_id: null,
+    transaction_id: null,
+    expected: "0",
+    found: "5",
   });
 
   const [piped, json, one, other] = await Promise.all([

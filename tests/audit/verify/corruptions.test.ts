@@ -17,8 +17,18 @@ test("clean books have no breach, by this and by the tests' own sums, and have a
   expect(await breaches(db)).toEqual([]);
   const { rows } = await db.admin.query("select distinct entry_type from public.token_transactions");
   expect(rows.map((row) => row.entry_type).sort()).toEqual([
-    ...["clawback", "debt_repayment", "deduction", "expiry", "grant", "hold", "opening_balance", "refund"],
-    ...["release", "restoration", "usage", "void"],
+    "clawback",
+    "debt_repayment",
+    "deduction",
+    "expiry",
+    "grant",
+    "hold",
+    "opening_balance",
+    "refund",
+    "release",
+    "restoration",
+    "usage",
+    "void",
   ]);
 });
 

@@ -50,9 +50,20 @@ const inLedger = (condition: string) => `exists (select from public.token_transa
   where t.user_id = x.user_id and x.id = any (t.grant_ids) and ${condition})`;
 
 const entryTypes = [
-  ...["opening_balance", "grant", "deduction", "expiry", "clawback"],
-  ...["restoration", "debt_repayment", "usage", "restatement", "nonsense"],
-  ...["hold", "release", "refund", "void"],
+  "opening_balance",
+  "grant",
+  "deduction",
+  "expiry",
+  "clawback",
+  "restoration",
+  "debt_repayment",
+  "usage",
+  "restatement",
+  "nonsense",
+  "hold",
+  "release",
+  "refund",
+  "void",
 ];
 const grantActions = `('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
 

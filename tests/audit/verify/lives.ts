@@ -79,8 +79,11 @@ export async function live(db: Database, user: string, admin: string, n: number)
     ).hold_id as string;
   await asHimself("capture_tokens", { p_hold_id: await hold(40), p_tokens: 25 + n });
   await asHimself("capture_tokens", {
-    ...{ p_hold_id: await hold(30), p_tokens: 45, p_model_used: "small" },
-    ...{ p_input_tokens: 45, p_output_tokens: 0 },
+    p_hold_id: await hold(30),
+    p_tokens: 45,
+    p_model_used: "small",
+    p_input_tokens: 45,
+    p_output_tokens: 0,
   });
   await asHimself("release_tokens", { p_hold_id: await hold(35) });
   await hold(15, 2); // runs out
@@ -89,7 +92,10 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_tokens_used: 33,
   });
   await asServer("refund_tokens", {
-    ...{ p_user_id: user, p_transaction_id: charge.transaction_id, p_tokens: 11, p_reason: "too slow" },
+    p_user_id: user,
+    p_transaction_id: charge.transaction_id,
+    p_tokens: 11,
+    p_reason: "too slow",
   });
   await asServer("void_token_grant", {
     p_user_id: user,

@@ -113,7 +113,8 @@ describe("a spend cap", () => {
     );
     expect(await adjust({ userId: user.id, delta: -20 })).toMatchObject({ status: 200 });
     expectProblem(await adjust({ userId: user.id, delta: -500 }), "insufficient_balance", {
-      ...{ required: 500, available: 300 },
+      required: 500,
+      available: 300,
     });
   });
 });

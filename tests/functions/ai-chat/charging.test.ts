@@ -51,8 +51,16 @@ describe("an answer", () => {
       holds: [{ status: "captured", captured: 30 }],
       usage: [
         {
-          ...{ success: true, tokens: 30, input: 20, output: 10, model: "streams" },
-          metadata: { model: "streams", outcome: "completed", counted_by: "provider" },
+          success: true,
+          tokens: 30,
+          input: 20,
+          output: 10,
+          model: "streams",
+          metadata: {
+            model: "streams",
+            outcome: "completed",
+            counted_by: "provider",
+          },
         },
       ],
     });
@@ -69,8 +77,17 @@ describe("an answer", () => {
       path: "/v1/chat/completions",
       authorization: `Bearer ${apiKey}`,
       body: {
-        ...{ model: "streams", temperature: 0.5, messages: [{ role: "user", content: question }] },
-        ...{ max_tokens: 1_024, stream: true, stream_options: { include_usage: true } },
+        model: "streams",
+        temperature: 0.5,
+        messages: [
+          {
+            role: "user",
+            content: question,
+          },
+        ],
+        max_tokens: 1024,
+        stream: true,
+        stream_options: { include_usage: true },
       },
     });
   });
@@ -149,12 +166,19 @@ describe("under a spend cap", () => {
     const before = provider.asked.length;
     await asService(stack.db, (client) =>
       rpc(client, "set_token_spend_cap", {
-        ...{ p_window: "day", p_tokens: 50, p_user_id: user.id, p_reason: "too fast" },
+        p_window: "day",
+        p_tokens: 50,
+        p_user_id: user.id,
+        p_reason: "too fast",
       }),
     );
     const asked = await stack.ask("ai-chat", { caller: user, body: bodyFor("streams") });
     expectProblem(asked, "spend_cap_reached", {
-      ...{ scope: "user", window: "day", limit: 50, used: 0, available: 50 },
+      scope: "user",
+      window: "day",
+      limit: 50,
+      used: 0,
+      available: 50,
       resetsAt: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T00:00:00/),
     });
     const seconds = (Date.parse(asked.body.resetsAt) - Date.now()) / 1_000;
@@ -192,8 +216,21 @@ describe("a provider that", () => {
       expect(said.error).toMatchObject({ code: "provider_failed", status: 502, retryable: true });
       expect(said.text).not.toContain("sk-secret");
       expect(await books()).toMatchObject({
-        ...{ deducted: 0, reserved: 0, holds: [{ status: "captured", captured: 0 }] },
-        usage: [{ success: false, output: 1, metadata: { outcome: "failed" } }],
+        deducted: 0,
+        reserved: 0,
+        holds: [
+          {
+            status: "captured",
+            captured: 0,
+          },
+        ],
+        usage: [
+          {
+            success: false,
+            output: 1,
+            metadata: { outcome: "failed" },
+          },
+        ],
       });
     },
   );

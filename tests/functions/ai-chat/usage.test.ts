@@ -9,18 +9,20 @@ describe("what a provider counts", () => {
     [
       "cached and reasoned within",
       {
-        ...{ prompt_tokens: 20, completion_tokens: 10, total_tokens: 30 },
-        ...{
-          prompt_tokens_details: { cached_tokens: 15 },
-          completion_tokens_details: { reasoning_tokens: 4 },
-        },
+        prompt_tokens: 20,
+        completion_tokens: 10,
+        total_tokens: 30,
+        prompt_tokens_details: { cached_tokens: 15 },
+        completion_tokens_details: { reasoning_tokens: 4 },
       },
       [20, 10, 15, 4],
     ],
     [
       "reasoned beside, by the total",
       {
-        ...{ prompt_tokens: 20, completion_tokens: 10, total_tokens: 34 },
+        prompt_tokens: 20,
+        completion_tokens: 10,
+        total_tokens: 34,
         completion_tokens_details: { reasoning_tokens: 4 },
       },
       [20, 14, undefined, 4],
@@ -49,7 +51,8 @@ describe("what a provider counts", () => {
     ["nothing at all", { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }, [0, 0]],
   ])("%s", (_, usage, [inputTokens, outputTokens, cachedTokens, reasoningTokens]) => {
     expect(countsOf(usage)).toEqual({
-      ...{ inputTokens, outputTokens },
+      inputTokens,
+      outputTokens,
       ...(cachedTokens !== undefined && { cachedTokens }),
       ...(reasoningTokens !== undefined && { reasoningTokens }),
     });

@@ -68,28 +68,45 @@ describe("the file", () => {
     );
     const at = expect.stringMatching(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/);
     const line = (number: number, entry: string, action: string, tokens: number, after: number) => ({
-      ...{ number: `${number}`, created_at: at, entry_type: entry, action_type: action },
-      ...{ tokens: `${tokens}`, reserved_change: "0", balance_after: `${after}` },
+      number: `${number}`,
+      created_at: at,
+      entry_type: entry,
+      action_type: action,
+      tokens: `${tokens}`,
+      reserved_change: "0",
+      balance_after: `${after}`,
     });
     expect(linesOf(answer.text)).toEqual([
       {
         ...line(4, "deduction", "admin_deduct", -20, 450),
-        ...{ reason: 'ticket 7, "late"', actor_role: "admin", actor_id: admin.id, idempotency_key: "" },
+        reason: 'ticket 7, "late"',
+        actor_role: "admin",
+        actor_id: admin.id,
+        idempotency_key: "",
         grants: `20 from ${user.pack}`,
       },
       {
         ...line(3, "deduction", "chat_conversation", -130, 470),
-        ...{ reason: "chat_conversation", actor_role: "user", actor_id: user.id },
-        ...{ idempotency_key: "request-1", grants: `100 from ${user.trial}; 30 from ${user.pack}` },
+        reason: "chat_conversation",
+        actor_role: "user",
+        actor_id: user.id,
+        idempotency_key: "request-1",
+        grants: `100 from ${user.trial}; 30 from ${user.pack}`,
       },
       {
         ...line(2, "grant", "token_pack_purchase", 500, 600),
-        ...{ reason: "purchase grant", actor_role: "service", actor_id: "", idempotency_key: "" },
+        reason: "purchase grant",
+        actor_role: "service",
+        actor_id: "",
+        idempotency_key: "",
         grants: `500 to ${user.pack}`,
       },
       {
         ...line(1, "grant", "trial_grant", 100, 100),
-        ...{ reason: "trial grant", actor_role: "service", actor_id: "", idempotency_key: "trial" },
+        reason: "trial grant",
+        actor_role: "service",
+        actor_id: "",
+        idempotency_key: "trial",
         grants: `100 to ${user.trial}`,
       },
     ]);

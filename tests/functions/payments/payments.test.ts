@@ -118,10 +118,21 @@ describe("the list", () => {
     expect(body.payments[0]).toEqual({
       user_id: user.id,
       id: ids[1],
-      ...{ status: "pending", provider: "manual", provider_payment_id: null },
-      ...{ from_plan: null, to_plan: "starter", amount_cents: 900, currency: "usd", tokens: null },
-      ...{ refunded_cents: 0, is_disputed: false, tokens_clawed_back: 0, reason: null },
-      ...{ created_at: expect.any(String), decided_at: null, decided_by: null },
+      status: "pending",
+      provider: "manual",
+      provider_payment_id: null,
+      from_plan: null,
+      to_plan: "starter",
+      amount_cents: 900,
+      currency: "usd",
+      tokens: null,
+      refunded_cents: 0,
+      is_disputed: false,
+      tokens_clawed_back: 0,
+      reason: null,
+      created_at: expect.any(String),
+      decided_at: null,
+      decided_by: null,
     });
     expect(body.parked).toBeUndefined();
     expect((await list(`userId=${user.id}&status=approved`, user)).body).toEqual({ payments: [] });
@@ -136,8 +147,15 @@ describe("the list", () => {
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
       rpc(client, "record_token_payment_event", {
-        ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
-        p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
+        p_provider: "stripe",
+        p_event_id: parked,
+        p_event_type: "x",
+        p_provider_payment_id: parked,
+        p_facts: {
+          kind: "paid",
+          amount_cents: 900,
+          currency: "usd",
+        },
       }),
     );
     for (const caller of [admin, stack.server]) {
@@ -177,18 +195,23 @@ describe("a parked payment", () => {
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
       rpc(client, "record_token_payment_event", {
-        ...{ p_provider: "stripe", p_event_id: parked, p_event_type: "x", p_provider_payment_id: parked },
-        p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
+        p_provider: "stripe",
+        p_event_id: parked,
+        p_event_type: "x",
+        p_provider_payment_id: parked,
+        p_facts: {
+          kind: "paid",
+          amount_cents: 900,
+          currency: "usd",
+        },
       }),
     );
     const assign = {
-      ...{
-        action: "assign",
-        provider: "stripe",
-        providerPaymentId: parked,
-        userId: user.id,
-        planType: "starter",
-      },
+      action: "assign",
+      provider: "stripe",
+      providerPaymentId: parked,
+      userId: user.id,
+      planType: "starter",
     };
     expectProblem(await post(assign, user), "forbidden");
     expectProblem(await post({ ...assign, planType: "gold" }), "plan_not_found", { field: "planType" });

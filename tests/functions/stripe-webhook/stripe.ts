@@ -50,10 +50,16 @@ let number = 0;
 /** A short id, of its own in this run. */
 export const fresh = (prefix: string) => `${prefix}_${++number}${randomUUID().slice(0, 6)}`;
 
-export function event(type: string, object: Parts): { id: string; type: string; data: { object: Parts } } {
+export function event(
+  type: string,
+  object: Parts,
+): { id: string; type: string; data: { object: Parts } } & Parts {
   return {
     id: fresh("evt"),
-    ...{ object: "event", api_version: "2026-10-28.endive", created: now(), livemode: false },
+    object: "event",
+    api_version: "2026-10-28.endive",
+    created: now(),
+    livemode: false,
     type,
     data: { object },
   };

@@ -32,7 +32,11 @@ const call = (name: string, args: Record<string, unknown>) =>
   asService(db, (client) => rpc(client, name, args));
 const pay = (user: string, payment: string, plan: string, periodStart: string) =>
   event(user, payment, {
-    ...{ kind: "paid", user_id: user, plan_type: plan, amount_cents: 900, currency: "usd" },
+    kind: "paid",
+    user_id: user,
+    plan_type: plan,
+    amount_cents: 900,
+    currency: "usd",
     period_start: periodStart,
   });
 const event = (user: string, payment: string, facts: Record<string, unknown>) =>

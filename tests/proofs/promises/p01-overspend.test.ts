@@ -28,7 +28,9 @@ keep({
       tried.push(await tryFirst("initial-plan-asks-once"));
       const missed = [...variants, "initial-plan-asks-once"].filter((_, nth) => tried[nth]!.violations === 0);
       return {
-        ...{ times: tried.reduce((sum, { times }) => sum + times, 0), unit: "attempts", mix: {} },
+        times: tried.reduce((sum, { times }) => sum + times, 0),
+        unit: "attempts",
+        mix: {},
         violations: missed.length > 0 ? 0 : tried.reduce((sum, { violations }) => sum + violations, 0),
         examples: missed.map((variant) => `not seen: ${variant}`),
       };
@@ -41,7 +43,9 @@ async function tryIt(variant: string | null, attempts: number): Promise<Tried> {
   try {
     if (variant !== null) await applyMutant(db, variant);
     const { mix, wrong } = await spendDown(db, {
-      ...{ connections: 64, attempts, users: 8 },
+      connections: 64,
+      attempts,
+      users: 8,
       oneGrant: variant !== null,
     });
     // the variants keep no books at all: only what was spent counts against them
@@ -57,9 +61,14 @@ async function tryIt(variant: string | null, attempts: number): Promise<Tried> {
       if (!["spent", "short"].includes(outcome)) wrong.push(`${outcome}: ${mix[outcome]}`);
     }
     return {
-      ...{ times: attempts + races.times, unit: "attempts" },
-      mix: { ...mix, ...races.mix },
-      ...{ violations: wrong.length, examples: wrong.slice(0, 5) },
+      times: attempts + races.times,
+      unit: "attempts",
+      mix: {
+        ...mix,
+        ...races.mix,
+      },
+      violations: wrong.length,
+      examples: wrong.slice(0, 5),
     };
   } finally {
     await db.drop();

@@ -20,7 +20,9 @@ keep({
       const inTwo = await tryIt(100, "spend-in-two-transactions");
       const moments = await tryIt(4_500, "balance-read-in-two-moments");
       return {
-        ...{ times: inTwo.times + moments.times, unit: "reads", mix: {} },
+        times: inTwo.times + moments.times,
+        unit: "reads",
+        mix: {},
         violations: Math.min(inTwo.violations, moments.violations),
         examples: [...inTwo.examples!.slice(0, 1), ...moments.examples!.slice(0, 1)],
       };
@@ -139,7 +141,9 @@ async function write(
   const work = new Workload(users, "work", series);
   const first = work.first();
   const { mix } = await storm(db, {
-    ...{ connections: 18, attempts: Infinity, until },
+    connections: 18,
+    attempts: Infinity,
+    until,
     async run(client, nth) {
       try {
         if (nth % 40 === 7) {

@@ -19,7 +19,9 @@ keep({
       const drained = await tryIt("short-deductions-drain", 100);
       const swallowed = await tryIt("faults-are-swallowed", 100);
       return {
-        ...{ times: drained.times + swallowed.times, unit: "attempts", mix: {} },
+        times: drained.times + swallowed.times,
+        unit: "attempts",
+        mix: {},
         violations: Math.min(drained.violations, swallowed.violations),
         examples: [...drained.examples!.slice(0, 1), ...swallowed.examples!.slice(0, 1)],
       };

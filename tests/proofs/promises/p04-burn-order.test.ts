@@ -91,8 +91,11 @@ async function tryIt(mutant: string | null, sequences: number): Promise<Tried> {
     }
     const times = ways.reduce((sum, way) => sum + (mix[way] ?? 0), 0);
     return {
-      ...{ times, unit: `expenses (seed ${seed})`, mix },
-      ...{ violations: wrong.length, examples: wrong.slice(0, 3) },
+      times,
+      unit: `expenses (seed ${seed})`,
+      mix,
+      violations: wrong.length,
+      examples: wrong.slice(0, 3),
     };
   } finally {
     await db.drop();

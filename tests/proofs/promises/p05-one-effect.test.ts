@@ -75,8 +75,13 @@ const operations: Record<string, Operation> = {
   grant: {
     calls: "grant_tokens",
     with: {
-      ...{ p_tokens: 40, p_grant_type: "purchase", p_expires_at: "2199-01-01T00:00:00Z", p_priority: 40 },
-      ...{ p_reason: "a pack", p_metadata: { pack: 1 }, p_granted_at: "2026-01-02T03:04:05.000006Z" },
+      p_tokens: 40,
+      p_grant_type: "purchase",
+      p_expires_at: "2199-01-01T00:00:00Z",
+      p_priority: 40,
+      p_reason: "a pack",
+      p_metadata: { pack: 1 },
+      p_granted_at: "2026-01-02T03:04:05.000006Z",
     },
     changes: {
       tokens: { p_tokens: 41 },
@@ -100,8 +105,12 @@ const operations: Record<string, Operation> = {
   track: {
     calls: "track_token_usage",
     with: {
-      ...{ p_action_type: "chat_conversation", p_model_used: "gpt-4o", p_input_tokens: 20 },
-      ...{ p_output_tokens: 10, p_cached_tokens: 5, p_metadata: { chat: 2 } },
+      p_action_type: "chat_conversation",
+      p_model_used: "gpt-4o",
+      p_input_tokens: 20,
+      p_output_tokens: 10,
+      p_cached_tokens: 5,
+      p_metadata: { chat: 2 },
     },
     changes: {
       action_type: { p_action_type: "image_generation" },

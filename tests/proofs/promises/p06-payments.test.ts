@@ -23,7 +23,9 @@ keep({
       const tried: Tried[] = [];
       for (const variant of variants) tried.push(await tryIt(variant, 60, 5));
       return {
-        ...{ times: tried.reduce((sum, { times }) => sum + times, 0), unit: "orders", mix: {} },
+        times: tried.reduce((sum, { times }) => sum + times, 0),
+        unit: "orders",
+        mix: {},
         violations: Math.min(...tried.map(({ violations }) => violations)),
         examples: tried.map(({ examples }) => examples![0] ?? "not seen"),
       };
@@ -68,7 +70,8 @@ async function tryIt(mutant: string | null, mostOrders: number, deliveries: numb
 
       const user = await createUser(db);
       const { mix: answers } = await storm(db, {
-        ...{ connections: 40, attempts: deliveries * told.length },
+        connections: 40,
+        attempts: deliveries * told.length,
         async run(client, attempt) {
           const { rows } = await client.query("select public.test_event($1, $2) as is_new", [
             user,
@@ -92,8 +95,11 @@ async function tryIt(mutant: string | null, mostOrders: number, deliveries: numb
     }
     mix["distinct final states of two series"] = states.size;
     return {
-      ...{ times, unit: "orders and deliveries", mix },
-      ...{ violations: wrong.length, examples: wrong.slice(0, 3) },
+      times,
+      unit: "orders and deliveries",
+      mix,
+      violations: wrong.length,
+      examples: wrong.slice(0, 3),
     };
   } finally {
     await db.drop();

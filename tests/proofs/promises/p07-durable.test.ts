@@ -17,7 +17,10 @@ keep({
     run: async () =>
       durable(
         await crashOn({
-          ...{ rounds: 1, answers: 400, writers: 16, killings: ["all"] },
+          rounds: 1,
+          answers: 400,
+          writers: 16,
+          killings: ["all"],
           settings: {
             synchronous_commit: "off",
             wal_writer_delay: "10s",
@@ -41,7 +44,10 @@ keep({
       whole(
         await crashOn(
           {
-            ...{ rounds: 2, answers: 200, writers: 16, killings: ["all"] },
+            rounds: 2,
+            answers: 200,
+            writers: 16,
+            killings: ["all"],
             connect: connectAsOwner,
             attempts: (work: Workload) => work.next(["grant", "deduct", "deduct"]),
             async write(client, attempt) {
@@ -49,7 +55,11 @@ keep({
                 return (await client.query(attempt.sql, attempt.values)).rows[0].receipt;
               const [user, tokens] = attempt.values;
               await client.query("call public.spend_in_two_transactions($1, $2)", [user, tokens]);
-              return { success: false, replayed: false, transaction_id: null };
+              return {
+                success: false,
+                replayed: false,
+                transaction_id: null,
+              };
             },
           },
           (server) => applyMutant(server.db, "spend-in-two-transactions"),
@@ -63,8 +73,17 @@ let found: Promise<Aftermath> | undefined;
 /** The crashes that both promises are tried by: one looks at what was acknowledged, the other at the books. */
 function crashed(scale: Scale): Promise<Aftermath> {
   return (found ??= crashOn({
-    ...(scale === "long" ? { rounds: 21, answers: 2_000 } : { rounds: 3, answers: 400 }),
-    ...{ writers: 16, killings: ["all", "server", "backend"] },
+    ...(scale === "long"
+      ? {
+          rounds: 21,
+          answers: 2e3,
+        }
+      : {
+          rounds: 3,
+          answers: 400,
+        }),
+    writers: 16,
+    killings: ["all", "server", "backend"],
   }));
 }
 
@@ -89,15 +108,21 @@ function durable({ acknowledged, rounds, mix, lost, unasked, unresolved }: After
     ...unresolved.map((one) => `unresolved: ${one}`),
   ];
   return {
-    ...{ times: acknowledged, unit: `answers before and after ${rounds} crashes`, mix },
-    ...{ violations: examples.length, examples: examples.slice(0, 5) },
+    times: acknowledged,
+    unit: `answers before and after ${rounds} crashes`,
+    mix,
+    violations: examples.length,
+    examples: examples.slice(0, 5),
   };
 }
 
 /** Accounts that are not what their grants, holds and ledger say. */
 function whole({ acknowledged, rounds, mix, broken }: Aftermath): Tried {
   return {
-    ...{ times: rounds, unit: `crashes, ${acknowledged} answers`, mix },
-    ...{ violations: broken.length, examples: broken.slice(0, 5) },
+    times: rounds,
+    unit: `crashes, ${acknowledged} answers`,
+    mix,
+    violations: broken.length,
+    examples: broken.slice(0, 5),
   };
 }

@@ -64,7 +64,9 @@ keep({
       const advisors = await plantForTheAdvisors();
       const missed = [...house.missed, ...advisors.missed];
       return {
-        ...{ times: house.planted + advisors.planted, unit: "lints", mix: {} },
+        times: house.planted + advisors.planted,
+        unit: "lints",
+        mix: {},
         violations: missed.length > 0 ? 0 : house.planted + advisors.planted,
         examples: missed,
       } satisfies Tried;
@@ -75,8 +77,13 @@ keep({
 /** What the CLI's advisors find, at every level. */
 async function advise(db: Database): Promise<{ name: string; object: string }[]> {
   const { stdout, stderr } = await supabase([
-    ...["db", "advisors", `--remote=${db.url()}?sslmode=disable`],
-    ...["--level", "info", "--output-format", "json"],
+    "db",
+    "advisors",
+    `--remote=${db.url()}?sslmode=disable`,
+    "--level",
+    "info",
+    "--output-format",
+    "json",
   ]);
   const answer = /\{.*\}/s.exec(stdout)?.[0];
   if (answer === undefined) throw new Error(`the advisors say: ${stdout} ${stderr}`);

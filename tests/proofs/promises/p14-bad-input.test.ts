@@ -369,25 +369,23 @@ const oddHeaders: readonly Record<string, string>[] = [
 ];
 
 const oddQueries = [
-  ...[
-    "select=*",
-    "select=secret",
-    "limit=1",
-    "limit=-1",
-    "columns=p_user_id",
-    "or=(a.eq.1,b.eq.2)",
-    "order=id.desc",
-  ],
-  ...[
-    "userId=1&userId=2",
-    "%00=1",
-    "a=%FF",
-    "userId=%u0000",
-    "limit=1e3",
-    "before=99999999999999999999",
-    "user_id=",
-  ],
-  ...[`a=${"x".repeat(4_000)}`, "__proto__[a]=1", "userId[]=1"],
+  "select=*",
+  "select=secret",
+  "limit=1",
+  "limit=-1",
+  "columns=p_user_id",
+  "or=(a.eq.1,b.eq.2)",
+  "order=id.desc",
+  "userId=1&userId=2",
+  "%00=1",
+  "a=%FF",
+  "userId=%u0000",
+  "limit=1e3",
+  "before=99999999999999999999",
+  "user_id=",
+  `a=${"x".repeat(4e3)}`,
+  "__proto__[a]=1",
+  "userId[]=1",
 ];
 
 function rpcRequest(fn: ApiFunction, known: Known, dice: Dice): Sent {
@@ -428,7 +426,8 @@ function edgeRequest({ name, methods, fields }: EdgeFunction, known: Known, dice
     method,
     path: path + (dice.chance(0.1) ? `?${dice.any(oddQueries)}` : ""),
     headers: {
-      ...{ "content-type": "application/json", ...headers },
+      "content-type": "application/json",
+      ...headers,
       ...(name.includes("webhook") && {
         "stripe-signature": dice.any(signatures),
         ...Object.fromEntries(

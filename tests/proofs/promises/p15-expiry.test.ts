@@ -56,16 +56,34 @@ keep({
 
 /** East and west of the date line, half and quarter hours, winter and summer at other times. */
 const zones = [
-  ...["Pacific/Kiritimati", "Pacific/Pago_Pago", "Pacific/Chatham", "Australia/Lord_Howe", "Asia/Kolkata"],
-  ...["Asia/Kathmandu", "Europe/London", "Africa/Casablanca", "America/St_Johns", "America/New_York"],
-  ...["America/Sao_Paulo", "UTC"],
+  "Pacific/Kiritimati",
+  "Pacific/Pago_Pago",
+  "Pacific/Chatham",
+  "Australia/Lord_Howe",
+  "Asia/Kolkata",
+  "Asia/Kathmandu",
+  "Europe/London",
+  "Africa/Casablanca",
+  "America/St_Johns",
+  "America/New_York",
+  "America/Sao_Paulo",
+  "UTC",
 ];
 
 /** Where calendars are awkward: leap days, changes of the clock, ends of years, months and weeks. */
 const awkward = [
-  ...["2096-02-29T00:00:00Z", "2096-03-01T00:00:00Z", "2095-02-28T23:59:59Z", "2092-02-29T12:00:00Z"],
-  ...["2095-03-27T01:00:00Z", "2095-10-30T01:00:00Z", "2095-03-13T07:00:00Z", "2095-11-06T06:00:00Z"],
-  ...["2095-12-31T23:59:59Z", "2096-01-01T00:00:00Z", "2096-01-31T10:00:00Z", "2095-01-03T00:00:00Z"],
+  "2096-02-29T00:00:00Z",
+  "2096-03-01T00:00:00Z",
+  "2095-02-28T23:59:59Z",
+  "2092-02-29T12:00:00Z",
+  "2095-03-27T01:00:00Z",
+  "2095-10-30T01:00:00Z",
+  "2095-03-13T07:00:00Z",
+  "2095-11-06T06:00:00Z",
+  "2095-12-31T23:59:59Z",
+  "2096-01-01T00:00:00Z",
+  "2096-01-31T10:00:00Z",
+  "2095-01-03T00:00:00Z",
 ];
 
 interface Parts {
@@ -179,7 +197,9 @@ async function lookAtInstants(
     const left = (of: (lot: Lot) => boolean) => lots.filter(of).reduce((sum, lot) => sum + lot.left, 0);
     const lost = left((lot) => !lives(lot));
     const expected = {
-      ...{ lost, returned: back(lives), forfeited: back((lot) => !lives(lot)) },
+      lost,
+      returned: back(lives),
+      forfeited: back((lot) => !lives(lot)),
       spendable: left(lives) + back(lives),
       booked: left(lives) + back(lives),
     };

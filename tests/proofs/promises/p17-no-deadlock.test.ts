@@ -29,7 +29,9 @@ async function tryIt(milliseconds: number, act: Act): Promise<Tried> {
     const work = new Workload(users);
     for (const { sql, values } of work.first()) await db.admin.query(sql, values);
     const { mix } = await storm(db, {
-      ...{ connections: 20, attempts: Infinity, until: AbortSignal.timeout(milliseconds) },
+      connections: 20,
+      attempts: Infinity,
+      until: AbortSignal.timeout(milliseconds),
       run: async (client, nth) => {
         try {
           return await act(client, nth, users, work);
@@ -49,12 +51,10 @@ async function tryIt(milliseconds: number, act: Act): Promise<Tried> {
     ];
     return {
       times: Object.values(mix).reduce((sum, one) => sum + one, 0),
-      ...{
-        unit: "operations",
-        mix,
-        violations: deadlocks + (deadlocks > 0 ? 0 : wrong.length),
-        examples: wrong,
-      },
+      unit: "operations",
+      mix,
+      violations: deadlocks + (deadlocks > 0 ? 0 : wrong.length),
+      examples: wrong,
     };
   } finally {
     await db.drop();

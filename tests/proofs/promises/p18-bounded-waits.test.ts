@@ -79,14 +79,16 @@ async function tryIt({ clients, heldFor, mutant }: Load): Promise<Tried> {
       `P18 one account locked for ${heldFor} ms, ${clients} clients: longest wait ${Math.round(waits.at(1))} ms; other users ${before ?? "not measured"} before, ${during} meanwhile`,
     );
     return {
-      ...{ times: waits.count, unit: `calls of ${clients} clients` },
+      times: waits.count,
+      unit: `calls of ${clients} clients`,
       mix: {
         ...mix,
         "longest wait, ms": Math.round(waits.at(1)),
         ...(before !== undefined && { "others' p99 before, ms": Math.round(before.at(0.99)) }),
         "others' p99 meanwhile, ms": Math.round(during.at(0.99)),
       },
-      ...{ violations: wrong.length, examples: wrong.slice(0, 5) },
+      violations: wrong.length,
+      examples: wrong.slice(0, 5),
     };
   } finally {
     await db.drop();

@@ -71,13 +71,19 @@ async function compare(sequences: number, mutant: string | null): Promise<Tried>
     const expected = sequences < 1_000 ? telling : [...telling, ...tellingAtLength];
     const missing = expected.filter((outcome) => !mix[outcome]);
     return {
-      ...{ times: sequences, unit, mix, violations: missing.length },
+      times: sequences,
+      unit,
+      mix,
+      violations: missing.length,
       examples: missing.map((outcome) => `never seen: ${outcome}`),
     };
   } catch (error) {
     const { message, cause } = error as Error;
     return {
-      ...{ times: sequences, unit, mix: {}, violations: 1 },
+      times: sequences,
+      unit,
+      mix: {},
+      violations: 1,
       examples: [`${message}\n${cause instanceof Error ? cause.message : ""}`],
     };
   }

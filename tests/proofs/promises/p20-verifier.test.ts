@@ -67,12 +67,11 @@ async function tryIt(verifier: Verifier, rowsEach: number, most: number, calls: 
     });
     if (calls > 0) await underLoad(calls, mix, wrong);
     return {
-      ...{
-        times: injections.length + (mix["verified under load"] ?? 0),
-        unit: "faults and clean books",
-        mix,
-      },
-      ...{ violations: wrong.length, examples: wrong.slice(0, 5) },
+      times: injections.length + (mix["verified under load"] ?? 0),
+      unit: "faults and clean books",
+      mix,
+      violations: wrong.length,
+      examples: wrong.slice(0, 5),
     };
   } finally {
     await db.drop();
@@ -116,13 +115,13 @@ async function underLoad(calls: number, mix: Record<string, number>, wrong: stri
   try {
     const users = await Promise.all(Array.from({ length: 6 }, () => createUser(db)));
     const { mix: outcomes } = await storm(db, {
-      ...{ connections: 12, attempts: calls },
+      connections: 12,
+      attempts: calls,
       async run(client, attempt) {
         if (attempt % 15 > 0) {
           await client.query(writes[attempt % writes.length]!, [users[attempt % users.length]]);
           return "written under load";
         }
-        // it reads all there is: how long it may take is not the question here
         await client.query("set statement_timeout = 0");
         const found = await verify(client);
         if (found.length > 0) wrong.push(`false alarm: ${JSON.stringify(found[0])}`);

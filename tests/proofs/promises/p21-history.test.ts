@@ -67,8 +67,11 @@ async function tryIt(root: string, scale: Scale): Promise<Tried> {
   mix["bytes changed, and found"] = await changeBytes(root, scale === "long" ? 60 : 8, wrong.seals);
   const examples = Object.values(wrong).flat();
   return {
-    ...{ times: tried.times + mix["bytes changed, and found"], unit: tried.unit, mix },
-    ...{ violations: examples.length, examples: examples.slice(0, 5) },
+    times: tried.times + mix["bytes changed, and found"],
+    unit: tried.unit,
+    mix,
+    violations: examples.length,
+    examples: examples.slice(0, 5),
   };
 }
 

@@ -27,12 +27,27 @@ const access: Record<string, Access> = {
   balance: { methods: ["GET"], for: "user or server" },
   plans: { methods: ["GET"], for: "anyone" },
   payments: {
-    ...{ methods: ["GET", "POST"], for: "user or server" },
-    body: (userId) => ({ action: "create", toPlan: "starter", userId }),
+    methods: ["GET", "POST"],
+    for: "user or server",
+    body: (userId) => ({
+      action: "create",
+      toPlan: "starter",
+      userId,
+    }),
   },
   "ai-chat": {
-    ...{ methods: ["POST"], for: "user" },
-    body: () => ({ model: "m", messages: [{ role: "user", content: "hello" }], max_tokens: 5 }),
+    methods: ["POST"],
+    for: "user",
+    body: () => ({
+      model: "m",
+      messages: [
+        {
+          role: "user",
+          content: "hello",
+        },
+      ],
+      max_tokens: 5,
+    }),
   },
   "stripe-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "evt_1" }) },
   "paypal-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "WH-1" }) },
@@ -124,7 +139,10 @@ async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tri
     await startStandIn(() => ({ status: 400, body: {} })),
   ];
   const settings: Record<string, string> = {
-    ...{ ...planted, ...payments.settings, AI_BASE_URL: elsewhere.url, ALERT_WEBHOOK_URL: elsewhere.url },
+    ...planted,
+    ...payments.settings,
+    AI_BASE_URL: elsewhere.url,
+    ALERT_WEBHOOK_URL: elsewhere.url,
   };
   const stack = await startStack(settings, fault ?? undefined);
   try {
@@ -132,7 +150,9 @@ async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tri
     await grant(stack.db, target, 1_000);
     const callers = await everyCaller(stack, target);
     const secrets = [
-      ...[stack.keys.secretKey, settings["PAYPAL_CLIENT_SECRET"]!, ...Object.values(planted)],
+      stack.keys.secretKey,
+      settings["PAYPAL_CLIENT_SECRET"]!,
+      ...Object.values(planted),
       ...Object.values(callers).flatMap(({ headers }) => signatureOf(headers["authorization"])),
       insides,
     ];
@@ -318,7 +338,8 @@ async function tryLimitsAndPreflight(
   const preflight = await trial.ask("preflight", name, {
     method: "OPTIONS",
     headers: {
-      ...{ origin: "https://evil.example.com", "access-control-request-method": methods[0]! },
+      origin: "https://evil.example.com",
+      "access-control-request-method": methods[0]!,
       "access-control-request-headers": clientHeaders.join(", "),
     },
   });

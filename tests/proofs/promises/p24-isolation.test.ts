@@ -32,8 +32,11 @@ async function tryIt(variant: string | null, attempts: number): Promise<Tried> {
       const isOver = new AbortController();
       const beside = variant === null ? sweepAndRead(db, isolation, isOver.signal) : undefined;
       const spent = await spendDown(db, {
-        ...{ connections: 24, attempts, users: 4 },
-        ...{ isolation, oneGrant: variant !== null },
+        connections: 24,
+        attempts,
+        users: 4,
+        isolation,
+        oneGrant: variant !== null,
       }).finally(() => isOver.abort());
       const swept = (await beside) ?? { mix: {}, wrong: [] };
       const races =
@@ -61,7 +64,9 @@ async function sweepAndRead(db: Database, isolation: Isolation, until: AbortSign
   const users = [await createUser(db), await createUser(db)];
   const wrong: string[] = [];
   const { mix } = await storm(db, {
-    ...{ connections: 4, attempts: Infinity, until },
+    connections: 4,
+    attempts: Infinity,
+    until,
     run: (client, nth) =>
       sentAgain(client, isolation, async () => {
         if (nth % 8 === 0) {
@@ -98,7 +103,8 @@ async function replay(db: Database, isolation: Isolation, attempts: number) {
   const user = await createUser(db);
   await grant(db, user, 1_000);
   const { mix } = await storm(db, {
-    ...{ connections: 24, attempts },
+    connections: 24,
+    attempts,
     async run(client) {
       for (;;) {
         await client.query(`begin isolation level ${isolation}`);
@@ -111,7 +117,14 @@ async function replay(db: Database, isolation: Isolation, attempts: number) {
           return rows[0].receipt.replayed ? "replayed" : "effect";
         } catch (error) {
           await client.query("rollback");
-          if ((error as { code?: string }).code !== "40001") throw error;
+          if (
+            (
+              error as {
+                code?: string;
+              }
+            ).code !== "40001"
+          )
+            throw error;
         }
       }
     },

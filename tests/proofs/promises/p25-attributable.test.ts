@@ -26,7 +26,9 @@ keep({
         beside.examples!.find((it) => it.includes("its entries say")),
       ];
       return {
-        ...{ times: named.times + beside.times, unit: "calls", mix: {} },
+        times: named.times + beside.times,
+        unit: "calls",
+        mix: {},
         violations: seen.includes(undefined) ? 0 : named.violations + beside.violations,
         examples: seen.filter((it) => it !== undefined),
       };
@@ -187,7 +189,9 @@ class Lane {
       ];
       const said = [
         sum(({ tokens, reserved_change }) => tokens - reserved_change),
-        ...[sum(({ reserved_change }) => reserved_change), sum(({ debt_change }) => debt_change), his.length],
+        sum(({ reserved_change }) => reserved_change),
+        sum(({ debt_change }) => debt_change),
+        his.length,
       ];
       return found.join() === said.join()
         ? []
@@ -266,14 +270,15 @@ class Lane {
     const work = (client: pg.ClientBase) => rpc(client, name, args);
     const lies = { role: "admin", admin_id: this.users[0], actor_id: this.users[0], sub: this.users[0] };
     const claims: Claims = {
-      ...{
-        sub: by.id,
-        role: "authenticated",
-        aud: "authenticated",
-        actor_id: this.users[0],
-        user_metadata: lies,
+      sub: by.id,
+      role: "authenticated",
+      aud: "authenticated",
+      actor_id: this.users[0],
+      user_metadata: lies,
+      app_metadata: {
+        provider: "email",
+        ...(by.role === "admin" && { role: "admin" }),
       },
-      app_metadata: { provider: "email", ...(by.role === "admin" && { role: "admin" }) },
     };
     try {
       const receipt =
@@ -321,7 +326,10 @@ class Lane {
       args: object,
       more: { key?: string; reason?: string } = {},
     ): Call => ({
-      ...{ name, by, args: args as Record<string, unknown>, ...more },
+      name,
+      by,
+      args: args as Record<string, unknown>,
+      ...more,
     });
     const both = { ...(key !== undefined && { key }), ...(reason !== undefined && { reason }) };
     const onlyKey = key === undefined ? {} : { key };
@@ -341,7 +349,11 @@ class Lane {
             "grant_tokens",
             operator(),
             {
-              ...{ p_user_id: user, p_tokens: few * 3, p_grant_type: "purchase", ...said, ...why },
+              p_user_id: user,
+              p_tokens: few * 3,
+              p_grant_type: "purchase",
+              ...said,
+              ...why,
               ...(dice.chance(0.4) && { p_expires_at: soon }),
             },
             both,
@@ -364,8 +376,12 @@ class Lane {
             "track_token_usage",
             anyone(),
             {
-              ...{ p_user_id: user, p_action_type: "chat_conversation", p_tokens_used: few, ...said },
-              ...{ p_success: dice.chance(0.8), p_on_shortage: dice.any(["reject", "partial"]) },
+              p_user_id: user,
+              p_action_type: "chat_conversation",
+              p_tokens_used: few,
+              ...said,
+              p_success: dice.chance(0.8),
+              p_on_shortage: dice.any(["reject", "partial"]),
             },
             onlyKey,
           ),
@@ -377,7 +393,10 @@ class Lane {
             "reserve_tokens",
             anyone(),
             {
-              ...{ p_user_id: user, p_tokens: few, p_ttl_seconds: dice.any([1, 900]), ...said },
+              p_user_id: user,
+              p_tokens: few,
+              p_ttl_seconds: dice.any([1, 900]),
+              ...said,
             },
             onlyKey,
           ),
@@ -386,12 +405,15 @@ class Lane {
         { length: 2 },
         () => () =>
           call("capture_tokens", dice.chance(0.5) ? { role: "user", id: hold.of } : operator(), {
-            ...{ p_user_id: hold.of, p_hold_id: hold.id, p_tokens: dice.below(150) },
+            p_user_id: hold.of,
+            p_hold_id: hold.id,
+            p_tokens: dice.below(150),
           }),
       ),
       () =>
         call("release_tokens", dice.chance(0.5) ? { role: "user", id: hold.of } : operator(), {
-          ...{ p_user_id: hold.of, p_hold_id: hold.id },
+          p_user_id: hold.of,
+          p_hold_id: hold.id,
         }),
       ...Array.from(
         { length: 2 },
@@ -400,13 +422,11 @@ class Lane {
             "refund_tokens",
             operator(),
             {
-              ...{
-                p_user_id: charge.of,
-                p_transaction_id: charge.id,
-                p_tokens: 1 + dice.below(20),
-                ...keyOnly,
-                ...why,
-              },
+              p_user_id: charge.of,
+              p_transaction_id: charge.id,
+              p_tokens: 1 + dice.below(20),
+              ...keyOnly,
+              ...why,
             },
             both,
           ),
@@ -416,13 +436,11 @@ class Lane {
           "void_token_grant",
           operator(),
           {
-            ...{
-              p_user_id: grant.of,
-              p_grant_id: grant.id,
-              p_take_back: dice.chance(0.5),
-              ...keyOnly,
-              ...why,
-            },
+            p_user_id: grant.of,
+            p_grant_id: grant.id,
+            p_take_back: dice.chance(0.5),
+            ...keyOnly,
+            ...why,
           },
           both,
         ),
@@ -433,7 +451,10 @@ class Lane {
             "adjust_tokens",
             operator(),
             {
-              ...{ p_user_id: user, p_delta: dice.chance(0.5) ? few : -few, ...said, ...why },
+              p_user_id: user,
+              p_delta: dice.chance(0.5) ? few : -few,
+              ...said,
+              ...why,
             },
             both,
           ),
@@ -454,14 +475,17 @@ class Lane {
           "record_token_payment_event",
           { role: "service", id: null },
           {
-            ...{ p_provider: "stripe", p_event_id: `evt_${randomUUID()}`, p_event_type: "of the trial" },
+            p_provider: "stripe",
+            p_event_id: `evt_${randomUUID()}`,
+            p_event_type: "of the trial",
             p_provider_payment_id: `pi_${this.payer}_${dice.below(3)}`,
             p_facts: {
-              ...{
-                kind: dice.any(["paid", "paid", "refunded", "disputed", "dispute_won"]),
-                user_id: this.payer,
-              },
-              ...{ plan_type: "professional", amount_cents: 3_900, currency: "usd", refunded_cents: 1_000 },
+              kind: dice.any(["paid", "paid", "refunded", "disputed", "dispute_won"]),
+              user_id: this.payer,
+              plan_type: "professional",
+              amount_cents: 3900,
+              currency: "usd",
+              refunded_cents: 1e3,
             },
           },
         ),

@@ -41,7 +41,8 @@ async function tryIt({ rich, poor, calls, mutant }: Size): Promise<Tried> {
     const began = performance.now();
     const before = await rowsRead(db);
     const spent = await storm(db, {
-      ...{ connections: 4, attempts: calls },
+      connections: 4,
+      attempts: calls,
       run: async (client, nth) => {
         const { rows } = await deductions.of(() =>
           client.query("select public.deduct_tokens_with_fifo($1, $2) as receipt", [
@@ -55,7 +56,8 @@ async function tryIt({ rich, poor, calls, mutant }: Size): Promise<Tried> {
     const perDeduction = ((await rowsRead(db)) - before) / calls;
     const perSecond = Math.round((calls * 1_000) / (performance.now() - began));
     const looked = await storm(db, {
-      ...{ connections: 4, attempts: calls / 2 },
+      connections: 4,
+      attempts: calls / 2,
       run: async (client, nth) => {
         await balances.of(() =>
           client.query("select public.get_user_token_balance($1)", [users[nth % users.length]]),
@@ -75,7 +77,8 @@ async function tryIt({ rich, poor, calls, mutant }: Size): Promise<Tried> {
       `P26 ${(rich * 2_000 + poor).toLocaleString("en")} grants${mutant === null ? "" : `, ${mutant}`}: deduct ${deductions}, ${perSecond}/s, ${perDeduction.toFixed(1)} rows read each; balance ${balances}`,
     );
     return {
-      ...{ times: calls * 1.5, unit: `calls, ${(rich * 2_000 + poor).toLocaleString("en")} grants` },
+      times: calls * 1.5,
+      unit: `calls, ${(rich * 2e3 + poor).toLocaleString("en")} grants`,
       mix: {
         ...mix,
         ...msOf("deduct", deductions),
@@ -83,7 +86,8 @@ async function tryIt({ rich, poor, calls, mutant }: Size): Promise<Tried> {
         "rows read by a deduction": Math.round(perDeduction * 10) / 10,
         "deductions per second": perSecond,
       },
-      ...{ violations: wrong.length, examples: wrong },
+      violations: wrong.length,
+      examples: wrong,
     };
   } finally {
     await db.drop();

@@ -64,7 +64,12 @@ export function keep({ id, promise, trial, run, control }: PromiseToKeep): void 
       const bad = await control.run();
 
       task.meta.promise = {
-        ...{ id, promise, trial, scale, tried, seconds },
+        id,
+        promise,
+        trial,
+        scale,
+        tried,
+        seconds,
         control: {
           variant: control.variant,
           violations: bad.violations,

@@ -39,7 +39,9 @@ export function together(...tried: Tried[]): Tried {
     for (const [outcome, times] of Object.entries(one.mix)) mix[outcome] = (mix[outcome] ?? 0) + times;
   }
   return {
-    ...{ times: tried.reduce((total, { times }) => total + times, 0), unit: tried[0]!.unit, mix },
+    times: tried.reduce((total, { times }) => total + times, 0),
+    unit: tried[0]!.unit,
+    mix,
     violations: tried.reduce((total, { violations }) => total + violations, 0),
     examples: tried.flatMap(({ examples = [] }) => examples),
   };

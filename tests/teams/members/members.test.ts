@@ -211,7 +211,9 @@ describe("caps of members", () => {
     const [ofAnn, ofBen, ofPayer] = charges.map(({ transaction_id }) => transaction_id as number);
     const refund = (transaction: number | undefined, tokens: number | null, key = "back") =>
       call("refund_tokens", {
-        ...{ p_user_id: payer, p_transaction_id: transaction, p_idempotency_key: key },
+        p_user_id: payer,
+        p_transaction_id: transaction,
+        p_idempotency_key: key,
         ...(tokens !== null && { p_tokens: tokens }),
       });
 
@@ -220,7 +222,9 @@ describe("caps of members", () => {
     expect(await refund(ofAnn, 40)).toMatchObject({ transaction_id: first.transaction_id, replayed: true });
     const whole = await refund(ofAnn, null, "rest");
     expect(await refund(ofAnn, null, "rest")).toMatchObject({
-      ...{ transaction_id: whole.transaction_id, tokens_refunded: 60, replayed: true },
+      transaction_id: whole.transaction_id,
+      tokens_refunded: 60,
+      replayed: true,
     });
     for (const other of [ofBen, ofPayer]) {
       await expect(refund(other, 40)).rejects.toMatchObject({ message: "idempotency_key_reused" });
@@ -228,7 +232,9 @@ describe("caps of members", () => {
 
     // a key that the server has used for what the member spent
     await call("deduct_tokens_with_fifo", {
-      ...{ p_user_id: ben, p_tokens_to_deduct: 5, p_idempotency_key: "used" },
+      p_user_id: ben,
+      p_tokens_to_deduct: 5,
+      p_idempotency_key: "used",
     });
     await expect(refund(ofBen, 5, "used")).rejects.toMatchObject({ message: "idempotency_key_reused" });
     expect(await refund(ofPayer, 5, "used")).toMatchObject({ success: true, replayed: false });

@@ -84,8 +84,16 @@ export async function simulate(db: Database, helper: Helper, simulation: Simulat
 
   const books = await openBooks(db);
   const findings: Findings = {
-    ...{ leaks: 0, violations: [], mix: {}, faults: {}, questions: 0 },
-    ...{ tokens: { charged: 0, uncovered: 0 }, late: 0 },
+    leaks: 0,
+    violations: [],
+    mix: {},
+    faults: {},
+    questions: 0,
+    tokens: {
+      charged: 0,
+      uncovered: 0,
+    },
+    late: 0,
   };
   /** What was seen while they ran, beside what the books say of it afterwards. */
   const seen: string[] = [];
@@ -353,13 +361,13 @@ function planOf(n: number, seed: number, users: string[]): Plan {
   const rng = random(seed * 1_000_003 + n);
   const chunks = Array.from({ length: 1 + Math.floor(rng() * 5) }, () => 1 + Math.floor(rng() * 200));
   const fate = pick(rng, [
-    ...[
-      ["runs", 40] as const,
-      ["throws", 12] as const,
-      ["is cancelled", 12] as const,
-      ["is aborted", 12] as const,
-    ],
-    ...[["stalls", 8] as const, ["crashes", 10] as const, ["is released", 6] as const],
+    ["runs", 40] as const,
+    ["throws", 12] as const,
+    ["is cancelled", 12] as const,
+    ["is aborted", 12] as const,
+    ["stalls", 8] as const,
+    ["crashes", 10] as const,
+    ["is released", 6] as const,
   ]);
   const id = `stream-${seed}-${n}`;
   return {

@@ -54,9 +54,16 @@ describe("a call", () => {
     });
     expect(value).toBe("held 100");
     expect(receipt).toEqual({
-      ...{ outcome: "completed", status: "captured", holdId: expect.any(String) },
-      ...{ tokensHeld: 100, tokensDeducted: 30, tokensUncovered: 0, tokensRemaining: 970 },
-      ...{ usageId: expect.any(String), transactionId: expect.any(Number), costCents: null },
+      outcome: "completed",
+      status: "captured",
+      holdId: expect.any(String),
+      tokensHeld: 100,
+      tokensDeducted: 30,
+      tokensUncovered: 0,
+      tokensRemaining: 970,
+      usageId: expect.any(String),
+      transactionId: expect.any(Number),
+      costCents: null,
     });
     expect(asked).toEqual(["reserve_tokens", "capture_tokens"]);
   });
@@ -172,8 +179,12 @@ describe("the settlement", () => {
     const error = await calling.catch((it) => it);
     expect(error).toBeInstanceOf(NotSettledError);
     expect(error).toMatchObject({
-      ...{ userId: options.userId, outcome: "completed", value: "the answer", usage: { tokens: 30 } },
-      ...{ holdId: (await hold()).id, cause: expect.any(BooksRefusedError) },
+      userId: options.userId,
+      outcome: "completed",
+      value: "the answer",
+      usage: { tokens: 30 },
+      holdId: (await hold()).id,
+      cause: expect.any(BooksRefusedError),
     });
     await books.rpc("release_tokens", { p_user_id: options.userId, p_hold_id: error.holdId });
   });
