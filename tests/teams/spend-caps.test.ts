@@ -350,7 +350,7 @@ describe("under load", () => {
   async function press(database: Database, userId: string) {
     const { mix } = await storm(database, {
       connections: 40,
-      attempts: 800,
+      attempts: 400,
       run: async (client, attempt) => {
         const [sql, ...values] = [
           ["select public.deduct_tokens_with_fifo($1, 3) as r", userId],
