@@ -412,10 +412,11 @@ describe("under load", () => {
     let used = -1;
 
     const pressing = press(db, user);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await expect.poll(async () => (await caps())[0]!["used"], { interval: 10 }).toBeGreaterThan(0);
     used = (await cap("day", 100)).used;
     const { spent } = await pressing;
 
+    expect(used).toBeGreaterThan(0);
     console.log(`lowered to 100 after ${used} were spent: ${spent} in the end`);
     expect(spent).toBe(Math.max(used, spent > used ? 100 : used));
     expect(spent).toBeLessThanOrEqual(Math.max(used, 100));
