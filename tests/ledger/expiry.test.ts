@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 
 let db: Database;
@@ -8,8 +9,6 @@ beforeAll(async () => {
   db = await createDatabase();
 });
 afterAll(() => db.drop());
-
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 test("what is booked as expired at an instant is exactly what is due then", async () => {
   const user = await createUser(db);
@@ -28,9 +27,9 @@ test("what is booked as expired at an instant is exactly what is due then", asyn
 
 test("an expired grant is neither counted nor spent, whether it is booked or not", async () => {
   const user = await createUser(db);
-  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 40, { type: "trial", expires_in: "1 hour" });
   const lasting = await grant(db, user, 10);
-  await sleep(90);
+  await letTimePass(db, user, 1);
 
   const receipt = await asUser(db, user, (client) =>
     rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 10 }),
@@ -54,9 +53,9 @@ test("an expired grant is neither counted nor spent, whether it is booked or not
 
 test("the balance books what is due on its way, and the old names never count it", async () => {
   const user = await createUser(db);
-  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 40, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 10);
-  await sleep(90);
+  await letTimePass(db, user, 1);
 
   const before = await asUser(db, user, (client) => client.query("select * from public.token_counters"));
   const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));
@@ -74,9 +73,9 @@ test("the balance books what is due on its way, and the old names never count it
 
 test("a balance read never waits for a lock: what is due is left out unbooked", async () => {
   const user = await createUser(db);
-  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 40, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 10);
-  await sleep(90);
+  await letTimePass(db, user, 1);
   const locker = await db.admin.connect();
   await locker.query("begin");
   await locker.query("select from public.token_accounts where user_id = $1 for update", [user]);
@@ -92,11 +91,11 @@ test("the sweeper books every due grant once, a batch of users at a time", async
   const users = await Promise.all(Array.from({ length: 25 }, () => createUser(db)));
   await db.admin.query("select public.expire_old_token_grants(10000)");
   for (const user of users) {
-    await grant(db, user, 3, { type: "trial", expires_in: "200 milliseconds" });
-    await grant(db, user, 4, { type: "trial", expires_in: "200 milliseconds" });
+    await grant(db, user, 3, { type: "trial", expires_in: "1 hour" });
+    await grant(db, user, 4, { type: "trial", expires_in: "1 hour" });
     await grant(db, user, 5);
   }
-  await sleep(250);
+  for (const user of users) await letTimePass(db, user, 1);
 
   const booked: number[] = [];
   do {

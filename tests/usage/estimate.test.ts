@@ -4,6 +4,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { grant } from "../support/books.ts";
 import { giveFreePlanAtRegistration } from "../support/plans.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
+import { letTimePass } from "../support/time.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -41,9 +42,9 @@ test("a quote is what the operation then does, grant by grant", async () => {
 
 test("a quote counts no grant that has run out, booked or not, and changes nothing", async () => {
   const user = await createUser(db);
-  await grant(db, user, 40, { type: "trial", expires_in: "60 milliseconds" });
+  await grant(db, user, 40, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 10);
-  await new Promise((resolve) => setTimeout(resolve, 90));
+  await letTimePass(db, user, 1);
   const state = () =>
     db.admin.query("select * from public.token_accounts where user_id = $1", [user]).then((r) => r.rows);
   const before = await state();

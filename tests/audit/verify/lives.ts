@@ -1,5 +1,6 @@
 /** Users whose books have everything in them that books can have. */
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
+import { letTimePass } from "../../support/time.ts";
 import { grant } from "../../support/books.ts";
 import type { Database } from "../../support/database.ts";
 
@@ -46,7 +47,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
       p_facts: facts,
     });
 
-  await grant(db, user, 500 + n, { type: "trial", expires_in: "3 seconds" });
+  await grant(db, user, 500 + n, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 1_000 * (n + 1), { key: "pack" });
   await grant(db, user, 300, { type: "28day", key: "monthly" });
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 700 + n, p_idempotency_key: "mine-1" });
@@ -69,11 +70,11 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_success: false,
     p_error_message: "refused",
   });
-  const hold = async (tokens: number, ttl = 3_600) =>
+  const hold = async (tokens: number) =>
     (
       await asHimself("reserve_tokens", {
         p_tokens: tokens,
-        p_ttl_seconds: ttl,
+        p_ttl_seconds: 3_600,
         p_action_type: "vision_generation",
       })
     ).hold_id as string;
@@ -86,7 +87,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_output_tokens: 0,
   });
   await asHimself("release_tokens", { p_hold_id: await hold(35) });
-  await hold(15, 2); // runs out
+  await hold(15); // runs out
   const charge = await asHimself("track_token_usage", {
     p_action_type: "assessment_scoring",
     p_tokens_used: 33,
@@ -103,7 +104,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_reason: "by mistake",
   });
   await pay({ kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900 });
-  await new Promise((resolve) => setTimeout(resolve, 3_100));
+  await letTimePass(db, user, 1);
   await asHimself("get_user_token_balance", {});
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 300 });
   if (n % 3 === 0) {
