@@ -66,7 +66,7 @@ export async function spendDown(db: Database, spending: Spending): Promise<Spent
             throw error;
           retries++;
           if (again === 50) return "given up";
-          await new Promise((go) => setTimeout(go, Math.random() * 4 * 2 ** Math.min(again, 6)));
+          await backOff(again);
         }
       }
     },
@@ -85,6 +85,10 @@ export async function spendDown(db: Database, spending: Spending): Promise<Spent
   ]);
   return { mix: { ...mix, ...(retries > 0 && { "lost a race, sent again": retries }) }, wrong };
 }
+
+/** Before a call that lost a race is sent again. When is left to chance: the seed says what is asked, not when. */
+const backOff = (again: number) =>
+  new Promise((go) => setTimeout(go, Math.random() * 4 * 2 ** Math.min(again, 6)));
 
 async function spend(
   client: pg.Client,
@@ -123,7 +127,7 @@ export async function sentAgain<T>(
       return await at(client, isolation, work);
     } catch (error) {
       if ((error as { code?: string }).code !== "40001" || again === 50) throw error;
-      await new Promise((go) => setTimeout(go, Math.random() * 4 * 2 ** Math.min(again, 6)));
+      await backOff(again);
     }
   }
 }

@@ -19,6 +19,7 @@ import { startPostgres, superuser } from "local-platform/postgres/server";
 import { breaches } from "../../support/books.ts";
 import { compare, type Fate } from "../../support/crash.ts";
 import { openDatabase } from "../../support/database.ts";
+import { seed } from "../../support/dice.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
 import { createUser } from "../../support/roles.ts";
 import { connectAsServer } from "../../support/storm.ts";
@@ -119,7 +120,7 @@ test("a back-up taken under load is restored with clean books and everything ack
     await books.drop();
 
     console.log(
-      `restored: acknowledged=${answered(atTheEnd)} lost=${found.lost.length} never attempted=${found.unasked.length} broken=${broken.length}; of ${answered(fates) - answered(atTheEnd)} answers after the back-up lost=${later.lost.length}`,
+      `restored: seed=${seed} acknowledged=${answered(atTheEnd)} lost=${found.lost.length} never attempted=${found.unasked.length} broken=${broken.length}; of ${answered(fates) - answered(atTheEnd)} answers after the back-up lost=${later.lost.length}`,
     );
     expect(found).toEqual({ lost: [], unasked: [] });
     expect(broken).toEqual([]);

@@ -7,6 +7,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { superuser } from "local-platform/postgres/server";
 import { breaches } from "../../support/books.ts";
+import { seed } from "../../support/dice.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
 import { createUser } from "../../support/roles.ts";
 import { connectAsServer } from "../../support/storm.ts";
@@ -135,7 +136,7 @@ test("a full disk refuses, nothing is half done, and the same calls succeed when
   await roomy.end();
 
   console.log(
-    `disk full: mix=${JSON.stringify(mix)} effects of the refused=${rows[0].effects} broken=${whileFull.length}; with room again answered=${again.length} of ${refused.length}`,
+    `disk full: seed=${seed} mix=${JSON.stringify(mix)} effects of the refused=${rows[0].effects} broken=${whileFull.length}; with room again answered=${again.length} of ${refused.length}`,
   );
   expect(Object.keys(mix).filter((outcome) => /^(?!53100)[\dA-Z]{5} /.test(outcome))).toEqual([]);
   expect(refused.length).toBeGreaterThan(0);

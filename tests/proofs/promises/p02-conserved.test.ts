@@ -64,15 +64,9 @@ async function tryIt(reads: number, mutant: string | null): Promise<Tried> {
   try {
     if (mutant !== null) await applyMutant(db, mutant);
     // new users now and then: a read of a long ledger takes its time, and little else would be tried
-    for (; times < reads && wrong.length === 0; times += Math.min(reads, 1_500)) {
-      await readAndWrite(
-        db,
-        Math.min(reads, 1_500),
-        times / 1_500,
-        mutant === "spend-in-two-transactions",
-        mix,
-        wrong,
-      );
+    for (let series = 0; times < reads && wrong.length === 0; series++) {
+      const inTwo = mutant === "spend-in-two-transactions";
+      times += await readAndWrite(db, { reads: Math.min(reads, 1_500), series, inTwo }, mix, wrong);
     }
     if (mutant === null) wrong.push(...(await breaches(db)));
     return { times, unit: "reads", mix, violations: wrong.length, examples: wrong.slice(0, 5) };
@@ -81,15 +75,18 @@ async function tryIt(reads: number, mutant: string | null): Promise<Tried> {
   }
 }
 
-/** Eight new users, their writers, and so many reads; adds what came of it to `mix` and `wrong`. */
+/**
+ * Eight new users, their writers, and so many reads, or those until one finds something; adds what came of it to
+ * `mix` and `wrong`.
+ *
+ * @returns how many reads it were
+ */
 async function readAndWrite(
   db: Database,
-  reads: number,
-  series: number,
-  inTwo: boolean,
+  { reads, series, inTwo }: { reads: number; series: number; inTwo: boolean },
   mix: Record<string, number>,
   wrong: string[],
-): Promise<void> {
+): Promise<number> {
   const users = await Promise.all(Array.from({ length: 8 }, () => createUser(db)));
   const done = new AbortController();
   const count = (outcome: string) => (mix[outcome] = (mix[outcome] ?? 0) + 1);
@@ -100,7 +97,7 @@ async function readAndWrite(
       const found = await ask(users[read % users.length]!);
       wrong.push(...found.map((one) => `${what}: ${one}`));
       count(`read ${what}`);
-      if (++read >= reads) done.abort();
+      if (++read >= reads || found.length > 0) done.abort();
     }
   };
   const ask = (sql: string) => async (user: string) =>
@@ -116,6 +113,7 @@ async function readAndWrite(
   } finally {
     done.abort();
   }
+  return read;
 }
 
 /** What a user is told: the total is the sum of the grants beside it. */
