@@ -322,55 +322,6 @@ test("an unknown plan is refused, and a user may not upgrade himself", async () 
   ).rejects.toMatchObject({ code: "42501" });
 });
 
-test("the synchronisation check names each status, and nobody is without a balance", async () => {
-  const [synced, used] = [await createUser(db), await createUser(db)];
-  await asUser(db, used, (client) =>
-    rpc(client, "deduct_tokens_with_fifo", { p_user_id: used, p_tokens_to_deduct: 1 }),
-  );
-
-  const { rows } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.check_token_synchronization()"),
-  );
-  const { rows: without } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_without_token_balance()"),
-  );
-  const { rows: recent } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_recent_token_usage()"),
-  );
-  const { rows: low } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_with_low_token_balance(10000)"),
-  );
-  const { rows: high } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.get_users_with_high_token_usage(1)"),
-  );
-
-  const statusOf = (id: string) => rows.find((row) => row.user_id === id)?.status;
-  expect([statusOf(synced), statusOf(used)]).toEqual(["synced", "used some"]);
-  expect(rows.filter((row) => row.status === "mismatch" || row.status === "no tokens yet")).toEqual([]);
-  expect(without).toEqual([]);
-  expect(recent[0]).toMatchObject({
-    user_id: used,
-    action: "deduction",
-    tokens_used: "1",
-    current_balance: "9999",
-  });
-  expect(low.map((row) => row.user_id)).toContain(used);
-  expect(high).toMatchObject([{ tokens_used: "500000" }]);
-  for (const report of [
-    "check_token_synchronization",
-    "get_users_without_token_balance",
-    "get_recent_token_usage",
-    "get_users_with_low_token_balance",
-    "get_users_with_high_token_usage",
-    "list_parked_token_payments",
-  ]) {
-    await expect(
-      asUser(db, used, (client) => client.query(`select * from public.${report}()`)),
-      report,
-    ).rejects.toMatchObject({ code: "42501" });
-  }
-});
-
 /** Puts a user whose downgrade to the free plan is due on it by a renewal that nobody should make. */
 async function renewAfterDowngrade(database: Database): Promise<string> {
   const user = await createUser(database);

@@ -189,39 +189,6 @@ test("a period that was renewed before its payment came is granted once, and is 
   await expectCleanBooks(db);
 });
 
-test("a payment of an unknown user is parked until an admin says whose it is", async () => {
-  const user = await createUser(db);
-  const admin = await createUser(db, { admin: true });
-  expect(
-    await event("pi_parked", { ...paid(user), user_id: "00000000-0000-4000-8000-00000000dead" }),
-  ).toMatchObject({ status: "parked", user_id: null });
-  const { rows } = await asAdmin(db, admin, (client) =>
-    client.query("select * from public.list_parked_token_payments()"),
-  );
-  expect(rows).toContainEqual(
-    expect.objectContaining({ provider_payment_id: "pi_parked", plan_type: "professional", is_paid: true }),
-  );
-
-  const answer = await asAdmin(db, admin, (client) =>
-    rpc(client, "assign_parked_token_payment", {
-      p_provider: "stripe",
-      p_provider_payment_id: "pi_parked",
-      p_user_id: user,
-    }),
-  );
-
-  expect(answer).toMatchObject({ status: "approved", tokens_remaining: 2_010_000 });
-  await expect(
-    asAdmin(db, admin, (client) =>
-      rpc(client, "assign_parked_token_payment", {
-        p_provider: "stripe",
-        p_provider_payment_id: "pi_parked",
-        p_user_id: admin,
-      }),
-    ),
-  ).rejects.toMatchObject({ message: "payment_already_decided" });
-});
-
 test.each([
   ["another provider", { p_provider: "venmo" }],
   ["an empty event id", { p_event_id: "" }],
