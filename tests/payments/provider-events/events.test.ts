@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
-import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
+import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks, grant } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../../support/plans.ts";
 
