@@ -273,7 +273,7 @@ async function tryHttp(requests: number): Promise<Tried> {
       }
       before = after;
       if (!refused) continue;
-      const faults = where === "edge" ? problemFaults(answer) : apiFaults(answer);
+      const faults = where === "edge" ? problemFaults(answer) : apiFaults(request, answer);
       if (answer.status >= 500) faults.push(`HTTP ${answer.status}: ${answer.text.slice(0, 160)}`);
       tally.wrong.push(...faults.map((fault) => `${fault}: ${shown}`));
     }
@@ -289,12 +289,16 @@ async function tryHttp(requests: number): Promise<Tried> {
 }
 
 /** What is wrong with a refusal of the data API. */
-function apiFaults({ status, body, text }: Awaited<ReturnType<typeof send>>): string[] {
+function apiFaults({ path }: Sent, { status, body, text }: Awaited<ReturnType<typeof send>>): string[] {
   const { code, message, details } = body ?? {};
   if (status === 413 && message === "Request size limit exceeded") return []; // the gateway's, not ours
   if (typeof message !== "string") return [`no error of the API: HTTP ${status} ${text.slice(0, 120)}`];
   if (code === undefined && status === 401) return []; // the gateway's too
   if (/^PGRST\d{3}$/.test(code)) return [];
+  // A column of the answer that was asked for by `select`, `order` or a filter: the caller's word, and a public name.
+  if (code === "42703" && /^column \w+\.\w+ does not exist$/.test(message)) {
+    return /[?&](select|order|or)=/.test(path) ? [] : [`not asked for: ${message}`];
+  }
   const fault = faultOf(code, message, details, status);
   return fault === undefined ? [] : [fault];
 }
