@@ -31,15 +31,10 @@ export async function answerRest(request: Request, path: string, rest: Rest): Pr
   if (path === "/" && keyRole !== "service_role") {
     return json({ message: "You cannot consume this service" }, 403);
   }
-  try {
-    const caller = await identify(request, keyRole, rest.tokens);
-    const resource = resourceAt(path);
-    const profile = profileOf(request);
-    return await finish(await answer(request, resource, caller, rest), profile);
-  } catch (error) {
-    if (error instanceof Refusal) throw new Refusal(await finish(error.response, undefined));
-    throw error;
-  }
+  const caller = await identify(request, keyRole, rest.tokens);
+  const resource = resourceAt(path);
+  const profile = profileOf(request);
+  return finish(await answer(request, resource, caller, rest), profile);
 }
 
 async function answer(request: Request, resource: Resource, caller: Caller, rest: Rest): Promise<Response> {
@@ -94,36 +89,11 @@ function profileOf(request: Request): string | undefined {
   return profile ?? undefined;
 }
 
-/** Sets the headers that every answer of PostgREST has. */
-async function finish(response: Response, profile: string | undefined): Promise<Response> {
+/** Says which schema an answer is from, where it was asked for by name and there is an answer. */
+function finish(response: Response, profile: string | undefined): Response {
   const { headers } = response;
-  const finished = response.status < 300 ? response : await named(response);
   if (profile !== undefined && headers.has("content-type") && !headers.has("proxy-status")) {
-    finished.headers.set("content-profile", profile);
+    headers.set("content-profile", profile);
   }
-  return finished;
-}
-
-/** Names an error in the headers too: there it can be read where a body can't, in the answer to a HEAD. */
-async function named(response: Response): Promise<Response> {
-  const { status, headers } = response;
-  const text = await response.text();
-  const code = errorCodeIn(text);
-  // That rows end before the range begins is no error to PostgREST, though it is worded as one.
-  if (code !== undefined && status !== 416) headers.set("proxy-status", `PostgREST; error=${code}`);
-  if (code !== undefined && status === 401 && !headers.has("www-authenticate")) {
-    headers.set("www-authenticate", "Bearer");
-  }
-  return new Response(text === "" ? null : text, { status, headers });
-}
-
-/** The code of a body that is PostgREST's error; a function that sets its own status may have any body. */
-function errorCodeIn(text: string): string | undefined {
-  try {
-    const body = JSON.parse(text) as Record<string, unknown>;
-    const isError = Object.keys(body).toSorted().join() === "code,details,hint,message";
-    return isError && typeof body["code"] === "string" ? body["code"] : undefined;
-  } catch {
-    return undefined;
-  }
+  return response;
 }

@@ -22,14 +22,21 @@ export interface ErrorRest {
   headers?: Record<string, string>;
 }
 
-/** A PostgREST error body with its HTTP status. */
+/**
+ * A PostgREST error with its HTTP status. The headers name it too: there it can be read where a body can't,
+ * in the answer to a HEAD.
+ */
 export function postgrestError(
   status: number,
   code: string,
   message: string,
   { details = null, hint = null, headers }: ErrorRest = {},
 ): Response {
-  return json({ code, details, hint, message }, status, headers);
+  return json({ code, details, hint, message }, status, {
+    "proxy-status": `PostgREST; error=${code}`,
+    ...(status === 401 && { "www-authenticate": "Bearer" }),
+    ...headers,
+  });
 }
 
 /** Ends a request with a PostgREST error. */
@@ -109,8 +116,7 @@ export function answerDatabaseError(error: DatabaseError, anon: boolean): Respon
   const failed = code === "22P02" ? failedCheck(message) : undefined;
   if (failed !== undefined) return failed;
   const status = httpStatus(error, anon);
-  const headers: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
-  return postgrestError(status, code, message, { details: detail ?? null, hint: hint ?? null, headers });
+  return postgrestError(status, code, message, { details: detail ?? null, hint: hint ?? null });
 }
 
 function answerRaisedResponse(message: string, detail: string | undefined): Response {

@@ -75,6 +75,5 @@ function integer(text: string | undefined): number | undefined {
 }
 
 function unsatisfiable(details: string): never {
-  const headers = { "proxy-status": "PostgREST; error=PGRST103" };
-  return refuse(416, "PGRST103", "Requested range not satisfiable", { details, headers });
+  return refuse(416, "PGRST103", "Requested range not satisfiable", { details });
 }

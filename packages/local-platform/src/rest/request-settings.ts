@@ -21,7 +21,7 @@ const SECRET_HEADERS = new Set(["authorization", "apikey", "cookie"]);
  * `role` comes last among the settings of rights: the settings before it are made by the
  * `authenticator`, and a role that it is no member of fails the request.
  *
- * @param path below /rest/v1, such as `/rpc/get_user_token_balance`.
+ * @param path below /rest/v1, such as `/rpc/add_up`.
  * @param timezone as `Prefer` asks for it.
  */
 export function requestSettings(

@@ -12,7 +12,7 @@ const BELIEVED_MS = 250;
  * Loads once and again whenever the fingerprint has changed.
  *
  * PostgREST is told of changes by an event trigger, which only a superuser can create; asking is
- * cheap here, and a migration under a running `npm start` is seen all the same.
+ * cheap here, and a migration under a running server is seen all the same.
  */
 export function createSchemaCache<T>(
   fingerprint: () => Promise<string>,
