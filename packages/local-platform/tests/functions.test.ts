@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { prefetchFunctions } from "local-platform/functions/serve";
 import { isRunning, recordProcess } from "local-platform/postgres/processes";
@@ -158,11 +157,13 @@ test("a function that fails to boot answers 503 BOOT_ERROR, its words go to the 
 
 test("a crash is answered with 500 and the next request starts the function again", async () => {
   expect(await (await it.fetch("/functions/v1/crashes")).text()).toBe("alive");
-  const crashed = await it.fetch("/functions/v1/crashes?now");
-  expect(crashed.status).toBe(500);
-  expect(await crashed.json()).toMatchObject({ code: "WORKER_ERROR" });
-  await sleep(100);
-  expect(await (await it.fetch("/functions/v1/crashes")).text()).toBe("alive");
+  for (let nth = 0; nth < 5; nth++) {
+    const crashed = await it.fetch("/functions/v1/crashes?now");
+    expect(crashed.status).toBe(500);
+    expect(await crashed.json()).toMatchObject({ code: "WORKER_ERROR" });
+    // At once: what has crashed is not asked again.
+    expect(await (await it.fetch("/functions/v1/crashes")).text()).toBe("alive");
+  }
 });
 
 test("nothing of the project's package.json can be imported", async () => {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseEnv } from "node:util";
 import { prefetchFunction, startWorker } from "./worker.ts";
 import type { EdgeFunction, Worker } from "./worker.ts";
@@ -96,7 +97,7 @@ export function startFunctions(options: FunctionsOptions): Functions {
         message: "Worker failed to boot (please check logs)",
       });
     }
-    forward(incoming, outgoing, worker.port, agent);
+    forward(incoming, outgoing, worker, agent);
   }
 
   return {
@@ -109,6 +110,9 @@ export function startFunctions(options: FunctionsOptions): Functions {
   };
 }
 
+/** How long a process that has crashed may take to be gone, in milliseconds. */
+const CRASH_MS = 1000;
+
 /** What a hosted project's gateway says about a function that isn't there. */
 const NOT_FOUND = { code: "NOT_FOUND", message: "Requested function was not found" };
 
@@ -117,12 +121,12 @@ export function answerNoFunctions(outgoing: ServerResponse): void {
   refuse(outgoing, 404, NOT_FOUND);
 }
 
-function forward(incoming: IncomingMessage, outgoing: ServerResponse, port: number, agent: Agent): void {
+function forward(incoming: IncomingMessage, outgoing: ServerResponse, worker: Worker, agent: Agent): void {
   const { method, headers, url = "/", socket } = incoming;
   const upstream = httpRequest({
     agent,
     host: "127.0.0.1",
-    port,
+    port: worker.port,
     method,
     path: url.slice("/functions/v1".length),
     headers: { ...headers, "x-forwarded-for": socket.remoteAddress, connection: "keep-alive" },
@@ -133,13 +137,18 @@ function forward(incoming: IncomingMessage, outgoing: ServerResponse, port: numb
     response.pipe(outgoing);
   });
   upstream.on("error", () => {
-    if (outgoing.headersSent) outgoing.destroy();
-    else {
+    if (outgoing.headersSent) {
+      outgoing.destroy();
+      return;
+    }
+    // A connection breaks before its process is gone. Told of the crash earlier, the next request would meet it too.
+    const gone = Promise.race([worker.ended, sleep(CRASH_MS, undefined, { ref: false })]);
+    void gone.then(() =>
       refuse(outgoing, 500, {
         code: "WORKER_ERROR",
         message: "Function exited due to an error (please check logs)",
-      });
-    }
+      }),
+    );
   });
   outgoing.on("close", () => upstream.destroy());
   incoming.pipe(upstream);
