@@ -85,17 +85,14 @@ test("forged tokens are refused by functions, tables and sign-in alike", async (
       new TextEncoder().encode(JSON.stringify(it.keys.jwks.keys[0])),
     ),
     "another payload": `${header}.${encode(claims)}.${signature}`,
+    "alg none": `${encode({ alg: "none", kid })}.${encode(claims)}.`,
   };
   // So that what is in the cache of checked tokens can't help the forgery.
   expect(await (await whoami({ authorization: `Bearer ${good}` })).json()).toBe("authenticated");
   for (const [what, token] of Object.entries(tokens)) {
     for (const path of ["/rest/v1/rpc/whoami", "/rest/v1/things?select=id"]) {
       const response = await it.fetch(path, { headers: { authorization: `Bearer ${token}` } });
-      expect([what, response.status, await response.json()]).toMatchObject([
-        what,
-        401,
-        { code: "PGRST301", message: "No suitable key or wrong key type" },
-      ]);
+      expect([what, response.status, await response.json()]).toMatchObject([what, 401, { code: "PGRST301" }]);
     }
     const user = await it.fetch("/auth/v1/user", { headers: { authorization: `Bearer ${token}` } });
     expect([what, user.status]).toEqual([what, 403]);

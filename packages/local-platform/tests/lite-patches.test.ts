@@ -62,6 +62,31 @@ const signUp = {
   body: JSON.stringify({ email: "a@example.com", password: "a-password", data: { a: 1 } }),
 };
 
+/** Every right on tables of an app, and the default rights on tables to come. */
+const RIGHTS = `
+  select c.oid::regclass::text as object, c.relacl::text as rights from pg_class c where c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+   union all
+  select defaclobjtype::text || defaclnamespace::text, defaclacl::text from pg_default_acl
+   order by 1, 2`;
+
+test("no request changes a right, though lite would grant everything to everybody on tables that it serves", async () => {
+  await it.db.admin.query(`
+    create schema private;
+    create table private.secrets (word text);
+    alter table private.secrets enable row level security;
+    create table public.notes (id int primary key);
+    alter table public.notes enable row level security;
+    grant select on public.notes to anon`);
+  const rights = async () => (await it.db.admin.query(RIGHTS)).rows as unknown[];
+  const before = await rights();
+
+  expect((await it.fetch("/rest/v1/notes")).status).toBe(200);
+  expect((await it.fetch("/auth/v1/signup", signUp)).status).toBe(200);
+
+  expect(before).toHaveLength((await rights()).length);
+  expect(await rights()).toEqual(before);
+});
+
 test("patch 1: metadata of a sign-up is stored as it was sent", async () => {
   const stored = async () => {
     const { rows } = await it.db.admin.query(

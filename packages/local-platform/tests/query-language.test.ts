@@ -129,10 +129,10 @@ test("values keep what they are: quotes, commas, brackets, points", () => {
 });
 
 test("a hint names what resembles a name enough, and nothing else", () => {
-  const names = ["get_user_token_balance", "grant_tokens", "list_plans"];
-  expect(mostSimilar("get_user_token_balanc", names, 0.75)).toBe("get_user_token_balance");
-  expect(mostSimilar("GRANT_TOKENS", names, 0.75)).toBe("grant_tokens");
-  expect(mostSimilar("grant", names, 0.75)).toBeUndefined();
+  const names = ["list_open_orders_of", "cancel_order", "list_makers"];
+  expect(mostSimilar("list_open_orders_o", names, 0.75)).toBe("list_open_orders_of");
+  expect(mostSimilar("CANCEL_ORDER", names, 0.75)).toBe("cancel_order");
+  expect(mostSimilar("cancel", names, 0.75)).toBeUndefined();
   expect(mostSimilar("zzz", names, 0.33)).toBeUndefined();
 });
 

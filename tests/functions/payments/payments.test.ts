@@ -69,6 +69,17 @@ describe("a payment", () => {
     expect(await tokens()).toMatchObject({ total_active: 2_010_000, tokens_limit: 2_010_000 });
   });
 
+  test("is approved once, however often the button is pressed", async () => {
+    const body = { action: "approve", userId: user.id, paymentId: await asked() };
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post(body)));
+
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+    const replays = answers.filter(({ headers }) => headers.get("idempotency-replayed") === "true");
+    expect(replays).toHaveLength(19);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+    expect(await tokens()).toMatchObject({ total_active: 2_000_000 });
+  });
+
   test("that is refunded in part gives back its share, and says so again the same way", async () => {
     const paymentId = await asked();
     await post({ action: "approve", userId: user.id, paymentId });

@@ -294,13 +294,17 @@ async function tryForgeries(trial: Trial, target: string): Promise<void> {
   const attempts: [name: string, what: string, payload: string, headers: Record<string, string>][] = [
     ...Object.entries(await stripe.forgeries(event, target)).map(
       ([what, [payload, header]]): [string, string, string, Record<string, string>] => [
-        ...(["stripe-webhook", what, payload] as const),
+        "stripe-webhook",
+        what,
+        payload,
         header === undefined ? {} : { "stripe-signature": header },
       ],
     ),
     ...Object.entries(paypal.forgeries(captured, target)).map(
       ([what, [payload, headers]]): [string, string, string, Record<string, string>] => [
-        ...(["paypal-webhook", what, payload] as const),
+        "paypal-webhook",
+        what,
+        payload,
         headers,
       ],
     ),

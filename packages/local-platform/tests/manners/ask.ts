@@ -13,6 +13,7 @@ export interface Given {
 export async function ask(it: ApiUnderTest, manner: Manner): Promise<Given> {
   const [method, path] = manner.request.split(/ (.*)/s);
   const headers = new Headers(manner.headers);
+  if (manner.isServer) headers.set("apikey", it.keys.secretKey);
   if (manner.claims !== undefined) {
     headers.set("authorization", `Bearer ${await it.token(manner.claims)}`);
   }

@@ -332,6 +332,23 @@ const paths: Manner[] = [
     request: "GET /",
     answer: { status: 403, body: { message: "You cannot consume this service" } },
   },
+  {
+    subject: "the description of the project (OpenAPI), for a user's token: what users may see",
+    request: "GET /",
+    isServer: true,
+    claims: asUser,
+    answer: {
+      status: 200,
+      headers: { "content-type": "application/openapi+json; charset=utf-8" },
+      body: { swagger: "2.0", paths: { "/keyed": { get: { tags: ["keyed"] } } } },
+    },
+  },
+  {
+    subject: "the description of the project (OpenAPI), asked by HEAD",
+    request: "HEAD /",
+    isServer: true,
+    answer: { status: 200, body: "", headers: { "content-type": "application/openapi+json; charset=utf-8" } },
+  },
   ...["GET /a/b", "POST /rpc/a/b", "GET /keyed/"].map((request): Manner => ({
     subject: `a path that leads nowhere: ${request.split(" ")[1]}`,
     request,

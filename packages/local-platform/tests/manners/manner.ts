@@ -6,6 +6,8 @@ export interface Manner {
   request: string;
   headers?: Record<string, string>;
   body?: string;
+  /** Asked with the secret key; otherwise with the publishable one. */
+  isServer?: boolean;
   /** Claims of the caller's token; without, the caller has the publishable key alone. */
   claims?: Record<string, unknown>;
   /** The answer that is expected here. What is left out is not looked at. */

@@ -77,6 +77,15 @@ export const restSql = `
     $$ select array_to_string(p_words, '-') $$;
   create function public.only_admins() returns int language sql stable as 'select 1';
   revoke execute on function public.only_admins() from public;
+  create function public.shout(public.artists) returns setof public.albums rows 1 language sql stable as
+    'select * from public.albums a where a.artist_id = $1.id';
+  create domain public.shouted as text;
+  create function public.shouted_json(public.shouted) returns json language sql immutable as
+    $$ select to_json(upper($1::text)) $$;
+  create cast (public.shouted as json) with function public.shouted_json(public.shouted) as implicit;
+  create table public.posters (id int primary key, word public.shouted);
+  insert into public.posters values (1, 'quiet');
+  grant select on public.posters to anon;
   create function public.locked_args(p_value jsonb) returns int language sql stable as 'select 1';
   revoke execute on function public.locked_args(jsonb) from public;`;
 
@@ -1420,6 +1429,18 @@ const calls: Manner[] = [
     request: "POST /rpc/only_admins",
     claims: { role: "authenticated" },
     answer: { status: 403, code: "42501" },
+  },
+  {
+    subject: "a relationship that a function computes",
+    request: "GET /artists?select=name,shout(title)",
+    answer: { status: 400, code: "PGRST200" },
+    differs: "200: a function of the row counts as a relationship.",
+  },
+  {
+    subject: "a domain with a cast to JSON of its own",
+    request: "GET /posters",
+    answer: { status: 200, body: '[{"id":1,"word":"quiet"}]' },
+    differs: "It uses the cast: `QUIET`.",
   },
 ];
 
