@@ -1,5 +1,7 @@
 import { dirname, relative, sep } from "node:path";
 import Table from "cli-table3";
+import { projectRoot } from "./project.ts";
+import { isAllProofs } from "./test-files.ts";
 
 /** What is read of vitest's JSON report. */
 export interface VitestReport {
@@ -33,13 +35,15 @@ export interface Results {
  * may be skipped.
  *
  * @param run `tests` (npm test) leaves out what has the tag `proof`; `proofs` (npm run test:proofs) leaves
- *   out what has none, in files where something has it.
+ *   out what has none, in files where something has it and in no folder that holds proofs alone.
+ * @param openedByProofs the files that the run of proofs opens: what `npm test` leaves out must be among them.
  */
 export function countResults(
   checks: { passed: boolean }[],
   report: VitestReport | undefined,
   vitestSucceeded: boolean,
   run: "tests" | "proofs" = "tests",
+  openedByProofs: readonly string[] = [],
 ): Results {
   const passed = checks.filter((check) => check.passed).length + (report?.numPassedTests ?? 0);
   const failed =
@@ -48,7 +52,11 @@ export function countResults(
   if (report === undefined) complaints.push("The tests did not run to their end.");
   for (const { name, status, assertionResults } of report?.testResults ?? []) {
     const isProof = ({ tags }: { tags: string[] }) => tags.includes("proof");
-    const isMixed = assertionResults.some(isProof);
+    const isMixed = !isAllProofs(relative(projectRoot, name)) && assertionResults.some(isProof);
+    const leavesOut = run === "tests" && assertionResults.some((test) => isProof(test));
+    if (leavesOut && !openedByProofs.some((file) => name.endsWith(file))) {
+      complaints.push(`Has a proof that npm run test:proofs does not find: ${name}`);
+    }
     for (const test of assertionResults) {
       const isOthers = run === "tests" ? isProof(test) : isMixed && !isProof(test);
       if (!isOthers && !["passed", "failed"].includes(test.status)) {
@@ -58,6 +66,9 @@ export function countResults(
     if (status === "failed" && !assertionResults.some((test) => test.status === "failed")) {
       complaints.push(`Not run: ${name}`);
     }
+  }
+  if (report !== undefined && report.numPassedTests + report.numFailedTests === 0) {
+    complaints.push("No test ran.");
   }
   if (!vitestSucceeded && complaints.length === 0 && !report?.numFailedTests) {
     complaints.push("An error happened outside of every test; see above.");

@@ -6,11 +6,12 @@
  * the checks are counted with the tests.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { printChecks, runChecks } from "./checks.ts";
 import { projectRoot } from "./project.ts";
+import { filesWithProofs } from "./test-files.ts";
 import { countResults, timesOfParts } from "./test-results.ts";
 import type { VitestReport } from "./test-results.ts";
 
@@ -18,10 +19,10 @@ const begin = performance.now();
 const [kind, ...rest] = process.argv.slice(2);
 const isProofs = kind === "--proofs";
 const selection = isProofs
-  ? ["--project=behaviour", "--project=proofs", "--project=platform", "--tags-filter=proof"]
+  ? ["--project=unit", "--project=behaviour", "--project=proofs", "--project=platform", "--tags-filter=proof"]
   : ["--project=unit", "--project=behaviour", "--tags-filter=!proof"];
 const named = isProofs || kind === undefined ? rest : [kind, ...rest];
-const filters = isProofs ? filesWithProofs(named) : named;
+const filters = isProofs ? requireProofs(named) : named;
 
 const checks = isProofs ? [] : await runChecks();
 printChecks(checks);
@@ -52,7 +53,13 @@ const report = existsSync(reportFile)
 rmSync(directory, { recursive: true });
 
 console.log(timesOfParts(report, projectRoot));
-const results = countResults(checks, report, status === 0, isProofs ? "proofs" : "tests");
+const results = countResults(
+  checks,
+  report,
+  status === 0,
+  isProofs ? "proofs" : "tests",
+  filesWithProofs(projectRoot),
+);
 for (const complaint of results.complaints) console.log(complaint);
 process.exitCode = results.failed === 0 ? 0 : 1;
 const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(0)} s`;
@@ -62,27 +69,11 @@ console.log(
 );
 console.log(`${results.passed} passed, ${results.failed} failed`);
 
-/**
- * The test files that a run of proofs opens: those that say anywhere that they have a proof in them, and all of
- * the folders that hold nothing else, so that a file there which says nothing is missed by the count.
- *
- * @param named parts of paths; none means all files.
- */
-function filesWithProofs(named: string[]): string[] {
-  const files = ["tests", "packages"]
-    .flatMap((folder) =>
-      readdirSync(join(projectRoot, folder), { recursive: true, encoding: "utf8" }).map((file) =>
-        join(folder, file),
-      ),
-    )
-    .filter((file) => file.endsWith(".test.ts") && !file.includes("node_modules"))
-    .filter((file) => named.length === 0 || named.some((part) => file.includes(part)))
-    .filter(
-      (file) =>
-        /^(packages|tests\/(commands|install|model|proofs))\//.test(file) ||
-        /tags: \["proof"\]|@module-tag proof/.test(readFileSync(join(projectRoot, file), "utf8")),
-    );
-  // Without any, vitest would run everything.
-  if (files.length === 0) throw new Error(`There is no proof in ${named.join(", ")}.`);
+/** The files that a run of proofs opens. Without any, vitest would run everything. */
+function requireProofs(parts: string[]): string[] {
+  const files = filesWithProofs(projectRoot).filter(
+    (file) => parts.length === 0 || parts.some((part) => file.includes(part)),
+  );
+  if (files.length === 0) throw new Error(`There is no proof in ${parts.join(", ")}.`);
   return files;
 }

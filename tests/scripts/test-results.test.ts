@@ -1,4 +1,8 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { projectRoot } from "../../scripts/project.ts";
+import { isAllProofs, testFiles } from "../../scripts/test-files.ts";
 import { countResults, timesOfParts } from "../../scripts/test-results.ts";
 import type { VitestReport } from "../../scripts/test-results.ts";
 
@@ -59,7 +63,9 @@ test("each of the two runs leaves out the other's tests, and nothing else", () =
   const passed = (fullName: string, ...tags: string[]) => ({ status: "passed", fullName, tags });
   const skipped = (fullName: string, ...tags: string[]) => ({ status: "skipped", fullName, tags });
   const complaints = (run: "tests" | "proofs", ...results: File["assertionResults"]) =>
-    countResults([], report({ testResults: [file("a.test.ts", results)] }), true, run).complaints;
+    countResults([], report({ testResults: [file("tests/plans/a.test.ts", results)] }), true, run, [
+      "tests/plans/a.test.ts",
+    ]).complaints;
 
   expect(complaints("tests", passed("a rule"), skipped("it can fail", "proof"))).toEqual([]);
   expect(complaints("proofs", skipped("a rule"), passed("it can fail", "proof"))).toEqual([]);
@@ -90,4 +96,56 @@ test("what each part took is added up by folder, the longest first", () => {
     "tests/proofs/faults 2 5.0",
     "tests/ledger 1 2.5",
   ]);
+});
+
+test("a file of a folder of proofs has nothing else in it", () => {
+  const results = [
+    { status: "passed", fullName: "it can fail", tags: ["proof"] },
+    { status: "skipped", fullName: "has lost its tag", tags: [] },
+  ];
+  const path = join(projectRoot, "tests/proofs/a.test.ts");
+
+  expect(countResults([], report({ testResults: [file(path, results)] }), true, "proofs").complaints).toEqual(
+    ["Not run (skipped): has lost its tag"],
+  );
+});
+
+test("what npm test leaves out must be what the run of proofs opens", () => {
+  const results = [{ status: "skipped", fullName: "it can fail", tags: ["proof"] }];
+  const complaints = (...opened: string[]) =>
+    countResults(
+      [],
+      report({ testResults: [file("/p/tests/plans/a.test.ts", results)] }),
+      true,
+      "tests",
+      opened,
+    ).complaints;
+
+  expect(complaints("tests/plans/a.test.ts")).toEqual([]);
+  expect(complaints("tests/plans/b.test.ts")).toEqual([
+    "Has a proof that npm run test:proofs does not find: /p/tests/plans/a.test.ts",
+  ]);
+});
+
+test("a run in which no test ran has failed", () => {
+  expect(countResults(checks, report({ numPassedTests: 0, testResults: [] }), true)).toMatchObject({
+    failed: 1,
+    complaints: ["No test ran."],
+  });
+});
+
+test("every file that calls itself a test is one of a run's", () => {
+  const found = testFiles(projectRoot);
+
+  expect(found.length).toBeGreaterThan(100);
+  expect(
+    found.filter((path) => !/^(tests|packages\/local-platform\/tests)\/.*\.test\.ts$/.test(path)),
+  ).toEqual([]);
+  // Each of a folder of proofs says so, as the run of proofs wants it.
+  const untagged = found.filter(
+    (path) =>
+      isAllProofs(path) &&
+      !readFileSync(join(projectRoot, path), "utf8").startsWith("// @module-tag proof\n"),
+  );
+  expect(untagged).toEqual([]);
 });

@@ -237,3 +237,11 @@ test("an API without its database answers 503 and says nothing about it", async 
     await cut.api.close();
   }
 });
+
+test.each(["OPTIONS /%00", "OPTIONS /rpc/a%00b"])(
+  "a name with a zero byte is the name of nothing: %s",
+  async (request) => {
+    const [method, path] = request.split(" ") as [string, string];
+    expect((await it.fetch(`/rest/v1${path}`, { method })).status).toBe(404);
+  },
+);

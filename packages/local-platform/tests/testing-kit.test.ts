@@ -55,6 +55,15 @@ async function titles(server: TestServer): Promise<string[]> {
   }
 }
 
+test("what was kept and is damaged is made anew", async () => {
+  const made = { times: 0 };
+  await (await start("one", made)).stop();
+  const [name] = readdirSync(keepIn);
+  rmSync(join(keepIn, name!, "global", "pg_control"));
+
+  expect([await titles(await start("one", made)), made.times]).toEqual([["Faust"], 2]);
+}, 60_000);
+
 test("a template is made once, and again when what it is made of changes or a day has passed", async () => {
   const made = { times: 0 };
   const first = await start("one", made);

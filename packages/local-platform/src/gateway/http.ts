@@ -11,7 +11,13 @@ export class Refusal extends Error {
 
 /** A JSON answer. A string is sent as it is: Postgres has encoded it already. */
 export function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
-  return new Response(typeof body === "string" ? body : JSON.stringify(body), {
+  // HTTP has no body with these; a function may raise them all the same.
+  const text = [204, 205, 304].includes(status)
+    ? null
+    : typeof body === "string"
+      ? body
+      : JSON.stringify(body);
+  return new Response(text, {
     status,
     headers: { "content-type": "application/json; charset=utf-8", ...headers },
   });

@@ -1,4 +1,4 @@
-import { postgrestError } from "./errors.ts";
+import { areHeaders, postgrestError } from "./errors.ts";
 import type { Row, Statement } from "./database.ts";
 import { contentRange, rangeStatus } from "./ranges.ts";
 import type { Format } from "./media-types.ts";
@@ -42,7 +42,8 @@ function headersOf(text: string): [name: string, value: string][] | undefined {
   try {
     const pairs = (JSON.parse(text) as Record<string, unknown>[]).map((one) => Object.entries(one));
     const isRight = pairs.every((list) => list.length === 1 && typeof list[0]![1] === "string");
-    return isRight ? (pairs.flat() as [string, string][]) : undefined;
+    const all = pairs.flat() as [string, string][];
+    return isRight && areHeaders(all) ? all : undefined;
   } catch {
     return undefined;
   }

@@ -149,10 +149,14 @@ function setAll(settings: readonly Setting[]): pg.QueryConfig {
 
 const names = new Map<string, string>();
 
+/** So many statements are prepared, at most: a connection keeps each for as long as it lives. */
+const PREPARED = 1000;
+
 /** Prepared once a connection: planning `json_to_record` and the call costs more than most calls. */
 function named({ text, values }: Statement): pg.QueryConfig {
   let name = names.get(text);
   if (name === undefined) {
+    if (names.size >= PREPARED) return { text, values };
     name = createHash("sha256").update(text).digest("hex").slice(0, 32);
     names.set(text, name);
   }

@@ -131,12 +131,28 @@ function answerRaisedResponse(message: string, detail: string | undefined): Resp
     "DETAIL must be a JSON object with obligatory keys: 'status', 'headers' and optional key: 'status_text'.";
   if (detail === undefined) return badlyRaised("DETAIL is missing in the RAISE statement", hint);
   const outside = parsed(detail);
-  if (typeof outside?.["status"] !== "number" || typeof outside["headers"] !== "object") {
+  const status = outside?.["status"];
+  if (!isStatus(status) || !areHeaders(outside?.["headers"])) {
     return badlyRaised(`Invalid JSON value for DETAIL: '${detail}'`, hint);
   }
   const rest = { details: body["details"], hint: body["hint"] as string | null | undefined };
-  const headers = outside["headers"] as Record<string, string>;
-  return postgrestError(outside["status"], body["code"], body["message"], { ...rest, headers });
+  const headers = outside!["headers"] as Record<string, string>;
+  return postgrestError(status, body["code"], body["message"], { ...rest, headers });
+}
+
+function isStatus(status: unknown): status is number {
+  return Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599;
+}
+
+/** Whether HTTP can carry them: a name with a blank or a value with a line break it can't. */
+export function areHeaders(headers: unknown): headers is Record<string, string> {
+  if (typeof headers !== "object" || headers === null) return false;
+  try {
+    void new Headers(headers as Record<string, string>);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {

@@ -1,6 +1,6 @@
 import type { ApiDatabase, Statement } from "./database.ts";
 import { Unreachable } from "./database.ts";
-import { answerUnreachable, postgrestError } from "./errors.ts";
+import { answerUnreachable, isDatabaseError, postgrestError } from "./errors.ts";
 
 /** What a path below /rest/v1 stands for. */
 export type Resource = { kind: "root" } | { kind: "table" | "function"; name: string };
@@ -17,7 +17,8 @@ export async function answerOptions(resource: Resource, database: ApiDatabase): 
     if (row !== undefined) return allow(row["methods"]!);
   } catch (error) {
     if (error instanceof Unreachable) return answerUnreachable(error.busy);
-    throw error;
+    // A name with a zero byte is the name of nothing.
+    if (!isDatabaseError(error)) throw error;
   }
   return kind === "table"
     ? postgrestError(404, "PGRST205", `Could not find the table 'public.${name}' in the schema cache`)

@@ -45,7 +45,7 @@ export async function readPayload(
       ? { kind: "form", columns: names, pairs }
       : { kind: "json", columns: names, json: JSON.stringify(fields) };
   }
-  const raw = of === "function" ? RAW[type] : undefined;
+  const raw = of === "function" && Object.hasOwn(RAW, type) ? RAW[type] : undefined;
   if (raw === undefined) return invalid(`Content-Type not acceptable: ${type}`);
   return {
     kind: "raw",

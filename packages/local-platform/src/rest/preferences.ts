@@ -36,7 +36,9 @@ export function readPreferences(header: string | null): Preferences {
     if (name === "max-affected") {
       if (/^-?\d+$/.test(value)) found["maxAffected"] ??= Number(value);
     } else if (
-      name === "timezone" ? isTimezone(value) : CHOICES[name as keyof typeof CHOICES]?.includes(value)
+      name === "timezone"
+        ? isTimezone(value)
+        : Object.hasOwn(CHOICES, name) && CHOICES[name as keyof typeof CHOICES].includes(value)
     ) {
       found[name] ??= value;
     } else unknown.push(text);

@@ -1,13 +1,14 @@
 /** Reads something at the place where the reader stands, or throws {@link Unreadable}. */
 export type Parser<T> = (reader: Reader) => T;
 
-/** What a text could not be read as. */
-export class Unreadable extends Error {
-  override name = "Unreadable";
+/**
+ * What a text could not be read as. No Error: each alternative that is tried throws one, and the stack of an
+ * Error costs more than all the reading.
+ */
+export class Unreadable {
   readonly complaint: Complaint;
 
   constructor(complaint: Complaint) {
-    super("unreadable");
     this.complaint = complaint;
   }
 }

@@ -1,7 +1,7 @@
 import type { Caller } from "../gateway/caller.ts";
 import type { ApiDatabase } from "./database.ts";
 import { Unreachable } from "./database.ts";
-import { answerDatabaseError, answerUnreachable, isDatabaseError } from "./errors.ts";
+import { answerDatabaseError, answerUnreachable, isDatabaseError, postgrestError } from "./errors.ts";
 import type { Resource } from "./options.ts";
 import { answerRpc } from "./rpc.ts";
 import type { ApiSchema } from "./schema.ts";
@@ -32,6 +32,10 @@ export async function answerResource(
   } catch (error) {
     if (isDatabaseError(error)) return answerDatabaseError(error, caller.role === "anon");
     if (error instanceof Unreachable) return answerUnreachable(error.busy);
+    // Thousands of brackets or steps inside one another: the stack has an end.
+    if (error instanceof RangeError) {
+      return postgrestError(400, "PGRST100", "The request is nested too deeply");
+    }
     throw error;
   }
 }

@@ -43,7 +43,9 @@ function cosine(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>):
 }
 
 function norm(grams: ReadonlyMap<string, number>): number {
-  return Math.hypot(...grams.values());
+  let sum = 0;
+  for (const count of grams.values()) sum += count * count;
+  return Math.sqrt(sum);
 }
 
 /** How many letters must be put in, taken out or changed, as a share of the longer text. */

@@ -31,13 +31,20 @@ export function takeData(folder: string, key: string, dataDir: string): boolean 
 export function keepData(folder: string, key: string, dataDir: string): void {
   // Under another name first: a copy that was interrupted must not be taken for a whole one.
   const unfinished = join(folder, `${PREFIX}${process.pid}.new`);
-  cpSync(dataDir, unfinished, { recursive: true });
+  // Of a killed run whose process had the same number.
+  rmSync(unfinished, { recursive: true, force: true });
   try {
+    cpSync(dataDir, unfinished, { recursive: true });
     renameSync(unfinished, join(folder, PREFIX + key));
   } catch {
-    // Another run has kept the same a moment ago.
+    // Another run has kept the same a moment ago, or the disk is full: the run goes on without.
     rmSync(unfinished, { recursive: true, force: true });
   }
+}
+
+/** Removes what was kept: no server starts on it. */
+export function dropData(folder: string, key: string): void {
+  rmSync(join(folder, PREFIX + key), { recursive: true, force: true });
 }
 
 function removeOld(folder: string): void {

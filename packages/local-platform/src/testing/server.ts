@@ -10,7 +10,7 @@ import type { PostgresServer } from "../postgres/server.ts";
 import { choosePlace } from "../project/place.ts";
 import type { Project } from "../project/project.ts";
 import { run } from "./database.ts";
-import { keepData, takeData } from "./kept-data.ts";
+import { dropData, keepData, takeData } from "./kept-data.ts";
 
 /** A database to copy from, made by the caller out of one of the platform's own. */
 export interface Template {
@@ -66,8 +66,17 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
   };
   try {
     const key = digest([native.packageVersion, platformSource(), templates.map(sourceOf)]);
-    const isKept = keepIn !== undefined && takeData(keepIn, key, dataDir);
-    server = await start();
+    let isKept = keepIn !== undefined && takeData(keepIn, key, dataDir);
+    try {
+      server = await start();
+    } catch (error) {
+      if (!isKept) throw error;
+      // What was kept is damaged.
+      dropData(keepIn!, key);
+      await removeData(dataDir);
+      isKept = false;
+      server = await start();
+    }
     if (!isKept) {
       await makeTemplates(server, templates);
       if (keepIn !== undefined) {

@@ -86,6 +86,12 @@ export const restSql = `
   create table public.posters (id int primary key, word public.shouted);
   insert into public.posters values (1, 'quiet');
   grant select on public.posters to anon;
+  create function public.raises(p_code text, p_detail text default null) returns int language plpgsql stable as $$
+    begin
+      raise exception using errcode = p_code, message = '{"code": "X", "message": "y"}', detail = coalesce(p_detail, '');
+    end $$;
+  create function public.sets_headers(p_headers text) returns text language sql stable as
+    $$ select set_config('response.headers', p_headers, true) $$;
   create function public.locked_args(p_value jsonb) returns int language sql stable as 'select 1';
   revoke execute on function public.locked_args(jsonb) from public;`;
 
@@ -1441,6 +1447,38 @@ const calls: Manner[] = [
     request: "GET /posters",
     answer: { status: 200, body: '[{"id":1,"word":"quiet"}]' },
     differs: "It uses the cast: `QUIET`.",
+  },
+  {
+    subject: "a preference that is called as JavaScript calls what every object has",
+    request: "GET /albums?limit=0",
+    headers: { prefer: "constructor=1, __proto__=x, toString=y" },
+    answer: { status: 200, body: "[]" },
+  },
+  {
+    subject: "a function that raises a status without a body",
+    request: "POST /rpc/raises",
+    body: '{"p_code": "PT204"}',
+    answer: { status: 204, body: "" },
+  },
+  {
+    subject: "a function that raises a status that is none",
+    request: "POST /rpc/raises",
+    body: '{"p_code": "PGRST", "p_detail": "{\\"status\\": 99, \\"headers\\": {}}"}',
+    answer: { status: 500, code: "PGRST121" },
+    differs: "It answers with status 99.",
+  },
+  {
+    subject: "a function that sets a header that HTTP has not",
+    request: "POST /rpc/sets_headers",
+    body: '{"p_headers": "[{\\"a b\\": \\"c\\"}]"}',
+    answer: { status: 500, code: "PGRST111" },
+    differs: "It sends it as it is.",
+  },
+  {
+    subject: "conditions 3,000 deep",
+    request: `GET /albums?or=(${"and(".repeat(3000)}id.eq.1${")".repeat(3000)})`,
+    answer: { status: 400, code: "PGRST100" },
+    differs: "It reads them all; what Postgres makes of such a statement was not tried.",
   },
 ];
 
