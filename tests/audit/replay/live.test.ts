@@ -19,7 +19,7 @@ const LANES = 3;
 /** A balance as it was answered, and how far the clock has been stepped since. */
 interface Snapshot {
   at: string;
-  balance: unknown;
+  balance: Seen;
   stepped: number;
 }
 
@@ -29,16 +29,31 @@ interface Outcome {
   snapshots: number;
   /** Snapshots taken while the account was locked: what was due could not be booked on the way. */
   unbooked: number;
+  /**
+   * Of those, where a hold that has run out will repay a debt: the totals have it, the list of grants has it only
+   * once it is booked. Those lists are not compared.
+   */
+  unrepaid: number;
   differing: string[];
 }
 
 /** What a live balance and one as of a moment both say; the clock of the test moves grants' moments. */
-function seen(balance: Record<string, unknown>): unknown {
+function seen(balance: Record<string, unknown>): Seen {
   const { total_active, total_expired, total_reserved, total_owed } = balance;
   const grants = (balance["grants"] as { id: string; tokens_remaining: number; priority: number }[]).map(
     ({ id, tokens_remaining, priority }) => [id, tokens_remaining, priority],
   );
-  return { total_active, total_expired, total_reserved, total_owed, grants };
+  return { total_active, total_expired, total_reserved, total_owed, grants } as unknown as Seen;
+}
+
+interface Seen {
+  total_active: number;
+  grants: [id: string, tokens: number, priority: number][];
+}
+
+/** Whether the grants that are listed add up to more than can be spent. */
+function isUnrepaid({ total_active, grants }: Seen): boolean {
+  return grants.reduce((sum, [, tokens]) => sum + tokens, 0) > total_active;
 }
 
 /** The balance now; with another connection holding the account, so that nothing is booked for it. */
@@ -59,7 +74,7 @@ async function snapshot(client: pg.ClientBase, other: pg.ClientBase, user: strin
  * @param until ends it at the first difference that begins so: all that a known-bad variant has to show.
  */
 async function live(books: Database, lives: number, seedOf: number, until?: string): Promise<Outcome> {
-  const outcome: Outcome = { lives: 0, entries: 0, snapshots: 0, unbooked: 0, differing: [] };
+  const outcome: Outcome = { lives: 0, entries: 0, snapshots: 0, unbooked: 0, unrepaid: 0, differing: [] };
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
       const [client, other] = [await books.admin.connect(), await books.admin.connect()];
@@ -108,6 +123,10 @@ async function compare(client: pg.ClientBase, user: string, snapshots: Snapshot[
       [user, at, stepped],
     );
     const then = seen(rows[0].balance);
+    if (isUnrepaid(balance) || isUnrepaid(then)) {
+      outcome.unrepaid++;
+      then.grants = balance.grants = [];
+    }
     if (JSON.stringify(then) !== JSON.stringify(balance))
       outcome.differing.push(
         `as of ${at}\n  was  ${JSON.stringify(balance)}\n  says ${JSON.stringify(then)}`,
@@ -128,11 +147,12 @@ test("whatever the books can do, a replay of it agrees with them, and each balan
   await books.drop();
 
   console.log(
-    `lives=${outcome.lives} entries=${outcome.entries} snapshots=${outcome.snapshots} unbooked=${outcome.unbooked} differences=${outcome.differing.length} seed=${seed}`,
+    `lives=${outcome.lives} entries=${outcome.entries} snapshots=${outcome.snapshots} unbooked=${outcome.unbooked} unrepaid=${outcome.unrepaid} differences=${outcome.differing.length} seed=${seed}`,
   );
   expect(outcome.differing.slice(0, 3)).toEqual([]);
   expect(outcome.entries).toBeGreaterThan(LIVES * 5);
   expect(outcome.unbooked).toBeGreaterThan(LIVES);
+  expect(outcome.unrepaid).toBeLessThan(outcome.unbooked / 20);
 }, 120_000);
 
 test.each([
