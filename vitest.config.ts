@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { proofFolders } from "./scripts/test-files.ts";
 
 /*
  * `npm test` runs what the product does, in three minutes. `npm run test:proofs` runs the proofs: known-bad
@@ -10,7 +11,7 @@ import { defineConfig } from "vitest/config";
  * `npx vitest run <file>` runs all tests of a file.
  */
 const unit = ["tests/scripts/**/*.test.ts", "tests/docs/**/*.test.ts"];
-const proofs = ["tests/{commands,install,model,proofs}/**/*.test.ts"];
+const proofs = proofFolders.map((folder) => `tests/${folder}/**/*.test.ts`);
 const globalSetup = ["tests/support/global-setup.ts"];
 
 export default defineConfig({

@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Folders that hold proofs and nothing else. */
-const PROOFS = /^(packages|tests\/(commands|install|model|proofs))\//;
+/** Folders of tests/ that hold proofs and nothing else; the tests of packages are proofs as well. */
+export const proofFolders = ["commands", "install", "model", "proofs"];
+
+const PROOFS = new RegExp(`^(packages|tests/(${proofFolders.join("|")}))/`);
 
 /** A tag of a test, in whatever way it is written, or of a whole file. */
 const TAG = /\btags:\s*(\[\s*)?["']proof["']|@module-tag\s+proof\b/;
@@ -20,7 +22,7 @@ export function testFiles(root: string): string[] {
  */
 export function filesWithProofs(root: string): string[] {
   return testFiles(root).filter(
-    (file) => PROOFS.test(file) || TAG.test(readFileSync(join(root, file), "utf8")),
+    (file) => isAllProofs(file) || TAG.test(readFileSync(join(root, file), "utf8")),
   );
 }
 

@@ -22,6 +22,7 @@ const selection = isProofs
   ? ["--project=unit", "--project=behaviour", "--project=proofs", "--project=platform", "--tags-filter=proof"]
   : ["--project=unit", "--project=behaviour", "--tags-filter=!proof"];
 const named = isProofs || kind === undefined ? rest : [kind, ...rest];
+const withProofs = filesWithProofs(projectRoot);
 const filters = isProofs ? requireProofs(named) : named;
 
 const checks = isProofs ? [] : await runChecks();
@@ -53,13 +54,7 @@ const report = existsSync(reportFile)
 rmSync(directory, { recursive: true });
 
 console.log(timesOfParts(report, projectRoot));
-const results = countResults(
-  checks,
-  report,
-  status === 0,
-  isProofs ? "proofs" : "tests",
-  filesWithProofs(projectRoot),
-);
+const results = countResults(checks, report, status === 0, isProofs ? "proofs" : "tests", withProofs);
 for (const complaint of results.complaints) console.log(complaint);
 process.exitCode = results.failed === 0 ? 0 : 1;
 const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(0)} s`;
@@ -71,9 +66,7 @@ console.log(`${results.passed} passed, ${results.failed} failed`);
 
 /** The files that a run of proofs opens. Without any, vitest would run everything. */
 function requireProofs(parts: string[]): string[] {
-  const files = filesWithProofs(projectRoot).filter(
-    (file) => parts.length === 0 || parts.some((part) => file.includes(part)),
-  );
+  const files = withProofs.filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)));
   if (files.length === 0) throw new Error(`There is no proof in ${parts.join(", ")}.`);
   return files;
 }

@@ -13,6 +13,7 @@ import { jobsMigration, tokenbookMigration } from "../../scripts/schema/generate
 import { type OwnNames, ownNames } from "../../scripts/schema/install-check.ts";
 import { schemaFiles } from "../../scripts/schema/project-files.ts";
 import { createDatabase, type Database, type DatabaseOptions } from "../support/database.ts";
+import { inOneTransaction } from "../support/migrate.ts";
 import { projectRoot } from "../../scripts/project.ts";
 
 /** Two users that every project has. */
@@ -112,18 +113,6 @@ async function apply(guest: Guest, migrations: Record<string, string>): Promise<
     else await inOneTransaction(guest.db, sql);
   }
   if (guest.byCli) await migrationUp({ url: guest.db.url(), workdir: guest.root });
-}
-
-async function inOneTransaction(db: Database, sql: string): Promise<void> {
-  const client = await db.admin.connect();
-  try {
-    await client.query("begin");
-    await client.query(sql);
-    await client.query("commit");
-  } finally {
-    await client.query("rollback");
-    client.release();
-  }
 }
 
 export const addMigration = (guest: Guest, name: string, sql: string): Promise<void> =>

@@ -37,3 +37,16 @@ export async function migrate(db: Database, { to = "~" }: { to?: string } = {}):
     client.release(true);
   }
 }
+
+/** Runs SQL as one transaction, as a migration is run; rolled back where it fails. */
+export async function inOneTransaction(db: Database, sql: string): Promise<void> {
+  const client = await db.admin.connect();
+  try {
+    await client.query("begin");
+    await client.query(sql);
+    await client.query("commit");
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
+}

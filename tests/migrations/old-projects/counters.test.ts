@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrationUp } from "local-platform/project/supabase-cli";
+import { inOneTransaction } from "../../support/migrate.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
@@ -138,19 +139,6 @@ async function projectWithGrants(): Promise<Database> {
       tokens_granted bigint not null, tokens_remaining bigint not null, granted_at timestamptz not null default now(),
       expires_at timestamptz, subscription_id uuid, metadata jsonb default '{}', created_at timestamptz default now())`);
   return db;
-}
-
-/** What the CLI does with a migration. */
-async function inOneTransaction(db: Database, sql: string): Promise<void> {
-  const client = await db.admin.connect();
-  try {
-    await client.query("begin");
-    await client.query(sql);
-    await client.query("commit");
-  } finally {
-    await client.query("rollback");
-    client.release();
-  }
 }
 
 const transaction = (db: Database, user: string, action: string, tokens: number, ago: string) =>

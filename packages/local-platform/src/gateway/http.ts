@@ -9,15 +9,15 @@ export class Refusal extends Error {
   }
 }
 
+/** Whether an answer with this status has a body in HTTP; a function may ask for any status. */
+export function hasBody(status: number): boolean {
+  return ![204, 205, 304].includes(status);
+}
+
 /** A JSON answer. A string is sent as it is: Postgres has encoded it already. */
 export function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
-  // HTTP has no body with these; a function may raise them all the same.
-  const text = [204, 205, 304].includes(status)
-    ? null
-    : typeof body === "string"
-      ? body
-      : JSON.stringify(body);
-  return new Response(text, {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return new Response(hasBody(status) ? text : null, {
     status,
     headers: { "content-type": "application/json; charset=utf-8", ...headers },
   });

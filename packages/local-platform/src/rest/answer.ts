@@ -1,4 +1,5 @@
-import { areHeaders, postgrestError } from "./errors.ts";
+import { hasBody } from "../gateway/http.ts";
+import { areHeaders, isStatus, postgrestError } from "./errors.ts";
 import type { Row, Statement } from "./database.ts";
 import { contentRange, rangeStatus } from "./ranges.ts";
 import type { Format } from "./media-types.ts";
@@ -19,7 +20,7 @@ export interface Draft {
 /** Makes the answer, with the status and headers that `response.status` and `response.headers` ask for. */
 export function answerWith({ status, headers, body }: Draft, row: Row): Response {
   const final = row["status"] === null ? status : Number(row["status"]);
-  if (!Number.isInteger(final) || final < 200 || final > 599) {
+  if (!isStatus(final)) {
     return postgrestError(500, "PGRST112", "response.status guc must be a valid status code");
   }
   const all = row["headers"] === null ? [] : headersOf(row["headers"]!);
@@ -34,8 +35,7 @@ export function answerWith({ status, headers, body }: Draft, row: Row): Response
   for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined && !wanted.includes(name)) all.push([name, value]);
   }
-  const hasBody = final !== 204 && final !== 205 && final !== 304;
-  return new Response(hasBody ? body : null, { status: final, headers: all });
+  return new Response(hasBody(final) ? body : null, { status: final, headers: all });
 }
 
 function headersOf(text: string): [name: string, value: string][] | undefined {

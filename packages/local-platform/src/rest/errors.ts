@@ -140,7 +140,8 @@ function answerRaisedResponse(message: string, detail: string | undefined): Resp
   return postgrestError(status, body["code"], body["message"], { ...rest, headers });
 }
 
-function isStatus(status: unknown): status is number {
+/** Whether it is a status that a function may ask for. */
+export function isStatus(status: unknown): status is number {
   return Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599;
 }
 
