@@ -23,18 +23,19 @@ declare
     'token_balances_period_key', 'token_balances_pkey', 'token_balances_rollover_key',
     'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
     'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
-    'token_holds_pkey', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
-    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
-    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
-    'token_plans', 'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key',
-    'token_plans_pkey', 'token_plans_stripe_price_id_key', 'token_spend_caps',
-    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
-    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_pkey', 'token_top_up_requests', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
-    'token_top_ups', 'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_payments', 'token_payments_from_plan_idx', 'token_payments_idempotency_key',
+    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
+    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
+    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
+    'token_plans_stripe_price_id_key', 'token_spend_caps', 'token_spend_caps_pkey',
+    'token_storage_quotas', 'token_storage_quotas_pkey', 'token_subscriptions',
+    'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey', 'token_subscriptions_plan_idx',
+    'token_team_members', 'token_team_members_member_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
+    'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx', 'token_top_ups',
+    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
     'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
@@ -52,7 +53,7 @@ declare
     'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
     'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
+    'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
     'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
     'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
@@ -335,11 +336,31 @@ comment on column tokenbook.admins.added_at is 'Since when.';
 comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
 alter table tokenbook.admins enable row level security;
 
+-- from supabase/schemas/10_access/tables/chosen_limits.sql
+
+-- The bounds that a project has chosen for itself; without a row tokenbook.limits() says it.
+create table tokenbook.chosen_limits (
+  name text primary key,
+  value integer not null,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_limits_are_known check (name in ('open_holds', 'pending_payments')),
+  constraint chosen_limits_are_bounded check (value between 1 and 10000)
+);
+comment on table tokenbook.chosen_limits is
+  'What a user may have at a time, where the project has chosen another number than the default. Written by set_token_limit.';
+comment on column tokenbook.chosen_limits.name is 'open_holds or pending_payments.';
+comment on column tokenbook.chosen_limits.value is 'How many, 1 to 10000.';
+comment on column tokenbook.chosen_limits.chosen_at is 'Since when.';
+alter table tokenbook.chosen_limits enable row level security;
+
 -- from supabase/schemas/10_access/tables/limits.sql
 
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
- * and bytes in a batch, so many seconds of a hold, and how many when nothing is said.
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
+ * time has changed one call books (due_items), and how many grants may pay for one entry. open_holds and
+ * pending_payments are what a user may have at a time unless the project has chosen otherwise
+ * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
  * an expression that asks for one is a constant when its plan is made.
  * Caller: internal, and CHECKs.
@@ -354,7 +375,9 @@ as $$
 begin
   return '{"tokens": 1000000000000,
            "batch_items": 1000, "batch_bytes": 1048576,
-           "hold_seconds": 900, "hold_seconds_at_most": 86400}';
+           "hold_seconds": 900, "hold_seconds_at_most": 86400,
+           "due_items": 1000, "grants_in_one_entry": 10000,
+           "open_holds": 500, "pending_payments": 20}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -446,6 +469,22 @@ comment on column tokenbook.project_settings.is_current is 'Always true: there i
 comment on column tokenbook.project_settings.alerts_version is 'Goes up with every change of token_alert_rules.';
 comment on column tokenbook.project_settings.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
 alter table tokenbook.project_settings enable row level security;
+
+-- from supabase/schemas/20_ledger/tables/set_aside_accounts.sql
+
+-- Accounts that a sweep could not bring up to date, because their books are damaged: left out of the sweeps
+-- for an hour, so that they keep nobody else waiting. Whoever touches such an account is told by name.
+create table tokenbook.set_aside_accounts (
+  user_id uuid primary key,
+  reason text not null,
+  set_aside_at timestamptz not null default clock_timestamp()
+);
+comment on table tokenbook.set_aside_accounts is
+  'Accounts that a sweep could not bring up to date; tried again after an hour. verify_token_ledger says what is wrong with their books.';
+comment on column tokenbook.set_aside_accounts.user_id is 'The user.';
+comment on column tokenbook.set_aside_accounts.reason is 'What the database said: SQLSTATE and message.';
+comment on column tokenbook.set_aside_accounts.set_aside_at is 'When it last failed.';
+alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
@@ -1032,6 +1071,9 @@ comment on column public.token_holds.created_at is 'Since when.';
 comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
 
 create index token_holds_due_idx on public.token_holds (user_id, expires_at) where status = 'open';
+-- how many one spender has: a member's are counted apart from the payer's and from other members'
+create index token_holds_spender_idx
+  on public.token_holds (user_id, (coalesce(member_id, user_id)), expires_at) where status = 'open';
 create index token_holds_member_idx on public.token_holds (member_id, id) where member_id is not null;
 
 alter table public.token_holds enable row level security;
@@ -1273,6 +1315,8 @@ comment on column tokenbook.provider_payments.period_start is 'The period it pay
 comment on column tokenbook.provider_payments.payment_id is 'The row in payments, once there is one.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
+create index provider_payments_parked_idx
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where user_id is null or plan_type is null;
 alter table tokenbook.provider_payments enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
@@ -1330,6 +1374,7 @@ create unique index token_payments_provider_key on public.token_payments (user_i
 create unique index token_payments_idempotency_key on public.token_payments (user_id, idempotency_key)
   where idempotency_key is not null;
 create index token_payments_pending_idx on public.token_payments (created_at) where status = 'pending';
+create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
 
@@ -1771,6 +1816,30 @@ comment on column tokenbook.migration_reports.report is 'The text of the notice.
 comment on column tokenbook.migration_reports.created_at is 'When it was written.';
 alter table tokenbook.migration_reports enable row level security;
 
+-- from supabase/schemas/10_access/answer_busy.sql
+
+/*
+ * The refusal `busy` as an answer instead of an exception, for a call that has booked a portion of what
+ * was due and must keep it. Through the API it is the very response of the refusal: status 503,
+ * Retry-After, the same body. In SQL it is that body with success false.
+ * Caller: internal.   Returns {success, code, message, details, hint}.
+ */
+create function tokenbook.answer_busy()
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('response.status', '503', true),
+          set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  return jsonb_build_object('success', false) || tokenbook.describe_refusal('busy', '{}');
+end
+$$;
+comment on function tokenbook.answer_busy is
+  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 through the API.';
+
 -- from supabase/schemas/10_access/authorize.sql
 
 /*
@@ -1930,6 +1999,37 @@ begin
 end
 $$;
 comment on function tokenbook.check_tokens is 'Refuses a number of tokens outside 1 to 10^12 with invalid_amount, naming the field.';
+
+-- from supabase/schemas/10_access/describe_refusal.sql
+
+/*
+ * A registered error as a value: what tokenbook.refuse would raise, as the API would answer it.
+ * Caller: internal.   Returns {code (the SQLSTATE), message (the slug), details, hint}.
+ */
+create function tokenbook.describe_refusal(p_slug text, p_facts jsonb default null)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_code text;
+  v_slug text;
+  v_facts text;
+  v_hint text;
+begin
+  perform tokenbook.refuse(p_slug, p_facts);
+  return null;
+exception
+  when sqlstate 'PT503' or sqlstate 'PT500' then
+    get stacked diagnostics v_code = returned_sqlstate, v_slug = message_text,
+      v_facts = pg_exception_detail, v_hint = pg_exception_hint;
+    return jsonb_build_object('code', v_code, 'message', v_slug, 'details', v_facts, 'hint', v_hint);
+end
+$$;
+comment on function tokenbook.describe_refusal is
+  'A registered error of the server (5xx) as a value: {code, message, details, hint}.';
 
 -- from supabase/schemas/10_access/expose.sql
 
@@ -2121,6 +2221,28 @@ $$;
 comment on function tokenbook.is_ledger_lost is
   'Whether the user''s account counts transactions that are not in the ledger.';
 
+-- from supabase/schemas/10_access/limit_of.sql
+
+/*
+ * How many of these a user may have at a time: what the project has chosen, else the default.
+ * Caller: internal.
+ */
+create function tokenbook.limit_of(p_name text)
+returns integer
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select c.value from tokenbook.chosen_limits c where c.name = p_name),
+    (tokenbook.limits() -> p_name)::integer);
+end
+$$;
+comment on function tokenbook.limit_of is
+  'How many of these (open_holds, pending_payments) a user may have at a time.';
+
 -- from supabase/schemas/10_access/lock_account.sql
 
 /*
@@ -2291,6 +2413,11 @@ begin
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
+      ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
+      ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
+      ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
+      ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
+      ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -2408,6 +2535,39 @@ begin
 end
 $$;
 comment on function tokenbook.say_one_of is 'The names of a list in words: a, b or c.';
+
+-- from supabase/schemas/10_access/set_token_limit.sql
+
+/*
+ * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
+ * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_limit(p_name text, p_value integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_name is null or p_name not in ('open_holds', 'pending_payments') then
+    perform tokenbook.refuse('invalid_limit', '{"field": "p_name", "rule": "open_holds or pending_payments"}');
+  elsif p_value not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_limit', '{"field": "p_value", "rule": "1 to 10000, or null for the default"}');
+  end if;
+  if p_value is null then
+    delete from tokenbook.chosen_limits c where c.name = p_name;
+  else
+    insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
+    on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
+  end if;
+  return jsonb_build_object('success', true, 'name', p_name, 'value', tokenbook.limit_of(p_name));
+end
+$$;
+comment on function tokenbook.set_token_limit is
+  'Chooses how many open_holds or pending_payments (p_name) a user may have at a time: p_value 1 to 10000, NULL the default again (Lists, in the reference). For the server. Returns {success, name, value}. Errors: invalid_limit.';
 
 -- from supabase/schemas/10_access/wait_for_account.sql
 
@@ -2556,6 +2716,9 @@ begin
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_entry.user_id := p_user_id;
   v_entry.tokens := p_delta;
@@ -2776,11 +2939,13 @@ comment on function tokenbook.is_expiring_first_at is
 
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
- * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
+ * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
+ * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
- * Caller: internal.   Keeps: I7, I8.
+ * Reads no more open grants than it chooses (I11), and all of those holds.
+ * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
   p_user_id uuid,
@@ -2788,6 +2953,7 @@ create function tokenbook.choose_grants(
   p_now timestamptz,
   p_limit integer default null,
   p_count_due boolean default false,
+  p_skip bigint default 0,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -2798,11 +2964,19 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_needed bigint := p_tokens;
+  v_needed bigint := p_tokens + p_skip;
+  v_skip bigint := p_skip;
   v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
   v_grants refcursor;
+  v_open record; -- the next of the open grants, once it is fetched
+  v_is_fetched boolean := false;
+  v_back_ids uuid[] := '{}'; -- what holds give back to, in burn order too
+  v_back_tokens bigint[];
+  v_back_keys tokenbook.burn_position[];
+  v_nth integer := 1; -- the next of those
+  v_is_open boolean;
   v_id uuid;
-  v_remaining bigint;
+  v_tokens bigint;
 begin
   if v_expiring_first is null then
     v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
@@ -2810,42 +2984,64 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   if p_count_due then
-    open v_grants for
-      select b.id, b.tokens_remaining + coalesce(back.tokens, 0)
-        from public.token_balances b
-        left join (
-          select part.grant_id, sum(part.tokens)::bigint as tokens
-            from public.token_holds h
-           cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-           where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
-           group by part.grant_id) back on back.grant_id = b.id
-       where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
-  else
-    open v_grants for
-      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
+    select coalesce(array_agg(back.id order by back.place), '{}'), array_agg(back.tokens order by back.place),
+           array_agg(back.place order by back.place)
+      into v_back_ids, v_back_tokens, v_back_keys
+      from (
+        select b.id, sum(part.tokens)::bigint as tokens,
+               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
+          from public.token_holds h
+         cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+          join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+         where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           and (b.expires_at > p_now or b.expires_at is null)
+         group by b.user_id, b.id) back;
   end if;
+
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
-    fetch v_grants into v_id, v_remaining;
-    exit when not found;
-    grant_ids := grant_ids || v_id;
-    grant_tokens := grant_tokens || least(v_remaining, v_needed);
-    v_needed := v_needed - v_remaining;
+    if not v_is_fetched then
+      fetch v_grants into v_open;
+      v_is_fetched := true;
+    end if;
+    v_is_open := v_open.id is not null
+      and (v_nth > cardinality(v_back_ids)
+        or tokenbook.burn_key(v_open.priority, v_open.granted_at, v_open.expires_at, v_open.id, v_expiring_first)
+           <= v_back_keys[v_nth]);
+    exit when not v_is_open and v_nth > cardinality(v_back_ids);
+    v_tokens := 0;
+    if v_is_open then
+      v_id := v_open.id;
+      v_tokens := v_open.tokens_remaining;
+      v_is_fetched := false;
+    end if;
+    if v_nth <= cardinality(v_back_ids) and (not v_is_open or v_id = v_back_ids[v_nth]) then
+      v_id := v_back_ids[v_nth];
+      v_tokens := v_tokens + v_back_tokens[v_nth];
+      v_nth := v_nth + 1;
+    end if;
+    v_tokens := least(v_tokens, v_needed);
+    v_needed := v_needed - v_tokens;
+    if v_tokens > v_skip then
+      grant_ids := grant_ids || v_id;
+      grant_tokens := grant_tokens || v_tokens - v_skip;
+    end if;
+    v_skip := greatest(v_skip - v_tokens, 0);
   end loop;
   close v_grants;
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
 
 -- from supabase/schemas/20_ledger/claw_back.sql
 
 /*
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
- * left. What could not be taken becomes the account's debt, repaid first by what comes in next. The
- * plan limit goes down by all of it.
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next, and what is
+ * in more grants than one entry may name by them, from the next touch on. The plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */
@@ -2881,8 +3077,9 @@ begin
    where b.user_id = p_entry.user_id and b.id = p_own_grant_id;
   v_from_others := least(p_tokens, v_account.tokens_remaining) - v_from_own;
   if v_from_others > 0 then
-    select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
-      from tokenbook.take_from_grants(p_entry.user_id, v_from_others, v_now) as taken;
+    select taken.grant_ids, taken.grant_tokens, taken.tokens
+      into p_entry.grant_ids, p_entry.grant_tokens, v_from_others
+      from tokenbook.take_from_grants(p_entry.user_id, v_from_others, v_now, p_partial => true) as taken;
   end if;
   if v_from_own > 0 then
     p_entry.grant_ids := p_own_grant_id || p_entry.grant_ids;
@@ -2897,6 +3094,9 @@ begin
   p_entry.grant_tokens := coalesce(p_entry.grant_tokens, '{}');
   p_entry.created_at := v_now;
   p_entry := tokenbook.record_transaction(p_entry);
+  if p_entry.debt_change > 0 and p_entry.balance_after > 0 then
+    perform tokenbook.bring_due_forward(p_entry.user_id, v_now);
+  end if;
   perform tokenbook.move_plan_limit(p_entry.user_id, -p_tokens);
   return p_entry;
 end
@@ -2934,6 +3134,9 @@ begin
   perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens);
   perform tokenbook.check_action_type(p_action_type);
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_entry.actor_role := v_actor.actor_role;
   v_entry.actor_id := v_actor.actor_id;
@@ -2968,7 +3171,8 @@ comment on function tokenbook.deduct_full_path is
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
  * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
- * Errors: invalid_batch, busy; in the results those of a single deduction, and not_applied.
+ * Errors: invalid_batch, busy; in the results those of a single deduction, busy (of an account of which more
+ * is due than one call books) and account_damaged, and not_applied.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: the server may not write the tables itself.
@@ -2985,6 +3189,8 @@ declare
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
   v_results jsonb[];
+  v_receipts jsonb[];
+  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books
   v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
   v_has_joined boolean;
@@ -3052,27 +3258,37 @@ begin
 
     -- replay, act, record: what is alone on its account and needs nothing but tokens, in the order of
     -- the accounts: neighbours are in the same pages
-    for v_made in
-      select m.nth, m.receipt
-        from tokenbook.spend_tokens_batch(
-               array(
-                 select v_entries[alone.nth]
-                   from (
-                     select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
-                       from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
-                  where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
-                  order by alone.account_id),
-               clock_timestamp()) as m
-    loop
-      v_results[v_made.nth] := v_made.receipt;
-    end loop;
+    v_receipts := v_results;
+    begin
+      for v_made in
+        select m.nth, m.receipt
+          from tokenbook.spend_tokens_batch(
+                 array(
+                   select v_entries[alone.nth]
+                     from (
+                       select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
+                         from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
+                    where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
+                    order by alone.account_id),
+                 clock_timestamp()) as m
+      loop
+        v_receipts[v_made.nth] := v_made.receipt;
+      end loop;
+      v_results := v_receipts;
+    exception
+      when integrity_constraint_violation or data_exception then
+        null; -- the books of one are damaged: each by itself, below
+    end;
 
     -- and the rest
     for i in 1..cardinality(v_entries)
     loop
       continue when v_results[i] is not null;
       begin
-        if v_account_ids[i] = any (v_locked) then
+        if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
+          v_behind := v_behind || v_account_ids[i];
+          perform tokenbook.refuse('busy', '{}'); -- @batches-leave-backlogs
+        elsif v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
@@ -3084,9 +3300,12 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' then
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+        when integrity_constraint_violation or data_exception then
+          v_results[i] := tokenbook.describe_item_error(
+            'account_damaged', null, tokenbook.describe_refusal('account_damaged') ->> 'hint');
       end;
     end loop;
 
@@ -3103,6 +3322,11 @@ begin
           from unnest(v_results) with ordinality as r (result, nth)
          order by r.nth);
   end;
+
+  -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
+  -- order of the accounts, which are locked still, or none of them is
+  perform tokenbook.settle_backlog(b.user_id)
+     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b;
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
@@ -3121,7 +3345,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, account_damaged, not_applied.';
 
 -- from supabase/schemas/20_ledger/deduct_tokens_with_fifo.sql
 
@@ -3426,13 +3650,14 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/expire_old_token_grants.sql
 
 /*
- * The sweeper: books what has run out, for at most p_max_accounts users a call (call it until it
- * returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
+ * The sweeper: books what has run out, for at most p_max_accounts users a call and of each no more than a
+ * portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
  * account rows fresh; nothing is spent or counted after its expiry without it.
  * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
- * holds the lock books them, or the next run does.
- * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns grants booked.
- * Errors: invalid_page.
+ * holds the lock books them, or the next run does. So are, for an hour, those that the last run could not
+ * bring up to date (tokenbook.sweep_accounts).
+ * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds and grants booked.
+ * Errors: invalid_page.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.expire_old_token_grants(p_max_accounts integer default 1000)
@@ -3453,6 +3678,9 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
+         and not exists (
+           select from tokenbook.set_aside_accounts s
+            where s.user_id = a.user_id and s.set_aside_at > v_now - interval '1 hour')
        order by a.next_due_at
        limit p_max_accounts
          for no key update skip locked
@@ -3460,11 +3688,11 @@ begin
   if v_user_ids is null then
     return 0;
   end if;
-  return tokenbook.record_expiries(v_user_ids, v_now);
+  return tokenbook.sweep_accounts(v_user_ids, v_now);
 end
 $$;
 comment on function tokenbook.expire_old_token_grants is
-  'Books grants that have run out, for at most p_max_accounts users a call; returns how many grants. For the server and scheduled jobs. Correctness does not need it.';
+  'Books grants and holds that have run out, for at most p_max_accounts users a call; returns how many, 0 when nothing more is due. For the server and scheduled jobs. Correctness does not need it.';
 
 -- from supabase/schemas/20_ledger/get_balance_fast_path.sql
 
@@ -3601,21 +3829,32 @@ begin
     ), sums as (
       select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
              coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
-             coalesce(sum(g.back), 0)::bigint as back,
-             coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
-             min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
-             count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
+             coalesce(sum(g.back), 0)::bigint as back
+        from grants g
+    ), due as (
+      select least(totals.owed, sums.active) as repaid from totals cross join sums
+    ), left_over as ( -- of the grants that could be spent, after what repays the debt, first in burn order
+      select g.*, row_number() over (order by g.nth) as place
+        from (
+          select a.*, least(a.tokens + a.back, sum(a.tokens + a.back) over (order by a.nth) - due.repaid)::bigint as tokens_left
+            from grants a
+           cross join due
+           where a.is_alive and a.tokens + a.back > 0) g
+       where g.tokens_left > 0
+    ), listed as (
+      select min(g.expires_at) as next_expiry,
+             count(*) > 100 as has_more,
              jsonb_agg(
                jsonb_build_object(
                  'id', g.id,
                  'grant_type', g.grant_type,
                  'tokens_granted', g.tokens_granted,
-                 'tokens_remaining', g.tokens + g.back,
+                 'tokens_remaining', g.tokens_left,
                  'priority', g.priority,
                  'granted_at', g.granted_at,
                  'expires_at', g.expires_at)
-               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
-        from grants g
+               order by g.place) filter (where g.place <= 100) as grants
+        from left_over g
     )
     select jsonb_build_object(
       'user_id', p_user_id,
@@ -3624,13 +3863,13 @@ begin
       'total_expired', totals.expired + sums.lost,
       'total_reserved', totals.reserved - sums.back,
       'total_owed', totals.owed - due.repaid,
-      'next_expiry', sums.next_expiry,
-      'grants', coalesce(sums.listed, '[]'),
-      'has_more_grants', sums.has_more)
+      'next_expiry', listed.next_expiry,
+      'grants', coalesce(listed.grants, '[]'),
+      'has_more_grants', listed.has_more)
       from totals
      cross join sums
-     cross join lateral (
-       select case when sums.repays then least(totals.owed, sums.active) else 0 end as repaid) due);
+     cross join due
+     cross join listed);
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
@@ -3772,12 +4011,12 @@ begin
   elsif v_is_due then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.record_expiries(array[v_account_id], v_now);
-      v_is_due := false;
+      perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
     end if;
   end if;
 
-  -- one statement, or what changes between two would be counted twice or not at all
+  -- one statement, or what changes between two would be counted twice or not at all; what is still due, because
+  -- somebody has the account or because it is more than a portion, counts as if it were booked
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
@@ -3807,7 +4046,7 @@ begin
         where a.next_due_at <= v_now) due
      cross join lateral (
        select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
-         from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
+         from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
 end
@@ -3891,6 +4130,9 @@ begin
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
@@ -3939,6 +4181,43 @@ end
 $$;
 comment on function tokenbook.grant_tokens is
   'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/has_backlog.sql
+
+/*
+ * Whether more is due on an account than one call books (due_items of tokenbook.limits()): grants that
+ * have run out, and grants that holds which have run out give back to. Counts no further than that.
+ * Caller: internal.   Keeps: I11.
+ */
+create function tokenbook.has_backlog(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+begin
+  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+    return false; -- as a rule
+  end if;
+  return v_portion < (
+    select count(*)
+      from (
+        select from public.token_balances b
+         where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
+         limit v_portion + 1) due) + (
+    select coalesce(sum(cardinality(due.grant_ids)), 0)
+      from (
+        select h.grant_ids from public.token_holds h
+         where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now
+         limit v_portion + 1) due);
+end
+$$;
+comment on function tokenbook.has_backlog is
+  'Whether more is due on the account than one call books.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -4151,15 +4430,21 @@ comment on function tokenbook.parse_batch_item is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what has run out: each due hold is released; then each due grant is closed, with one
- * `expiry` transaction of its own, and the account's totals and next_due_at follow. For one user
- * or a thousand; the same code serves whoever touches an account and the sweeper, so the two
- * cannot disagree. Alerts that fall due by time alone are raised here too.
+ * Books what time has changed: due holds are released; then due grants are closed, with one `expiry`
+ * transaction each; the account's totals and next_due_at follow; and what is owed is repaid from what
+ * came back. For one user or a thousand: the same code serves whoever touches an account and the
+ * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
+ *
+ * Bounded (I11): of one account it books at most due_items of tokenbook.limits() (grants, and grants
+ * that holds give back to); of several together at most ten times that. What is left stays due. With
+ * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
+ * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many grants were booked.   Keeps: I2, I3, I4, I7.
+ * Caller: internal.   Returns how many holds and grants were booked.   Errors: busy.
+ * Keeps: I2, I3, I4, I7, I11.
  */
-create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz)
+create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
 returns bigint
 language plpgsql
 volatile
@@ -4168,19 +4453,34 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
+  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_hold public.token_holds;
   v_released uuid[] := '{}';
-  v_user_id uuid;
-  v_passed uuid[] := '{}';
-  v_before bigint[] := '{}';
+  v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
+  v_lost bigint[] := '{}';
+  v_counts bigint[] := '{}';
+  v_grant_owners uuid[] := '{}'; -- one for each grant
+  v_grant_ids uuid[] := '{}';
+  v_nth integer := 0;
+  v_account record;
 begin
   for v_hold in
-    select h.* from public.token_holds h
-     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now -- @holds-run-out
-     order by h.user_id, h.expires_at, h.id
+    select (due.hold).*
+      from unnest(p_user_ids) as u (user_id)
+     cross join lateral (
+       select h as hold,
+              sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
+         from (
+           select o.* from public.token_holds o
+            where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
+            order by o.expires_at
+            limit v_portion) h) due
+     where due.parts_before < v_portion -- @holds-in-portions
+     order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
+     limit 10 * v_portion
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
     v_released := v_released || v_hold.user_id;
@@ -4194,81 +4494,87 @@ begin
   v_entry.actor_role := 'system';
   v_entry.metadata := '{}';
   v_entry.created_at := p_now;
-
-  -- Each part of the statement looks up what is due by the account's id, all in one snapshot: joining
-  -- the parts to each other would be quadratic under a plan that does not know how many users there are.
   for v_due in
-  with settled as (
+    select a.user_id, a.tokens_remaining, a.last_transaction_id, g.id as grant_id, g.tokens_remaining as lost
+      from unnest(p_user_ids) as u (user_id)
+      join public.token_accounts a on a.user_id = u.user_id
+      left join lateral (
+        select b.id, b.expires_at, b.tokens_remaining
+          from public.token_balances b
+         where b.user_id = u.user_id and b.is_open and b.expires_at <= p_now
+         order by b.expires_at
+         limit v_portion) g on true -- @grants-in-portions
+     order by a.user_id, g.expires_at, g.id
+     limit 10 * v_portion
+  loop
+    if v_due.user_id is distinct from v_user_ids[v_nth] then
+      v_nth := v_nth + 1;
+      v_user_ids[v_nth] := v_due.user_id;
+      v_lost[v_nth] := 0;
+      v_counts[v_nth] := 0;
+      v_entry.user_id := v_due.user_id;
+      v_entry.id := v_due.last_transaction_id;
+      v_entry.balance_after := v_due.tokens_remaining;
+    end if;
+    continue when v_due.grant_id is null;
+    v_entry.id := v_entry.id + 1;
+    v_entry.tokens := -v_due.lost;
+    v_entry.balance_after := v_entry.balance_after - v_due.lost;
+    v_entry.grant_ids := array[v_due.grant_id];
+    v_entry.grant_tokens := array[v_due.lost];
+    v_entries := v_entries || v_entry;
+    v_lost[v_nth] := v_lost[v_nth] + v_due.lost;
+    v_counts[v_nth] := v_counts[v_nth] + 1;
+    v_grant_owners := v_grant_owners || v_due.user_id;
+    v_grant_ids := v_grant_ids || v_due.grant_id;
+  end loop;
+  update public.token_balances b
+     set tokens_remaining = 0, is_open = false
+    from unnest(v_grant_owners, v_grant_ids) as d (user_id, grant_id)
+   where b.user_id = d.user_id and b.id = d.grant_id;
+  perform tokenbook.append_transactions(v_entries);
+
+  for v_account in
     update public.token_accounts a
-       set (tokens_remaining, tokens_expired, last_transaction_id) = (
-             select a.tokens_remaining - coalesce(sum(b.tokens_remaining), 0),
-                    a.tokens_expired + coalesce(sum(b.tokens_remaining), 0),
-                    a.last_transaction_id + count(*)
-               from public.token_balances b
-              where b.user_id = a.user_id and b.is_open and b.expires_at <= p_now),
+       set tokens_remaining = a.tokens_remaining - d.lost,
+           tokens_expired = a.tokens_expired + d.lost,
+           last_transaction_id = a.last_transaction_id + d.count,
            next_due_at = least(
-             (select min(b.expires_at) from public.token_balances b
-               where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
-             (select min(h.expires_at) from public.token_holds h
-               where h.user_id = a.user_id and h.status = 'open'),
+             (select b.expires_at from public.token_balances b
+               where b.user_id = a.user_id and b.is_open and b.expires_at is not null
+               order by b.expires_at limit 1),
+             (select h.expires_at from public.token_holds h
+               where h.user_id = a.user_id and h.status = 'open'
+               order by h.expires_at limit 1),
              case when a.next_alert_at > p_now then a.next_alert_at end),
            updated_at = p_now
-     where a.user_id = any (p_user_ids)
-    returning a.user_id, a.tokens_remaining, a.last_transaction_id,
+      from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
+     where a.user_id = d.user_id
+    returning a.user_id, a.tokens_remaining + d.lost as before, a.next_due_at <= p_now as is_behind,
+              a.tokens_owed > 0 and a.tokens_remaining > 0 as owes,
               a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
                 or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
-  ), closed as (
-    update public.token_balances b
-       set tokens_remaining = 0, is_open = false
-     where b.user_id = any (p_user_ids) and b.is_open and b.expires_at <= p_now
-  )
-  -- an account of which nothing is lost has one row; one that passes a threshold says so in its first
-  select s.user_id, b.id as grant_id, b.tokens_remaining as lost,
-         s.has_passed and b.nth_last is not distinct from b.of as has_passed,
-         s.last_transaction_id + 1 - b.nth_last as transaction_id,
-         s.tokens_remaining + b.lost_from_here - b.tokens_remaining as balance_after,
-         s.tokens_remaining + coalesce(b.lost_from_here, 0) as before
-    from settled s
-    left join lateral (
-      select g.id, g.tokens_remaining, count(*) over () as of,
-             row_number() over from_the_last as nth_last,
-             sum(g.tokens_remaining) over from_the_last as lost_from_here
-        from public.token_balances g
-       where g.user_id = s.user_id and g.is_open and g.expires_at <= p_now
-     window from_the_last as (order by g.expires_at desc, g.id desc)) b on true
-   order by s.user_id, transaction_id
   loop
-    if v_due.grant_id is not null then
-      v_entry.user_id := v_due.user_id;
-      v_entry.id := v_due.transaction_id;
-      v_entry.tokens := -v_due.lost;
-      v_entry.balance_after := v_due.balance_after;
-      v_entry.grant_ids := array[v_due.grant_id];
-      v_entry.grant_tokens := array[v_due.lost];
-      v_entries := v_entries || v_entry;
+    if v_account.is_behind and not p_in_portions then
+      perform tokenbook.refuse('busy', '{}');
     end if;
-    if v_due.has_passed then
-      v_passed := v_passed || v_due.user_id;
-      v_before := v_before || v_due.before::bigint;
+    if v_account.has_passed then
+      perform tokenbook.raise_alerts(v_account.user_id, v_account.before, p_now);
+    end if;
+    -- while grants that are over count as the account's, what is there to repay from is not known
+    if v_account.owes and v_account.is_behind is not true then
+      perform tokenbook.repay_debt(v_account.user_id, p_now);
     end if;
   end loop;
-  perform tokenbook.append_transactions(v_entries);
-  for v_nth in 1 .. cardinality(v_passed)
-  loop
-    perform tokenbook.raise_alerts(v_passed[v_nth], v_before[v_nth], p_now);
-  end loop;
-
   if v_released <> '{}' then
-    for v_user_id in select distinct r.user_id from unnest(v_released) as r (user_id)
-    loop
-      perform tokenbook.settle_incoming(v_user_id, p_now);
-    end loop;
+    perform tokenbook.move_plan_limit(r.user_id, 0)
+       from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
-  return cardinality(v_entries);
+  return cardinality(v_released) + cardinality(v_entries);
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Releases every hold of these users that has run out by then, and books every such grant, one expiry transaction each; the caller holds their accounts'' locks.';
+  'Releases holds of these users that have run out by then, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
 
 -- from supabase/schemas/20_ledger/record_transaction.sql
 
@@ -4362,8 +4668,10 @@ comment on function tokenbook.record_transaction is
 -- from supabase/schemas/20_ledger/repay_debt.sql
 
 /*
- * Lets what has come in repay what the account owes, as far as it goes. The caller holds the lock.
- * Caller: internal.   Keeps: I2, I3, I4.
+ * Lets what has come in repay what the account owes, as far as it goes, and from as many grants as one
+ * entry may name; what could be repaid still makes the account due at once. The caller holds the lock, and
+ * nothing is due.
+ * Caller: internal.   Keeps: I2, I3, I4, I11.
  */
 create function tokenbook.repay_debt(p_user_id uuid, p_now timestamptz)
 returns void
@@ -4374,14 +4682,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entry public.token_transactions;
+  v_wanted bigint;
 begin
-  select -least(a.tokens_owed, a.tokens_remaining) into v_entry.tokens
+  select least(a.tokens_owed, a.tokens_remaining) into v_wanted
     from public.token_accounts a where a.user_id = p_user_id;
-  if v_entry.tokens = 0 then
+  if v_wanted = 0 then
     return;
   end if;
-  select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from tokenbook.take_from_grants(p_user_id, -v_entry.tokens, p_now) as taken;
+  select taken.grant_ids, taken.grant_tokens, -taken.tokens into v_entry.grant_ids, v_entry.grant_tokens, v_entry.tokens
+    from tokenbook.take_from_grants(p_user_id, v_wanted, p_now, p_partial => true) as taken;
 
   v_entry.user_id := p_user_id;
   v_entry.entry_type := 'debt_repayment';
@@ -4392,6 +4701,9 @@ begin
   v_entry.metadata := '{}';
   v_entry.created_at := p_now;
   perform tokenbook.record_transaction(v_entry);
+  if v_wanted > -v_entry.tokens then
+    perform tokenbook.bring_due_forward(p_user_id, p_now);
+  end if;
 end
 $$;
 comment on function tokenbook.repay_debt is
@@ -4463,14 +4775,9 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
-    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining - coalesce(held.tokens, 0) as room
+    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining as room
       from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-      left join lateral (
-        select sum(part.tokens) as tokens
-          from public.token_holds h
-         cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-         where h.user_id = p_user_id and h.status = 'open' and part.grant_id = b.id) held on true
      order by p.nth
   loop
     if v_part.room > 0 then
@@ -4483,13 +4790,13 @@ begin
     if v_part.tokens > v_part.room then
       insert into public.token_balances
         (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, metadata, created_at)
-      select b.user_id, b.grant_type, v_part.tokens - greatest(v_part.room, 0), v_part.tokens - greatest(v_part.room, 0),
+      select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
              b.priority, b.granted_at, b.expires_at, jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
       grant_ids := grant_ids || v_id;
-      grant_tokens := grant_tokens || (v_part.tokens - greatest(v_part.room, 0));
+      grant_tokens := grant_tokens || (v_part.tokens - v_part.room);
     end if;
     v_due_at := least(v_due_at, v_part.expires_at);
   end loop;
@@ -4549,6 +4856,35 @@ end
 $$;
 comment on function tokenbook.settings_lock is
   'The number of the advisory lock of whoever makes or changes the project''s settings.';
+
+-- from supabase/schemas/20_ledger/settle_backlog.sql
+
+/*
+ * Where more is due on an account than one call books, books one portion of it and says so: the caller
+ * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
+ * would undo it. So an account with however much behind it is up to date after so many calls, whoever
+ * makes them, and none of them takes longer than a portion does.
+ * To be asked before anything else of the account is looked at. Costs nothing when nothing is due.
+ * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
+ */
+create function tokenbook.settle_backlog(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not tokenbook.has_backlog(p_user_id) then -- @backlogs-settled-first
+    return false;
+  end if;
+  perform tokenbook.lock_account(p_user_id);
+  perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
+  return true;
+end
+$$;
+comment on function tokenbook.settle_backlog is
+  'Books a portion of what is due where more is due than one call books, and returns true: the caller then answers tokenbook.answer_busy().';
 
 -- from supabase/schemas/20_ledger/settle_incoming.sql
 
@@ -4625,7 +4961,7 @@ comment on function tokenbook.slice_allocations is
  * rest is given here.
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
- * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, too_many_holds, too_many_grants.
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
@@ -4694,6 +5030,9 @@ begin
   end if;
 
   -- act
+  if p_entry.reserved_change > 0 then
+    perform tokenbook.check_open_holds(coalesce(p_entry.member_id, p_entry.user_id), p_entry.user_id, v_now);
+  end if;
   v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
@@ -4849,20 +5188,67 @@ $$;
 comment on function tokenbook.spend_tokens_batch is
   'Makes the deductions that need nothing but the next grant, one an account, in one statement, and returns their receipts; leaves the others alone. The accounts are locked.';
 
+-- from supabase/schemas/20_ledger/sweep_accounts.sql
+
+/*
+ * Books what is due on these accounts, in portions, for who goes through many: an account whose books are
+ * damaged is set aside (tokenbook.set_aside_accounts) and keeps the others from nothing. All of them in one
+ * statement as a rule; one by one only when that fails.
+ * The caller has locked them.
+ * Caller: internal.   Returns how many holds and grants were booked.   Keeps: I7, I11.
+ */
+create function tokenbook.sweep_accounts(p_user_ids uuid[], p_now timestamptz)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_id uuid;
+  v_booked bigint := 0;
+begin
+  begin
+    return tokenbook.record_expiries(p_user_ids, p_now, p_in_portions => true);
+  exception
+    when integrity_constraint_violation or data_exception or sqlstate 'PT500' then -- @damaged-accounts-set-aside
+      null;
+  end;
+  foreach v_user_id in array p_user_ids
+  loop
+    begin
+      v_booked := v_booked + tokenbook.record_expiries(array[v_user_id], p_now, p_in_portions => true);
+    exception
+      when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
+        insert into tokenbook.set_aside_accounts as s (user_id, reason)
+        values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
+        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();
+    end;
+  end loop;
+  return v_booked;
+end
+$$;
+comment on function tokenbook.sweep_accounts is
+  'Books a portion of what is due on each of these accounts, and sets aside those whose books are damaged; the caller holds their locks.';
+
 -- from supabase/schemas/20_ledger/take_from_grants.sql
 
 /*
  * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
  * locked the account, booked what was due, and knows that there is enough: where the grants have less
  * than the account says, some of them are lost.
- * Caller: internal.   Errors: account_lost.   Keeps: I1, I4, I8.
+ * From no more grants than one entry may name (grants_in_one_entry of tokenbook.limits()): more is
+ * refused, or with p_partial left.
+ * Caller: internal.   Errors: account_lost, too_many_grants.   Keeps: I1, I4, I8, I11.
  */
 create function tokenbook.take_from_grants(
   p_user_id uuid,
   p_tokens bigint,
   p_now timestamptz,
+  p_partial boolean default false,
   out grant_ids uuid[],
-  out grant_tokens bigint[]
+  out grant_tokens bigint[],
+  out tokens bigint
 )
 returns record
 language plpgsql
@@ -4870,11 +5256,18 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
-    from tokenbook.choose_grants(p_user_id, p_tokens, p_now) as chosen;
-  if coalesce((select sum(part) from unnest(grant_tokens) part), 0) < p_tokens then
-    perform tokenbook.refuse('account_lost', '{}');
+    from tokenbook.choose_grants(p_user_id, p_tokens, p_now, v_limit) as chosen;
+  tokens := coalesce((select sum(part) from unnest(grant_tokens) part), 0);
+  if tokens < p_tokens then
+    if cardinality(grant_ids) < v_limit then
+      perform tokenbook.refuse('account_lost', '{}');
+    elsif not p_partial then
+      perform tokenbook.refuse('too_many_grants', jsonb_build_object('limit', tokens));
+    end if;
   end if;
   update public.token_balances b
      set tokens_remaining = b.tokens_remaining - taken.tokens,
@@ -4884,14 +5277,14 @@ begin
 end
 $$;
 comment on function tokenbook.take_from_grants is
-  'Takes tokens from the user''s grants in burn order; returns which grants paid and how much each.';
+  'Takes tokens from the user''s grants in burn order; returns which grants paid, how much each, and how much together: less than asked only with p_partial, where it would take more grants than one entry may name.';
 
 -- from supabase/schemas/20_ledger/tokens_due.sql
 
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), and what of that repays a
+ * to a grant that lives (returned) or to one that does not (forfeited), and what of all there is repays a
  * debt at once (repaid).
  * What can be spent is tokens_remaining - lost + returned - repaid.
  * Caller: internal.   Keeps: I7.
@@ -4921,11 +5314,9 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  repaid := 0;
-  if returned > 0 then
-    select least(a.tokens_owed, a.tokens_remaining - lost + returned) into repaid
-      from public.token_accounts a where a.user_id = p_user_id;
-  end if;
+  repaid := coalesce((
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned)
+      from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
@@ -4992,6 +5383,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
@@ -5193,9 +5587,10 @@ begin
   select chosen.grant_ids, chosen.grant_tokens,
          coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
     into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
-    from tokenbook.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
-    left join public.token_accounts a on a.user_id = v_usage.user_id
-   cross join lateral tokenbook.tokens_due(v_usage.user_id, v_now) as due;
+    from tokenbook.tokens_due(v_usage.user_id, v_now) as due
+   cross join lateral tokenbook.choose_grants(
+       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
+    left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
   return jsonb_build_object(
@@ -5284,15 +5679,18 @@ begin
                  'reason', t.reason,
                  'created_at', t.created_at)
                order by t.id)
-        from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id), '[]'),
+        from (
+          select u.* from public.token_transactions u
+           where u.user_id = p_user_id and u.original_id = v_transaction.id
+           order by u.id desc
+           limit 1000) t), '[]'),
     'tokens_net', v_transaction.tokens + coalesce((
       select sum(t.tokens) from public.token_transactions t
        where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}] (the newest 1000), tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/get_recent_token_usage.sql
 
@@ -5584,6 +5982,9 @@ begin
   v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
+  if tokenbook.settle_backlog(tokenbook.paying_account(v_usage.user_id)) then
+    return tokenbook.answer_busy();
+  end if;
   v_entry.user_id := v_usage.user_id;
   v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
   v_entry.action_type := v_usage.action_type;
@@ -5640,9 +6041,9 @@ comment on function tokenbook.track_token_usage is
  * How much: p_tokens; else what the usage fields count for, as in track_token_usage; else all of it.
  * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
  * With usage fields the token_usage row is written in the same transaction.
- * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
- * of tokens, or under a cap that allows less: success false, the hold stays open); cap takes no more than was held and records the
- * rest as uncovered; reject refuses.
+ * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
+ * of tokens, under a cap that allows less, or of a member who is no longer in the team: success false, the hold
+ * stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -5686,6 +6087,8 @@ declare
   v_captured bigint;
   v_account public.token_accounts;
   v_cap record;
+  v_has_left boolean; -- the member, the team
+  v_allowed bigint;
 begin
   -- validate
   v_asked.user_id := p_user_id;
@@ -5711,6 +6114,9 @@ begin
 
   -- lock, replay
   v_locked := tokenbook.lock_hold(v_asked.user_id, p_hold_id, v_entry.actor_role);
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   v_hold := v_locked.hold;
   if v_hold.status <> 'open' then
     return tokenbook.hold_receipt(v_hold, p_replayed => true);
@@ -5737,11 +6143,12 @@ begin
   elsif v_over > 0 then
     select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
     v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
-    if least(v_account.tokens_remaining, v_cap.headroom) < v_over then
+    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-the-hold-is-new
+    v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+    if v_allowed < v_over then
       return tokenbook.hold_receipt(v_hold, p_replayed => false)
-          || jsonb_build_object(
-               'tokens_remaining_to_deduct', v_over - least(v_account.tokens_remaining, v_cap.headroom))
-          || tokenbook.describe_cap(case when v_cap.headroom < v_over then v_cap.capped_by end);
+          || jsonb_build_object('tokens_remaining_to_deduct', v_over - v_allowed)
+          || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_over then v_cap.capped_by end);
     end if;
   end if;
 
@@ -5789,6 +6196,37 @@ end
 $$;
 comment on function tokenbook.capture_tokens is
   'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/check_open_holds.sql
+
+/*
+ * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of):
+ * the payer and each member of a team by themselves, so that none takes the others' place. What has run
+ * out counts no more, booked or not.
+ * Caller: internal, holding the account's lock.   Errors: too_many_holds.   Keeps: I11.
+ */
+create function tokenbook.check_open_holds(p_spender_id uuid, p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit integer := tokenbook.limit_of('open_holds');
+begin
+  if exists (
+    select from public.token_holds h
+     where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = p_spender_id
+       and h.status = 'open' and h.expires_at > p_now
+    offset v_limit - 1) -- @holds-are-bounded
+  then
+    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', v_limit));
+  end if;
+end
+$$;
+comment on function tokenbook.check_open_holds is
+  'Refuses one more hold to a spender who has as many open ones as a user may have.';
 
 -- from supabase/schemas/40_holds/close_hold.sql
 
@@ -5906,7 +6344,7 @@ comment on function tokenbook.hold_receipt is
 
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
- * hold as it then is. A user settles no hold that an admin or the server made for him: he could
+ * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles no hold that an admin or the server made for him: he could
  * take back what a running call is about to cost; nor does a payer settle a member's.
  * A member's hold is on the account that it was taken from, whether he is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
@@ -5916,7 +6354,8 @@ create function tokenbook.lock_hold(
   p_hold_id uuid,
   p_actor_role text,
   out locked_at timestamptz,
-  out hold public.token_holds
+  out hold public.token_holds,
+  out is_behind boolean
 )
 returns record
 language plpgsql
@@ -5929,6 +6368,10 @@ declare
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
+  is_behind := tokenbook.settle_backlog(v_account_id);
+  if is_behind then
+    return;
+  end if;
   v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);
@@ -6061,6 +6504,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
@@ -6188,6 +6634,9 @@ declare
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   v_hold := v_locked.hold;
   v_is_open := v_hold.status = 'open';
   if v_is_open then
@@ -6246,6 +6695,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
 
   -- lock, replay, act
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+    return tokenbook.answer_busy();
+  end if;
   v_entry.user_id := p_user_id;
   v_entry.tokens := 0;
   v_entry.reserved_change := p_tokens;
@@ -6371,6 +6823,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
@@ -6454,11 +6909,11 @@ comment on function tokenbook.change_token_plan is
 /*
  * Limit and balance of everyone with an active subscription, the largest difference first:
  * synced, used some, no tokens yet, mismatch (never: the balance above the plan limit), or lost: the
- * user's account is gone while the rest of their books is there.
- * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ * user's account is gone while the rest of their books is there. At most p_limit of them, the worst.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
-create function tokenbook.check_token_synchronization()
+create function tokenbook.check_token_synchronization(p_limit integer default 10000)
 returns table (user_id uuid, email text, plan_type text, tokens_remaining bigint, tokens_limit bigint, difference bigint, status text)
 language plpgsql
 stable
@@ -6467,6 +6922,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
   return query
   select s.user_id, u.email::text, s.plan_type, a.tokens_remaining, s.tokens_limit,
          s.tokens_limit - a.tokens_remaining,
@@ -6486,11 +6944,12 @@ begin
     left join public.token_accounts a on a.user_id = s.user_id
     left join auth.users u on u.id = s.user_id
    where s.is_active
-   order by 6 desc nulls first, 1;
+   order by 6 desc nulls first, 1
+   limit p_limit;
 end
 $$;
 comment on function tokenbook.check_token_synchronization is
-  'Limit and balance of everyone with an active subscription, the largest difference first; status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Limit and balance of everyone with an active subscription, the largest difference first, at most p_limit (1 to 10000); status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
@@ -6550,11 +7009,12 @@ comment on function tokenbook.get_user_storage_quota is
 -- from supabase/schemas/50_plans/get_users_without_token_balance.sql
 
 /*
- * Users with an active subscription and no account: always none, or registration is broken.
- * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ * Users with an active subscription and no account: always none, or registration is broken. In pages,
+ * by user: the next begins after the last user_id.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
-create function tokenbook.get_users_without_token_balance()
+create function tokenbook.get_users_without_token_balance(p_limit integer default 1000, p_after uuid default null)
 returns table (user_id uuid, email text, plan_type text, tokens_limit bigint)
 language plpgsql
 stable
@@ -6563,17 +7023,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
   return query
   select s.user_id, u.email::text, s.plan_type, s.tokens_limit
     from public.token_subscriptions s
     left join public.token_accounts a on a.user_id = s.user_id
     left join auth.users u on u.id = s.user_id
-   where s.is_active and a.user_id is null
-   order by s.user_id;
+   where s.is_active and a.user_id is null and (p_after is null or s.user_id > p_after)
+   order by s.user_id
+   limit p_limit;
 end
 $$;
 comment on function tokenbook.get_users_without_token_balance is
-  'Users with an active subscription and no account: always 0 rows. For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Users with an active subscription and no account: always 0 rows. In the order of users, p_limit (1 to 10000) a page; the next page begins after p_after. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
@@ -6786,6 +7250,9 @@ declare
   v_transaction public.token_transactions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
@@ -7131,6 +7598,9 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_account(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
@@ -7205,6 +7675,9 @@ begin
   if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
   if v_facts.provider is null then
     perform tokenbook.refuse('payment_not_found', '{}');
@@ -7225,10 +7698,10 @@ comment on function tokenbook.assign_parked_token_payment is
 
 /*
  * Asks for a plan: a payment that waits for an administrator. Price and currency are the
- * catalogue's, never the caller's.
+ * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, busy.
+ * idempotency_key_reused, user_not_found, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -7248,6 +7721,7 @@ declare
   v_plan public.token_plans;
   v_payment public.token_payments;
   v_key text;
+  v_limit integer;
   v_replayed boolean;
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
@@ -7273,6 +7747,13 @@ begin
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
     end if;
+    v_limit := tokenbook.limit_of('pending_payments');
+    if exists (
+      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      offset v_limit - 1) -- @payments-are-bounded
+    then
+      perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
+    end if;
     insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
     values (p_user_id,
             (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
@@ -7292,16 +7773,23 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, too_many_payments, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first.
- * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
+ * next one give the created_at, provider and provider_payment_id of the last row.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ * Keeps: I11.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
-create function tokenbook.list_parked_token_payments()
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.list_parked_token_payments(
+  p_limit integer default 1000,
+  p_after_created_at timestamptz default null,
+  p_after_provider text default null,
+  p_after_payment_id text default null
+)
 returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
 language plpgsql
 stable
@@ -7310,16 +7798,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 1000"}');
+  elsif num_nonnulls(p_after_created_at, p_after_provider, p_after_payment_id) not in (0, 3) then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
+  end if;
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
          f.refunded_cents, f.created_at
     from tokenbook.provider_payments f
-   where f.user_id is null or f.plan_type is null
-   order by f.created_at;
+   where (f.user_id is null or f.plan_type is null)
+     and (p_after_provider is null
+       or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
+   order by f.created_at, f.provider, f.provider_payment_id
+   limit p_limit;
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first; see assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
@@ -7408,6 +7904,13 @@ begin
     perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, amounts that are not negative"}');
   end if;
 
+  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+    (select f.user_id from tokenbook.provider_payments f
+      where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
+    (p_facts ->> 'user_id')::uuid))
+  then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
   insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
   values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)
@@ -7483,6 +7986,9 @@ begin
     perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
@@ -7895,11 +8401,16 @@ begin
   select array_agg(behind.user_id) into v_user_ids
     from (
       select a.user_id from public.token_accounts a
-       where a.alerts_version < v_version or a.alerts_version > v_version -- each by the index
+       where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
+         and not exists (
+           select from tokenbook.set_aside_accounts s
+            where s.user_id = a.user_id and s.set_aside_at > clock_timestamp() - interval '1 hour')
        limit p_max_accounts
          for no key update skip locked
     ) behind;
-  perform tokenbook.record_expiries(v_user_ids, clock_timestamp());
+  if v_user_ids is not null then
+    perform tokenbook.sweep_accounts(v_user_ids, clock_timestamp());
+  end if;
   return coalesce(cardinality(v_user_ids), 0);
 end
 $$;
@@ -7912,7 +8423,7 @@ comment on function tokenbook.arm_token_alerts is
  * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
  * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
- * and says so.
+ * and says so. Looks at the 1,000 that are due first (I11); of these what is given up makes room for the next.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: invalid_page.
  */
@@ -7927,6 +8438,7 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_claim_id uuid := gen_random_uuid();
+  v_hopeless bigint;
 begin
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
@@ -7935,16 +8447,27 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
   end if;
 
-  update public.token_alerts t
-     set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
-         last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
-    from (
-      select o.user_id, o.id from public.token_alerts o
-       where o.delivery = 'pending' and o.next_attempt_at <= v_now
-         and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
-       limit 10000
-         for no key update skip locked) hopeless
-   where t.user_id = hopeless.user_id and t.id = hopeless.id;
+  -- until something is left of the first 1,000 to hand out, but not without end
+  for i in 1..10
+  loop
+    update public.token_alerts t
+       set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
+           last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
+      from (
+        select o.user_id, o.id
+          from (
+            select d.user_id, d.id from public.token_alerts d
+             where d.delivery = 'pending' and d.next_attempt_at <= v_now
+             order by d.next_attempt_at
+             limit 1000) first
+          join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
+         where o.delivery = 'pending' and o.next_attempt_at <= v_now
+           and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
+           for no key update of o skip locked) hopeless
+     where t.user_id = hopeless.user_id and t.id = hopeless.id;
+    get diagnostics v_hopeless = row_count;
+    exit when v_hopeless < 1000;
+  end loop;
 
   return query
   with due as (
@@ -8292,8 +8815,10 @@ begin
     return;
   end if;
   next_at := greatest(
-    (select max(coalesce(r.settled_at, r.created_at)) from public.token_top_up_requests r
-      where r.user_id = p_account.user_id) + v_top_up.cooldown_seconds * interval '1 second',
+    (select coalesce(r.settled_at, r.created_at) from public.token_top_up_requests r
+      where r.user_id = p_account.user_id
+      order by r.created_at desc
+      limit 1) + v_top_up.cooldown_seconds * interval '1 second', -- one at a time: the newest was settled last
     (select r.created_at from public.token_top_up_requests r
       where r.user_id = p_account.user_id
       order by r.created_at desc
@@ -8328,12 +8853,12 @@ comment on function tokenbook.request_top_up is
 
 /*
  * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
- * Those of the last three days; older news is none.
+ * Those of the last three days; older news is none. At most p_limit a call: call it until it returns 0.
  * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
- * Errors: not_authenticated, forbidden.
+ * Errors: not_authenticated, forbidden, invalid_page.
  */
 -- Security definer: nobody may write the tables himself.
-create function tokenbook.retry_token_alerts(p_user_id uuid default null)
+create function tokenbook.retry_token_alerts(p_user_id uuid default null, p_limit integer default 1000)
 returns bigint
 language plpgsql
 volatile
@@ -8344,16 +8869,24 @@ declare
   v_retried bigint;
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
   update public.token_alerts t
      set delivery = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), settled_at = null
-   where t.delivery = 'given_up' and t.created_at >= clock_timestamp() - interval '72 hours'
-     and (p_user_id is null or t.user_id = p_user_id);
+    from (
+      select o.user_id, o.id from public.token_alerts o
+       where o.delivery = 'given_up' and o.created_at >= clock_timestamp() - interval '72 hours'
+         and (p_user_id is null or o.user_id = p_user_id)
+       limit p_limit
+         for no key update skip locked) given_up
+   where t.user_id = given_up.user_id and t.id = given_up.id;
   get diagnostics v_retried = row_count;
   return v_retried;
 end
 $$;
 comment on function tokenbook.retry_token_alerts is
-  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all; returns how many. For an admin or the server. Errors: forbidden.';
+  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all, at most p_limit (1 to 10000) a call; returns how many, 0 when all are. For an admin or the server. Errors: invalid_page, forbidden.';
 
 -- from supabase/schemas/70_alerts/set_token_alert_rule.sql
 
@@ -8691,7 +9224,8 @@ comment on function tokenbook.settle_token_top_up is
 
 /*
  * Writes an alert for each grant with tokens left that runs out within the hours that a rule asks for;
- * once for a rule and a grant, whatever becomes of either.
+ * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: who has more of
+ * them is warned of the next when one of these is gone (I11).
  * Caller: internal, holding the account's lock.   Returns whether a rule watches at all, and when the
  * next grant is to be warned of.
  */
@@ -8720,14 +9254,18 @@ begin
   loop
     is_watching := true;
     for v_grant in
-      select b.id, b.tokens_remaining, b.expires_at
-        from public.token_balances b
-       where b.user_id = p_account.user_id and b.is_open
-         and b.expires_at > p_at and b.expires_at <= p_at + v_rule.notice
-         and not exists (
-           select from public.token_alerts t
-            where t.user_id = b.user_id and t.rule = v_rule.rule and t.grant_id = b.id)
-       order by b.expires_at, b.id
+      select soon.*
+        from (
+          select b.id, b.tokens_remaining, b.expires_at
+            from public.token_balances b
+           where b.user_id = p_account.user_id and b.is_open
+             and b.expires_at > p_at and b.expires_at <= p_at + v_rule.notice
+           order by b.expires_at
+           limit 100) soon -- @warnings-are-bounded
+       where not exists (
+         select from public.token_alerts t
+          where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.grant_id = soon.id)
+       order by soon.expires_at, soon.id
     loop
       v_alert.user_id := p_account.user_id;
       v_alert.kind := 'expiring_soon';
@@ -8738,10 +9276,20 @@ begin
         'grant_id', v_grant.id, 'grant_tokens', v_grant.tokens_remaining, 'expires_at', v_grant.expires_at);
       perform tokenbook.write_alert(v_alert);
     end loop;
-    next_at := least(next_at, (
-      select min(b.expires_at) - v_rule.notice
-        from public.token_balances b
-       where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at + v_rule.notice));
+    next_at := least(
+      next_at,
+      (select min(b.expires_at) - v_rule.notice
+         from public.token_balances b
+        where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at + v_rule.notice),
+      -- the 101st is within the notice already: its turn comes when the first has run out
+      (select min(b.expires_at)
+         from public.token_balances b
+        where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
+          and exists (
+            select from public.token_balances o
+             where o.user_id = b.user_id and o.is_open
+               and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
+            offset 100)));
   end loop;
 end
 $$;
@@ -8881,10 +9429,16 @@ comment on function tokenbook.describe_cap is '{capped_by} where a cap allowed l
 -- from supabase/schemas/80_teams/describe_team.sql
 
 /*
- * A payer's members, those of today first: [{member_id, since, until, tokens_used, caps}]; or one.
+ * A payer's members, those of today first: [{member_id, since, until, tokens_used, caps}]; or one; or
+ * p_limit of them after p_after.
  * Caller: internal.
  */
-create function tokenbook.describe_team(p_user_id uuid, p_member_id uuid default null)
+create function tokenbook.describe_team(
+  p_user_id uuid,
+  p_member_id uuid default null,
+  p_limit integer default 1,
+  p_after uuid default null
+)
 returns jsonb
 language plpgsql
 volatile
@@ -8909,10 +9463,17 @@ begin
                             '[]')
                      from tokenbook.spend_caps_of(v_account, m.member_id, clock_timestamp()) as c
                     where c.scope = 'member'))
-               order by m.until desc nulls first, m.since),
+               order by m.has_left, m.member_id),
              '[]')
-      from public.token_team_members m
-     where m.user_id = p_user_id and m.member_id = coalesce(p_member_id, m.member_id));
+      from (
+        select t.*, t.until is not null as has_left
+          from public.token_team_members t
+         where t.user_id = p_user_id and (p_member_id is null or t.member_id = p_member_id)
+           and (p_after is null or (t.until is not null, t.member_id) > (
+             select l.until is not null, l.member_id
+               from public.token_team_members l where l.user_id = p_user_id and l.member_id = p_after))
+         order by t.until is not null, t.member_id
+         limit p_limit) m);
 end
 $$;
 comment on function tokenbook.describe_team is 'The members of a payer''s team, or one of them, with what each has spent and may spend.';
@@ -8960,12 +9521,17 @@ comment on function tokenbook.get_token_spend_caps is
 -- from supabase/schemas/80_teams/list_token_team_members.sql
 
 /*
- * Who draws, or drew, from a payer's account, and how much each has spent of it.
+ * Who draws, or drew, from a payer's account, and how much each has spent of it: those of today first, in
+ * pages; the next begins after the last member_id.
  * Caller: the payer for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows.
-create function tokenbook.list_token_team_members(p_user_id uuid default auth.uid())
+create function tokenbook.list_token_team_members(
+  p_user_id uuid default auth.uid(),
+  p_limit integer default 1000,
+  p_after uuid default null
+)
 returns jsonb
 language plpgsql
 volatile
@@ -8976,12 +9542,15 @@ declare
   v_actor record;
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 1000"}');
+  end if;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  return jsonb_build_object('members', tokenbook.describe_team(p_user_id));
+  return jsonb_build_object('members', tokenbook.describe_team(p_user_id, null, p_limit, p_after));
 end
 $$;
 comment on function tokenbook.list_token_team_members is
-  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}. Errors: user_not_found, forbidden.';
+  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden.';
 
 -- from supabase/schemas/80_teams/paying_account.sql
 
@@ -9519,7 +10088,8 @@ comment on function tokenbook.expiry_as_granted is
 /*
  * Users whose balance or cost is not what the records say, the largest difference first: everyone, or the
  * users after p_after up to p_until, so that a large database is gone through in pieces. A finding counts
- * when it is of more than p_threshold tokens, a cost when it is a cent or more. One snapshot.
+ * when it is of more than p_threshold tokens, a cost when it is a cent or more. One snapshot. A user whose records
+ * cannot be read has a finding unreadable, last, and no figures.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -9563,19 +10133,21 @@ begin
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
     ) u
-   cross join lateral (select tokenbook.reconcile(u.user_id) as answer offset 0) r
+   cross join lateral (select tokenbook.try_reconcile(u.user_id) as answer offset 0) r
    cross join lateral (
       select array_agg(distinct f.finding ->> 'scenario') as scenarios,
              jsonb_agg(f.finding order by (f.finding ->> 'tokens')::bigint desc, f.finding ->> 'scenario') as findings
         from jsonb_array_elements(r.answer -> 'findings') f (finding)
-       where (f.finding ->> 'tokens')::bigint > p_threshold or f.finding ? 'cents') counted
+       where (f.finding ->> 'tokens')::bigint > p_threshold or f.finding ? 'cents'
+          or f.finding ->> 'scenario' = 'unreadable') counted
     left join auth.users au on au.id = u.user_id
    where counted.findings is not null
-   order by abs((r.answer ->> 'remaining_difference')::bigint) desc, abs((r.answer ->> 'used_difference')::bigint) desc, u.user_id;
+   order by abs((r.answer ->> 'remaining_difference')::bigint) desc nulls last,
+            abs((r.answer ->> 'used_difference')::bigint) desc nulls last, u.user_id;
 end
 $$;
 comment on function tokenbook.find_token_discrepancies is
-  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios and findings. Errors: invalid_amount, not_authenticated, forbidden.';
+  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios (unreadable: the records of this user cannot be read, and there are no figures) and findings. Errors: invalid_amount, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/grants_at_opening.sql
 
@@ -10712,6 +11284,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id); -- @restates-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
@@ -10870,6 +11445,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
@@ -11059,6 +11637,32 @@ end
 $$;
 comment on function tokenbook.token_differences is
   'Where a user''s ledger and audit trail differ: by how many tokens, why, in which grant, and whether a repair has settled it.';
+
+-- from supabase/schemas/90_audit/try_reconcile.sql
+
+/*
+ * What tokenbook.reconcile says of a user, or, where their records cannot even be read, a finding that
+ * says so: one such user keeps the report of the others from nothing.
+ * Caller: tokenbook.find_token_discrepancies.
+ */
+create function tokenbook.try_reconcile(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return tokenbook.reconcile(p_user_id);
+exception
+  when data_exception or integrity_constraint_violation or sqlstate 'PT500' then -- @one-report-a-user
+    return jsonb_build_object('findings', jsonb_build_array(jsonb_build_object(
+      'scenario', 'unreadable', 'cause', sqlstate || ' ' || sqlerrm, 'is_repairable', false,
+      'advice', 'Run verify_token_ledger for this user.')));
+end
+$$;
+comment on function tokenbook.try_reconcile is
+  'What tokenbook.reconcile says of a user, or a finding unreadable where it cannot.';
 
 -- from supabase/schemas/90_audit/usage_before_books.sql
 
@@ -11639,7 +12243,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
-  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
+  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
   'record_token_payment_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
 

@@ -64,6 +64,6 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
-  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
+  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
   'record_token_payment_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;

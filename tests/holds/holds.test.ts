@@ -229,6 +229,7 @@ test(
   async () => {
     const user = await createUser(db);
     await grant(db, user, 100_000);
+    await db.admin.query("select public.set_token_limit('open_holds', 1000)");
     const holds: string[] = [];
     for (let i = 0; i < 1_000; i++) {
       const { rows } = await db.admin.query("select public.reserve_tokens($1, 10) as r", [user]);

@@ -1121,7 +1121,7 @@ export type Database = {
         Returns: Json;
       };
       check_token_synchronization: {
-        Args: Record<PropertyKey, never>;
+        Args: { p_limit?: number };
         Returns: {
           difference: number;
           email: string;
@@ -1234,7 +1234,7 @@ export type Database = {
         }[];
       };
       get_users_without_token_balance: {
-        Args: Record<PropertyKey, never>;
+        Args: { p_after?: string; p_limit?: number };
         Returns: {
           email: string;
           plan_type: string;
@@ -1257,7 +1257,12 @@ export type Database = {
         Returns: Json;
       };
       list_parked_token_payments: {
-        Args: Record<PropertyKey, never>;
+        Args: {
+          p_after_created_at?: string;
+          p_after_payment_id?: string;
+          p_after_provider?: string;
+          p_limit?: number;
+        };
         Returns: {
           amount_cents: number;
           created_at: string;
@@ -1270,7 +1275,10 @@ export type Database = {
           user_id: string;
         }[];
       };
-      list_token_team_members: { Args: { p_user_id?: string }; Returns: Json };
+      list_token_team_members: {
+        Args: { p_after?: string; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_token_payment_event: {
         Args: {
@@ -1339,7 +1347,7 @@ export type Database = {
         Args: { p_idempotency_key?: string; p_reason: string; p_user_id: string };
         Returns: Json;
       };
-      retry_token_alerts: { Args: { p_user_id?: string }; Returns: number };
+      retry_token_alerts: { Args: { p_limit?: number; p_user_id?: string }; Returns: number };
       reverse_token_restatement: {
         Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
         Returns: Json;
@@ -1359,6 +1367,7 @@ export type Database = {
         Returns: Json;
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_spend_cap: {
         Args: {
           p_plan_type?: string;

@@ -2,9 +2,13 @@
 
 export const limits = {
   tokens: 1000000000000,
+  due_items: 1000,
+  open_holds: 500,
   batch_bytes: 1048576,
   batch_items: 1000,
   hold_seconds: 900,
+  pending_payments: 20,
+  grants_in_one_entry: 10000,
   hold_seconds_at_most: 86400,
 } as const;
 

@@ -28,7 +28,7 @@ export async function listPayments(
     return { payments: await read(context.supabase, query) };
   }
   // First, and as himself: this refuses whoever is no longer an admin, before the secret key is used for him.
-  const parked = await sql("list_parked_token_payments", {});
+  const parked = await sql("list_parked_token_payments", { p_limit: query.limit });
   return { payments: await read(context.supabaseAdmin, query), parked };
 }
 

@@ -68,6 +68,11 @@ begin
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
+      ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
+      ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
+      ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
+      ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
+      ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;

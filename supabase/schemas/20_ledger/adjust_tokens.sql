@@ -37,6 +37,9 @@ begin
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_entry.user_id := p_user_id;
   v_entry.tokens := p_delta;

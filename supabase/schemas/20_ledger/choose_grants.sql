@@ -1,10 +1,12 @@
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
- * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less.
+ * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
+ * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, for who
  * only looks; a deduction books it first.
- * Caller: internal.   Keeps: I7, I8.
+ * Reads no more open grants than it chooses (I11), and all of those holds.
+ * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
   p_user_id uuid,
@@ -12,6 +14,7 @@ create function tokenbook.choose_grants(
   p_now timestamptz,
   p_limit integer default null,
   p_count_due boolean default false,
+  p_skip bigint default 0,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -22,11 +25,19 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_needed bigint := p_tokens;
+  v_needed bigint := p_tokens + p_skip;
+  v_skip bigint := p_skip;
   v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
   v_grants refcursor;
+  v_open record; -- the next of the open grants, once it is fetched
+  v_is_fetched boolean := false;
+  v_back_ids uuid[] := '{}'; -- what holds give back to, in burn order too
+  v_back_tokens bigint[];
+  v_back_keys tokenbook.burn_position[];
+  v_nth integer := 1; -- the next of those
+  v_is_open boolean;
   v_id uuid;
-  v_remaining bigint;
+  v_tokens bigint;
 begin
   if v_expiring_first is null then
     v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
@@ -34,31 +45,53 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   if p_count_due then
-    open v_grants for
-      select b.id, b.tokens_remaining + coalesce(back.tokens, 0)
-        from public.token_balances b
-        left join (
-          select part.grant_id, sum(part.tokens)::bigint as tokens
-            from public.token_holds h
-           cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-           where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
-           group by part.grant_id) back on back.grant_id = b.id
-       where b.user_id = p_user_id and (b.is_open or back.tokens > 0) and (b.expires_at > p_now or b.expires_at is null)
-       order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first);
-  else
-    open v_grants for
-      select g.id, g.tokens_remaining from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
+    select coalesce(array_agg(back.id order by back.place), '{}'), array_agg(back.tokens order by back.place),
+           array_agg(back.place order by back.place)
+      into v_back_ids, v_back_tokens, v_back_keys
+      from (
+        select b.id, sum(part.tokens)::bigint as tokens,
+               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
+          from public.token_holds h
+         cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+          join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+         where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           and (b.expires_at > p_now or b.expires_at is null)
+         group by b.user_id, b.id) back;
   end if;
+
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
-    fetch v_grants into v_id, v_remaining;
-    exit when not found;
-    grant_ids := grant_ids || v_id;
-    grant_tokens := grant_tokens || least(v_remaining, v_needed);
-    v_needed := v_needed - v_remaining;
+    if not v_is_fetched then
+      fetch v_grants into v_open;
+      v_is_fetched := true;
+    end if;
+    v_is_open := v_open.id is not null
+      and (v_nth > cardinality(v_back_ids)
+        or tokenbook.burn_key(v_open.priority, v_open.granted_at, v_open.expires_at, v_open.id, v_expiring_first)
+           <= v_back_keys[v_nth]);
+    exit when not v_is_open and v_nth > cardinality(v_back_ids);
+    v_tokens := 0;
+    if v_is_open then
+      v_id := v_open.id;
+      v_tokens := v_open.tokens_remaining;
+      v_is_fetched := false;
+    end if;
+    if v_nth <= cardinality(v_back_ids) and (not v_is_open or v_id = v_back_ids[v_nth]) then
+      v_id := v_back_ids[v_nth];
+      v_tokens := v_tokens + v_back_tokens[v_nth];
+      v_nth := v_nth + 1;
+    end if;
+    v_tokens := least(v_tokens, v_needed);
+    v_needed := v_needed - v_tokens;
+    if v_tokens > v_skip then
+      grant_ids := grant_ids || v_id;
+      grant_tokens := grant_tokens || v_tokens - v_skip;
+    end if;
+    v_skip := greatest(v_skip - v_tokens, 0);
   end loop;
   close v_grants;
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';

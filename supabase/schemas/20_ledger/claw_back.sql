@@ -1,8 +1,8 @@
 /*
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
- * left. What could not be taken becomes the account's debt, repaid first by what comes in next. The
- * plan limit goes down by all of it.
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next, and what is
+ * in more grants than one entry may name by them, from the next touch on. The plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */
@@ -38,8 +38,9 @@ begin
    where b.user_id = p_entry.user_id and b.id = p_own_grant_id;
   v_from_others := least(p_tokens, v_account.tokens_remaining) - v_from_own;
   if v_from_others > 0 then
-    select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
-      from tokenbook.take_from_grants(p_entry.user_id, v_from_others, v_now) as taken;
+    select taken.grant_ids, taken.grant_tokens, taken.tokens
+      into p_entry.grant_ids, p_entry.grant_tokens, v_from_others
+      from tokenbook.take_from_grants(p_entry.user_id, v_from_others, v_now, p_partial => true) as taken;
   end if;
   if v_from_own > 0 then
     p_entry.grant_ids := p_own_grant_id || p_entry.grant_ids;
@@ -54,6 +55,9 @@ begin
   p_entry.grant_tokens := coalesce(p_entry.grant_tokens, '{}');
   p_entry.created_at := v_now;
   p_entry := tokenbook.record_transaction(p_entry);
+  if p_entry.debt_change > 0 and p_entry.balance_after > 0 then
+    perform tokenbook.bring_due_forward(p_entry.user_id, v_now);
+  end if;
   perform tokenbook.move_plan_limit(p_entry.user_id, -p_tokens);
   return p_entry;
 end

@@ -26,6 +26,9 @@ begin
   perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens);
   perform tokenbook.check_action_type(p_action_type);
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_entry.actor_role := v_actor.actor_role;
   v_entry.actor_id := v_actor.actor_id;

@@ -11,7 +11,8 @@
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
  * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
- * Errors: invalid_batch, busy; in the results those of a single deduction, and not_applied.
+ * Errors: invalid_batch, busy; in the results those of a single deduction, busy (of an account of which more
+ * is due than one call books) and account_damaged, and not_applied.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: the server may not write the tables itself.
@@ -28,6 +29,8 @@ declare
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
   v_results jsonb[];
+  v_receipts jsonb[];
+  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books
   v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
   v_has_joined boolean;
@@ -95,27 +98,37 @@ begin
 
     -- replay, act, record: what is alone on its account and needs nothing but tokens, in the order of
     -- the accounts: neighbours are in the same pages
-    for v_made in
-      select m.nth, m.receipt
-        from tokenbook.spend_tokens_batch(
-               array(
-                 select v_entries[alone.nth]
-                   from (
-                     select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
-                       from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
-                  where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
-                  order by alone.account_id),
-               clock_timestamp()) as m
-    loop
-      v_results[v_made.nth] := v_made.receipt;
-    end loop;
+    v_receipts := v_results;
+    begin
+      for v_made in
+        select m.nth, m.receipt
+          from tokenbook.spend_tokens_batch(
+                 array(
+                   select v_entries[alone.nth]
+                     from (
+                       select a.nth, a.account_id, count(*) over (partition by a.account_id) as items
+                         from unnest(v_account_ids) with ordinality as a (account_id, nth)) alone
+                    where alone.items = 1 and alone.account_id = v_user_ids[alone.nth]
+                    order by alone.account_id),
+                 clock_timestamp()) as m
+      loop
+        v_receipts[v_made.nth] := v_made.receipt;
+      end loop;
+      v_results := v_receipts;
+    exception
+      when integrity_constraint_violation or data_exception then
+        null; -- the books of one are damaged: each by itself, below
+    end;
 
     -- and the rest
     for i in 1..cardinality(v_entries)
     loop
       continue when v_results[i] is not null;
       begin
-        if v_account_ids[i] = any (v_locked) then
+        if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
+          v_behind := v_behind || v_account_ids[i];
+          perform tokenbook.refuse('busy', '{}'); -- @batches-leave-backlogs
+        elsif v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
@@ -127,9 +140,12 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' then
+        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
+        when integrity_constraint_violation or data_exception then
+          v_results[i] := tokenbook.describe_item_error(
+            'account_damaged', null, tokenbook.describe_refusal('account_damaged') ->> 'hint');
       end;
     end loop;
 
@@ -146,6 +162,11 @@ begin
           from unnest(v_results) with ordinality as r (result, nth)
          order by r.nth);
   end;
+
+  -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
+  -- order of the accounts, which are locked still, or none of them is
+  perform tokenbook.settle_backlog(b.user_id)
+     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b;
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
@@ -164,4 +185,4 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, not_applied.';
+  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, account_damaged, not_applied.';

@@ -1,11 +1,12 @@
 /*
- * The sweeper: books what has run out, for at most p_max_accounts users a call (call it until it
- * returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
+ * The sweeper: books what has run out, for at most p_max_accounts users a call and of each no more than a
+ * portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
  * account rows fresh; nothing is spent or counted after its expiry without it.
  * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
- * holds the lock books them, or the next run does.
- * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns grants booked.
- * Errors: invalid_page.
+ * holds the lock books them, or the next run does. So are, for an hour, those that the last run could not
+ * bring up to date (tokenbook.sweep_accounts).
+ * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds and grants booked.
+ * Errors: invalid_page.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.expire_old_token_grants(p_max_accounts integer default 1000)
@@ -26,6 +27,9 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
+         and not exists (
+           select from tokenbook.set_aside_accounts s
+            where s.user_id = a.user_id and s.set_aside_at > v_now - interval '1 hour')
        order by a.next_due_at
        limit p_max_accounts
          for no key update skip locked
@@ -33,8 +37,8 @@ begin
   if v_user_ids is null then
     return 0;
   end if;
-  return tokenbook.record_expiries(v_user_ids, v_now);
+  return tokenbook.sweep_accounts(v_user_ids, v_now);
 end
 $$;
 comment on function tokenbook.expire_old_token_grants is
-  'Books grants that have run out, for at most p_max_accounts users a call; returns how many grants. For the server and scheduled jobs. Correctness does not need it.';
+  'Books grants and holds that have run out, for at most p_max_accounts users a call; returns how many, 0 when nothing more is due. For the server and scheduled jobs. Correctness does not need it.';

@@ -74,21 +74,32 @@ begin
     ), sums as (
       select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
              coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
-             coalesce(sum(g.back), 0)::bigint as back,
-             coalesce(sum(g.back) filter (where g.is_alive), 0) > 0 as repays,
-             min(g.expires_at) filter (where g.is_alive and g.tokens + g.back > 0) as next_expiry,
-             count(*) filter (where g.is_alive and g.tokens + g.back > 0) > 100 as has_more,
+             coalesce(sum(g.back), 0)::bigint as back
+        from grants g
+    ), due as (
+      select least(totals.owed, sums.active) as repaid from totals cross join sums
+    ), left_over as ( -- of the grants that could be spent, after what repays the debt, first in burn order
+      select g.*, row_number() over (order by g.nth) as place
+        from (
+          select a.*, least(a.tokens + a.back, sum(a.tokens + a.back) over (order by a.nth) - due.repaid)::bigint as tokens_left
+            from grants a
+           cross join due
+           where a.is_alive and a.tokens + a.back > 0) g
+       where g.tokens_left > 0
+    ), listed as (
+      select min(g.expires_at) as next_expiry,
+             count(*) > 100 as has_more,
              jsonb_agg(
                jsonb_build_object(
                  'id', g.id,
                  'grant_type', g.grant_type,
                  'tokens_granted', g.tokens_granted,
-                 'tokens_remaining', g.tokens + g.back,
+                 'tokens_remaining', g.tokens_left,
                  'priority', g.priority,
                  'granted_at', g.granted_at,
                  'expires_at', g.expires_at)
-               order by g.nth) filter (where g.is_alive and g.tokens + g.back > 0 and g.nth <= 100) as listed
-        from grants g
+               order by g.place) filter (where g.place <= 100) as grants
+        from left_over g
     )
     select jsonb_build_object(
       'user_id', p_user_id,
@@ -97,13 +108,13 @@ begin
       'total_expired', totals.expired + sums.lost,
       'total_reserved', totals.reserved - sums.back,
       'total_owed', totals.owed - due.repaid,
-      'next_expiry', sums.next_expiry,
-      'grants', coalesce(sums.listed, '[]'),
-      'has_more_grants', sums.has_more)
+      'next_expiry', listed.next_expiry,
+      'grants', coalesce(listed.grants, '[]'),
+      'has_more_grants', listed.has_more)
       from totals
      cross join sums
-     cross join lateral (
-       select case when sums.repays then least(totals.owed, sums.active) else 0 end as repaid) due);
+     cross join due
+     cross join listed);
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is

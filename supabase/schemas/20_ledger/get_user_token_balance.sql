@@ -57,12 +57,12 @@ begin
   elsif v_is_due then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.record_expiries(array[v_account_id], v_now);
-      v_is_due := false;
+      perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
     end if;
   end if;
 
-  -- one statement, or what changes between two would be counted twice or not at all
+  -- one statement, or what changes between two would be counted twice or not at all; what is still due, because
+  -- somebody has the account or because it is more than a portion, counts as if it were booked
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
@@ -92,7 +92,7 @@ begin
         where a.next_due_at <= v_now) due
      cross join lateral (
        select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
-         from tokenbook.choose_grants(v_account_id, null, v_now, 101, p_count_due => v_is_due) as next
+         from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
          join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
 end

@@ -52,6 +52,9 @@ begin
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;

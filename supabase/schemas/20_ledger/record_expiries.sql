@@ -1,13 +1,19 @@
 /*
- * Books what has run out: each due hold is released; then each due grant is closed, with one
- * `expiry` transaction of its own, and the account's totals and next_due_at follow. For one user
- * or a thousand; the same code serves whoever touches an account and the sweeper, so the two
- * cannot disagree. Alerts that fall due by time alone are raised here too.
+ * Books what time has changed: due holds are released; then due grants are closed, with one `expiry`
+ * transaction each; the account's totals and next_due_at follow; and what is owed is repaid from what
+ * came back. For one user or a thousand: the same code serves whoever touches an account and the
+ * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
+ *
+ * Bounded (I11): of one account it books at most due_items of tokenbook.limits() (grants, and grants
+ * that holds give back to); of several together at most ten times that. What is left stays due. With
+ * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
+ * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many grants were booked.   Keeps: I2, I3, I4, I7.
+ * Caller: internal.   Returns how many holds and grants were booked.   Errors: busy.
+ * Keeps: I2, I3, I4, I7, I11.
  */
-create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz)
+create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
 returns bigint
 language plpgsql
 volatile
@@ -16,19 +22,34 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
+  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_hold public.token_holds;
   v_released uuid[] := '{}';
-  v_user_id uuid;
-  v_passed uuid[] := '{}';
-  v_before bigint[] := '{}';
+  v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
+  v_lost bigint[] := '{}';
+  v_counts bigint[] := '{}';
+  v_grant_owners uuid[] := '{}'; -- one for each grant
+  v_grant_ids uuid[] := '{}';
+  v_nth integer := 0;
+  v_account record;
 begin
   for v_hold in
-    select h.* from public.token_holds h
-     where h.user_id = any (p_user_ids) and h.status = 'open' and h.expires_at <= p_now -- @holds-run-out
-     order by h.user_id, h.expires_at, h.id
+    select (due.hold).*
+      from unnest(p_user_ids) as u (user_id)
+     cross join lateral (
+       select h as hold,
+              sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
+         from (
+           select o.* from public.token_holds o
+            where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
+            order by o.expires_at
+            limit v_portion) h) due
+     where due.parts_before < v_portion -- @holds-in-portions
+     order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
+     limit 10 * v_portion
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
     v_released := v_released || v_hold.user_id;
@@ -42,78 +63,84 @@ begin
   v_entry.actor_role := 'system';
   v_entry.metadata := '{}';
   v_entry.created_at := p_now;
-
-  -- Each part of the statement looks up what is due by the account's id, all in one snapshot: joining
-  -- the parts to each other would be quadratic under a plan that does not know how many users there are.
   for v_due in
-  with settled as (
+    select a.user_id, a.tokens_remaining, a.last_transaction_id, g.id as grant_id, g.tokens_remaining as lost
+      from unnest(p_user_ids) as u (user_id)
+      join public.token_accounts a on a.user_id = u.user_id
+      left join lateral (
+        select b.id, b.expires_at, b.tokens_remaining
+          from public.token_balances b
+         where b.user_id = u.user_id and b.is_open and b.expires_at <= p_now
+         order by b.expires_at
+         limit v_portion) g on true -- @grants-in-portions
+     order by a.user_id, g.expires_at, g.id
+     limit 10 * v_portion
+  loop
+    if v_due.user_id is distinct from v_user_ids[v_nth] then
+      v_nth := v_nth + 1;
+      v_user_ids[v_nth] := v_due.user_id;
+      v_lost[v_nth] := 0;
+      v_counts[v_nth] := 0;
+      v_entry.user_id := v_due.user_id;
+      v_entry.id := v_due.last_transaction_id;
+      v_entry.balance_after := v_due.tokens_remaining;
+    end if;
+    continue when v_due.grant_id is null;
+    v_entry.id := v_entry.id + 1;
+    v_entry.tokens := -v_due.lost;
+    v_entry.balance_after := v_entry.balance_after - v_due.lost;
+    v_entry.grant_ids := array[v_due.grant_id];
+    v_entry.grant_tokens := array[v_due.lost];
+    v_entries := v_entries || v_entry;
+    v_lost[v_nth] := v_lost[v_nth] + v_due.lost;
+    v_counts[v_nth] := v_counts[v_nth] + 1;
+    v_grant_owners := v_grant_owners || v_due.user_id;
+    v_grant_ids := v_grant_ids || v_due.grant_id;
+  end loop;
+  update public.token_balances b
+     set tokens_remaining = 0, is_open = false
+    from unnest(v_grant_owners, v_grant_ids) as d (user_id, grant_id)
+   where b.user_id = d.user_id and b.id = d.grant_id;
+  perform tokenbook.append_transactions(v_entries);
+
+  for v_account in
     update public.token_accounts a
-       set (tokens_remaining, tokens_expired, last_transaction_id) = (
-             select a.tokens_remaining - coalesce(sum(b.tokens_remaining), 0),
-                    a.tokens_expired + coalesce(sum(b.tokens_remaining), 0),
-                    a.last_transaction_id + count(*)
-               from public.token_balances b
-              where b.user_id = a.user_id and b.is_open and b.expires_at <= p_now),
+       set tokens_remaining = a.tokens_remaining - d.lost,
+           tokens_expired = a.tokens_expired + d.lost,
+           last_transaction_id = a.last_transaction_id + d.count,
            next_due_at = least(
-             (select min(b.expires_at) from public.token_balances b
-               where b.user_id = a.user_id and b.is_open and b.expires_at > p_now),
-             (select min(h.expires_at) from public.token_holds h
-               where h.user_id = a.user_id and h.status = 'open'),
+             (select b.expires_at from public.token_balances b
+               where b.user_id = a.user_id and b.is_open and b.expires_at is not null
+               order by b.expires_at limit 1),
+             (select h.expires_at from public.token_holds h
+               where h.user_id = a.user_id and h.status = 'open'
+               order by h.expires_at limit 1),
              case when a.next_alert_at > p_now then a.next_alert_at end),
            updated_at = p_now
-     where a.user_id = any (p_user_ids)
-    returning a.user_id, a.tokens_remaining, a.last_transaction_id,
+      from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
+     where a.user_id = d.user_id
+    returning a.user_id, a.tokens_remaining + d.lost as before, a.next_due_at <= p_now as is_behind,
+              a.tokens_owed > 0 and a.tokens_remaining > 0 as owes,
               a.tokens_remaining < a.alert_below or a.next_alert_at <= p_now
                 or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r) as has_passed
-  ), closed as (
-    update public.token_balances b
-       set tokens_remaining = 0, is_open = false
-     where b.user_id = any (p_user_ids) and b.is_open and b.expires_at <= p_now
-  )
-  -- an account of which nothing is lost has one row; one that passes a threshold says so in its first
-  select s.user_id, b.id as grant_id, b.tokens_remaining as lost,
-         s.has_passed and b.nth_last is not distinct from b.of as has_passed,
-         s.last_transaction_id + 1 - b.nth_last as transaction_id,
-         s.tokens_remaining + b.lost_from_here - b.tokens_remaining as balance_after,
-         s.tokens_remaining + coalesce(b.lost_from_here, 0) as before
-    from settled s
-    left join lateral (
-      select g.id, g.tokens_remaining, count(*) over () as of,
-             row_number() over from_the_last as nth_last,
-             sum(g.tokens_remaining) over from_the_last as lost_from_here
-        from public.token_balances g
-       where g.user_id = s.user_id and g.is_open and g.expires_at <= p_now
-     window from_the_last as (order by g.expires_at desc, g.id desc)) b on true
-   order by s.user_id, transaction_id
   loop
-    if v_due.grant_id is not null then
-      v_entry.user_id := v_due.user_id;
-      v_entry.id := v_due.transaction_id;
-      v_entry.tokens := -v_due.lost;
-      v_entry.balance_after := v_due.balance_after;
-      v_entry.grant_ids := array[v_due.grant_id];
-      v_entry.grant_tokens := array[v_due.lost];
-      v_entries := v_entries || v_entry;
+    if v_account.is_behind and not p_in_portions then
+      perform tokenbook.refuse('busy', '{}');
     end if;
-    if v_due.has_passed then
-      v_passed := v_passed || v_due.user_id;
-      v_before := v_before || v_due.before::bigint;
+    if v_account.has_passed then
+      perform tokenbook.raise_alerts(v_account.user_id, v_account.before, p_now);
+    end if;
+    -- while grants that are over count as the account's, what is there to repay from is not known
+    if v_account.owes and v_account.is_behind is not true then
+      perform tokenbook.repay_debt(v_account.user_id, p_now);
     end if;
   end loop;
-  perform tokenbook.append_transactions(v_entries);
-  for v_nth in 1 .. cardinality(v_passed)
-  loop
-    perform tokenbook.raise_alerts(v_passed[v_nth], v_before[v_nth], p_now);
-  end loop;
-
   if v_released <> '{}' then
-    for v_user_id in select distinct r.user_id from unnest(v_released) as r (user_id)
-    loop
-      perform tokenbook.settle_incoming(v_user_id, p_now);
-    end loop;
+    perform tokenbook.move_plan_limit(r.user_id, 0)
+       from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
-  return cardinality(v_entries);
+  return cardinality(v_released) + cardinality(v_entries);
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Releases every hold of these users that has run out by then, and books every such grant, one expiry transaction each; the caller holds their accounts'' locks.';
+  'Releases holds of these users that have run out by then, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';

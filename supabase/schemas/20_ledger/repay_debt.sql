@@ -1,6 +1,8 @@
 /*
- * Lets what has come in repay what the account owes, as far as it goes. The caller holds the lock.
- * Caller: internal.   Keeps: I2, I3, I4.
+ * Lets what has come in repay what the account owes, as far as it goes, and from as many grants as one
+ * entry may name; what could be repaid still makes the account due at once. The caller holds the lock, and
+ * nothing is due.
+ * Caller: internal.   Keeps: I2, I3, I4, I11.
  */
 create function tokenbook.repay_debt(p_user_id uuid, p_now timestamptz)
 returns void
@@ -11,14 +13,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entry public.token_transactions;
+  v_wanted bigint;
 begin
-  select -least(a.tokens_owed, a.tokens_remaining) into v_entry.tokens
+  select least(a.tokens_owed, a.tokens_remaining) into v_wanted
     from public.token_accounts a where a.user_id = p_user_id;
-  if v_entry.tokens = 0 then
+  if v_wanted = 0 then
     return;
   end if;
-  select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from tokenbook.take_from_grants(p_user_id, -v_entry.tokens, p_now) as taken;
+  select taken.grant_ids, taken.grant_tokens, -taken.tokens into v_entry.grant_ids, v_entry.grant_tokens, v_entry.tokens
+    from tokenbook.take_from_grants(p_user_id, v_wanted, p_now, p_partial => true) as taken;
 
   v_entry.user_id := p_user_id;
   v_entry.entry_type := 'debt_repayment';
@@ -29,6 +32,9 @@ begin
   v_entry.metadata := '{}';
   v_entry.created_at := p_now;
   perform tokenbook.record_transaction(v_entry);
+  if v_wanted > -v_entry.tokens then
+    perform tokenbook.bring_due_forward(p_user_id, p_now);
+  end if;
 end
 $$;
 comment on function tokenbook.repay_debt is

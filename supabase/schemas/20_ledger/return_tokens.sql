@@ -28,14 +28,9 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
-    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining - coalesce(held.tokens, 0) as room
+    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining as room
       from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-      left join lateral (
-        select sum(part.tokens) as tokens
-          from public.token_holds h
-         cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-         where h.user_id = p_user_id and h.status = 'open' and part.grant_id = b.id) held on true
      order by p.nth
   loop
     if v_part.room > 0 then
@@ -48,13 +43,13 @@ begin
     if v_part.tokens > v_part.room then
       insert into public.token_balances
         (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, metadata, created_at)
-      select b.user_id, b.grant_type, v_part.tokens - greatest(v_part.room, 0), v_part.tokens - greatest(v_part.room, 0),
+      select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
              b.priority, b.granted_at, b.expires_at, jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
       grant_ids := grant_ids || v_id;
-      grant_tokens := grant_tokens || (v_part.tokens - greatest(v_part.room, 0));
+      grant_tokens := grant_tokens || (v_part.tokens - v_part.room);
     end if;
     v_due_at := least(v_due_at, v_part.expires_at);
   end loop;

@@ -6,7 +6,7 @@
  * rest is given here.
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
- * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, too_many_holds, too_many_grants.
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
@@ -75,6 +75,9 @@ begin
   end if;
 
   -- act
+  if p_entry.reserved_change > 0 then
+    perform tokenbook.check_open_holds(coalesce(p_entry.member_id, p_entry.user_id), p_entry.user_id, v_now);
+  end if;
   v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);

@@ -2,14 +2,18 @@
  * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
  * locked the account, booked what was due, and knows that there is enough: where the grants have less
  * than the account says, some of them are lost.
- * Caller: internal.   Errors: account_lost.   Keeps: I1, I4, I8.
+ * From no more grants than one entry may name (grants_in_one_entry of tokenbook.limits()): more is
+ * refused, or with p_partial left.
+ * Caller: internal.   Errors: account_lost, too_many_grants.   Keeps: I1, I4, I8, I11.
  */
 create function tokenbook.take_from_grants(
   p_user_id uuid,
   p_tokens bigint,
   p_now timestamptz,
+  p_partial boolean default false,
   out grant_ids uuid[],
-  out grant_tokens bigint[]
+  out grant_tokens bigint[],
+  out tokens bigint
 )
 returns record
 language plpgsql
@@ -17,11 +21,18 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
-    from tokenbook.choose_grants(p_user_id, p_tokens, p_now) as chosen;
-  if coalesce((select sum(part) from unnest(grant_tokens) part), 0) < p_tokens then
-    perform tokenbook.refuse('account_lost', '{}');
+    from tokenbook.choose_grants(p_user_id, p_tokens, p_now, v_limit) as chosen;
+  tokens := coalesce((select sum(part) from unnest(grant_tokens) part), 0);
+  if tokens < p_tokens then
+    if cardinality(grant_ids) < v_limit then
+      perform tokenbook.refuse('account_lost', '{}');
+    elsif not p_partial then
+      perform tokenbook.refuse('too_many_grants', jsonb_build_object('limit', tokens));
+    end if;
   end if;
   update public.token_balances b
      set tokens_remaining = b.tokens_remaining - taken.tokens,
@@ -31,4 +42,4 @@ begin
 end
 $$;
 comment on function tokenbook.take_from_grants is
-  'Takes tokens from the user''s grants in burn order; returns which grants paid and how much each.';
+  'Takes tokens from the user''s grants in burn order; returns which grants paid, how much each, and how much together: less than asked only with p_partial, where it would take more grants than one entry may name.';

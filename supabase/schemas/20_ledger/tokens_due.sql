@@ -1,7 +1,7 @@
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), and what of that repays a
+ * to a grant that lives (returned) or to one that does not (forfeited), and what of all there is repays a
  * debt at once (repaid).
  * What can be spent is tokens_remaining - lost + returned - repaid.
  * Caller: internal.   Keeps: I7.
@@ -31,11 +31,9 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  repaid := 0;
-  if returned > 0 then
-    select least(a.tokens_owed, a.tokens_remaining - lost + returned) into repaid
-      from public.token_accounts a where a.user_id = p_user_id;
-  end if;
+  repaid := coalesce((
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned)
+      from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is

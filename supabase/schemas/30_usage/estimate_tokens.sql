@@ -67,9 +67,10 @@ begin
   select chosen.grant_ids, chosen.grant_tokens,
          coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
     into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
-    from tokenbook.choose_grants(v_usage.user_id, v_usage.tokens_used, v_now, p_count_due => true) as chosen
-    left join public.token_accounts a on a.user_id = v_usage.user_id
-   cross join lateral tokenbook.tokens_due(v_usage.user_id, v_now) as due;
+    from tokenbook.tokens_due(v_usage.user_id, v_now) as due
+   cross join lateral tokenbook.choose_grants(
+       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
+    left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
   return jsonb_build_object(

@@ -69,12 +69,15 @@ begin
                  'reason', t.reason,
                  'created_at', t.created_at)
                order by t.id)
-        from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id), '[]'),
+        from (
+          select u.* from public.token_transactions u
+           where u.user_id = p_user_id and u.original_id = v_transaction.id
+           order by u.id desc
+           limit 1000) t), '[]'),
     'tokens_net', v_transaction.tokens + coalesce((
       select sum(t.tokens) from public.token_transactions t
        where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}], tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}] (the newest 1000), tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';

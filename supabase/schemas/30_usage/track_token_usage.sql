@@ -82,6 +82,9 @@ begin
   v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
+  if tokenbook.settle_backlog(tokenbook.paying_account(v_usage.user_id)) then
+    return tokenbook.answer_busy();
+  end if;
   v_entry.user_id := v_usage.user_id;
   v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
   v_entry.action_type := v_usage.action_type;

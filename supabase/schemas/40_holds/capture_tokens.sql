@@ -6,9 +6,9 @@
  * How much: p_tokens; else what the usage fields count for, as in track_token_usage; else all of it.
  * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
  * With usage fields the token_usage row is written in the same transaction.
- * More than was held: deduct takes the difference as an ordinary deduction, all or nothing (short
- * of tokens, or under a cap that allows less: success false, the hold stays open); cap takes no more than was held and records the
- * rest as uncovered; reject refuses.
+ * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
+ * of tokens, under a cap that allows less, or of a member who is no longer in the team: success false, the hold
+ * stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -52,6 +52,8 @@ declare
   v_captured bigint;
   v_account public.token_accounts;
   v_cap record;
+  v_has_left boolean; -- the member, the team
+  v_allowed bigint;
 begin
   -- validate
   v_asked.user_id := p_user_id;
@@ -77,6 +79,9 @@ begin
 
   -- lock, replay
   v_locked := tokenbook.lock_hold(v_asked.user_id, p_hold_id, v_entry.actor_role);
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   v_hold := v_locked.hold;
   if v_hold.status <> 'open' then
     return tokenbook.hold_receipt(v_hold, p_replayed => true);
@@ -103,11 +108,12 @@ begin
   elsif v_over > 0 then
     select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
     v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
-    if least(v_account.tokens_remaining, v_cap.headroom) < v_over then
+    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-the-hold-is-new
+    v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+    if v_allowed < v_over then
       return tokenbook.hold_receipt(v_hold, p_replayed => false)
-          || jsonb_build_object(
-               'tokens_remaining_to_deduct', v_over - least(v_account.tokens_remaining, v_cap.headroom))
-          || tokenbook.describe_cap(case when v_cap.headroom < v_over then v_cap.capped_by end);
+          || jsonb_build_object('tokens_remaining_to_deduct', v_over - v_allowed)
+          || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_over then v_cap.capped_by end);
     end if;
   end if;
 

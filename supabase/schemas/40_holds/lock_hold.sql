@@ -1,6 +1,6 @@
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
- * hold as it then is. A user settles no hold that an admin or the server made for him: he could
+ * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles no hold that an admin or the server made for him: he could
  * take back what a running call is about to cost; nor does a payer settle a member's.
  * A member's hold is on the account that it was taken from, whether he is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
@@ -10,7 +10,8 @@ create function tokenbook.lock_hold(
   p_hold_id uuid,
   p_actor_role text,
   out locked_at timestamptz,
-  out hold public.token_holds
+  out hold public.token_holds,
+  out is_behind boolean
 )
 returns record
 language plpgsql
@@ -23,6 +24,10 @@ declare
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
+  is_behind := tokenbook.settle_backlog(v_account_id);
+  if is_behind then
+    return;
+  end if;
   v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);

@@ -22,6 +22,9 @@ declare
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   v_hold := v_locked.hold;
   v_is_open := v_hold.status = 'open';
   if v_is_open then

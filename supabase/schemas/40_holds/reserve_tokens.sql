@@ -42,6 +42,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
 
   -- lock, replay, act
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+    return tokenbook.answer_busy();
+  end if;
   v_entry.user_id := p_user_id;
   v_entry.tokens := 0;
   v_entry.reserved_change := p_tokens;

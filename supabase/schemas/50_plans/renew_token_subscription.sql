@@ -27,6 +27,9 @@ declare
   v_transaction public.token_transactions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;

@@ -28,6 +28,9 @@ declare
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_account(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then

@@ -26,6 +26,9 @@ begin
   if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
   if v_facts.provider is null then
     perform tokenbook.refuse('payment_not_found', '{}');

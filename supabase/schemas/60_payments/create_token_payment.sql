@@ -1,9 +1,9 @@
 /*
  * Asks for a plan: a payment that waits for an administrator. Price and currency are the
- * catalogue's, never the caller's.
+ * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, busy.
+ * idempotency_key_reused, user_not_found, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -23,6 +23,7 @@ declare
   v_plan public.token_plans;
   v_payment public.token_payments;
   v_key text;
+  v_limit integer;
   v_replayed boolean;
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
@@ -48,6 +49,13 @@ begin
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
     end if;
+    v_limit := tokenbook.limit_of('pending_payments');
+    if exists (
+      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      offset v_limit - 1) -- @payments-are-bounded
+    then
+      perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
+    end if;
     insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
     values (p_user_id,
             (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
@@ -67,4 +75,4 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, forbidden, busy.';
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, too_many_payments, forbidden, busy.';

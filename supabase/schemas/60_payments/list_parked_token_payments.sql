@@ -1,9 +1,16 @@
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first.
- * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
+ * next one give the created_at, provider and provider_payment_id of the last row.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ * Keeps: I11.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
-create function tokenbook.list_parked_token_payments()
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.list_parked_token_payments(
+  p_limit integer default 1000,
+  p_after_created_at timestamptz default null,
+  p_after_provider text default null,
+  p_after_payment_id text default null
+)
 returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
 language plpgsql
 stable
@@ -12,13 +19,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 1000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 1000"}');
+  elsif num_nonnulls(p_after_created_at, p_after_provider, p_after_payment_id) not in (0, 3) then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
+  end if;
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
          f.refunded_cents, f.created_at
     from tokenbook.provider_payments f
-   where f.user_id is null or f.plan_type is null
-   order by f.created_at;
+   where (f.user_id is null or f.plan_type is null)
+     and (p_after_provider is null
+       or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
+   order by f.created_at, f.provider, f.provider_payment_id
+   limit p_limit;
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first; see assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden.';
+  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';

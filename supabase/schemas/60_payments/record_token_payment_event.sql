@@ -42,6 +42,13 @@ begin
     perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, amounts that are not negative"}');
   end if;
 
+  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+    (select f.user_id from tokenbook.provider_payments f
+      where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
+    (p_facts ->> 'user_id')::uuid))
+  then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
   insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
   values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)

@@ -32,6 +32,9 @@ begin
     perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());

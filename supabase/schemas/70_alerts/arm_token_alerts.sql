@@ -27,11 +27,16 @@ begin
   select array_agg(behind.user_id) into v_user_ids
     from (
       select a.user_id from public.token_accounts a
-       where a.alerts_version < v_version or a.alerts_version > v_version -- each by the index
+       where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
+         and not exists (
+           select from tokenbook.set_aside_accounts s
+            where s.user_id = a.user_id and s.set_aside_at > clock_timestamp() - interval '1 hour')
        limit p_max_accounts
          for no key update skip locked
     ) behind;
-  perform tokenbook.record_expiries(v_user_ids, clock_timestamp());
+  if v_user_ids is not null then
+    perform tokenbook.sweep_accounts(v_user_ids, clock_timestamp());
+  end if;
   return coalesce(cardinality(v_user_ids), 0);
 end
 $$;

@@ -2,7 +2,7 @@
  * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
  * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
- * and says so.
+ * and says so. Looks at the 1,000 that are due first (I11); of these what is given up makes room for the next.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: invalid_page.
  */
@@ -17,6 +17,7 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_claim_id uuid := gen_random_uuid();
+  v_hopeless bigint;
 begin
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
@@ -25,16 +26,27 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
   end if;
 
-  update public.token_alerts t
-     set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
-         last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
-    from (
-      select o.user_id, o.id from public.token_alerts o
-       where o.delivery = 'pending' and o.next_attempt_at <= v_now
-         and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
-       limit 10000
-         for no key update skip locked) hopeless
-   where t.user_id = hopeless.user_id and t.id = hopeless.id;
+  -- until something is left of the first 1,000 to hand out, but not without end
+  for i in 1..10
+  loop
+    update public.token_alerts t
+       set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
+           last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
+      from (
+        select o.user_id, o.id
+          from (
+            select d.user_id, d.id from public.token_alerts d
+             where d.delivery = 'pending' and d.next_attempt_at <= v_now
+             order by d.next_attempt_at
+             limit 1000) first
+          join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
+         where o.delivery = 'pending' and o.next_attempt_at <= v_now
+           and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
+           for no key update of o skip locked) hopeless
+     where t.user_id = hopeless.user_id and t.id = hopeless.id;
+    get diagnostics v_hopeless = row_count;
+    exit when v_hopeless < 1000;
+  end loop;
 
   return query
   with due as (

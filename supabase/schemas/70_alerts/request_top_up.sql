@@ -48,8 +48,10 @@ begin
     return;
   end if;
   next_at := greatest(
-    (select max(coalesce(r.settled_at, r.created_at)) from public.token_top_up_requests r
-      where r.user_id = p_account.user_id) + v_top_up.cooldown_seconds * interval '1 second',
+    (select coalesce(r.settled_at, r.created_at) from public.token_top_up_requests r
+      where r.user_id = p_account.user_id
+      order by r.created_at desc
+      limit 1) + v_top_up.cooldown_seconds * interval '1 second', -- one at a time: the newest was settled last
     (select r.created_at from public.token_top_up_requests r
       where r.user_id = p_account.user_id
       order by r.created_at desc

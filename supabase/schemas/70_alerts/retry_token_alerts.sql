@@ -1,11 +1,11 @@
 /*
  * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
- * Those of the last three days; older news is none.
+ * Those of the last three days; older news is none. At most p_limit a call: call it until it returns 0.
  * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
- * Errors: not_authenticated, forbidden.
+ * Errors: not_authenticated, forbidden, invalid_page.
  */
 -- Security definer: nobody may write the tables himself.
-create function tokenbook.retry_token_alerts(p_user_id uuid default null)
+create function tokenbook.retry_token_alerts(p_user_id uuid default null, p_limit integer default 1000)
 returns bigint
 language plpgsql
 volatile
@@ -16,13 +16,21 @@ declare
   v_retried bigint;
 begin
   perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
+  end if;
   update public.token_alerts t
      set delivery = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), settled_at = null
-   where t.delivery = 'given_up' and t.created_at >= clock_timestamp() - interval '72 hours'
-     and (p_user_id is null or t.user_id = p_user_id);
+    from (
+      select o.user_id, o.id from public.token_alerts o
+       where o.delivery = 'given_up' and o.created_at >= clock_timestamp() - interval '72 hours'
+         and (p_user_id is null or o.user_id = p_user_id)
+       limit p_limit
+         for no key update skip locked) given_up
+   where t.user_id = given_up.user_id and t.id = given_up.id;
   get diagnostics v_retried = row_count;
   return v_retried;
 end
 $$;
 comment on function tokenbook.retry_token_alerts is
-  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all; returns how many. For an admin or the server. Errors: forbidden.';
+  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all, at most p_limit (1 to 10000) a call; returns how many, 0 when all are. For an admin or the server. Errors: invalid_page, forbidden.';

@@ -1,6 +1,7 @@
 /*
  * Writes an alert for each grant with tokens left that runs out within the hours that a rule asks for;
- * once for a rule and a grant, whatever becomes of either.
+ * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: who has more of
+ * them is warned of the next when one of these is gone (I11).
  * Caller: internal, holding the account's lock.   Returns whether a rule watches at all, and when the
  * next grant is to be warned of.
  */
@@ -29,14 +30,18 @@ begin
   loop
     is_watching := true;
     for v_grant in
-      select b.id, b.tokens_remaining, b.expires_at
-        from public.token_balances b
-       where b.user_id = p_account.user_id and b.is_open
-         and b.expires_at > p_at and b.expires_at <= p_at + v_rule.notice
-         and not exists (
-           select from public.token_alerts t
-            where t.user_id = b.user_id and t.rule = v_rule.rule and t.grant_id = b.id)
-       order by b.expires_at, b.id
+      select soon.*
+        from (
+          select b.id, b.tokens_remaining, b.expires_at
+            from public.token_balances b
+           where b.user_id = p_account.user_id and b.is_open
+             and b.expires_at > p_at and b.expires_at <= p_at + v_rule.notice
+           order by b.expires_at
+           limit 100) soon -- @warnings-are-bounded
+       where not exists (
+         select from public.token_alerts t
+          where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.grant_id = soon.id)
+       order by soon.expires_at, soon.id
     loop
       v_alert.user_id := p_account.user_id;
       v_alert.kind := 'expiring_soon';
@@ -47,10 +52,20 @@ begin
         'grant_id', v_grant.id, 'grant_tokens', v_grant.tokens_remaining, 'expires_at', v_grant.expires_at);
       perform tokenbook.write_alert(v_alert);
     end loop;
-    next_at := least(next_at, (
-      select min(b.expires_at) - v_rule.notice
-        from public.token_balances b
-       where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at + v_rule.notice));
+    next_at := least(
+      next_at,
+      (select min(b.expires_at) - v_rule.notice
+         from public.token_balances b
+        where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at + v_rule.notice),
+      -- the 101st is within the notice already: its turn comes when the first has run out
+      (select min(b.expires_at)
+         from public.token_balances b
+        where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
+          and exists (
+            select from public.token_balances o
+             where o.user_id = b.user_id and o.is_open
+               and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
+            offset 100)));
   end loop;
 end
 $$;

@@ -1,8 +1,14 @@
 /*
- * A payer's members, those of today first: [{member_id, since, until, tokens_used, caps}]; or one.
+ * A payer's members, those of today first: [{member_id, since, until, tokens_used, caps}]; or one; or
+ * p_limit of them after p_after.
  * Caller: internal.
  */
-create function tokenbook.describe_team(p_user_id uuid, p_member_id uuid default null)
+create function tokenbook.describe_team(
+  p_user_id uuid,
+  p_member_id uuid default null,
+  p_limit integer default 1,
+  p_after uuid default null
+)
 returns jsonb
 language plpgsql
 volatile
@@ -27,10 +33,17 @@ begin
                             '[]')
                      from tokenbook.spend_caps_of(v_account, m.member_id, clock_timestamp()) as c
                     where c.scope = 'member'))
-               order by m.until desc nulls first, m.since),
+               order by m.has_left, m.member_id),
              '[]')
-      from public.token_team_members m
-     where m.user_id = p_user_id and m.member_id = coalesce(p_member_id, m.member_id));
+      from (
+        select t.*, t.until is not null as has_left
+          from public.token_team_members t
+         where t.user_id = p_user_id and (p_member_id is null or t.member_id = p_member_id)
+           and (p_after is null or (t.until is not null, t.member_id) > (
+             select l.until is not null, l.member_id
+               from public.token_team_members l where l.user_id = p_user_id and l.member_id = p_after))
+         order by t.until is not null, t.member_id
+         limit p_limit) m);
 end
 $$;
 comment on function tokenbook.describe_team is 'The members of a payer''s team, or one of them, with what each has spent and may spend.';

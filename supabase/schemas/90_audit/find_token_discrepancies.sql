@@ -1,7 +1,8 @@
 /*
  * Users whose balance or cost is not what the records say, the largest difference first: everyone, or the
  * users after p_after up to p_until, so that a large database is gone through in pieces. A finding counts
- * when it is of more than p_threshold tokens, a cost when it is a cent or more. One snapshot.
+ * when it is of more than p_threshold tokens, a cost when it is a cent or more. One snapshot. A user whose records
+ * cannot be read has a finding unreadable, last, and no figures.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -45,16 +46,18 @@ begin
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
     ) u
-   cross join lateral (select tokenbook.reconcile(u.user_id) as answer offset 0) r
+   cross join lateral (select tokenbook.try_reconcile(u.user_id) as answer offset 0) r
    cross join lateral (
       select array_agg(distinct f.finding ->> 'scenario') as scenarios,
              jsonb_agg(f.finding order by (f.finding ->> 'tokens')::bigint desc, f.finding ->> 'scenario') as findings
         from jsonb_array_elements(r.answer -> 'findings') f (finding)
-       where (f.finding ->> 'tokens')::bigint > p_threshold or f.finding ? 'cents') counted
+       where (f.finding ->> 'tokens')::bigint > p_threshold or f.finding ? 'cents'
+          or f.finding ->> 'scenario' = 'unreadable') counted
     left join auth.users au on au.id = u.user_id
    where counted.findings is not null
-   order by abs((r.answer ->> 'remaining_difference')::bigint) desc, abs((r.answer ->> 'used_difference')::bigint) desc, u.user_id;
+   order by abs((r.answer ->> 'remaining_difference')::bigint) desc nulls last,
+            abs((r.answer ->> 'used_difference')::bigint) desc nulls last, u.user_id;
 end
 $$;
 comment on function tokenbook.find_token_discrepancies is
-  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios and findings. Errors: invalid_amount, not_authenticated, forbidden.';
+  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios (unreadable: the records of this user cannot be read, and there are no figures) and findings. Errors: invalid_amount, not_authenticated, forbidden.';

@@ -37,6 +37,9 @@ begin
   perform tokenbook.check_request(p_idempotency_key, p_reason, null);
 
   -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   v_account := tokenbook.lock_account(p_user_id); -- @restates-after-lock
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);

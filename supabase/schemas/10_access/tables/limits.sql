@@ -1,6 +1,9 @@
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
- * and bytes in a batch, so many seconds of a hold, and how many when nothing is said.
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
+ * time has changed one call books (due_items), and how many grants may pay for one entry. open_holds and
+ * pending_payments are what a user may have at a time unless the project has chosen otherwise
+ * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
  * an expression that asks for one is a constant when its plan is made.
  * Caller: internal, and CHECKs.
@@ -15,7 +18,9 @@ as $$
 begin
   return '{"tokens": 1000000000000,
            "batch_items": 1000, "batch_bytes": 1048576,
-           "hold_seconds": 900, "hold_seconds_at_most": 86400}';
+           "hold_seconds": 900, "hold_seconds_at_most": 86400,
+           "due_items": 1000, "grants_in_one_entry": 10000,
+           "open_holds": 500, "pending_payments": 20}';
 end
 $$;
 comment on function tokenbook.limits is

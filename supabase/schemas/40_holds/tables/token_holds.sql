@@ -55,6 +55,9 @@ comment on column public.token_holds.created_at is 'Since when.';
 comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
 
 create index token_holds_due_idx on public.token_holds (user_id, expires_at) where status = 'open';
+-- how many one spender has: a member's are counted apart from the payer's and from other members'
+create index token_holds_spender_idx
+  on public.token_holds (user_id, (coalesce(member_id, user_id)), expires_at) where status = 'open';
 create index token_holds_member_idx on public.token_holds (member_id, id) where member_id is not null;
 
 alter table public.token_holds enable row level security;

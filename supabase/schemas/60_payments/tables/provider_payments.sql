@@ -34,4 +34,6 @@ comment on column tokenbook.provider_payments.period_start is 'The period it pay
 comment on column tokenbook.provider_payments.payment_id is 'The row in payments, once there is one.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
+create index provider_payments_parked_idx
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where user_id is null or plan_type is null;
 alter table tokenbook.provider_payments enable row level security;

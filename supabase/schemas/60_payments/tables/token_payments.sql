@@ -51,6 +51,7 @@ create unique index token_payments_provider_key on public.token_payments (user_i
 create unique index token_payments_idempotency_key on public.token_payments (user_id, idempotency_key)
   where idempotency_key is not null;
 create index token_payments_pending_idx on public.token_payments (created_at) where status = 'pending';
+create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
 

@@ -1,0 +1,30 @@
+/*
+ * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
+ * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_limit(p_name text, p_value integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_name is null or p_name not in ('open_holds', 'pending_payments') then
+    perform tokenbook.refuse('invalid_limit', '{"field": "p_name", "rule": "open_holds or pending_payments"}');
+  elsif p_value not between 1 and 10000 then
+    perform tokenbook.refuse('invalid_limit', '{"field": "p_value", "rule": "1 to 10000, or null for the default"}');
+  end if;
+  if p_value is null then
+    delete from tokenbook.chosen_limits c where c.name = p_name;
+  else
+    insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
+    on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
+  end if;
+  return jsonb_build_object('success', true, 'name', p_name, 'value', tokenbook.limit_of(p_name));
+end
+$$;
+comment on function tokenbook.set_token_limit is
+  'Chooses how many open_holds or pending_payments (p_name) a user may have at a time: p_value 1 to 10000, NULL the default again (Lists, in the reference). For the server. Returns {success, name, value}. Errors: invalid_limit.';

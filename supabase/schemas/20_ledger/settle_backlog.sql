@@ -1,0 +1,26 @@
+/*
+ * Where more is due on an account than one call books, books one portion of it and says so: the caller
+ * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
+ * would undo it. So an account with however much behind it is up to date after so many calls, whoever
+ * makes them, and none of them takes longer than a portion does.
+ * To be asked before anything else of the account is looked at. Costs nothing when nothing is due.
+ * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
+ */
+create function tokenbook.settle_backlog(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not tokenbook.has_backlog(p_user_id) then -- @backlogs-settled-first
+    return false;
+  end if;
+  perform tokenbook.lock_account(p_user_id);
+  perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
+  return true;
+end
+$$;
+comment on function tokenbook.settle_backlog is
+  'Books a portion of what is due where more is due than one call books, and returns true: the caller then answers tokenbook.answer_busy().';

@@ -1,0 +1,28 @@
+/*
+ * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of):
+ * the payer and each member of a team by themselves, so that none takes the others' place. What has run
+ * out counts no more, booked or not.
+ * Caller: internal, holding the account's lock.   Errors: too_many_holds.   Keeps: I11.
+ */
+create function tokenbook.check_open_holds(p_spender_id uuid, p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit integer := tokenbook.limit_of('open_holds');
+begin
+  if exists (
+    select from public.token_holds h
+     where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = p_spender_id
+       and h.status = 'open' and h.expires_at > p_now
+    offset v_limit - 1) -- @holds-are-bounded
+  then
+    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', v_limit));
+  end if;
+end
+$$;
+comment on function tokenbook.check_open_holds is
+  'Refuses one more hold to a spender who has as many open ones as a user may have.';
