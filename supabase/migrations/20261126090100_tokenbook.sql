@@ -358,7 +358,7 @@ alter table tokenbook.chosen_limits enable row level security;
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_items), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -376,8 +376,8 @@ begin
   return '{"tokens": 1000000000000,
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
-           "due_items": 1000, "grants_in_one_entry": 10000,
-           "open_holds": 500, "pending_payments": 20}';
+           "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "open_holds": 200, "pending_payments": 20}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -3287,7 +3287,7 @@ begin
       begin
         if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
           v_behind := v_behind || v_account_ids[i];
-          perform tokenbook.refuse('busy', '{}'); -- @batches-leave-backlogs
+          perform tokenbook.refuse('busy', '{}');
         elsif v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
@@ -3325,8 +3325,8 @@ begin
 
   -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
   -- order of the accounts, which are locked still, or none of them is
-  perform tokenbook.settle_backlog(b.user_id)
-     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b;
+  perform tokenbook.settle_backlog(b.user_id) -- @batches-settle-backlogs begin
+     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b; -- @batches-settle-backlogs end
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
@@ -3961,7 +3961,7 @@ comment on function tokenbook.get_token_history is
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
 -- Security definer: it books expiries, and an admin reads other users' rows.
 create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
@@ -3990,6 +3990,9 @@ begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   v_now := clock_timestamp();
   v_account_id := tokenbook.paying_account(p_user_id);
+  if tokenbook.settle_backlog(v_account_id, p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
 
   if not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
@@ -4052,7 +4055,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -4185,11 +4188,12 @@ comment on function tokenbook.grant_tokens is
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
 /*
- * Whether more is due on an account than one call books (due_items of tokenbook.limits()): grants that
- * have run out, and grants that holds which have run out give back to. Counts no further than that.
+ * Whether more is due on an account than one call books (due_grants and due_holds of tokenbook.limits()), or
+ * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
+ * and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
  */
-create function tokenbook.has_backlog(p_user_id uuid)
+create function tokenbook.has_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -4198,26 +4202,31 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();
-  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_grants constant integer := p_portions * (tokenbook.limits() -> 'due_grants')::integer;
+  v_holds constant integer := p_portions * (tokenbook.limits() -> 'due_holds')::integer;
+  v_due record;
 begin
   if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return false; -- as a rule
   end if;
-  return v_portion < (
-    select count(*)
-      from (
-        select from public.token_balances b
-         where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
-         limit v_portion + 1) due) + (
-    select coalesce(sum(cardinality(due.grant_ids)), 0)
-      from (
-        select h.grant_ids from public.token_holds h
-         where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now
-         limit v_portion + 1) due);
+  select (
+           select count(*) from (
+             select from public.token_balances b
+              where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
+              limit v_grants + 1) g) as grants,
+         holds.count as holds, holds.parts
+    into v_due
+    from (
+      select count(*) as count, coalesce(sum(cardinality(h.grant_ids)), 0) as parts
+        from (
+          select o.grant_ids from public.token_holds o
+           where o.user_id = p_user_id and o.status = 'open' and o.expires_at <= v_now
+           limit v_holds + 1) h) holds;
+  return v_due.grants + v_due.parts > v_grants or v_due.holds > v_holds;
 end
 $$;
 comment on function tokenbook.has_backlog is
-  'Whether more is due on the account than one call books.';
+  'Whether more is due on the account than one call books, or than p_portions calls do.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -4435,8 +4444,8 @@ comment on function tokenbook.parse_batch_item is
  * came back. For one user or a thousand: the same code serves whoever touches an account and the
  * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
  *
- * Bounded (I11): of one account it books at most due_items of tokenbook.limits() (grants, and grants
- * that holds give back to); of several together at most ten times that. What is left stays due. With
+ * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
+ * than give back to as many grants); of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
  * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
@@ -4453,7 +4462,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
+  v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
   v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
@@ -4477,10 +4487,10 @@ begin
            select o.* from public.token_holds o
             where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
             order by o.expires_at
-            limit v_portion) h) due
-     where due.parts_before < v_portion -- @holds-in-portions
+            limit v_holds) h) due
+     where due.parts_before < v_grants -- @holds-in-portions
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
-     limit 10 * v_portion
+     limit 10 * v_holds
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
     v_released := v_released || v_hold.user_id;
@@ -4503,9 +4513,9 @@ begin
           from public.token_balances b
          where b.user_id = u.user_id and b.is_open and b.expires_at <= p_now
          order by b.expires_at
-         limit v_portion) g on true -- @grants-in-portions
+         limit v_grants) g on true -- @grants-in-portions
      order by a.user_id, g.expires_at, g.id
-     limit 10 * v_portion
+     limit 10 * v_grants
   loop
     if v_due.user_id is distinct from v_user_ids[v_nth] then
       v_nth := v_nth + 1;
@@ -4864,10 +4874,11 @@ comment on function tokenbook.settings_lock is
  * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
  * would undo it. So an account with however much behind it is up to date after so many calls, whoever
  * makes them, and none of them takes longer than a portion does.
- * To be asked before anything else of the account is looked at. Costs nothing when nothing is due.
+ * To be asked before anything else of the account is looked at. Costs nothing when nothing is due. Who only looks
+ * counts what is due as if it were booked, and says of how many portions it can.
  * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
  */
-create function tokenbook.settle_backlog(p_user_id uuid)
+create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
 language plpgsql
 volatile
@@ -4875,7 +4886,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not tokenbook.has_backlog(p_user_id) then -- @backlogs-settled-first
+  if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
   end if;
   perform tokenbook.lock_account(p_user_id);
@@ -4884,7 +4895,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_backlog is
-  'Books a portion of what is due where more is due than one call books, and returns true: the caller then answers tokenbook.answer_busy().';
+  'Books a portion of what is due where more is due than one call books (or than p_portions), and returns true: the caller then answers tokenbook.answer_busy().';
 
 -- from supabase/schemas/20_ledger/settle_incoming.sql
 
@@ -5579,6 +5590,9 @@ begin
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
   perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
+  if tokenbook.settle_backlog(v_usage.user_id, p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
   v_now := clock_timestamp();
 
@@ -9501,6 +9515,9 @@ begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
   perform tokenbook.require_user(tokenbook.paying_account(p_user_id), 'user'); -- the payer's account may be lost
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id), p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
   select a.* into v_account
     from public.token_accounts a where a.user_id = tokenbook.paying_account(p_user_id);
   v_account.user_id := coalesce(v_account.user_id, p_user_id);
@@ -9529,7 +9546,7 @@ comment on function tokenbook.get_token_spend_caps is
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.list_token_team_members(
   p_user_id uuid default auth.uid(),
-  p_limit integer default 1000,
+  p_limit integer default 100,
   p_after uuid default null
 )
 returns jsonb

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { withGrants } from "../support/accumulated.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { createUser } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
@@ -101,4 +103,54 @@ test("what a refund puts back is watched again", async () => {
   await call(db, "refund_tokens", { p_user_id: user, p_transaction_id: id, p_reason: "x" });
   await sweepAt("2 days");
   expect(await told(db, user)).toEqual(["expiring_soon week 50"]);
+});
+
+test("of very many the 100 that run out first are warned of, and the next when these are gone", async () => {
+  const many = await withGrants(db, 150, { due: false });
+  await db.admin.query(
+    `update public.token_balances b set expires_at = now() + (2 + 2 * (g.nth > 60)::int) * interval '1 hour'
+       from (select id, row_number() over () as nth from public.token_balances where user_id = $1) g
+      where b.user_id = $1 and b.id = g.id`,
+    [many],
+  );
+  await db.admin.query(
+    "update public.token_accounts set next_due_at = now() + interval '2 hours' where user_id = $1",
+    [many],
+  );
+  const warnings = async () =>
+    (
+      await db.admin.query(
+        "select count(*)::int as n from public.token_alerts where user_id = $1 and rule = 'day'",
+        [many],
+      )
+    ).rows[0].n as number;
+  await deduct(db, many, 1);
+  expect(await warnings()).toBe(100);
+  await db.admin.query(
+    "select tokenbook.record_expiries(array[$1::uuid], clock_timestamp() + interval '3 hours')",
+    [many],
+  );
+  expect(await warnings()).toBe(149);
+});
+
+test("the test sees it: warnings without a bound", async () => {
+  const bad = await createDatabase();
+  await applyMutant(bad, "warnings-without-a-bound");
+  await setRule(bad, { rule: "day", kind: "expiring_soon", hours: 24 });
+  const many = await withGrants(bad, 150, { due: false });
+  await bad.admin.query(
+    "update public.token_balances set expires_at = now() + interval '2 hours' where user_id = $1",
+    [many],
+  );
+  await bad.admin.query(
+    "update public.token_accounts set next_due_at = now() + interval '2 hours' where user_id = $1",
+    [many],
+  );
+  await deduct(bad, many, 1);
+  const { rows } = await bad.admin.query(
+    "select count(*)::int as n from public.token_alerts where user_id = $1",
+    [many],
+  );
+  expect(rows[0].n).toBe(149);
+  await bad.drop();
 });

@@ -165,7 +165,11 @@ export async function attempt(
 /** The API in front of a fixture's database. */
 export interface Api {
   /** Sends a request below /rest/v1/ and reads the answer. */
-  ask(caller: Caller, path: string, init?: RequestInit): Promise<{ status: number; body: unknown }>;
+  ask(
+    caller: Caller,
+    path: string,
+    init?: RequestInit,
+  ): Promise<{ status: number; headers: Headers; body: unknown }>;
   close(): Promise<void>;
 }
 
@@ -191,7 +195,11 @@ export async function openApi({ db, claims }: CallerFixture): Promise<Api> {
         headers: { "content-type": "application/json", ...headers.get(caller), ...init.headers },
       });
       const text = await response.text();
-      return { status: response.status, body: text === "" ? null : JSON.parse(text) };
+      return {
+        status: response.status,
+        headers: response.headers,
+        body: text === "" ? null : JSON.parse(text),
+      };
     },
     close: () => api.close(),
   };

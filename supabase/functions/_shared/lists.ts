@@ -2,8 +2,9 @@
 
 export const limits = {
   tokens: 1000000000000,
-  due_items: 1000,
-  open_holds: 500,
+  due_holds: 200,
+  due_grants: 1000,
+  open_holds: 200,
   batch_bytes: 1048576,
   batch_items: 1000,
   hold_seconds: 900,

@@ -127,7 +127,7 @@ begin
       begin
         if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
           v_behind := v_behind || v_account_ids[i];
-          perform tokenbook.refuse('busy', '{}'); -- @batches-leave-backlogs
+          perform tokenbook.refuse('busy', '{}');
         elsif v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
@@ -165,8 +165,8 @@ begin
 
   -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
   -- order of the accounts, which are locked still, or none of them is
-  perform tokenbook.settle_backlog(b.user_id)
-     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b;
+  perform tokenbook.settle_backlog(b.user_id) -- @batches-settle-backlogs begin
+     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b; -- @batches-settle-backlogs end
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,

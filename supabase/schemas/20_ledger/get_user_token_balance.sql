@@ -7,7 +7,7 @@
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.   Keeps: I7.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
 -- Security definer: it books expiries, and an admin reads other users' rows.
 create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
@@ -36,6 +36,9 @@ begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   v_now := clock_timestamp();
   v_account_id := tokenbook.paying_account(p_user_id);
+  if tokenbook.settle_backlog(v_account_id, p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
 
   if not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
@@ -98,4 +101,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden.';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';

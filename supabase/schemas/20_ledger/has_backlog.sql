@@ -1,9 +1,10 @@
 /*
- * Whether more is due on an account than one call books (due_items of tokenbook.limits()): grants that
- * have run out, and grants that holds which have run out give back to. Counts no further than that.
+ * Whether more is due on an account than one call books (due_grants and due_holds of tokenbook.limits()), or
+ * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
+ * and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
  */
-create function tokenbook.has_backlog(p_user_id uuid)
+create function tokenbook.has_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -12,23 +13,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();
-  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_grants constant integer := p_portions * (tokenbook.limits() -> 'due_grants')::integer;
+  v_holds constant integer := p_portions * (tokenbook.limits() -> 'due_holds')::integer;
+  v_due record;
 begin
   if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return false; -- as a rule
   end if;
-  return v_portion < (
-    select count(*)
-      from (
-        select from public.token_balances b
-         where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
-         limit v_portion + 1) due) + (
-    select coalesce(sum(cardinality(due.grant_ids)), 0)
-      from (
-        select h.grant_ids from public.token_holds h
-         where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now
-         limit v_portion + 1) due);
+  select (
+           select count(*) from (
+             select from public.token_balances b
+              where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
+              limit v_grants + 1) g) as grants,
+         holds.count as holds, holds.parts
+    into v_due
+    from (
+      select count(*) as count, coalesce(sum(cardinality(h.grant_ids)), 0) as parts
+        from (
+          select o.grant_ids from public.token_holds o
+           where o.user_id = p_user_id and o.status = 'open' and o.expires_at <= v_now
+           limit v_holds + 1) h) holds;
+  return v_due.grants + v_due.parts > v_grants or v_due.holds > v_holds;
 end
 $$;
 comment on function tokenbook.has_backlog is
-  'Whether more is due on the account than one call books.';
+  'Whether more is due on the account than one call books, or than p_portions calls do.';

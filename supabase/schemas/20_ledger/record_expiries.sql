@@ -4,8 +4,8 @@
  * came back. For one user or a thousand: the same code serves whoever touches an account and the
  * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
  *
- * Bounded (I11): of one account it books at most due_items of tokenbook.limits() (grants, and grants
- * that holds give back to); of several together at most ten times that. What is left stays due. With
+ * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
+ * than give back to as many grants); of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
  * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
@@ -22,7 +22,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_portion constant integer := (tokenbook.limits() -> 'due_items')::integer;
+  v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
+  v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
   v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
@@ -46,10 +47,10 @@ begin
            select o.* from public.token_holds o
             where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
             order by o.expires_at
-            limit v_portion) h) due
-     where due.parts_before < v_portion -- @holds-in-portions
+            limit v_holds) h) due
+     where due.parts_before < v_grants -- @holds-in-portions
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
-     limit 10 * v_portion
+     limit 10 * v_holds
   loop
     perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
     v_released := v_released || v_hold.user_id;
@@ -72,9 +73,9 @@ begin
           from public.token_balances b
          where b.user_id = u.user_id and b.is_open and b.expires_at <= p_now
          order by b.expires_at
-         limit v_portion) g on true -- @grants-in-portions
+         limit v_grants) g on true -- @grants-in-portions
      order by a.user_id, g.expires_at, g.id
-     limit 10 * v_portion
+     limit 10 * v_grants
   loop
     if v_due.user_id is distinct from v_user_ids[v_nth] then
       v_nth := v_nth + 1;

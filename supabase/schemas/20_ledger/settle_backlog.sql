@@ -3,10 +3,11 @@
  * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
  * would undo it. So an account with however much behind it is up to date after so many calls, whoever
  * makes them, and none of them takes longer than a portion does.
- * To be asked before anything else of the account is looked at. Costs nothing when nothing is due.
+ * To be asked before anything else of the account is looked at. Costs nothing when nothing is due. Who only looks
+ * counts what is due as if it were booked, and says of how many portions it can.
  * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
  */
-create function tokenbook.settle_backlog(p_user_id uuid)
+create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
 language plpgsql
 volatile
@@ -14,7 +15,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not tokenbook.has_backlog(p_user_id) then -- @backlogs-settled-first
+  if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
   end if;
   perform tokenbook.lock_account(p_user_id);
@@ -23,4 +24,4 @@ begin
 end
 $$;
 comment on function tokenbook.settle_backlog is
-  'Books a portion of what is due where more is due than one call books, and returns true: the caller then answers tokenbook.answer_busy().';
+  'Books a portion of what is due where more is due than one call books (or than p_portions), and returns true: the caller then answers tokenbook.answer_busy().';

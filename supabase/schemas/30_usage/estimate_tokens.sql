@@ -59,6 +59,9 @@ begin
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
   perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
+  if tokenbook.settle_backlog(v_usage.user_id, p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
   perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
   v_now := clock_timestamp();
 

@@ -19,6 +19,9 @@ begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
   perform tokenbook.require_user(tokenbook.paying_account(p_user_id), 'user'); -- the payer's account may be lost
+  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id), p_portions => 10) then
+    return tokenbook.answer_busy();
+  end if;
   select a.* into v_account
     from public.token_accounts a where a.user_id = tokenbook.paying_account(p_user_id);
   v_account.user_id := coalesce(v_account.user_id, p_user_id);

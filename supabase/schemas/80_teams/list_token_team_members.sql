@@ -7,7 +7,7 @@
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.list_token_team_members(
   p_user_id uuid default auth.uid(),
-  p_limit integer default 1000,
+  p_limit integer default 100,
   p_after uuid default null
 )
 returns jsonb

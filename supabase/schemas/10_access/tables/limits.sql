@@ -1,7 +1,7 @@
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_items), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -19,8 +19,8 @@ begin
   return '{"tokens": 1000000000000,
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
-           "due_items": 1000, "grants_in_one_entry": 10000,
-           "open_holds": 500, "pending_payments": 20}';
+           "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "open_holds": 200, "pending_payments": 20}';
 end
 $$;
 comment on function tokenbook.limits is

@@ -1,0 +1,97 @@
+/** Users of whom very much has accumulated: more than calls could make in a test's time, and as they would have. */
+import type { Database } from "./database.ts";
+import { recountSpending } from "./recount.ts";
+import { createUser } from "./roles.ts";
+
+/** When it was made, and when what runs out has run out. */
+const made = "now() - interval '3 hours'";
+const over = "now() - interval '1 hour'";
+
+/** A user with that many grants of one token: open for ever, or due. */
+export async function withGrants(db: Database, count: number, { due }: { due: boolean }): Promise<string> {
+  const user = await createUser(db);
+  const expiry = due ? over : "null::timestamptz";
+  await db.admin.query(
+    `with grants as (
+       insert into public.token_balances
+         (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, created_at)
+       select $1, 'purchase', 1, 1, ${made}, ${expiry}, ${made} from generate_series(1, $2::integer)
+       returning id
+     )
+     insert into public.token_transactions
+       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at)
+     select $1, row_number() over (), 'grant', 'token_pack_purchase', 1, row_number() over (), array[g.id], array[1],
+            'purchase grant', 'service', ${made}
+       from grants g`,
+    [user, count],
+  );
+  await account(db, user, `tokens_remaining = $2::bigint, last_transaction_id = $2::bigint`, [count]);
+  return user;
+}
+
+/**
+ * A user with one large grant and that many holds of one token: open for another hour, or due. Their own, or all of one
+ * member of their team.
+ */
+export async function withHolds(
+  db: Database,
+  count: number,
+  { due, member = null }: { due: boolean; member?: string | null },
+): Promise<string> {
+  const user = await createUser(db);
+  const expiry = due ? over : "now() + interval '1 hour'";
+  if (member !== null) {
+    await db.admin.query("select public.add_token_team_member($1, $2)", [user, member]);
+  }
+  await db.admin.query(
+    `with given as (
+       insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, created_at)
+       values ($1, 'purchase', $2::bigint + 1000, 1000, ${made}, ${made})
+       returning id
+     ), entry as (
+       insert into public.token_transactions
+         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at)
+       select $1, 1, 'grant', 'token_pack_purchase', $2::bigint + 1000, $2::bigint + 1000, array[g.id], array[$2::bigint + 1000],
+              'purchase grant', 'service', ${made}
+         from given g
+     ), holds as (
+       insert into public.token_holds
+         (user_id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role, transaction_id, member_id, created_at)
+       select $1, 1, array[g.id], array[1], ${expiry}, 'chat_conversation', 'service', 1 + n, $3, ${made}
+         from given g, generate_series(1, $2::bigint) n
+       returning *
+     )
+     insert into public.token_transactions
+       (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+        actor_role, hold_id, member_id, created_at)
+     select h.user_id, h.transaction_id, 'hold', h.action_type, 0, $2::bigint + 1001 - h.transaction_id, 1, h.grant_ids,
+            h.grant_tokens, h.action_type, 'service', h.id, h.member_id, ${made}
+       from holds h`,
+    [user, count, member],
+  );
+  await account(
+    db,
+    user,
+    `tokens_remaining = 1000, tokens_reserved = $2::bigint, last_transaction_id = 1 + $2::bigint`,
+    [count],
+  );
+  return user;
+}
+
+async function account(db: Database, user: string, sets: string, values: unknown[]): Promise<void> {
+  await db.admin.query("insert into public.token_accounts (user_id) values ($1) on conflict do nothing", [
+    user,
+  ]);
+  await db.admin.query(`update public.token_accounts set ${sets} where user_id = $1`, [user, ...values]);
+  await db.admin.query(
+    `update public.token_accounts a
+        set next_due_at = least(
+              (select min(b.expires_at) from public.token_balances b where b.user_id = a.user_id),
+              (select min(h.expires_at) from public.token_holds h where h.user_id = a.user_id))
+      where a.user_id = $1`,
+    [user],
+  );
+  await db.admin.query(
+    `${recountSpending("pg_temp")}; select pg_temp.recount_spending(array['${user}'::uuid], ${made})`,
+  );
+}
