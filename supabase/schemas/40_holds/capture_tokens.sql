@@ -108,7 +108,7 @@ begin
   elsif v_over > 0 then
     select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
     v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
-    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-the-hold-is-new
+    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-holds-is-new
     v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
     if v_allowed < v_over then
       return tokenbook.hold_receipt(v_hold, p_replayed => false)

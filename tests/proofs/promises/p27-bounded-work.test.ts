@@ -21,7 +21,7 @@ keep({
       tryIt(
         [100, 5_000],
         "expiries-in-one-go",
-        (heap, call) => heap === "grants that have run out" && call === "deduct",
+        (heap, call) => heap === "grants that have run out" && call === "grant",
       ),
   },
 });
@@ -61,12 +61,14 @@ const heaps: Heap[] = [
     make: async (db, count) => ({ user: await withGrants(db, count, { due: true }) }),
     calls: spending,
     isDue: true,
+    upTo: { balance: 10_000, estimate: 10_000 }, // counted as if it were booked, of ten portions
   },
   {
     name: "holds that have run out",
     make: async (db, count) => ({ user: await withHolds(db, count, { due: true }) }),
     calls: spending,
     isDue: true,
+    upTo: { balance: 10_000, estimate: 10_000 }, // counted as if it were booked, of ten portions
   },
   {
     name: "open grants",
@@ -197,7 +199,8 @@ const heaps: Heap[] = [
         [user],
       );
       await db.admin.query(
-        "update public.token_accounts set next_due_at = now() + interval '10 hours' where user_id = $1",
+        `update public.token_accounts set next_due_at = (select min(expires_at) from public.token_balances where user_id = $1)
+          where user_id = $1`,
         [user],
       );
       await db.admin.query("select public.set_token_alert_rule('soon', 'expiring_soon', p_hours => 24)");
