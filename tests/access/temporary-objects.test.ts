@@ -11,6 +11,7 @@ import {
 import {
   attempt,
   type Caller,
+  callers,
   type CallerFixture,
   createCallerFixture,
   type Said,
@@ -18,12 +19,10 @@ import {
 import { applyMutant } from "../support/mutants.ts";
 import { asService, rpc } from "../support/roles.ts";
 
-const callers: Caller[] = ["anon", "self", "admin", "server"];
-
 /**
  * As the caller, in the session's pg_temp: a domain for every type, a view for every relation, and a
  * function and an operator for those of Postgres that bear on the types in use, each of the name that
- * the functions might mean. Whatever of it is used by anybody but the caller raises ZZ001, and says
+ * the functions might mean; and a type of their own with casts to and from those, taken without being asked for. Whatever of it is used by anybody but the caller raises ZZ001, and says
  * what it was and as whom it ran.
  */
 const layTraps = `
@@ -77,14 +76,28 @@ begin
     v_laid := v_laid + 1;
   end loop;
 
+  create type pg_temp.of_the_caller as enum ('a');
+  for v in
+    select t.typname as name from pg_type t
+     where t.typnamespace = 'pg_catalog'::regnamespace
+       and t.typname in ('text', 'uuid', 'int4', 'int8', 'bool', 'numeric', 'jsonb', 'timestamptz', 'interval')
+  loop
+    execute format('create function pg_temp.cast_to_%s(pg_temp.of_the_caller) returns pg_catalog.%I language plpgsql as $body$ begin perform pg_temp.trap(''cast''); return null; end $body$', v.name, v.name);
+    execute format('create function pg_temp.cast_from_%s(pg_catalog.%I) returns pg_temp.of_the_caller language plpgsql as $body$ begin perform pg_temp.trap(''cast''); return null; end $body$', v.name, v.name);
+    execute format('create cast (pg_temp.of_the_caller as pg_catalog.%I) with function pg_temp.cast_to_%s as implicit', v.name, v.name);
+    execute format('create cast (pg_catalog.%I as pg_temp.of_the_caller) with function pg_temp.cast_from_%s as implicit', v.name, v.name);
+    v_laid := v_laid + 2;
+  end loop;
+
   -- what there is of the name is a type as well
   for v in
     select c.relname as name, string_agg(format('null::%s as %I', format_type(t.oid, null), a.attname), ', ' order by a.attnum) as columns
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
       join pg_type t on t.oid = a.atttypid
-     where (c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace) and c.relkind in ('r', 'v', 'p', 'm'))
-        or c.oid in ('auth.users'::regclass, 'pg_catalog.pg_locks'::regclass, 'pg_catalog.pg_proc'::regclass)
+     where (c.relnamespace in (select n.oid from pg_namespace n where n.nspname in ('public', 'tokenbook')) and c.relkind in ('r', 'v', 'p', 'm'))
+        or c.oid in ('pg_catalog.pg_locks'::regclass, 'pg_catalog.pg_proc'::regclass)
+        or c.relname = 'users' and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'auth')
      group by c.relname
   loop
     execute format('create view pg_temp.%I as select %s from (values (1), (2)) as rows (n) where pg_temp.trap(%L)',
@@ -138,6 +151,7 @@ async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise
     [id],
   );
   return {
+    set_token_limit: { p_name: "open_holds", p_value: 100 },
     refund_token_payment: { p_payment_id: payment.payment_id },
     reverse_token_restatement: { p_transaction_id: restated.transaction_ids[0] },
   };
@@ -228,7 +242,7 @@ function argumentsFor(user: CallerFixture["user"], fn: Callable, functions: Call
 }
 
 test(
-  "nothing that a caller makes in pg_temp runs as the owner: no type, table, function or operator",
+  "nothing that a caller makes in pg_temp runs as the owner: no type, table, function, operator or cast, as every role",
   { tags: ["proof"], timeout: 120_000 },
   async () => {
     const fixture = await createCallerFixture();
