@@ -75,7 +75,7 @@ begin
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
   returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts) || jsonb_build_object('replayed', v_replayed);
+  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is

@@ -1,0 +1,17 @@
+/*
+ * Whether there is such a user now: auth.users has them. A token lives on for up to an hour after its user
+ * was deleted, and so do the books; neither makes a user.
+ * Caller: internal.
+ */
+create function tokenbook.is_user(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from auth.users u where u.id = p_user_id);
+end
+$$;
+comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
