@@ -2196,7 +2196,8 @@ comment on function tokenbook.is_ledger_lost is
 -- from supabase/schemas/10_access/is_user.sql
 
 /*
- * Whether there is such a user now: auth.users has them. A token lives on for up to an hour after its user
+ * Whether there is such a user now: auth.users has them, and not as deleted (the auth server can keep the
+ * row of whom it deletes). A token lives on for up to an hour after its user
  * was deleted, and so do the books; neither makes a user.
  * Caller: internal.
  */
@@ -2208,7 +2209,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from auth.users u where u.id = p_user_id);
+  return exists (select from auth.users u where u.id = p_user_id and u.deleted_at is null);
 end
 $$;
 comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
@@ -6922,7 +6923,8 @@ begin
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
+    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p

@@ -91,7 +91,10 @@ describe("who freezes, when and why", () => {
     [{ p_state: "frozen", p_reason: null }, "invalid_reason"],
     [{ p_state: "frozen", p_reason: "  " }, "invalid_reason"],
     [{ p_state: "frozen", p_reason: "x", p_user_id: null }, "invalid_user_id"],
-    [{ p_state: "frozen", p_reason: "x", p_user_id: "00000000-0000-4000-8000-00000000dead" }, "user_not_found"],
+    [
+      { p_state: "frozen", p_reason: "x", p_user_id: "00000000-0000-4000-8000-00000000dead" },
+      "user_not_found",
+    ],
   ])("%j is refused with %s", async (args, slug) => {
     await expect(server("set_token_account_state", args)).rejects.toMatchObject({ message: slug });
   });
@@ -110,7 +113,9 @@ describe("who freezes, when and why", () => {
     expect(page.changes).toHaveLength(2);
     const rest = await server("list_token_changes", { p_limit: 2, p_before: page.next_before });
     expect(rest).toMatchObject({ changes: [{ details: { state: "frozen" } }], next_before: null });
-    await expect(db.admin.query("update tokenbook.changes set reason = 'x' where true")).rejects.toMatchObject({
+    await expect(
+      db.admin.query("update tokenbook.changes set reason = 'x' where true"),
+    ).rejects.toMatchObject({
       message: "ledger_is_append_only",
     });
   });
@@ -141,9 +146,9 @@ describe("what stops", () => {
   test("a change of plan, unless it names the payment that was made for it", async () => {
     await setState("frozen");
     await expect(server("change_token_plan", { p_plan_type: "starter" })).rejects.toMatchObject(FROZEN);
-    expect(
-      await server("change_token_plan", { p_plan_type: "starter", p_payment_id: "pi_1" }),
-    ).toMatchObject({ success: true, tokens_granted: 400_000 });
+    expect(await server("change_token_plan", { p_plan_type: "starter", p_payment_id: "pi_1" })).toMatchObject(
+      { success: true, tokens_granted: 400_000 },
+    );
   });
 
   test("an item of a batch, by itself", async () => {
@@ -299,7 +304,9 @@ describe("in a team", () => {
     return { payer, member };
   }
   const spendAs = (who: string, on = db) =>
-    asUser(on, who, (client) => rpc(client, "deduct_tokens_with_fifo", { p_user_id: who, p_tokens_to_deduct: 1 }));
+    asUser(on, who, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: who, p_tokens_to_deduct: 1 }),
+    );
   const stateOf = async (who: string) =>
     (await asUser(db, who, (client) => rpc(client, "get_user_token_balance", { p_user_id: who }))).state;
 
@@ -350,7 +357,8 @@ describe("in a team", () => {
 describe("the state is looked at under the lock, on every path", () => {
   const ways: Record<string, (client: pgClient, of: string) => Promise<boolean>> = {
     deduction: async (client, of) =>
-      (await client.query("select public.deduct_tokens_with_fifo($1, 1) as answer", [of])).rows[0].answer.success,
+      (await client.query("select public.deduct_tokens_with_fifo($1, 1) as answer", [of])).rows[0].answer
+        .success,
     hold: async (client, of) =>
       (await client.query("select public.reserve_tokens($1, 1) as answer", [of])).rows[0].answer.success,
     usage: async (client, of) =>
@@ -412,7 +420,8 @@ describe("the tests see it", { tags: ["proof"] }, () => {
     await applyMutant(own, "frozen-members-spend");
     const [payer, member] = [await createUser(own), await createUser(own)];
     await grant(own, payer, 100);
-    const ask = (name: string, args: Record<string, unknown>) => asService(own, (client) => rpc(client, name, args));
+    const ask = (name: string, args: Record<string, unknown>) =>
+      asService(own, (client) => rpc(client, name, args));
     await ask("add_token_team_member", { p_user_id: payer, p_member_id: member });
     await setState("frozen", member, own);
     expect(await ask("deduct_tokens_with_fifo", { p_user_id: member, p_tokens_to_deduct: 1 })).toMatchObject({

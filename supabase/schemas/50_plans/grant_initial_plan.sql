@@ -36,7 +36,8 @@ begin
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
+    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
