@@ -36,7 +36,7 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, null);
   if octet_length(p_payment_method) > 64 or p_payment_method !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_method", "rule": "1 to 64 bytes, not all blank"}');
-  elsif octet_length(p_payment_id) > 255 or p_payment_id !~ '[^[:space:]]' then
+  elsif octet_length(p_payment_id) > 255 or p_payment_id !~ '[^[:space:]]' then -- @payment-ids-are-bounded
     perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_id", "rule": "1 to 255 bytes, not all blank"}');
   end if;
 
