@@ -1131,8 +1131,7 @@ create table public.token_plans (
     check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
-    (grant_lifetime_days is not null and (rollover_lifetime_days is not null or coalesce(rollover_tokens, rollover_percent) is null))
-    or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),

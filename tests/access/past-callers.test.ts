@@ -1,7 +1,10 @@
 /** Who was something and is not any more: every function of the API, called by each of them. */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { projectRoot } from "../../scripts/project.ts";
 import { argumentsAbout, type Callable, callablesOf, callOf } from "../support/calls.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { digestQuery } from "../support/digest.ts";
@@ -125,6 +128,30 @@ test.each(["frozen", "deleted"] as const)(
     }
   },
 );
+
+test("the guide has every function that changes something, and says which of them stop", async () => {
+  const guide = readFileSync(join(projectRoot, "docs/guides/frozen-accounts.md"), "utf8");
+  const lines = guide.split("\n").filter((line) => line.startsWith("| `") || /^\| [a-z].*`/.test(line));
+  const told = lines.flatMap((line) => {
+    const [, what, frozen, deleted] = line.split("|");
+    return [...what!.matchAll(/`([a-z_]+)`/g)].map(([, name]) => ({ name: name!, frozen, deleted }));
+  });
+  const { rows } = await db.admin.query<{ name: string }>(
+    "select proname as name from pg_proc where pronamespace = 'public'::regnamespace and provolatile = 'v' and proname like '%token%'",
+  );
+  const changing = rows
+    .map(({ name }) => name)
+    .filter((name) => functions.some((fn) => fn.name === `public.${name}`));
+  expect(changing.filter((name) => !told.some((line) => line.name === name))).toEqual([]);
+  for (const kind of ["frozen", "deleted"] as const)
+    expect(
+      told
+        .filter((line) => line[kind]!.includes("stops"))
+        .map(({ name }) => name)
+        .toSorted(),
+      kind,
+    ).toEqual(Object.keys(stops[kind]).toSorted());
+});
 
 test("a user whose account is frozen reads and settles as ever", async () => {
   const ordinary = await outcomesOf(userOf(lives.active.id), lives.active);

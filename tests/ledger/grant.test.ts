@@ -57,14 +57,12 @@ test.each(["trial", "28day", "annual"])("a grant of type %s ends: 'infinity' is 
   ).rejects.toMatchObject({ code: "PT400", message: "invalid_expiry" });
 });
 
-test("a plan whose grants are of a type that ends says when, and so does what it carries over", async () => {
+test("a plan whose grants are of a type that ends says when", async () => {
   const set = (plan: string, change: string) =>
     db.admin.query(`update public.token_plans set ${change} where plan_type = $1`, [plan]);
   const refused = { constraint: "token_plans_what_must_end_ends" };
   await expect(set("trial", "grant_lifetime_days = null")).rejects.toMatchObject(refused);
-  await expect(set("annual", "rollover_percent = 50")).rejects.toMatchObject(refused);
-  await set("annual", "rollover_percent = 50, rollover_lifetime_days = 30");
-  await set("annual", "rollover_percent = null, rollover_lifetime_days = null");
+  await expect(set("annual", "grant_lifetime_days = null")).rejects.toMatchObject(refused);
   await set("starter", "grant_lifetime_days = null");
 });
 
