@@ -8643,7 +8643,7 @@ begin
   if v_request.id is not null or v_top_up.paused_at is not null then -- @one-request-pending
     return;
   end if;
-  if tokenbook.is_frozen(p_account, null) or not tokenbook.is_user(p_account.user_id) then -- @no-top-up-while-frozen
+  if tokenbook.is_frozen(p_account, null) or not tokenbook.is_user(p_account.user_id) then -- @frozen-asks-for-nothing
     return;
   end if;
   next_at := greatest(
