@@ -41,7 +41,7 @@ async function trial(variant?: string, only?: string): Promise<{ answers: Answer
       const outcome = await asService(db, (client) => client.query(sql, values)).then(
         () => "answers",
         ({ code, message }: { code: string; message: string }) =>
-          isSlug(message) && errors[message].sqlstate === code && /^PT4/.test(code)
+          isSlug(message) && errors[message].sqlstate === code && code.startsWith("PT4")
             ? message
             : `${code} ${message.slice(0, 80)}`,
       );

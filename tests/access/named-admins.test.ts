@@ -85,7 +85,7 @@ async function unnamed(on: Database, fn: Callable): Promise<{ changed: number; f
   const life = await populateUser(on);
   const more = await before[name]?.(on, life.id);
   const admin = await createUser(on, { admin: true });
-  const args = { ...argumentsAbout(life, fn), ...more };
+  const args: Arguments = { ...argumentsAbout(life, fn), ...more };
   if (fn.parameters.some((parameter) => parameter.name === "p_idempotency_key"))
     args["p_idempotency_key"] = randomUUID();
   const was = await rowsOf(on);
