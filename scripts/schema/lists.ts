@@ -9,7 +9,7 @@ export const listsFile = "supabase/functions/_shared/lists.ts";
 const lists = {
   limits: { what: "Limits, and what holds when nothing is said", from: "tokenbook.limits()" },
   grantTypes: {
-    what: "Types of grants: how many hours one lives when nothing else is said (`null`: for ever), and the `action_type` of its transaction",
+    what: "Types of grants: how many hours one lives when nothing else is said (`null`: for ever), whether it must run out at some time, and the `action_type` of its transaction",
     from: "tokenbook.grant_types()",
   },
   alertKinds: {

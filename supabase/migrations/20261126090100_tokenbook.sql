@@ -49,13 +49,14 @@ declare
     'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
     'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_team_members', 'reconcile_user_token_balance', 'record_token_payment_event',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
-    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'refund_token_payment', 'refund_tokens', 'reject_token_payment',
+    'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
+    'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit', 'set_token_spend_cap',
+    'set_token_top_up', 'settle_token_alert', 'settle_token_top_up', 'tokens_used',
+    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -336,6 +337,36 @@ comment on column tokenbook.admins.added_at is 'Since when.';
 comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
 alter table tokenbook.admins enable row level security;
 
+-- from supabase/schemas/10_access/tables/changes.sql
+
+-- What admins and the server changed that is no change of tokens: those are in the ledger, which names who
+-- made them. Rows of other tables say how things are; here is who made them so, and what was there before.
+create table tokenbook.changes (
+  id bigint generated always as identity primary key,
+  user_id uuid,
+  change text not null,
+  actor_role text not null,
+  actor_id uuid,
+  reason text,
+  details jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint changes_actor_is_known
+    check (actor_role in ('admin', 'service') and (actor_id is not null) = (actor_role = 'admin')),
+  constraint changes_reason_is_given check (length(reason) between 1 and 500)
+);
+comment on table tokenbook.changes is
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups. Append-only; read by list_token_changes.';
+comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
+comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
+comment on column tokenbook.changes.change is 'The function that was called.';
+comment on column tokenbook.changes.actor_role is 'Who did it: admin or service (the server). What users set for themselves is not here.';
+comment on column tokenbook.changes.actor_id is 'Which admin.';
+comment on column tokenbook.changes.reason is 'Why, in the words of whoever did it; NULL = they gave no reason.';
+comment on column tokenbook.changes.details is 'What was set, by name.';
+comment on column tokenbook.changes.created_at is 'When it was done.';
+create index changes_user_idx on tokenbook.changes (user_id, id);
+alter table tokenbook.changes enable row level security;
+
 -- from supabase/schemas/10_access/tables/chosen_limits.sql
 
 -- The bounds that a project has chosen for itself; without a row tokenbook.limits() says it.
@@ -400,8 +431,8 @@ alter table tokenbook.burn_orders enable row level security;
 -- from supabase/schemas/20_ledger/tables/grant_types.sql
 
 /*
- * The types of grants: how many hours one lives when nothing else is said (null: for ever), and the
- * action_type of its transaction. The one list: everything that knows a type has it from here, the
+ * The types of grants: how many hours one lives when nothing else is said (null: for ever), whether it
+ * must run out at some time, and the action_type of its transaction. The one list: everything that knows a type has it from here, the
  * edge functions (_shared/lists.ts) and the reference too.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
  * so that an expression that asks is answered when its plan is made.
@@ -415,16 +446,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"annual":   {"lifetime_hours": 8760, "action_type": "subscription_grant"},
-           "28day":    {"lifetime_hours": 2160, "action_type": "subscription_grant"},
-           "trial":    {"lifetime_hours": 1344, "action_type": "trial_grant"},
-           "purchase": {"lifetime_hours": null, "action_type": "token_pack_purchase"},
-           "admin":    {"lifetime_hours": 8760, "action_type": "admin_grant"},
-           "plan":     {"lifetime_hours": null, "action_type": "subscription_grant"}}';
+  return '{"annual":   {"lifetime_hours": 8760, "must_end": true, "action_type": "subscription_grant"},
+           "28day":    {"lifetime_hours": 2160, "must_end": true, "action_type": "subscription_grant"},
+           "trial":    {"lifetime_hours": 1344, "must_end": true, "action_type": "trial_grant"},
+           "purchase": {"lifetime_hours": null, "must_end": false, "action_type": "token_pack_purchase"},
+           "admin":    {"lifetime_hours": 8760, "must_end": false, "action_type": "admin_grant"},
+           "plan":     {"lifetime_hours": null, "must_end": false, "action_type": "subscription_grant"}}';
 end
 $$;
 comment on function tokenbook.grant_types is
-  'The types of grants: {type: {lifetime_hours (null: for ever), action_type}}.';
+  'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
 -- The action types under which a grant is recorded: those of the types, and a renewal's.
 create function tokenbook.grant_action_types()
@@ -489,14 +520,15 @@ alter table tokenbook.set_aside_accounts enable row level security;
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
 /*
- * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
- * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
+ * What every account must be, whatever wrote it: no total below zero, nobody their own payer, a known
+ * state, and totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
  * constraint each, as tokenbook.check_transaction_rules.
  * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_account_rules(
   p_user_id uuid,
   p_payer_id uuid,
+  p_state text,
   p_tokens_remaining bigint,
   p_tokens_reserved bigint,
   p_tokens_used bigint,
@@ -518,20 +550,21 @@ declare
     when p_tokens_owed < 0 then 'owed_is_never_negative'
     when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
     when p_payer_id = p_user_id then 'are_not_their_own_payers'
+    when p_state not in ('active', 'frozen') then 'state_is_known'
   end;
 begin
   if v_broken_rule is null then
     return true;
   end if;
   perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
-    'user_id', p_user_id, 'payer_id', p_payer_id, 'tokens_remaining', p_tokens_remaining,
+    'user_id', p_user_id, 'payer_id', p_payer_id, 'state', p_state, 'tokens_remaining', p_tokens_remaining,
     'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
     'tokens_owed', p_tokens_owed));
   return false;
 end
 $$;
 comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer. The error names the rule that a row breaks.';
+  'What every account must be: no total below zero, totals exact in JSON, nobody their own payer, a known state. The error names the rule that a row breaks.';
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
@@ -544,6 +577,7 @@ comment on function tokenbook.check_account_rules is
 --   next_due_at                            bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   payer_id                               add_token_team_member, remove_token_team_member
+--   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -559,6 +593,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -567,7 +602,7 @@ create table public.token_accounts (
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
   constraint token_accounts_are_sound check (tokenbook.check_account_rules(
-    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+    user_id, payer_id, state, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -585,6 +620,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
@@ -835,7 +871,7 @@ create table public.token_transactions (
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
   grant_tokens bigint[] not null,
-  reason text not null,
+  reason text,
   actor_role text not null,
   actor_id uuid,
   idempotency_key text,
@@ -865,7 +901,7 @@ comment on column public.token_transactions.debt_change is 'Tokens added to the 
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
-comment on column public.token_transactions.reason is 'Why, in words or as the action type.';
+comment on column public.token_transactions.reason is 'Why: what an admin or the server said, or the action type, or what the books do by themselves. NULL: it could have been said (an adjustment, a grant, a refund, a void, an approval), and was not.';
 comment on column public.token_transactions.actor_role is 'Who did it: user, admin, service (the server), system (the books themselves).';
 comment on column public.token_transactions.actor_id is 'Which user or admin.';
 comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
@@ -1136,6 +1172,8 @@ create table public.token_plans (
   constraint token_plans_grant_type_is_known
     check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
+  constraint token_plans_what_must_end_ends check (
+    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1156,7 +1194,7 @@ comment on column public.token_plans.price_cents is 'Price of a period, in cents
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
 comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
 comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
-comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
@@ -1364,10 +1402,10 @@ comment on column public.token_payments.refunded_cents is 'Of the amount, how mu
 comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
-comment on column public.token_payments.reason is 'Why it was approved or rejected.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';
 comment on column public.token_payments.decided_at is 'When it was decided.';
-comment on column public.token_payments.decided_by is 'The admin who decided; NULL = the server.';
+comment on column public.token_payments.decided_by is 'The admin who decided, or who said whose a parked payment is; NULL = the server.';
 
 create unique index token_payments_provider_key on public.token_payments (user_id, provider, provider_payment_id)
   where provider_payment_id is not null;
@@ -1653,7 +1691,7 @@ create table public.token_default_spend_caps (
   plan_type text references public.token_plans (plan_type),
   spend_window text not null,
   tokens bigint not null,
-  reason text not null,
+  reason text,
   actor_role text not null,
   actor_id uuid,
   updated_at timestamptz not null default clock_timestamp(),
@@ -1667,7 +1705,7 @@ comment on column public.token_default_spend_caps.id is 'The cap.';
 comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
 comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
-comment on column public.token_default_spend_caps.reason is 'Why.';
+comment on column public.token_default_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
 comment on column public.token_default_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_default_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_default_spend_caps.updated_at is 'Since when it is as it is.';
@@ -1684,7 +1722,7 @@ create table public.token_spend_caps (
   user_id uuid not null,
   spend_window text not null,
   tokens bigint not null,
-  reason text not null,
+  reason text,
   actor_role text not null,
   actor_id uuid,
   updated_at timestamptz not null default clock_timestamp(),
@@ -1697,7 +1735,7 @@ comment on table public.token_spend_caps is
 comment on column public.token_spend_caps.user_id is 'The user.';
 comment on column public.token_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_spend_caps.tokens is 'Tokens that may be spent in it, 0 to 10^12.';
-comment on column public.token_spend_caps.reason is 'Why.';
+comment on column public.token_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
 comment on column public.token_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_spend_caps.updated_at is 'Since when it is as it is.';
@@ -1843,8 +1881,9 @@ comment on function tokenbook.answer_busy is
 -- from supabase/schemas/10_access/authorize.sql
 
 /*
- * Who is calling, and may he do this for that user? The first beat of every function.
- * Returns the actor: ('user', his id), ('admin', his id), or ('service', null).
+ * Who is calling, and may they do this for that user? The first beat of every function.
+ * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
+ * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
  * Looks at the role the session has taken on, which a security definer function does not change;
  * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
@@ -1872,6 +1911,8 @@ begin
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
+    elsif not tokenbook.is_user(actor_id) then -- @caller-still-exists
+      perform tokenbook.refuse('not_authenticated');
     elsif p_self_may and actor_id is not distinct from p_user_id then
       actor_role := 'user';
     elsif tokenbook.is_admin() then
@@ -1891,16 +1932,19 @@ begin
 end
 $$;
 comment on function tokenbook.authorize is
-  'The caller as an actor (user, admin or service), or a refusal: only the user himself where p_self_may, an admin, or the server. NULL-safe.';
+  'The caller as an actor (user, admin or service), or a refusal: only the user themself where p_self_may, an admin, or the server. NULL-safe.';
 
 -- from supabase/schemas/10_access/authorize_operator.sql
 
 /*
- * Lets an administrator or the server through, where no one user is concerned.
+ * Lets an administrator or the server through, where no one user is concerned, and says which.
  * Caller: internal.   Errors: not_authenticated, forbidden.
  */
-create function tokenbook.authorize_operator()
-returns void
+create function tokenbook.authorize_operator(
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
 language plpgsql
 stable
 security invoker
@@ -1908,10 +1952,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- a user that is nobody: only who may act for anyone passes
-  perform tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false);
+  select a.actor_role, a.actor_id into actor_role, actor_id
+    from tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false) a;
 end
 $$;
-comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server.';
+comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server; says which of them it is.';
 
 -- from supabase/schemas/10_access/check_action_type.sql
 
@@ -1976,6 +2021,32 @@ end
 $$;
 comment on function tokenbook.check_request is
   'Refuses a malformed idempotency key, reason or metadata, naming the field; NULL is always fine.';
+
+-- from supabase/schemas/10_access/check_scope.sql
+
+/*
+ * Refuses a setting that does not say for whom it is: one user, the users of a plan, or, in a word of its
+ * own, everyone. Clients drop fields that are undefined; one left out by mistake must not widen the
+ * setting from one user to all of them.
+ * Caller: internal.   Returns user, plan or everyone.   Errors: invalid_scope.
+ */
+create function tokenbook.check_scope(p_user_id uuid, p_plan_type text, p_for_everyone boolean)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if num_nonnulls(p_user_id, p_plan_type, nullif(p_for_everyone, false)) <> 1 then -- @everyone-is-said
+    perform tokenbook.refuse('invalid_scope',
+      '{"field": "p_user_id", "rule": "a user, or a plan where there may be one, or p_for_everyone true; one of them"}');
+  end if;
+  return case when p_user_id is not null then 'user' when p_plan_type is not null then 'plan' else 'everyone' end;
+end
+$$;
+comment on function tokenbook.check_scope is
+  'Refuses with invalid_scope unless exactly one of user, plan and p_for_everyone is said; user, plan or everyone.';
 
 -- from supabase/schemas/10_access/check_tokens.sql
 
@@ -2176,10 +2247,10 @@ comment on function tokenbook.is_account_lost is
 -- from supabase/schemas/10_access/is_admin.sql
 
 /*
- * Whether the caller is an administrator: his token says so, and it is still true. Both, because
+ * Whether the caller is an administrator: their token says so, and it is still true. Both, because
  * a token outlives the right it was issued with, and a row alone would make an admin of whoever
  * took over an old session. Never user_metadata: users write that themselves.
- * Caller: internal.
+ * Caller: tokenbook.authorize, which has looked that they still are a user at all.
  */
 create function tokenbook.is_admin()
 returns boolean
@@ -2220,6 +2291,27 @@ end
 $$;
 comment on function tokenbook.is_ledger_lost is
   'Whether the user''s account counts transactions that are not in the ledger.';
+
+-- from supabase/schemas/10_access/is_user.sql
+
+/*
+ * Whether there is such a user now: auth.users has them, and not as deleted (the auth server can keep the
+ * row of whom it deletes). A token lives on for up to an hour after its user
+ * was deleted, and so do the books; neither makes a user.
+ * Caller: internal.
+ */
+create function tokenbook.is_user(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from auth.users u where u.id = p_user_id and u.deleted_at is null);
+end
+$$;
+comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
 
 -- from supabase/schemas/10_access/limit_of.sql
 
@@ -2341,6 +2433,36 @@ $$;
 comment on function tokenbook.queue_for_account is
   'Stands in the queue at the user''s account, for at most two seconds, then busy.';
 
+-- from supabase/schemas/10_access/record_change.sql
+
+/*
+ * Keeps who changed something beside the ledger, in the transaction that changes it. What users do for
+ * themselves is not kept: the row that it made is theirs.
+ * Caller: internal.   Keeps: I10.
+ */
+create function tokenbook.record_change(
+  p_change text,
+  p_user_id uuid,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_reason text,
+  p_details jsonb
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into tokenbook.changes (user_id, change, actor_role, actor_id, reason, details)
+  select p_user_id, p_change, p_actor_role, p_actor_id, p_reason, jsonb_strip_nulls(p_details) -- @changes-name-who
+   where p_actor_role <> 'user';
+end
+$$;
+comment on function tokenbook.record_change is
+  'Keeps what an admin or the server changed beside the ledger: who, what, why, about whom.';
+
 -- from supabase/schemas/10_access/refuse.sql
 
 /*
@@ -2386,6 +2508,9 @@ begin
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
+      ('invalid_state', 'PT400', 'Use active or frozen.'),
+      ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
+      ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
@@ -2396,6 +2521,7 @@ begin
       ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
+      ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -2541,7 +2667,7 @@ comment on function tokenbook.say_one_of is 'The names of a list in words: a, b 
 /*
  * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
- * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I11.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I10, I11.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
@@ -2563,6 +2689,8 @@ begin
     insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
     on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
   end if;
+  perform tokenbook.record_change(
+    'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', p_value));
   return jsonb_build_object('success', true, 'name', p_name, 'value', tokenbook.limit_of(p_name));
 end
 $$;
@@ -2723,7 +2851,7 @@ begin
   v_entry.user_id := p_user_id;
   v_entry.tokens := p_delta;
   v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
-  v_entry.reason := coalesce(p_reason, 'admin adjustment');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
   v_entry.usage_id := gen_random_uuid();
@@ -2766,7 +2894,7 @@ begin
 end
 $$;
 comment on function tokenbook.adjust_tokens is
-  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters, and NULL in the ledger where it is left out; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/append_transactions.sql
 
@@ -3300,7 +3428,7 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
+        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
         when integrity_constraint_violation or data_exception then
@@ -3363,7 +3491,7 @@ comment on function tokenbook.deduct_tokens_batch is
  * is not so is left to tokenbook.deduct_full_path; both come to the same grants, totals, ledger row and receipt.
  * What it saves: docs/performance.md.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
- * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy   (docs/errors.md)
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -3419,6 +3547,7 @@ begin
      where a.user_id = p_user_id
        and a.payer_id is null -- @fast-path-own-account: else his payer's is to be locked
        and a.tokens_remaining >= p_tokens_to_deduct
+       and a.state = 'active' -- @fast-path-not-frozen
        and (a.next_due_at <= clock_timestamp()
          or a.tokens_remaining - p_tokens_to_deduct < a.alert_below -- @fast-path-tells-nobody
          or a.tokens_remaining - p_tokens_to_deduct >= a.alert_above) is not true
@@ -3482,7 +3611,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/deduction_receipt.sql
 
@@ -3715,6 +3844,7 @@ declare
 begin
   select jsonb_build_object(
     'user_id', a.user_id,
+    'state', a.state,
     'total_active', a.tokens_remaining, -- @fast-balance-is-bigint
     'total_expired', a.tokens_expired,
     'total_reserved', a.tokens_reserved,
@@ -4023,6 +4153,7 @@ begin
   return (
     select jsonb_build_object(
       'user_id', p_user_id,
+      'state', case when tokenbook.is_frozen(a, nullif(p_user_id, v_account_id)) then 'frozen' else 'active' end,
       'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
@@ -4055,7 +4186,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -4083,7 +4214,8 @@ comment on function tokenbook.grant_lifetime is
  * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
  * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
- * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
+ * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
+ * a trial, a 28day and an annual grant may not be.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -4132,6 +4264,10 @@ begin
   if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
+  if p_expires_at = 'infinity' and (tokenbook.grant_types() -> p_grant_type -> 'must_end')::boolean then
+    perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
+      'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
+  end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
@@ -4145,7 +4281,7 @@ begin
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
-  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object(
     'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
@@ -4183,7 +4319,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -4227,6 +4363,30 @@ end
 $$;
 comment on function tokenbook.has_backlog is
   'Whether more is due on the account than one call books, or than p_portions calls do.';
+
+-- from supabase/schemas/20_ledger/is_frozen.sql
+
+/*
+ * Whether nothing is spent from this account now: it is frozen, or the member of its team is who would
+ * spend. Takes the account row, so that who has locked it asks of what they have locked; a member's
+ * state changes under the payer's lock too (tokenbook.set_token_account_state).
+ * Caller: internal.
+ */
+create function tokenbook.is_frozen(p_account public.token_accounts, p_member_id uuid)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(p_account.state = 'frozen', false)
+    or p_member_id is not null -- @frozen-members-too
+       and exists (select from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
+end
+$$;
+comment on function tokenbook.is_frozen is
+  'Whether nothing is spent from this account now, by its user or by that member of its team.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -4345,7 +4505,11 @@ begin
   return null;
 end
 $$;
-comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger.';
+comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger, and of what was changed beside it.';
+
+create trigger changes_keep_append_only
+  before update or delete or truncate on tokenbook.changes
+  for each statement execute function tokenbook.keep_ledger_append_only();
 
 create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions
@@ -4719,6 +4883,31 @@ $$;
 comment on function tokenbook.repay_debt is
   'Takes what the account owes from what it has, as one debt_repayment; the caller holds the account''s lock.';
 
+-- from supabase/schemas/20_ledger/require_active.sql
+
+/*
+ * Refuses what would begin something new with an account: a payment to ask for, a top-up, another plan.
+ * A frozen account begins nothing, and nor does one whose user was deleted. What began before goes on.
+ * Caller: internal, holding the account's lock.   Errors: account_frozen, user_not_found.
+ */
+create function tokenbook.require_active(p_user_id uuid, p_account public.token_accounts)
+returns void
+language plpgsql
+volatile -- as tokenbook.is_frozen
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tokenbook.is_frozen(p_account, null) then -- @frozen-begins-nothing
+    perform tokenbook.refuse('account_frozen', '{}');
+  elsif not tokenbook.is_user(p_user_id) then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
+end
+$$;
+comment on function tokenbook.require_active is
+  'Refuses with account_frozen where the account is frozen, with user_not_found where its user was deleted.';
+
 -- from supabase/schemas/20_ledger/restore_settings.sql
 
 /*
@@ -4817,6 +5006,97 @@ $$;
 comment on function tokenbook.return_tokens is
   'Puts tokens back into the grants that they came from; what does not fit becomes a grant with the same terms. Returns where they went.';
 
+-- from supabase/schemas/20_ledger/set_token_account_state.sql
+
+/*
+ * Freezes a user's account, or makes it active again. From a frozen account nothing is spent, held or
+ * topped up; reading it and settling what began before go on (docs/guides/frozen-accounts.md). The same
+ * state again changes nothing and answers when and why it was set.
+ * Of a member of a team the payer's account is locked too: what they spend is spent under that lock, so
+ * whatever began before has ended when this answers, and whatever comes after it is refused.
+ * A user without an account is given one when it is frozen.
+ * Caller: an admin, service_role.   Locks: the account, and the payer's, in the order of their ids.
+ * Returns {success, user_id, state, reason, actor_role, actor_id, changed_at, replayed}; of an account that
+ * was always active the middle ones are NULL.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_state, invalid_reason, user_not_found,
+ * busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_account_state(
+  p_user_id uuid,
+  p_state text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_payer_id uuid;
+  v_account public.token_accounts;
+  v_change tokenbook.changes;
+  v_replayed boolean;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_state in ('active', 'frozen')) is not true then
+    perform tokenbook.refuse('invalid_state', '{"field": "p_state", "rule": "active or frozen"}');
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- lock
+  v_payer_id := tokenbook.paying_account(p_user_id);
+  if v_payer_id <> p_user_id then
+    perform tokenbook.lock_accounts(array[p_user_id, v_payer_id]); -- @freezes-under-both-locks
+    select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  else
+    v_account := tokenbook.lock_account(p_user_id);
+    if v_account.user_id is null then
+      perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+      v_account := tokenbook.lock_account(p_user_id, p_create => p_state = 'frozen');
+    end if;
+  end if;
+  if coalesce(v_account.payer_id, p_user_id) <> v_payer_id then
+    perform tokenbook.refuse('busy', '{}'); -- joined or left a team meanwhile
+  end if;
+
+  -- replay
+  v_replayed := coalesce(v_account.state, 'active') = p_state;
+
+  -- act, record
+  if not v_replayed then
+    update public.token_accounts a
+       set state = p_state, updated_at = clock_timestamp()
+     where a.user_id = p_user_id;
+    perform tokenbook.record_change(
+      'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('state', p_state));
+    perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
+  end if;
+  select c.* into v_change
+    from tokenbook.changes c
+   where c.user_id = p_user_id and c.change = 'set_token_account_state'
+   order by c.id desc
+   limit 1;
+  return jsonb_build_object(
+    'success', true,
+    'user_id', p_user_id,
+    'state', p_state,
+    'reason', v_change.reason,
+    'actor_role', v_change.actor_role,
+    'actor_id', v_change.actor_id,
+    'changed_at', v_change.created_at,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.set_token_account_state is
+  'Freezes a user''s account (p_state frozen), or makes it active again (active). For an admin or the server. From a frozen account nothing is spent, held or topped up; reading it goes on, and so does what began before: captures of what was held, releases, refunds, expiry, corrections, payments that were made. p_reason 1 to 500 characters. The same state again changes nothing. list_token_changes has the history. Returns {success, user_id, state, reason, actor_role, actor_id, changed_at (of what set it; NULL where it was never set), replayed}. Errors: invalid_state, invalid_reason, user_not_found, forbidden, busy.';
+
 -- from supabase/schemas/20_ledger/set_token_burn_order.sql
 
 /*
@@ -4841,6 +5121,8 @@ begin
      set is_expiring_first = p_burn_order = 'expiring_first' -- @burn-order-is-kept
    where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
+  perform tokenbook.record_change(
+    'set_token_burn_order', null, 'service', null, null, jsonb_build_object('burn_order', p_burn_order));
   return p_burn_order;
 end
 $$;
@@ -4972,7 +5254,10 @@ comment on function tokenbook.slice_allocations is
  * rest is given here.
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
- * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, too_many_holds, too_many_grants.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen,
+ * too_many_holds, too_many_grants.
+ * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * that has happened is recorded. Nothing is held for a user who was deleted.
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
@@ -5003,6 +5288,7 @@ declare
   v_wanted bigint;
   v_allowed bigint;
   v_is_due boolean;
+  v_is_frozen boolean := false;
   v_payer_id uuid;
   v_cap record;
 begin
@@ -5041,10 +5327,18 @@ begin
   end if;
 
   -- act
+  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct' then
+    v_is_frozen := tokenbook.is_frozen(v_account, p_entry.member_id); -- @frozen-after-lock
+  end if;
+  if v_is_frozen and not p_partial then
+    perform tokenbook.refuse('account_frozen', '{}');
+  elsif p_entry.reserved_change > 0 and not tokenbook.is_user(coalesce(p_entry.member_id, p_entry.user_id)) then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
   if p_entry.reserved_change > 0 then
     perform tokenbook.check_open_holds(coalesce(p_entry.member_id, p_entry.user_id), p_entry.user_id, v_now);
   end if;
-  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
@@ -5059,7 +5353,7 @@ begin
       tokens_remaining := coalesce(v_account.tokens_remaining, 0);
     end if;
   end if;
-  v_allowed := tokens_remaining;
+  v_allowed := case when v_is_frozen then 0 else tokens_remaining end;
   if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
     and (p_entry.member_id is not null
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
@@ -5139,6 +5433,7 @@ begin
        select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g -- @batch-spends-what-lives
         limit 1) b
      where a.tokens_remaining >= -e.tokens -- @batch-covers-each
+       and a.state = 'active' -- @batch-not-frozen
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
@@ -5405,7 +5700,7 @@ begin
 
   -- replay
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'voided');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
@@ -5565,6 +5860,7 @@ declare
   v_remaining bigint;
   v_account public.token_accounts;
   v_cap record;
+  v_is_frozen boolean;
   v_now timestamptz;
 begin
   v_asked.user_id := p_user_id;
@@ -5607,10 +5903,12 @@ begin
     left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
+  v_is_frozen := tokenbook.is_frozen(v_account, nullif(v_asked.user_id, v_usage.user_id));
   return jsonb_build_object(
+    'state', case when v_is_frozen then 'frozen' else 'active' end,
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
-    'sufficient', least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
+    'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
@@ -5618,7 +5916,7 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -5922,12 +6220,14 @@ comment on column public.token_usage_history.created_at is 'When.';
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
  * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
  * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * From a frozen account: with 'reject' account_frozen, and with 'partial' all of it is recorded as uncovered;
+ * what costs nothing is recorded as ever.
  * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
- * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, busy.
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -6043,7 +6343,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
@@ -6061,7 +6361,7 @@ comment on function tokenbook.track_token_usage is
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
- * invalid_metadata, user_not_found, hold_not_found, capture_exceeds_hold, busy.
+ * invalid_metadata, user_not_found, hold_not_found, account_frozen, capture_exceeds_hold, busy.
  * Keeps: I1 to I4, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -6157,6 +6457,9 @@ begin
   elsif v_over > 0 then
     select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
     v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
+    if tokenbook.is_frozen(v_account, v_hold.member_id) then -- @frozen-beyond-the-hold
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
     v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-holds-is-new
     v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
     if v_allowed < v_over then
@@ -6209,7 +6512,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold), capture_exceeds_hold, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -6529,7 +6832,7 @@ begin
 
   -- replay
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'refund');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
@@ -6673,7 +6976,8 @@ comment on function tokenbook.release_tokens is
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
- * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, busy.
+ * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
+ * user_not_found, account_frozen, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -6754,7 +7058,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
 
@@ -6806,8 +7110,9 @@ comment on function tokenbook.apply_scheduled_downgrade is
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.change_token_plan(
@@ -6835,6 +7140,11 @@ begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(p_idempotency_key, null, null);
+  if octet_length(p_payment_method) > 64 or p_payment_method !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_method", "rule": "1 to 64 bytes, not all blank"}');
+  elsif octet_length(p_payment_id) > 255 or p_payment_id !~ '[^[:space:]]' then -- @payment-ids-are-bounded
+    perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_id", "rule": "1 to 255 bytes, not all blank"}');
+  end if;
 
   -- lock
   if tokenbook.settle_backlog(p_user_id) then
@@ -6854,6 +7164,9 @@ begin
   v_transaction := tokenbook.find_replay(v_entry);
   if v_transaction.id is null then
     v_replayed := false;
+    if p_payment_id is null then -- what was paid is given
+      perform tokenbook.require_active(p_user_id, v_account);
+    end if;
 
     -- act
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
@@ -6916,7 +7229,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_token_synchronization.sql
 
@@ -7064,7 +7377,7 @@ comment on function tokenbook.get_users_without_token_balance is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
- * Nor does it give where grants have been and are gone: the account or the ledger says so.
+ * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
 create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
@@ -7093,7 +7406,8 @@ begin
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
+    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
@@ -7103,7 +7417,9 @@ begin
     return;
   end if;
 
-  perform tokenbook.lock_account(p_user_id, p_create => true);
+  if tokenbook.is_frozen(tokenbook.lock_account(p_user_id, p_create => true), null) then -- @no-plan-while-frozen
+    return;
+  end if;
   if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
@@ -7291,6 +7607,11 @@ begin
   v_started := tokenbook.start_period(v_plan, v_start, v_subscription.payment_method, null, v_entry);
   v_transaction := v_started.transaction;
   v_subscription := v_started.subscription;
+  if v_transaction.id is null then -- the balance is at its cap: a period without an entry
+    perform tokenbook.record_change(
+      'renew_token_subscription', p_user_id, v_entry.actor_role, v_entry.actor_id, null,
+      jsonb_build_object('plan_type', v_subscription.plan_type, 'period_start', v_start));
+  end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
@@ -7626,12 +7947,12 @@ begin
   select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = coalesce(p_reason, 'approved'),
+       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
            decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'payment approved');
+  v_entry.reason := p_reason;
   v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
   v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
@@ -7702,7 +8023,11 @@ begin
      set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
   returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts);
+  perform tokenbook.record_change(
+    'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object(
+      'provider', p_provider, 'provider_payment_id', p_provider_payment_id, 'plan_type', v_facts.plan_type));
+  return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
@@ -7715,7 +8040,7 @@ comment on function tokenbook.assign_parked_token_payment is
  * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, too_many_payments, busy.   Keeps: I11.
+ * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -7756,6 +8081,7 @@ begin
     perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
   end if;
   if not v_replayed then
+    perform tokenbook.require_active(p_user_id, v_account);
     perform tokenbook.apply_scheduled_downgrade(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
     if v_plan.plan_type is null then
@@ -7774,6 +8100,9 @@ begin
             v_plan.plan_type, v_plan.price_cents, v_plan.currency,
             v_key)
     returning p.* into v_payment;
+    perform tokenbook.record_change(
+      'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object('payment_id', v_payment.id, 'to_plan', v_payment.to_plan));
   end if;
   return jsonb_build_object(
     'success', true,
@@ -7787,7 +8116,7 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, too_many_payments, forbidden, busy.';
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
@@ -7912,10 +8241,11 @@ begin
     or coalesce(jsonb_typeof(p_facts), '') <> 'object'
     or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
     or octet_length(p_facts::text) > 8192
+    or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
     or (p_facts ->> 'amount_cents')::bigint < 0
     or (p_facts ->> 'refunded_cents')::bigint < 0
   then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, amounts that are not negative"}');
+    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, amounts that are not negative"}');
   end if;
 
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
@@ -7958,7 +8288,7 @@ begin
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
   returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts) || jsonb_build_object('replayed', v_replayed);
+  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
@@ -8023,6 +8353,11 @@ begin
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
     v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+  if not v_replayed then -- a refund of a few cents takes no token, and has no entry
+    perform tokenbook.record_change(
+      'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('payment_id', p_payment_id, 'refunded_cents', v_refunded));
+  end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
@@ -8076,9 +8411,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  update public.token_payments p
-     set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
-   where p.user_id = p_user_id and p.id = p_payment_id and p.status = 'pending';
+  if v_payment.status = 'pending' then
+    update public.token_payments p
+       set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+     where p.user_id = p_user_id and p.id = p_payment_id;
+    perform tokenbook.record_change(
+      'reject_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('payment_id', p_payment_id));
+  end if;
   return jsonb_build_object(
     'success', true, 'payment_id', p_payment_id, 'status', 'rejected', 'replayed', v_payment.status = 'rejected');
 end
@@ -8156,7 +8496,11 @@ comment on function tokenbook.restore_clawback is
  * Settles a provider's payment and says how it stands: what events and admins are answered.
  * Caller: internal, holding the facts' lock.
  */
-create function tokenbook.settle_and_describe_payment(p_facts tokenbook.provider_payments)
+create function tokenbook.settle_and_describe_payment(
+  p_facts tokenbook.provider_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns jsonb
 language plpgsql
 volatile
@@ -8167,7 +8511,7 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
-  v_payment := tokenbook.settle_payment(p_facts);
+  v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
@@ -8196,10 +8540,15 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
  * state. The caller has locked the facts row; then the account is locked, always in this order.
  * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
  * tokenbook.settle_refunds.
+ * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan or the payment itself is missing.
  * Keeps: I1 to I5, I9.
  */
-create function tokenbook.settle_payment(p_facts tokenbook.provider_payments)
+create function tokenbook.settle_payment(
+  p_facts tokenbook.provider_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns public.token_payments
 language plpgsql
 volatile
@@ -8229,17 +8578,18 @@ begin
     select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
     insert into public.token_payments as p
       (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at)
+       tokens, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
        (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
        v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
        coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
-       'paid at ' || p_facts.provider, clock_timestamp())
+       'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
-    v_entry.actor_role := 'service';
+    v_entry.actor_role := p_actor_role; -- @assigned-by-whom
+    v_entry.actor_id := p_actor_id;
     v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
     perform tokenbook.start_period(
@@ -8255,7 +8605,7 @@ begin
 
   return tokenbook.settle_refunds(
     v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, 'service', null);
+    'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is
@@ -8747,13 +9097,14 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
   p_rule text,
   p_plan_type text default null,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_for_everyone boolean default false
 )
 returns jsonb
 language plpgsql
@@ -8761,8 +9112,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor record;
 begin
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -8771,11 +9125,14 @@ begin
     return jsonb_build_object('success', true, 'removed', false);
   end if;
   perform tokenbook.outdate_alert_thresholds();
+  perform tokenbook.record_change(
+    'remove_token_alert_rule', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('rule', p_rule, 'plan_type', p_plan_type));
   return jsonb_build_object('success', true, 'removed', true);
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for everyone, for a plan (p_plan_type) or for a user (p_user_id). For an admin or the server. Returns {success, removed (false: there was none)}. Errors: forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';
 
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
@@ -8783,6 +9140,7 @@ comment on function tokenbook.remove_token_alert_rule is
  * Asks for more tokens when the user wants that and fewer than his threshold remain; unless a request
  * is pending, a charge has failed, the last one is too recent, or there were too many. What time will
  * lift is looked at again then: so a threshold that was crossed during a cooldown is not forgotten.
+ * Nor for a frozen account, or a user who was deleted.
  * A request of this very transaction is withdrawn when the balance comes back in it.
  * Caller: internal, holding the account's lock.   Returns the next thresholds on either side, and when
  * to look again.
@@ -8828,6 +9186,9 @@ begin
   if v_request.id is not null or v_top_up.paused_at is not null then -- @one-request-pending
     return;
   end if;
+  if tokenbook.is_frozen(p_account, null) or not tokenbook.is_user(p_account.user_id) then -- @frozen-asks-for-nothing
+    return;
+  end if;
   next_at := greatest(
     (select coalesce(r.settled_at, r.created_at) from public.token_top_up_requests r
       where r.user_id = p_account.user_id
@@ -8869,10 +9230,14 @@ comment on function tokenbook.request_top_up is
  * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
  * Those of the last three days; older news is none. At most p_limit a call: call it until it returns 0.
  * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
- * Errors: not_authenticated, forbidden, invalid_page.
+ * Errors: not_authenticated, forbidden, invalid_scope, invalid_page.
  */
--- Security definer: nobody may write the tables himself.
-create function tokenbook.retry_token_alerts(p_user_id uuid default null, p_limit integer default 1000)
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.retry_token_alerts(
+  p_user_id uuid default null,
+  p_for_everyone boolean default false,
+  p_limit integer default 1000
+)
 returns bigint
 language plpgsql
 volatile
@@ -8880,9 +9245,11 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_retried bigint;
 begin
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(p_user_id, null, p_for_everyone);
   if p_limit is null or p_limit not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
   end if;
@@ -8896,21 +9263,25 @@ begin
          for no key update skip locked) given_up
    where t.user_id = given_up.user_id and t.id = given_up.id;
   get diagnostics v_retried = row_count;
+  if v_retried > 0 then
+    perform tokenbook.record_change(
+      'retry_token_alerts', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('alerts', v_retried));
+  end if;
   return v_retried;
 end
 $$;
 comment on function tokenbook.retry_token_alerts is
-  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all, at most p_limit (1 to 10000) a call; returns how many, 0 when all are. For an admin or the server. Errors: invalid_page, forbidden.';
+  'Sends alerts of the last three days again that were given up, of one user (p_user_id) or of all (p_for_everyone true), and one of the two has to be said; at most p_limit (1 to 10000) a call, returns how many, 0 when all are. For an admin or the server. Errors: invalid_scope, invalid_page, forbidden.';
 
 -- from supabase/schemas/70_alerts/set_token_alert_rule.sql
 
 /*
- * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
+ * Sets one alert rule: for a user, for a plan, or (p_for_everyone) for everyone; what was set under that name for the
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
- * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_scope, invalid_alert_rule, plan_not_found, user_not_found.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_alert_rule(
@@ -8922,7 +9293,8 @@ create function tokenbook.set_token_alert_rule(
   p_plan_type text default null,
   p_user_id uuid default null,
   p_notify_recovered boolean default false,
-  p_is_enabled boolean default true
+  p_is_enabled boolean default true,
+  p_for_everyone boolean default false
 )
 returns jsonb
 language plpgsql
@@ -8931,6 +9303,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_asked public.token_alert_rules;
   v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
@@ -8945,7 +9318,8 @@ begin
   v_asked.user_id := p_user_id;
   v_asked.notify_recovered := p_notify_recovered;
   v_asked.is_enabled := p_is_enabled;
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(v_asked.user_id, v_asked.plan_type, p_for_everyone);
   v_fault := case
     when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
       then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
@@ -8965,8 +9339,6 @@ begin
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
     when v_asked.is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
-    when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
-      then '{"field": "p_plan_type", "rule": "this or p_user_id, not both"}'
   end;
   if v_fault is not null then
     perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
@@ -8996,11 +9368,16 @@ begin
          is_enabled = excluded.is_enabled,
          updated_at = clock_timestamp()
   returning r.* into v_asked;
+
+  -- record
+  perform tokenbook.record_change(
+    'set_token_alert_rule', v_asked.user_id, v_actor.actor_role, v_actor.actor_id, null,
+    to_jsonb(v_asked) - array['id', 'user_id', 'updated_at']);
   return to_jsonb(v_asked);
 end
 $$;
 comment on function tokenbook.set_token_alert_rule is
-  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+  'Sets an alert rule for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. Of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_scope, invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/70_alerts/set_token_top_up.sql
 
@@ -9011,7 +9388,7 @@ comment on function tokenbook.set_token_alert_rule is
  * server that takes money answers it with settle_token_top_up.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
- * user_not_found, busy.
+ * user_not_found, account_frozen (only to switch it off goes on), busy.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_top_up(
@@ -9081,6 +9458,7 @@ begin
 
   -- act
   if v_asked.is_enabled then
+    perform tokenbook.require_active(v_asked.user_id, v_account);
     insert into public.token_top_ups as t
       (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
     values
@@ -9103,6 +9481,9 @@ begin
   end if;
 
   -- record
+  perform tokenbook.record_change(
+    'set_token_top_up', v_asked.user_id, v_actor.actor_role, v_actor.actor_id, null,
+    to_jsonb(v_asked) - array['user_id', 'updated_at']);
   perform tokenbook.refresh_alert_thresholds(v_asked.user_id);
   return jsonb_build_object(
     'success', true,
@@ -9114,7 +9495,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_top_up is
-  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, forbidden, busy.';
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/settle_token_alert.sql
 
@@ -9185,11 +9566,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_request public.token_top_up_requests;
   v_replayed boolean;
 begin
   -- validate
-  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   if (p_outcome in ('done', 'failed')) is not true then
     perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
   end if;
@@ -9221,6 +9603,9 @@ begin
     end if;
 
     -- record
+    perform tokenbook.record_change(
+      'settle_token_top_up', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('request_id', p_request_id, 'outcome', p_outcome));
     perform tokenbook.refresh_alert_thresholds(p_user_id);
   end if;
   return jsonb_build_object(
@@ -9415,6 +9800,11 @@ begin
   update public.token_accounts a
      set payer_id = p_user_id, updated_at = clock_timestamp()
    where a.user_id = p_member_id and a.payer_id is null;
+
+  -- record
+  perform tokenbook.record_change(
+    'add_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('member_id', p_member_id, 'cap_day', p_cap_day, 'cap_week', p_cap_week, 'cap_month', p_cap_month));
   return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
 end
 $$;
@@ -9629,8 +10019,10 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor record;
 begin
-  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
   update public.token_team_members m
@@ -9642,6 +10034,9 @@ begin
   update public.token_accounts a
      set payer_id = null, updated_at = clock_timestamp()
    where a.user_id = p_member_id and a.payer_id = p_user_id;
+  perform tokenbook.record_change(
+    'remove_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('member_id', p_member_id));
   return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
 end
 $$;
@@ -9652,13 +10047,13 @@ comment on function tokenbook.remove_token_team_member is
 
 /*
  * Caps what may be spent in a day, a week or a month: by one user, by each user on a plan, or by
- * everyone (neither is named). p_tokens NULL takes the cap away. The tightest cap holds.
+ * everyone (p_for_everyone, said in so many words). p_tokens NULL takes the cap away. The tightest cap holds.
  * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
  * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
  * window counts.
  * Caller: an admin, service_role.   Locks: the account, where one user is named.
  * Returns {success, scope, window, limit, used (of that user, in the present window)}.
- * Errors: not_authenticated, forbidden, invalid_cap, invalid_reason, plan_not_found, user_not_found,
+ * Errors: not_authenticated, forbidden, invalid_scope, invalid_cap, invalid_reason, plan_not_found, user_not_found,
  * busy.   Keeps: I10.
  */
 -- Security definer: nobody may write the tables himself.
@@ -9667,7 +10062,8 @@ create function tokenbook.set_token_spend_cap(
   p_tokens bigint,
   p_user_id uuid default null,
   p_plan_type text default null,
-  p_reason text default null
+  p_reason text default null,
+  p_for_everyone boolean default false
 )
 returns jsonb
 language plpgsql
@@ -9677,26 +10073,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_scope text;
   v_account public.token_accounts;
   v_used bigint;
 begin
   -- validate
-  v_actor := tokenbook.authorize(
-    coalesce(p_user_id, '00000000-0000-0000-0000-000000000000'), p_self_may => false);
+  v_actor := tokenbook.authorize_operator();
+  v_scope := tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
   if p_window is null or p_window not in ('day', 'week', 'month') then
     perform tokenbook.refuse('invalid_cap', '{"field": "p_window", "rule": "day, week or month"}');
   elsif p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
-  elsif p_user_id is not null and p_plan_type is not null then
-    perform tokenbook.refuse('invalid_cap', '{"field": "p_plan_type", "rule": "a user or a plan, not both"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if v_scope = 'plan' and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
 
   -- lock
-  if p_user_id is not null then
+  if v_scope = 'user' then
     v_account := tokenbook.lock_account(p_user_id);
     if v_account.user_id is null then
       perform tokenbook.require_user(p_user_id, v_actor.actor_role);
@@ -9705,11 +10100,11 @@ begin
   end if;
 
   -- act
-  if p_user_id is not null and p_tokens is null then
+  if v_scope = 'user' and p_tokens is null then
     delete from public.token_spend_caps c where c.user_id = p_user_id and c.spend_window = p_window;
-  elsif p_user_id is not null then
+  elsif v_scope = 'user' then
     insert into public.token_spend_caps as c (user_id, spend_window, tokens, reason, actor_role, actor_id)
-    values (p_user_id, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
+    values (p_user_id, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
     on conflict (user_id, spend_window) do update
        set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
            actor_id = excluded.actor_id, updated_at = clock_timestamp();
@@ -9722,23 +10117,27 @@ begin
        where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
     else
       insert into public.token_default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
-      values (p_plan_type, p_window, p_tokens, coalesce(p_reason, 'spend cap'), v_actor.actor_role, v_actor.actor_id)
+      values (p_plan_type, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
       on conflict (plan_type, spend_window) do update
          set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
              actor_id = excluded.actor_id, updated_at = clock_timestamp();
     end if;
   end if;
 
+  -- record
+  perform tokenbook.record_change(
+    'set_token_spend_cap', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+    jsonb_build_object('scope', v_scope, 'plan_type', p_plan_type, 'window', p_window, 'tokens', coalesce(p_tokens::text, 'none')));
   return jsonb_build_object(
     'success', true,
-    'scope', case when p_user_id is not null then 'user' when p_plan_type is not null then 'plan' else 'everyone' end,
+    'scope', v_scope,
     'window', p_window,
     'limit', p_tokens,
     'used', v_used);
 end
 $$;
 comment on function tokenbook.set_token_spend_cap is
-  'Caps what may be spent in a window: by one user (p_user_id), by each user on a plan (p_plan_type), or by everyone (neither). For an admin or the server. p_window day, week (ISO) or month, in UTC; p_tokens 0 to 10^12, NULL takes the cap away; p_reason 1 to 500 characters. The tightest cap holds. Returns {success, scope (user, plan, everyone), window, limit, used (by that user, in the present window)}. Errors: invalid_cap, invalid_reason, plan_not_found, user_not_found, forbidden, busy.';
+  'Caps what may be spent in a window: by one user (p_user_id), by each user on a plan (p_plan_type), or by each user there is (p_for_everyone true); one of the three has to be said. For an admin or the server. p_window day, week (ISO) or month, in UTC; p_tokens 0 to 10^12, NULL takes the cap away; p_reason 1 to 500 characters. The tightest cap holds. Returns {success, scope (user, plan, everyone), window, limit, used (by that user, in the present window)}. Errors: invalid_scope, invalid_cap, invalid_reason, plan_not_found, user_not_found, forbidden, busy.';
 
 -- from supabase/schemas/80_teams/spend_caps_of.sql
 
@@ -10364,6 +10763,46 @@ $$;
 comment on function tokenbook.last_repair is
   'The entry at which a user''s balance was last taken as right: the opening, a restatement, or a repair.';
 
+-- from supabase/schemas/90_audit/list_token_changes.sql
+
+/*
+ * What admins and the server changed beside the ledger, newest first: who, what, why, about whom.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: nobody may read the table themselves.
+create function tokenbook.list_token_changes(
+  p_user_id uuid default null,
+  p_limit integer default 50,
+  p_before bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_changes tokenbook.changes[];
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  v_changes := array(
+    select c from tokenbook.changes c
+     where (p_user_id is null or c.user_id = p_user_id)
+       and c.id < coalesce(p_before, 9223372036854775807)
+     order by c.id desc
+     limit p_limit + 1);
+  return jsonb_build_object(
+    'changes', to_jsonb(v_changes[:p_limit]),
+    'next_before', case when cardinality(v_changes) > p_limit then v_changes[p_limit].id end);
+end
+$$;
+comment on function tokenbook.list_token_changes is
+  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+
 -- from supabase/schemas/90_audit/live_difference.sql
 
 /*
@@ -10440,7 +10879,7 @@ begin
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
                t.grant_ids, t.grant_tokens,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
-                 and t.reason !~* '^[[:space:]]*goodwill' as is_correction -- @corrections-are-repairs
+                 and (t.reason ~* '^[[:space:]]*goodwill') is not true as is_correction -- @corrections-are-repairs
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
@@ -10923,7 +11362,7 @@ begin
             from openings o
            where exists (
              select from ledger t
-              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^[[:space:]]*reconciliation')) r
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and (t.reason ~* '^[[:space:]]*reconciliation') is not true)) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
     ), settled as (
@@ -12185,7 +12624,10 @@ begin
           end) is not true
   union all
   select 'I10 a change has a reason', t.user_id, null, t.id, '1 to 500 characters', coalesce(length(t.reason), 0)::text
-    from ledger t where (length(t.reason) between 1 and 500) is not true
+    from ledger t
+   where (length(t.reason) between 1 and 500) is not true
+     -- what an admin or the server may do without giving one
+     and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
    order by 2, 1, 4, 3;
 end
 $$;
@@ -12248,6 +12690,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- Admins and the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+  'set_token_account_state', 'list_token_changes',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
   'list_parked_token_payments', 'assign_parked_token_payment',

@@ -52,6 +52,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- Admins and the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+  'set_token_account_state', 'list_token_changes',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
   'list_parked_token_payments', 'assign_parked_token_payment',

@@ -16,10 +16,13 @@ export interface Rule {
   is_enabled?: boolean;
 }
 
-/** Sets a rule as the server. */
+/** Sets a rule as the server; for everyone, where it names no user and no plan. */
 export async function setRule(db: Database, rule: Rule): Promise<void> {
   const args = Object.fromEntries(Object.entries(rule).map(([name, value]) => [`p_${name}`, value]));
-  await asService(db, (client) => rpc(client, "set_token_alert_rule", args));
+  const isCommon = rule.user_id === undefined && rule.plan_type === undefined;
+  await asService(db, (client) =>
+    rpc(client, "set_token_alert_rule", { ...args, ...(isCommon && { p_for_everyone: true }) }),
+  );
 }
 
 /** Calls one function as the server. */

@@ -67,7 +67,7 @@ test("what was begun ten times without an answer, or is three days old, is given
       )
     ).rows;
   expect(await read()).toEqual([{ delivery: "given_up", last_error: "no answer", settled: true }]);
-  expect(await call(db, "retry_token_alerts")).toBe(1);
+  expect(await call(db, "retry_token_alerts", { p_for_everyone: true })).toBe(1);
   expect(await claim()).toHaveLength(1);
 
   await set(
@@ -75,7 +75,7 @@ test("what was begun ten times without an answer, or is three days old, is given
   );
   expect(await claim()).toEqual([]);
   expect(await read()).toEqual([{ delivery: "given_up", last_error: "too old", settled: true }]);
-  expect(await call(db, "retry_token_alerts")).toBe(0); // old news is none
+  expect(await call(db, "retry_token_alerts", { p_for_everyone: true })).toBe(0); // old news is none
 });
 
 test("40 connections that claim 400 alerts get each of them once", async () => {

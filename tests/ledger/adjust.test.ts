@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { asAdmin, asService, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
@@ -128,7 +128,7 @@ test("a replay with another delta or sign is refused", async () => {
   }
 });
 
-test("who did it is written down: the admin, or the server", async () => {
+test("who did it is written down, the admin or the server, and that neither said why", async () => {
   const user = await createUser(db);
   await adjust({ p_user_id: user, p_delta: 5 });
   await asService(db, (client) => rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 5 }));
@@ -138,7 +138,64 @@ test("who did it is written down: the admin, or the server", async () => {
     [user],
   );
   expect(rows).toEqual([
-    { actor_role: "admin", actor_id: admin, reason: "admin adjustment" },
-    { actor_role: "service", actor_id: null, reason: "admin adjustment" },
+    { actor_role: "admin", actor_id: admin, reason: null },
+    { actor_role: "service", actor_id: null, reason: null },
   ]);
+});
+
+describe("a reason that nobody gave is not one that somebody did", () => {
+  /** What may be done without a reason. */
+  const ways: Record<string, (user: string) => Promise<[name: string, args: Record<string, unknown>]>> = {
+    "a grant": async () => ["grant_tokens", { p_tokens: 1 }],
+    "an addition": async () => ["adjust_tokens", { p_delta: 1 }],
+    "a deduction": async () => ["adjust_tokens", { p_delta: -1 }],
+    "a refund": async (user) => {
+      const { transaction_id } = await call("deduct_tokens_with_fifo", {
+        p_user_id: user,
+        p_tokens_to_deduct: 5,
+      });
+      return ["refund_tokens", { p_transaction_id: transaction_id }];
+    },
+    "a void": async (user) => {
+      const { grant_id } = await call("grant_tokens", { p_user_id: user, p_tokens: 9 });
+      return ["void_token_grant", { p_grant_id: grant_id }];
+    },
+    "an approval": async (user) => {
+      const { payment_id } = await call("create_token_payment", { p_user_id: user, p_to_plan: "starter" });
+      return ["approve_token_payment", { p_payment_id: payment_id }];
+    },
+  };
+  const call = (name: string, args: Record<string, unknown>) =>
+    asService(db, (client) => rpc(client, name, args));
+
+  test.each(Object.keys(ways))("%s", async (way) => {
+    const user = await createUser(db);
+    await call("adjust_tokens", { p_user_id: user, p_delta: 50, p_reason: "to begin with" });
+    const newest = async () =>
+      (
+        await db.admin.query(
+          "select reason from public.token_transactions where user_id = $1 order by id desc limit 1",
+          [user],
+        )
+      ).rows[0].reason;
+
+    const [name, args] = await ways[way]!(user);
+    await call(name, { p_user_id: user, ...args });
+    expect(await newest()).toBeNull();
+
+    const [again, others] = await ways[way]!(user);
+    await call(again, { p_user_id: user, ...others, p_reason: "admin adjustment" });
+    expect(await newest()).toBe("admin adjustment");
+    expect((await db.admin.query("select * from public.verify_token_ledger()")).rows).toEqual([]);
+  });
+
+  test("the seed's body {userId, delta} has none, and stays valid", async () => {
+    const user = await createUser(db);
+    expect(await adjust({ p_user_id: user, p_delta: 7 })).toMatchObject({ success: true });
+    const { rows } = await db.admin.query(
+      "select metadata ? 'reason' as is_said, metadata ->> 'reason' as reason from public.token_usage where user_id = $1",
+      [user],
+    );
+    expect(rows).toEqual([{ is_said: true, reason: null }]);
+  });
 });

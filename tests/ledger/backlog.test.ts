@@ -165,7 +165,7 @@ describe("an account whose books are damaged", () => {
   });
 
   test("keeps no other from the alerts of new rules", async () => {
-    await call("set_token_alert_rule", { p_rule: "low", p_kind: "depleted" }, damaged);
+    await call("set_token_alert_rule", { p_rule: "low", p_kind: "depleted", p_for_everyone: true }, damaged);
     await call("arm_token_alerts", {}, damaged);
     const { rows } = await damaged.admin.query(
       "select user_id from public.token_accounts where alerts_version = 1 order by user_id",

@@ -33,13 +33,13 @@ test.each(["purchase", "plan"])("a grant of type %s lives for ever", async (type
   expect(receipt.expires_at).toBeNull();
 });
 
-test("'infinity' means never, whatever the type", async () => {
+test.each(["purchase", "plan", "admin"])("'infinity' means never, for a grant of type %s", async (type) => {
   const user = await createUser(db);
 
   const receipt = await grant({
     p_user_id: user,
     p_tokens: 5,
-    p_grant_type: "trial",
+    p_grant_type: type,
     p_expires_at: "infinity",
   });
 
@@ -48,6 +48,22 @@ test("'infinity' means never, whatever the type", async () => {
     user,
   ]);
   expect(rows).toEqual([{ expires_at: null }]);
+});
+
+test.each(["trial", "28day", "annual"])("a grant of type %s ends: 'infinity' is refused", async (type) => {
+  const user = await createUser(db);
+  await expect(
+    grant({ p_user_id: user, p_tokens: 5, p_grant_type: type, p_expires_at: "infinity" }),
+  ).rejects.toMatchObject({ code: "PT400", message: "invalid_expiry" });
+});
+
+test("a plan whose grants are of a type that ends says when", async () => {
+  const set = (plan: string, change: string) =>
+    db.admin.query(`update public.token_plans set ${change} where plan_type = $1`, [plan]);
+  const refused = { constraint: "token_plans_what_must_end_ends" };
+  await expect(set("trial", "grant_lifetime_days = null")).rejects.toMatchObject(refused);
+  await expect(set("annual", "grant_lifetime_days = null")).rejects.toMatchObject(refused);
+  await set("starter", "grant_lifetime_days = null");
 });
 
 test("an expiry that is given is kept to the microsecond", async () => {
@@ -79,11 +95,11 @@ test("each type has its name in the ledger, and every change an actor and a reas
   );
 
   expect(rows).toEqual([
-    { action_type: "subscription_grant", reason: "annual grant", actor_role: "service", actor_id: null },
-    { action_type: "subscription_grant", reason: "28day grant", actor_role: "service", actor_id: null },
-    { action_type: "trial_grant", reason: "trial grant", actor_role: "service", actor_id: null },
-    { action_type: "token_pack_purchase", reason: "purchase grant", actor_role: "service", actor_id: null },
-    { action_type: "subscription_grant", reason: "plan grant", actor_role: "service", actor_id: null },
+    { action_type: "subscription_grant", reason: null, actor_role: "service", actor_id: null },
+    { action_type: "subscription_grant", reason: null, actor_role: "service", actor_id: null },
+    { action_type: "trial_grant", reason: null, actor_role: "service", actor_id: null },
+    { action_type: "token_pack_purchase", reason: null, actor_role: "service", actor_id: null },
+    { action_type: "subscription_grant", reason: null, actor_role: "service", actor_id: null },
     { action_type: "admin_grant", reason: "sorry", actor_role: "admin", actor_id: admin },
   ]);
   await expectCleanBooks(db);
@@ -171,7 +187,7 @@ test("the same moment written in another time zone is the same request", async (
 test.each([
   ["tokens", { p_tokens: 6 }],
   ["grant_type", { p_grant_type: "annual" }],
-  ["expires_at", { p_expires_at: "infinity" }],
+  ["expires_at", { p_expires_at: "2040-01-01T00:00:00Z" }],
   ["priority", { p_priority: 1 }],
   ["granted_at", { p_granted_at: "2026-11-01T00:00:00Z" }],
   ["reason", { p_reason: "another" }],

@@ -60,6 +60,7 @@ const entries: Record<string, () => Record<string, unknown>> = {
   void_token_grant: () => ({ p_grant_id: grantId }),
   change_token_plan: () => ({ p_plan_type: "starter" }),
   create_token_payment: () => ({ p_to_plan: "starter" }),
+  set_token_account_state: () => ({ p_state: "frozen", p_reason: "x" }),
   set_token_spend_cap: () => ({ p_window: "day", p_tokens: 5 }),
   set_token_top_up: () => ({ p_below_tokens: 5, p_tokens: 5 }),
   reconcile_user_token_balance: () => ({}),

@@ -73,7 +73,7 @@ describe.each(Object.keys(ways))("without the row, by %s", (way) => {
   test("a rule that is set then is heard by accounts of any version", async () => {
     await setRule(db, { rule: "other", kind: "dropped", threshold_tokens: 1 });
     await deduct(db, user, 1); // armed with version 1
-    await call(db, "remove_token_alert_rule", { p_rule: "other" });
+    await call(db, "remove_token_alert_rule", { p_rule: "other", p_for_everyone: true });
     await db.admin.query("delete from public.token_alert_rules");
     await lose();
     await setRule(db, { rule: "low", kind: "dropped", threshold_tokens: 50 });
@@ -114,7 +114,7 @@ test("setting a rule makes the row, and removing one", async () => {
   await setRule(db, { rule: "low", kind: "dropped", threshold_tokens: 50 });
   expect(await settings()).toEqual([{ version: 1, is_expiring_first: false }]);
   await lose();
-  await call(db, "remove_token_alert_rule", { p_rule: "low" });
+  await call(db, "remove_token_alert_rule", { p_rule: "low", p_for_everyone: true });
   expect(await settings()).toHaveLength(1);
 });
 

@@ -118,6 +118,7 @@ const tables: Record<string, Ruled> = {
     sound: {
       user_id: user,
       payer_id: "null::uuid",
+      state: "'active'::text",
       tokens_remaining: "0::bigint",
       tokens_reserved: "0::bigint",
       tokens_used: "0::bigint",
@@ -131,6 +132,7 @@ const tables: Record<string, Ruled> = {
           { holds: `tokens_${total} >= 0`, broken: { [`tokens_${total}`]: "-1" } },
         ]),
       ),
+      state_is_known: { holds: "state in ('active', 'frozen')", broken: { state: "'closed'" } },
       totals_stay_exact_in_json: {
         holds: "tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991",
         broken: { tokens_used: "9007199254740992" },
@@ -139,6 +141,7 @@ const tables: Record<string, Ruled> = {
     },
     choices: {
       payer_id: ["null", user, "gen_random_uuid()"],
+      state: ["null", "'active'", "'frozen'", "'closed'"],
       tokens_remaining: [...numbers, "9007199254740991"],
       tokens_reserved: numbers,
       tokens_used: [...numbers, "9007199254740991"],

@@ -67,7 +67,7 @@ export async function createCallerFixture(
     insert into public.token_model_prices (model, valid_from, input_cents_per_million, output_cents_per_million) values ('cast', '2026-01-01', 1, 2);
     insert into public.token_action_costs (action_type, min_tokens, max_tokens) values ('cast_action', 1, 2)`);
   await db.admin.query("select public.set_token_spend_cap('month', 1000000000, p_plan_type => 'starter')");
-  await db.admin.query("select public.set_token_alert_rule('empty', 'depleted')");
+  await db.admin.query("select public.set_token_alert_rule('empty', 'depleted', p_for_everyone => true)");
   const admin = await createUser(db, { admin: true });
   const former = await createUser(db, { admin: true });
   await db.admin.query("delete from tokenbook.admins where user_id = $1", [former]);

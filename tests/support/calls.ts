@@ -122,6 +122,7 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
     p_provider: "stripe",
     p_reason: "a reason",
     p_rule: "empty",
+    p_state: "frozen",
     p_to_plan: "annual",
     p_tokens: 1,
     p_tokens_used: 1,

@@ -82,12 +82,12 @@ test("of several caps the tightest holds, whoever set it", async () => {
   await ask("set_token_spend_cap", { p_window: "day", p_tokens: 300, p_user_id: member });
   await ask("set_token_spend_cap", { p_window: "month", p_tokens: 250, p_plan_type: "starter" });
   await ask("set_token_spend_cap", { p_window: "month", p_tokens: 10, p_plan_type: "grow" });
-  await ask("set_token_spend_cap", { p_window: "week", p_tokens: 200 });
+  await ask("set_token_spend_cap", { p_window: "week", p_tokens: 200, p_for_everyone: true });
   const deduct = () => ask("deduct_tokens_with_fifo", { p_user_id: member, p_tokens_to_deduct: 301 });
   const tightest = async () => (await deduct()).capped_by as Record<string, unknown>;
 
   expect(await tightest()).toMatchObject({ scope: "everyone", window: "week", limit: 200 });
-  await ask("set_token_spend_cap", { p_window: "week", p_tokens: null });
+  await ask("set_token_spend_cap", { p_window: "week", p_tokens: null, p_for_everyone: true });
   expect(await tightest()).toMatchObject({ scope: "plan", window: "month", limit: 250 });
   await ask("set_token_spend_cap", { p_window: "month", p_tokens: null, p_plan_type: "starter" });
   expect(await tightest()).toMatchObject({ scope: "user", window: "day", limit: 300 });
@@ -436,7 +436,9 @@ test("common caps are set, changed and taken away where everything is published"
     client.query("create publication everything for tables in schema public, tokenbook"),
   );
   for (const p_tokens of [100, 50, null])
-    await asService(other, (client) => rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens }));
+    await asService(other, (client) =>
+      rpc(client, "set_token_spend_cap", { p_window: "day", p_tokens, p_for_everyone: true }),
+    );
   await other.drop();
 });
 
@@ -469,7 +471,7 @@ describe("who may set and see them", () => {
     [{ p_window: null, p_tokens: 1 }, "invalid_cap"],
     [{ p_window: "day", p_tokens: -1 }, "invalid_cap"],
     [{ p_window: "day", p_tokens: 1_000_000_000_001 }, "invalid_cap"],
-    [{ p_window: "day", p_tokens: 1, p_plan_type: "starter" }, "invalid_cap"],
+    [{ p_window: "day", p_tokens: 1, p_plan_type: "starter" }, "invalid_scope"],
     [{ p_window: "day", p_tokens: 1, p_reason: " " }, "invalid_reason"],
     [{ p_window: "day", p_tokens: 1, p_plan_type: "nope", p_user_id: null }, "plan_not_found"],
     [{ p_window: "day", p_tokens: 1, p_user_id: "00000000-0000-4000-8000-00000000dead" }, "user_not_found"],

@@ -19,6 +19,7 @@ export type Database = {
           spent_day: number;
           spent_month: number;
           spent_week: number;
+          state: string;
           tokens_expired: number;
           tokens_owed: number;
           tokens_remaining: number;
@@ -43,6 +44,7 @@ export type Database = {
           spent_day?: number;
           spent_month?: number;
           spent_week?: number;
+          state?: string;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -66,6 +68,7 @@ export type Database = {
           spent_day?: number;
           spent_month?: number;
           spent_week?: number;
+          state?: string;
           tokens_expired?: number;
           tokens_owed?: number;
           tokens_remaining?: number;
@@ -270,7 +273,7 @@ export type Database = {
           actor_role: string;
           id: string;
           plan_type: string | null;
-          reason: string;
+          reason: string | null;
           spend_window: string;
           tokens: number;
           updated_at: string;
@@ -281,7 +284,7 @@ export type Database = {
           actor_role: string;
           id?: string;
           plan_type?: string | null;
-          reason: string;
+          reason?: string | null;
           spend_window: string;
           tokens: number;
           updated_at?: string;
@@ -291,7 +294,7 @@ export type Database = {
           actor_role?: string;
           id?: string;
           plan_type?: string | null;
-          reason?: string;
+          reason?: string | null;
           spend_window?: string;
           tokens?: number;
           updated_at?: string;
@@ -597,7 +600,7 @@ export type Database = {
         Row: {
           actor_id: string | null;
           actor_role: string;
-          reason: string;
+          reason: string | null;
           spend_window: string;
           tokens: number;
           updated_at: string;
@@ -607,7 +610,7 @@ export type Database = {
         Insert: {
           actor_id?: string | null;
           actor_role: string;
-          reason: string;
+          reason?: string | null;
           spend_window: string;
           tokens: number;
           updated_at?: string;
@@ -616,7 +619,7 @@ export type Database = {
         Update: {
           actor_id?: string | null;
           actor_role?: string;
-          reason?: string;
+          reason?: string | null;
           spend_window?: string;
           tokens?: number;
           updated_at?: string;
@@ -882,7 +885,7 @@ export type Database = {
           metadata: NonNullable<Json>;
           original_id: number | null;
           payment_id: string | null;
-          reason: string;
+          reason: string | null;
           request: Json | null;
           reserved_change: number;
           tokens: number;
@@ -908,7 +911,7 @@ export type Database = {
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
-          reason: string;
+          reason?: string | null;
           request?: Json | null;
           reserved_change?: number;
           tokens: number;
@@ -932,7 +935,7 @@ export type Database = {
           metadata?: NonNullable<Json>;
           original_id?: number | null;
           payment_id?: string | null;
-          reason?: string;
+          reason?: string | null;
           request?: Json | null;
           reserved_change?: number;
           tokens?: number;
@@ -1275,6 +1278,10 @@ export type Database = {
           user_id: string;
         }[];
       };
+      list_token_changes: {
+        Args: { p_before?: number; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
@@ -1312,7 +1319,7 @@ export type Database = {
       };
       release_tokens: { Args: { p_hold_id: string; p_user_id: string }; Returns: Json };
       remove_token_alert_rule: {
-        Args: { p_plan_type?: string; p_rule: string; p_user_id?: string };
+        Args: { p_for_everyone?: boolean; p_plan_type?: string; p_rule: string; p_user_id?: string };
         Returns: Json;
       };
       remove_token_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
@@ -1347,13 +1354,21 @@ export type Database = {
         Args: { p_idempotency_key?: string; p_reason: string; p_user_id: string };
         Returns: Json;
       };
-      retry_token_alerts: { Args: { p_limit?: number; p_user_id?: string }; Returns: number };
+      retry_token_alerts: {
+        Args: { p_for_everyone?: boolean; p_limit?: number; p_user_id?: string };
+        Returns: number;
+      };
       reverse_token_restatement: {
         Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
         Returns: Json;
       };
+      set_token_account_state: {
+        Args: { p_reason: string; p_state: string; p_user_id: string };
+        Returns: Json;
+      };
       set_token_alert_rule: {
         Args: {
+          p_for_everyone?: boolean;
           p_hours?: number;
           p_is_enabled?: boolean;
           p_kind: string;
@@ -1370,6 +1385,7 @@ export type Database = {
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_spend_cap: {
         Args: {
+          p_for_everyone?: boolean;
           p_plan_type?: string;
           p_reason?: string;
           p_tokens: number;

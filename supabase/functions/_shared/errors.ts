@@ -213,6 +213,27 @@ export const errors = {
     retryable: false,
     hint: "Ask for 1 to 200 entries, and pass next_before on as it was given.",
   },
+  invalid_state: {
+    status: 400,
+    title: "Invalid state",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use active or frozen.",
+  },
+  invalid_scope: {
+    status: 400,
+    title: "Invalid scope",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Name a user, or a plan, or say p_for_everyone true.",
+  },
+  invalid_payment: {
+    status: 400,
+    title: "Invalid payment",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Name the payment and how it was made in a few characters, or leave both out.",
+  },
   idempotency_key_reused: {
     status: 422,
     title: "Idempotency key reused",
@@ -282,6 +303,13 @@ export const errors = {
     sqlstate: "PT404",
     retryable: false,
     hint: "There is no such top-up request of that user.",
+  },
+  account_frozen: {
+    status: 403,
+    title: "Account frozen",
+    sqlstate: "PT403",
+    retryable: false,
+    hint: "The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.",
   },
   top_up_already_settled: {
     status: 409,

@@ -14,12 +14,12 @@ export const limits = {
 } as const;
 
 export const grantTypes = {
-  plan: { action_type: "subscription_grant", lifetime_hours: null },
-  "28day": { action_type: "subscription_grant", lifetime_hours: 2160 },
-  admin: { action_type: "admin_grant", lifetime_hours: 8760 },
-  trial: { action_type: "trial_grant", lifetime_hours: 1344 },
-  annual: { action_type: "subscription_grant", lifetime_hours: 8760 },
-  purchase: { action_type: "token_pack_purchase", lifetime_hours: null },
+  plan: { must_end: false, action_type: "subscription_grant", lifetime_hours: null },
+  "28day": { must_end: true, action_type: "subscription_grant", lifetime_hours: 2160 },
+  admin: { must_end: false, action_type: "admin_grant", lifetime_hours: 8760 },
+  trial: { must_end: true, action_type: "trial_grant", lifetime_hours: 1344 },
+  annual: { must_end: true, action_type: "subscription_grant", lifetime_hours: 8760 },
+  purchase: { must_end: false, action_type: "token_pack_purchase", lifetime_hours: null },
 } as const;
 
 export const alertKinds = {

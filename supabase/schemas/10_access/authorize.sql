@@ -1,6 +1,7 @@
 /*
- * Who is calling, and may he do this for that user? The first beat of every function.
- * Returns the actor: ('user', his id), ('admin', his id), or ('service', null).
+ * Who is calling, and may they do this for that user? The first beat of every function.
+ * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
+ * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
  * Looks at the role the session has taken on, which a security definer function does not change;
  * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
@@ -28,6 +29,8 @@ begin
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
+    elsif not tokenbook.is_user(actor_id) then -- @caller-still-exists
+      perform tokenbook.refuse('not_authenticated');
     elsif p_self_may and actor_id is not distinct from p_user_id then
       actor_role := 'user';
     elsif tokenbook.is_admin() then
@@ -47,4 +50,4 @@ begin
 end
 $$;
 comment on function tokenbook.authorize is
-  'The caller as an actor (user, admin or service), or a refusal: only the user himself where p_self_may, an admin, or the server. NULL-safe.';
+  'The caller as an actor (user, admin or service), or a refusal: only the user themself where p_self_may, an admin, or the server. NULL-safe.';

@@ -1,8 +1,8 @@
 /*
- * Whether the caller is an administrator: his token says so, and it is still true. Both, because
+ * Whether the caller is an administrator: their token says so, and it is still true. Both, because
  * a token outlives the right it was issued with, and a row alone would make an admin of whoever
  * took over an old session. Never user_metadata: users write that themselves.
- * Caller: internal.
+ * Caller: tokenbook.authorize, which has looked that they still are a user at all.
  */
 create function tokenbook.is_admin()
 returns boolean

@@ -1,7 +1,7 @@
 /*
  * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
- * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I11.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I10, I11.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
@@ -23,6 +23,8 @@ begin
     insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
     on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
   end if;
+  perform tokenbook.record_change(
+    'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', p_value));
   return jsonb_build_object('success', true, 'name', p_name, 'value', tokenbook.limit_of(p_name));
 end
 $$;

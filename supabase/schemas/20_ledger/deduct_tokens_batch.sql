@@ -140,7 +140,7 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
+        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
         when integrity_constraint_violation or data_exception then

@@ -17,6 +17,7 @@ declare
 begin
   select jsonb_build_object(
     'user_id', a.user_id,
+    'state', a.state,
     'total_active', a.tokens_remaining, -- @fast-balance-is-bigint
     'total_expired', a.tokens_expired,
     'total_reserved', a.tokens_reserved,

@@ -2,7 +2,8 @@
  * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
  * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
- * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never.
+ * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
+ * a trial, a 28day and an annual grant may not be.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -51,6 +52,10 @@ begin
   if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
+  if p_expires_at = 'infinity' and (tokenbook.grant_types() -> p_grant_type -> 'must_end')::boolean then
+    perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
+      'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
+  end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
@@ -64,7 +69,7 @@ begin
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
-  v_entry.reason := coalesce(p_reason, p_grant_type || ' grant');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_build_object(
     'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
@@ -102,4 +107,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never; p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

@@ -15,7 +15,11 @@ begin
   return null;
 end
 $$;
-comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger.';
+comment on function tokenbook.keep_ledger_append_only is 'Trigger: refuses update, delete and truncate of the ledger, and of what was changed beside it.';
+
+create trigger changes_keep_append_only
+  before update or delete or truncate on tokenbook.changes
+  for each statement execute function tokenbook.keep_ledger_append_only();
 
 create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions

@@ -20,6 +20,8 @@ begin
      set is_expiring_first = p_burn_order = 'expiring_first' -- @burn-order-is-kept
    where r.is_current;
   insert into tokenbook.burn_orders (burn_order) values (p_burn_order);
+  perform tokenbook.record_change(
+    'set_token_burn_order', null, 'service', null, null, jsonb_build_object('burn_order', p_burn_order));
   return p_burn_order;
 end
 $$;

@@ -6,7 +6,10 @@
  * rest is given here.
  * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
  * what the operation cost, in cents.
- * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, too_many_holds, too_many_grants.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen,
+ * too_many_holds, too_many_grants.
+ * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * that has happened is recorded. Nothing is held for a user who was deleted.
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
  * member's member_id. An admin's correction stays on the account that it names.
@@ -37,6 +40,7 @@ declare
   v_wanted bigint;
   v_allowed bigint;
   v_is_due boolean;
+  v_is_frozen boolean := false;
   v_payer_id uuid;
   v_cap record;
 begin
@@ -75,10 +79,18 @@ begin
   end if;
 
   -- act
+  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
+  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct' then
+    v_is_frozen := tokenbook.is_frozen(v_account, p_entry.member_id); -- @frozen-after-lock
+  end if;
+  if v_is_frozen and not p_partial then
+    perform tokenbook.refuse('account_frozen', '{}');
+  elsif p_entry.reserved_change > 0 and not tokenbook.is_user(coalesce(p_entry.member_id, p_entry.user_id)) then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
   if p_entry.reserved_change > 0 then
     perform tokenbook.check_open_holds(coalesce(p_entry.member_id, p_entry.user_id), p_entry.user_id, v_now);
   end if;
-  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
@@ -93,7 +105,7 @@ begin
       tokens_remaining := coalesce(v_account.tokens_remaining, 0);
     end if;
   end if;
-  v_allowed := tokens_remaining;
+  v_allowed := case when v_is_frozen then 0 else tokens_remaining end;
   if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
     and (p_entry.member_id is not null
       or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)

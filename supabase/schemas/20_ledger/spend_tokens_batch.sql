@@ -36,6 +36,7 @@ begin
        select g.* from tokenbook.open_grants_in_order(e.user_id, p_now, v_expiring_first) g -- @batch-spends-what-lives
         limit 1) b
      where a.tokens_remaining >= -e.tokens -- @batch-covers-each
+       and a.state = 'active' -- @batch-not-frozen
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (

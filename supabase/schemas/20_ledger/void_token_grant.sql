@@ -48,7 +48,7 @@ begin
 
   -- replay
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'voided');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));

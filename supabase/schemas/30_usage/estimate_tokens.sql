@@ -34,6 +34,7 @@ declare
   v_remaining bigint;
   v_account public.token_accounts;
   v_cap record;
+  v_is_frozen boolean;
   v_now timestamptz;
 begin
   v_asked.user_id := p_user_id;
@@ -76,10 +77,12 @@ begin
     left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
+  v_is_frozen := tokenbook.is_frozen(v_account, nullif(v_asked.user_id, v_usage.user_id));
   return jsonb_build_object(
+    'state', case when v_is_frozen then 'frozen' else 'active' end,
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
-    'sufficient', least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
+    'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
@@ -87,4 +90,4 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}. and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';

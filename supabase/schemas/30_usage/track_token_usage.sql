@@ -8,12 +8,14 @@
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
  * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
  * same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * From a frozen account: with 'reject' account_frozen, and with 'partial' all of it is recorded as uncovered;
+ * what costs nothing is recorded as ever.
  * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
- * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, busy.
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -129,4 +131,4 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), forbidden, busy.';

@@ -12,7 +12,7 @@
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
- * invalid_metadata, user_not_found, hold_not_found, capture_exceeds_hold, busy.
+ * invalid_metadata, user_not_found, hold_not_found, account_frozen, capture_exceeds_hold, busy.
  * Keeps: I1 to I4, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -108,6 +108,9 @@ begin
   elsif v_over > 0 then
     select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
     v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
+    if tokenbook.is_frozen(v_account, v_hold.member_id) then -- @frozen-beyond-the-hold
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
     v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-holds-is-new
     v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
     if v_allowed < v_over then
@@ -160,4 +163,4 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, capture_exceeds_hold, forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold), capture_exceeds_hold, forbidden, busy.';

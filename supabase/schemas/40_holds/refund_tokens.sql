@@ -67,7 +67,7 @@ begin
 
   -- replay
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'refund');
+  v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,

@@ -4,8 +4,9 @@
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.change_token_plan(
@@ -33,6 +34,11 @@ begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(p_idempotency_key, null, null);
+  if octet_length(p_payment_method) > 64 or p_payment_method !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_method", "rule": "1 to 64 bytes, not all blank"}');
+  elsif octet_length(p_payment_id) > 255 or p_payment_id !~ '[^[:space:]]' then -- @payment-ids-are-bounded
+    perform tokenbook.refuse('invalid_payment', '{"field": "p_payment_id", "rule": "1 to 255 bytes, not all blank"}');
+  end if;
 
   -- lock
   if tokenbook.settle_backlog(p_user_id) then
@@ -52,6 +58,9 @@ begin
   v_transaction := tokenbook.find_replay(v_entry);
   if v_transaction.id is null then
     v_replayed := false;
+    if p_payment_id is null then -- what was paid is given
+      perform tokenbook.require_active(p_user_id, v_account);
+    end if;
 
     -- act
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
@@ -114,4 +123,4 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …) and p_payment_id are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';

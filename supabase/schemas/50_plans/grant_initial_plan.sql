@@ -7,7 +7,7 @@
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
- * Nor does it give where grants have been and are gone: the account or the ledger says so.
+ * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
 create function tokenbook.grant_initial_plan(p_user_id uuid, p_is_new boolean default false)
@@ -36,7 +36,8 @@ begin
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user from auth.users u where u.id = p_user_id;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
+    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   select p.* into v_plan
     from public.token_plans p
@@ -46,7 +47,9 @@ begin
     return;
   end if;
 
-  perform tokenbook.lock_account(p_user_id, p_create => true);
+  if tokenbook.is_frozen(tokenbook.lock_account(p_user_id, p_create => true), null) then -- @no-plan-while-frozen
+    return;
+  end if;
   if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;

@@ -42,12 +42,12 @@ begin
   select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = coalesce(p_reason, 'approved'),
+       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
            decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
-  v_entry.reason := coalesce(p_reason, 'payment approved');
+  v_entry.reason := p_reason;
   v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
   v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);

@@ -39,7 +39,11 @@ begin
      set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
   returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts);
+  perform tokenbook.record_change(
+    'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object(
+      'provider', p_provider, 'provider_payment_id', p_provider_payment_id, 'plan_type', v_facts.plan_type));
+  return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is

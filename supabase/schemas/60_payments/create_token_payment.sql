@@ -3,7 +3,7 @@
  * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, too_many_payments, busy.   Keeps: I11.
+ * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -44,6 +44,7 @@ begin
     perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
   end if;
   if not v_replayed then
+    perform tokenbook.require_active(p_user_id, v_account);
     perform tokenbook.apply_scheduled_downgrade(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
     if v_plan.plan_type is null then
@@ -62,6 +63,9 @@ begin
             v_plan.plan_type, v_plan.price_cents, v_plan.currency,
             v_key)
     returning p.* into v_payment;
+    perform tokenbook.record_change(
+      'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object('payment_id', v_payment.id, 'to_plan', v_payment.to_plan));
   end if;
   return jsonb_build_object(
     'success', true,
@@ -75,4 +79,4 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, too_many_payments, forbidden, busy.';
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';

@@ -36,10 +36,11 @@ begin
     or coalesce(jsonb_typeof(p_facts), '') <> 'object'
     or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
     or octet_length(p_facts::text) > 8192
+    or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
     or (p_facts ->> 'amount_cents')::bigint < 0
     or (p_facts ->> 'refunded_cents')::bigint < 0
   then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, amounts that are not negative"}');
+    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, amounts that are not negative"}');
   end if;
 
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
@@ -82,7 +83,7 @@ begin
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
   returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts) || jsonb_build_object('replayed', v_replayed);
+  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is

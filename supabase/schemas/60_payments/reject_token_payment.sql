@@ -33,9 +33,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  update public.token_payments p
-     set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
-   where p.user_id = p_user_id and p.id = p_payment_id and p.status = 'pending';
+  if v_payment.status = 'pending' then
+    update public.token_payments p
+       set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+     where p.user_id = p_user_id and p.id = p_payment_id;
+    perform tokenbook.record_change(
+      'reject_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('payment_id', p_payment_id));
+  end if;
   return jsonb_build_object(
     'success', true, 'payment_id', p_payment_id, 'status', 'rejected', 'replayed', v_payment.status = 'rejected');
 end

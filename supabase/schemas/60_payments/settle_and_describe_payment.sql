@@ -2,7 +2,11 @@
  * Settles a provider's payment and says how it stands: what events and admins are answered.
  * Caller: internal, holding the facts' lock.
  */
-create function tokenbook.settle_and_describe_payment(p_facts tokenbook.provider_payments)
+create function tokenbook.settle_and_describe_payment(
+  p_facts tokenbook.provider_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns jsonb
 language plpgsql
 volatile
@@ -13,7 +17,7 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
-  v_payment := tokenbook.settle_payment(p_facts);
+  v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,

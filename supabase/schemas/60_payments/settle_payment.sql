@@ -4,10 +4,15 @@
  * state. The caller has locked the facts row; then the account is locked, always in this order.
  * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
  * tokenbook.settle_refunds.
+ * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan or the payment itself is missing.
  * Keeps: I1 to I5, I9.
  */
-create function tokenbook.settle_payment(p_facts tokenbook.provider_payments)
+create function tokenbook.settle_payment(
+  p_facts tokenbook.provider_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
 returns public.token_payments
 language plpgsql
 volatile
@@ -37,17 +42,18 @@ begin
     select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
     insert into public.token_payments as p
       (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at)
+       tokens, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
        (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
        v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
        coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
-       'paid at ' || p_facts.provider, clock_timestamp())
+       'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
-    v_entry.actor_role := 'service';
+    v_entry.actor_role := p_actor_role; -- @assigned-by-whom
+    v_entry.actor_id := p_actor_id;
     v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
     perform tokenbook.start_period(
@@ -63,7 +69,7 @@ begin
 
   return tokenbook.settle_refunds(
     v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, 'service', null);
+    'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is

@@ -1,13 +1,14 @@
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
   p_rule text,
   p_plan_type text default null,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_for_everyone boolean default false
 )
 returns jsonb
 language plpgsql
@@ -15,8 +16,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor record;
 begin
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -25,8 +29,11 @@ begin
     return jsonb_build_object('success', true, 'removed', false);
   end if;
   perform tokenbook.outdate_alert_thresholds();
+  perform tokenbook.record_change(
+    'remove_token_alert_rule', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('rule', p_rule, 'plan_type', p_plan_type));
   return jsonb_build_object('success', true, 'removed', true);
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for everyone, for a plan (p_plan_type) or for a user (p_user_id). For an admin or the server. Returns {success, removed (false: there was none)}. Errors: forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';

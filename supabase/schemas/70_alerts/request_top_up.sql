@@ -2,6 +2,7 @@
  * Asks for more tokens when the user wants that and fewer than his threshold remain; unless a request
  * is pending, a charge has failed, the last one is too recent, or there were too many. What time will
  * lift is looked at again then: so a threshold that was crossed during a cooldown is not forgotten.
+ * Nor for a frozen account, or a user who was deleted.
  * A request of this very transaction is withdrawn when the balance comes back in it.
  * Caller: internal, holding the account's lock.   Returns the next thresholds on either side, and when
  * to look again.
@@ -45,6 +46,9 @@ begin
 
   alert_above := v_top_up.below_tokens;
   if v_request.id is not null or v_top_up.paused_at is not null then -- @one-request-pending
+    return;
+  end if;
+  if tokenbook.is_frozen(p_account, null) or not tokenbook.is_user(p_account.user_id) then -- @frozen-asks-for-nothing
     return;
   end if;
   next_at := greatest(

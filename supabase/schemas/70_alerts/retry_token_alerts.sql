@@ -2,10 +2,14 @@
  * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
  * Those of the last three days; older news is none. At most p_limit a call: call it until it returns 0.
  * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
- * Errors: not_authenticated, forbidden, invalid_page.
+ * Errors: not_authenticated, forbidden, invalid_scope, invalid_page.
  */
--- Security definer: nobody may write the tables himself.
-create function tokenbook.retry_token_alerts(p_user_id uuid default null, p_limit integer default 1000)
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.retry_token_alerts(
+  p_user_id uuid default null,
+  p_for_everyone boolean default false,
+  p_limit integer default 1000
+)
 returns bigint
 language plpgsql
 volatile
@@ -13,9 +17,11 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_retried bigint;
 begin
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(p_user_id, null, p_for_everyone);
   if p_limit is null or p_limit not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
   end if;
@@ -29,8 +35,12 @@ begin
          for no key update skip locked) given_up
    where t.user_id = given_up.user_id and t.id = given_up.id;
   get diagnostics v_retried = row_count;
+  if v_retried > 0 then
+    perform tokenbook.record_change(
+      'retry_token_alerts', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('alerts', v_retried));
+  end if;
   return v_retried;
 end
 $$;
 comment on function tokenbook.retry_token_alerts is
-  'Sends alerts of the last three days again that were given up, of one user or (p_user_id left out) of all, at most p_limit (1 to 10000) a call; returns how many, 0 when all are. For an admin or the server. Errors: invalid_page, forbidden.';
+  'Sends alerts of the last three days again that were given up, of one user (p_user_id) or of all (p_for_everyone true), and one of the two has to be said; at most p_limit (1 to 10000) a call, returns how many, 0 when all are. For an admin or the server. Errors: invalid_scope, invalid_page, forbidden.';

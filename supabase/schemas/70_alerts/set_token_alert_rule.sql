@@ -1,10 +1,10 @@
 /*
- * Sets one alert rule: for a user, for a plan, or for everyone; what was set under that name for the
+ * Sets one alert rule: for a user, for a plan, or (p_for_everyone) for everyone; what was set under that name for the
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
  * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
  * threshold already is not told; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
- * Errors: not_authenticated, forbidden, invalid_alert_rule, plan_not_found, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_scope, invalid_alert_rule, plan_not_found, user_not_found.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_alert_rule(
@@ -16,7 +16,8 @@ create function tokenbook.set_token_alert_rule(
   p_plan_type text default null,
   p_user_id uuid default null,
   p_notify_recovered boolean default false,
-  p_is_enabled boolean default true
+  p_is_enabled boolean default true,
+  p_for_everyone boolean default false
 )
 returns jsonb
 language plpgsql
@@ -25,6 +26,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_asked public.token_alert_rules;
   v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
@@ -39,7 +41,8 @@ begin
   v_asked.user_id := p_user_id;
   v_asked.notify_recovered := p_notify_recovered;
   v_asked.is_enabled := p_is_enabled;
-  perform tokenbook.authorize_operator();
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_scope(v_asked.user_id, v_asked.plan_type, p_for_everyone);
   v_fault := case
     when octet_length(v_asked.rule) > 64 or (v_asked.rule ~ '^[a-z][a-z0-9_]*$') is not true or v_asked.rule = 'auto_top_up'
       then '{"field": "p_rule", "rule": "1 to 64 characters of a-z 0-9 _, a letter first, not auto_top_up"}'
@@ -59,8 +62,6 @@ begin
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
     when v_asked.is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
-    when num_nonnulls(v_asked.user_id, v_asked.plan_type) > 1
-      then '{"field": "p_plan_type", "rule": "this or p_user_id, not both"}'
   end;
   if v_fault is not null then
     perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
@@ -90,8 +91,13 @@ begin
          is_enabled = excluded.is_enabled,
          updated_at = clock_timestamp()
   returning r.* into v_asked;
+
+  -- record
+  perform tokenbook.record_change(
+    'set_token_alert_rule', v_asked.user_id, v_actor.actor_role, v_actor.actor_id, null,
+    to_jsonb(v_asked) - array['id', 'user_id', 'updated_at']);
   return to_jsonb(v_asked);
 end
 $$;
 comment on function tokenbook.set_token_alert_rule is
-  'Sets an alert rule for everyone, for a plan (p_plan_type) or for a user (p_user_id); of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_alert_rule, plan_not_found, user_not_found, forbidden.';
+  'Sets an alert rule for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. Of the rules of one name the closest holds. For an admin or the server. p_rule its name; p_kind dropped (fewer than p_threshold_tokens, or than p_threshold_percent of the plan limit), depleted (nothing left), expiring_soon (a grant runs out within p_hours); p_notify_recovered: the end of it is an alert too; p_is_enabled false: none for these, whatever a wider rule says. Returns the row of token_alert_rules. Errors: invalid_scope, invalid_alert_rule, plan_not_found, user_not_found, forbidden.';

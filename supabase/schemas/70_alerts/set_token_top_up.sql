@@ -5,7 +5,7 @@
  * server that takes money answers it with settle_token_top_up.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
- * user_not_found, busy.
+ * user_not_found, account_frozen (only to switch it off goes on), busy.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_top_up(
@@ -75,6 +75,7 @@ begin
 
   -- act
   if v_asked.is_enabled then
+    perform tokenbook.require_active(v_asked.user_id, v_account);
     insert into public.token_top_ups as t
       (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
     values
@@ -97,6 +98,9 @@ begin
   end if;
 
   -- record
+  perform tokenbook.record_change(
+    'set_token_top_up', v_asked.user_id, v_actor.actor_role, v_actor.actor_id, null,
+    to_jsonb(v_asked) - array['user_id', 'updated_at']);
   perform tokenbook.refresh_alert_thresholds(v_asked.user_id);
   return jsonb_build_object(
     'success', true,
@@ -108,4 +112,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_top_up is
-  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, forbidden, busy.';
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, account_frozen, forbidden, busy.';

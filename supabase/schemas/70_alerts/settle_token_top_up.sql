@@ -22,11 +22,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor record;
   v_request public.token_top_up_requests;
   v_replayed boolean;
 begin
   -- validate
-  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   if (p_outcome in ('done', 'failed')) is not true then
     perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
   end if;
@@ -58,6 +59,9 @@ begin
     end if;
 
     -- record
+    perform tokenbook.record_change(
+      'settle_token_top_up', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('request_id', p_request_id, 'outcome', p_outcome));
     perform tokenbook.refresh_alert_thresholds(p_user_id);
   end if;
   return jsonb_build_object(

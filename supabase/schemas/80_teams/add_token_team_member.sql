@@ -63,6 +63,11 @@ begin
   update public.token_accounts a
      set payer_id = p_user_id, updated_at = clock_timestamp()
    where a.user_id = p_member_id and a.payer_id is null;
+
+  -- record
+  perform tokenbook.record_change(
+    'add_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('member_id', p_member_id, 'cap_day', p_cap_day, 'cap_week', p_cap_week, 'cap_month', p_cap_month));
   return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
 end
 $$;

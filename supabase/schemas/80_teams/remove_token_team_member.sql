@@ -13,8 +13,10 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor record;
 begin
-  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
   update public.token_team_members m
@@ -26,6 +28,9 @@ begin
   update public.token_accounts a
      set payer_id = null, updated_at = clock_timestamp()
    where a.user_id = p_member_id and a.payer_id = p_user_id;
+  perform tokenbook.record_change(
+    'remove_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+    jsonb_build_object('member_id', p_member_id));
   return tokenbook.describe_team(p_user_id, p_member_id) -> 0;
 end
 $$;

@@ -72,7 +72,7 @@ begin
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
                t.grant_ids, t.grant_tokens,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
-                 and t.reason !~* '^[[:space:]]*goodwill' as is_correction -- @corrections-are-repairs
+                 and (t.reason ~* '^[[:space:]]*goodwill') is not true as is_correction -- @corrections-are-repairs
           from public.token_transactions t
          where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too

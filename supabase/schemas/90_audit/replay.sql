@@ -113,7 +113,7 @@ begin
             from openings o
            where exists (
              select from ledger t
-              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and t.reason !~* '^[[:space:]]*reconciliation')) r
+              where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and (t.reason ~* '^[[:space:]]*reconciliation') is not true)) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
     ), settled as (

@@ -106,6 +106,9 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
     payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
+    state: unseen(
+      "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
+    ),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
   },
 

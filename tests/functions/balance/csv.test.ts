@@ -95,7 +95,7 @@ describe("the file", () => {
       },
       {
         ...line(2, "grant", "token_pack_purchase", 500, 600),
-        reason: "purchase grant",
+        reason: "",
         actor_role: "service",
         actor_id: "",
         idempotency_key: "",
@@ -103,7 +103,7 @@ describe("the file", () => {
       },
       {
         ...line(1, "grant", "trial_grant", 100, 100),
-        reason: "trial grant",
+        reason: "",
         actor_role: "service",
         actor_id: "",
         idempotency_key: "trial",

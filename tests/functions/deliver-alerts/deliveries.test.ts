@@ -127,7 +127,7 @@ test("a receiver that fails gets it again after ever longer pauses, under the sa
   for (const delivery of receiver.deliveries) verify(delivery);
 
   receiver.behave = () => 200;
-  await stack.db.admin.query("select public.retry_token_alerts()");
+  await stack.db.admin.query("select public.retry_token_alerts(p_for_everyone => true)");
   expect((await run()).body.delivered).toBe(1);
 });
 

@@ -16,6 +16,7 @@ test("a user who never had a grant has nothing, and asking does not make him an 
 
   expect(balance).toEqual({
     user_id: user,
+    state: "active",
     total_active: 0,
     total_expired: 0,
     total_reserved: 0,

@@ -111,7 +111,7 @@ async function follow(db: Database, sequence: readonly Command[], mix: Record<st
     [user],
   );
   // these are the project's, not the user's
-  await db.admin.query("select public.set_token_spend_cap('day', null)");
+  await db.admin.query("select public.set_token_spend_cap('day', null, p_for_everyone => true)");
   await db.admin.query("select public.set_token_burn_order('fifo')");
   return {
     answers,
@@ -164,7 +164,9 @@ async function act(db: Database, user: string, step: Command, places: Map<string
     case "cap":
       return ask(db, "select public.set_token_spend_cap('month', $2, $1) as answer", [user, step.tokens]);
     case "common cap":
-      return ask(db, "select public.set_token_spend_cap('day', $1) as answer", [step.tokens]);
+      return ask(db, "select public.set_token_spend_cap('day', $1, p_for_everyone => true) as answer", [
+        step.tokens,
+      ]);
     case "order":
       await db.admin.query("select public.set_token_burn_order($1)", [step.order]);
       return {};

@@ -199,5 +199,8 @@ test("the test sees it: a variable renamed that mutants name", async () => {
       execute replace(pg_get_functiondef('tokenbook.spend_tokens'::regproc), 'v_account', 'v_payer'); end $$`),
   );
 
-  expect(found).toEqual(["caps-looked-at-before-the-lock: @spend-locks-first has no v_account"]);
+  expect(found).toEqual([
+    "caps-looked-at-before-the-lock: @spend-locks-first has no v_account",
+    "frozen-looked-at-before-the-lock: @spend-locks-first has no v_account",
+  ]);
 });

@@ -186,7 +186,7 @@ const heaps: Heap[] = [
     },
     calls: {
       claim: "select to_jsonb(count(*)) as answer from public.claim_token_alerts()",
-      retry: "select to_jsonb(public.retry_token_alerts()) as answer",
+      retry: "select to_jsonb(public.retry_token_alerts(p_for_everyone => true)) as answer",
       deduct: spending.deduct,
     },
   },
@@ -203,7 +203,9 @@ const heaps: Heap[] = [
           where user_id = $1`,
         [user],
       );
-      await db.admin.query("select public.set_token_alert_rule('soon', 'expiring_soon', p_hours => 24)");
+      await db.admin.query(
+        "select public.set_token_alert_rule('soon', 'expiring_soon', p_hours => 24, p_for_everyone => true)",
+      );
       return { user };
     },
     calls: {

@@ -1,12 +1,13 @@
 /*
- * What every account must be, whatever wrote it: no total below zero, nobody his own payer, and
- * totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
+ * What every account must be, whatever wrote it: no total below zero, nobody their own payer, a known
+ * state, and totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
  * constraint each, as tokenbook.check_transaction_rules.
  * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
  */
 create function tokenbook.check_account_rules(
   p_user_id uuid,
   p_payer_id uuid,
+  p_state text,
   p_tokens_remaining bigint,
   p_tokens_reserved bigint,
   p_tokens_used bigint,
@@ -28,20 +29,21 @@ declare
     when p_tokens_owed < 0 then 'owed_is_never_negative'
     when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
     when p_payer_id = p_user_id then 'are_not_their_own_payers'
+    when p_state not in ('active', 'frozen') then 'state_is_known'
   end;
 begin
   if v_broken_rule is null then
     return true;
   end if;
   perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
-    'user_id', p_user_id, 'payer_id', p_payer_id, 'tokens_remaining', p_tokens_remaining,
+    'user_id', p_user_id, 'payer_id', p_payer_id, 'state', p_state, 'tokens_remaining', p_tokens_remaining,
     'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
     'tokens_owed', p_tokens_owed));
   return false;
 end
 $$;
 comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody his own payer. The error names the rule that a row breaks.';
+  'What every account must be: no total below zero, totals exact in JSON, nobody their own payer, a known state. The error names the rule that a row breaks.';
 
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
@@ -54,6 +56,7 @@ comment on function tokenbook.check_account_rules is
 --   next_due_at                            bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   payer_id                               add_token_team_member, remove_token_team_member
+--   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -69,6 +72,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -77,7 +81,7 @@ create table public.token_accounts (
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
   constraint token_accounts_are_sound check (tokenbook.check_account_rules(
-    user_id, payer_id, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+    user_id, payer_id, state, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -95,6 +99,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';

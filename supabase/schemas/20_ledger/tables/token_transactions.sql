@@ -90,7 +90,7 @@ create table public.token_transactions (
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
   grant_tokens bigint[] not null,
-  reason text not null,
+  reason text,
   actor_role text not null,
   actor_id uuid,
   idempotency_key text,
@@ -120,7 +120,7 @@ comment on column public.token_transactions.debt_change is 'Tokens added to the 
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
-comment on column public.token_transactions.reason is 'Why, in words or as the action type.';
+comment on column public.token_transactions.reason is 'Why: what an admin or the server said, or the action type, or what the books do by themselves. NULL: it could have been said (an adjustment, a grant, a refund, a void, an approval), and was not.';
 comment on column public.token_transactions.actor_role is 'Who did it: user, admin, service (the server), system (the books themselves).';
 comment on column public.token_transactions.actor_id is 'Which user or admin.';
 comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';

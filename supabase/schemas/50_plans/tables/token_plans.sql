@@ -34,6 +34,8 @@ create table public.token_plans (
   constraint token_plans_grant_type_is_known
     check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
+  constraint token_plans_what_must_end_ends check (
+    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -54,7 +56,7 @@ comment on column public.token_plans.price_cents is 'Price of a period, in cents
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
 comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
 comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
-comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';

@@ -41,10 +41,10 @@ comment on column public.token_payments.refunded_cents is 'Of the amount, how mu
 comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
-comment on column public.token_payments.reason is 'Why it was approved or rejected.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';
 comment on column public.token_payments.decided_at is 'When it was decided.';
-comment on column public.token_payments.decided_by is 'The admin who decided; NULL = the server.';
+comment on column public.token_payments.decided_by is 'The admin who decided, or who said whose a parked payment is; NULL = the server.';
 
 create unique index token_payments_provider_key on public.token_payments (user_id, provider, provider_payment_id)
   where provider_payment_id is not null;

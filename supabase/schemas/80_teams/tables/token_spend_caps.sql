@@ -3,7 +3,7 @@ create table public.token_spend_caps (
   user_id uuid not null,
   spend_window text not null,
   tokens bigint not null,
-  reason text not null,
+  reason text,
   actor_role text not null,
   actor_id uuid,
   updated_at timestamptz not null default clock_timestamp(),
@@ -16,7 +16,7 @@ comment on table public.token_spend_caps is
 comment on column public.token_spend_caps.user_id is 'The user.';
 comment on column public.token_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_spend_caps.tokens is 'Tokens that may be spent in it, 0 to 10^12.';
-comment on column public.token_spend_caps.reason is 'Why.';
+comment on column public.token_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
 comment on column public.token_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_spend_caps.updated_at is 'Since when it is as it is.';
