@@ -2814,7 +2814,7 @@ comment on function tokenbook.withdraw_rights is
  * transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found,
- * balance_limit_exceeded, busy.   Keeps: I1 to I5, I10.
+ * balance_limit_exceeded, too_many_grants, busy.   Keeps: I1 to I5, I10.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.adjust_tokens(
@@ -2894,7 +2894,7 @@ begin
 end
 $$;
 comment on function tokenbook.adjust_tokens is
-  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters, and NULL in the ledger where it is left out; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters, and NULL in the ledger where it is left out; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/append_transactions.sql
 
@@ -3491,7 +3491,7 @@ comment on function tokenbook.deduct_tokens_batch is
  * is not so is left to tokenbook.deduct_full_path; both come to the same grants, totals, ledger row and receipt.
  * What it saves: docs/performance.md.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
- * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, busy   (docs/errors.md)
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -3611,7 +3611,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/deduction_receipt.sql
 
@@ -6227,7 +6227,7 @@ comment on column public.token_usage_history.created_at is 'When.';
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
- * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, busy.
+ * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -6343,7 +6343,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
@@ -6977,7 +6977,7 @@ comment on function tokenbook.release_tokens is
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, busy.
+ * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -7058,7 +7058,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
 

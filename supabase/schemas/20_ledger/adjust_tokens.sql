@@ -7,7 +7,7 @@
  * transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found,
- * balance_limit_exceeded, busy.   Keeps: I1 to I5, I10.
+ * balance_limit_exceeded, too_many_grants, busy.   Keeps: I1 to I5, I10.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.adjust_tokens(
@@ -87,4 +87,4 @@ begin
 end
 $$;
 comment on function tokenbook.adjust_tokens is
-  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters, and NULL in the ledger where it is left out; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Corrects a balance: an admin grant (365 days) when p_delta is positive, a deduction oldest first when it is negative. For an admin or the server. p_delta -10^12 to 10^12, not 0; p_reason 1 to 500 characters, and NULL in the ledger where it is left out; p_idempotency_key makes a retry safe for ever. Also writes the token_usage row admin_grant or admin_deduct. Returns {success, delta, tokens_remaining_to_deduct, grant_id, deducted_from, usage_id, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_grants, forbidden, busy.';

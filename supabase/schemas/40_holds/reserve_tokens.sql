@@ -7,7 +7,7 @@
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, busy.
+ * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -88,4 +88,4 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
