@@ -31,6 +31,13 @@ export const errors = {
     retryable: false,
     hint: "Send at most 65536 bytes.",
   },
+  request_timeout: {
+    status: 408,
+    title: "Request timeout",
+    sqlstate: null,
+    retryable: true,
+    hint: "Send the whole body within ten seconds.",
+  },
   not_authenticated: {
     status: 401,
     title: "Not authenticated",
@@ -450,6 +457,20 @@ export const errors = {
     sqlstate: "PT503",
     retryable: true,
     hint: "The account is locked by other work. Try again with the same key.",
+  },
+  unavailable: {
+    status: 503,
+    title: "Unavailable",
+    sqlstate: null,
+    retryable: true,
+    hint: "The database cannot do it at the moment. Try again with the same key.",
+  },
+  not_configured: {
+    status: 500,
+    title: "Not configured",
+    sqlstate: null,
+    retryable: false,
+    hint: "Set what the setting names: see supabase/functions/.env.example.",
   },
   internal_error: {
     status: 500,
