@@ -470,7 +470,7 @@ export const errors = {
     title: "Not configured",
     sqlstate: null,
     retryable: false,
-    hint: "Set what the setting names: see supabase/functions/.env.example.",
+    hint: "Set what is named here; the .env.example of the functions says what it must be.",
   },
   internal_error: {
     status: 500,

@@ -348,7 +348,7 @@ function edgeFunctions(): EdgeFunction[] {
     );
     return {
       name,
-      methods: ["GET", "POST"].filter((method) => source.includes(`${method}: withSupabase`)),
+      methods: ["GET", "POST"].filter((method) => source.includes(`${method}: gate(`)),
       fields: [...new Set([...fields].map(([, field]) => field!))],
     };
   });
