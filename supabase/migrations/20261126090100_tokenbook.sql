@@ -1778,7 +1778,7 @@ alter table tokenbook.migration_reports enable row level security;
  * Returns the actor: ('user', his id), ('admin', his id), or ('service', null).
  * Looks at the role the session has taken on, which a security definer function does not change;
  * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
- * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
+ * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
   p_user_id uuid,
@@ -1815,6 +1815,8 @@ begin
   else
     perform tokenbook.refuse('not_authenticated');
   end if;
+
+  perform tokenbook.check_body(); -- @callers-send-one-object
 
   if p_user_id is null then
     perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
@@ -1871,6 +1873,57 @@ end
 $$;
 comment on function tokenbook.check_action_type is
   'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+
+-- from supabase/schemas/10_access/check_body.sql
+
+/*
+ * Refuses a request to one of our functions whose body is not one JSON object. PostgREST takes more than that:
+ * of an array of objects, and of CSV, the first row, and drops the others without a word; forms; and of text and
+ * bytes nothing at all, so that the function would run with its defaults and book what nobody has asked for.
+ *
+ * The body itself is not to be seen here, but what it was declared as, and the statement that PostgREST has
+ * made of it (versions 12 to 14): json_to_record for an object, json_to_recordset for anything else.
+ * A body `null` or `[]` leaves no trace: it counts as {}.   docs/guides/calling.md
+ * Looks at requests to our own functions only: a project's function that takes a form may call ours.
+ * Caller: internal.   Errors: unsupported_media_type, invalid_request.
+ */
+create function tokenbook.check_body()
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_headers constant text := current_setting('request.headers', true); -- PostgREST's
+  v_function text;
+begin
+  if v_headers is null or v_headers = '' then
+    return; -- plain SQL
+  end if;
+  -- nearly every request, quickly
+  if current_query() not like '%json_to_recordset(%' -- @one-object-only
+    and v_headers like '%"content-type":"application/json%' -- @json-bodies-only
+  then
+    return;
+  end if;
+
+  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+  if current_setting('request.method', true) is distinct from 'POST'
+    or (v_function like '%\%%' -- written otherwise, and perhaps one of ours
+      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
+  then
+    return;
+  end if;
+  if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
+    perform tokenbook.refuse('unsupported_media_type');
+  elsif current_query() like '%json_to_recordset(%' then
+    perform tokenbook.refuse('invalid_request', '{"field": "body", "rule": "one JSON object"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_body is
+  'Refuses an API request to one of our functions whose body is not one JSON object, as far as that can be seen. Plain SQL passes.';
 
 -- from supabase/schemas/10_access/check_request.sql
 
@@ -2243,6 +2296,8 @@ begin
       -- made from supabase/errors.toml: npm run errors
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
+      ('unsupported_media_type', 'PT415', 'Send the body as application/json.'),
+      ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
@@ -2996,6 +3051,7 @@ declare
   v_facts text;
   v_hint text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   -- validate
   if jsonb_typeof(p_items) is distinct from 'array'
     or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer
@@ -3175,6 +3231,8 @@ begin
     if current_setting('role') <> 'service_role' then -- @deduction-asks-who: the server may deduct from anyone
       select w.actor_role, w.actor_id into v_actor_role, v_actor_id
         from tokenbook.authorize(p_user_id, p_self_may => true) w;
+    else
+      perform tokenbook.check_body(); -- @server-sends-one-object
     end if;
     exit fast_path when (p_user_id is not null -- @fast-path-if-plain
       and p_tokens_to_deduct between 1 and 1000000000000
@@ -3446,6 +3504,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_user_ids uuid[];
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
@@ -3742,6 +3801,8 @@ declare
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
     perform tokenbook.authorize(p_user_id, p_self_may => true);
+  else
+    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   v_balance := tokenbook.get_balance_fast_path(p_user_id);
   if v_balance is not null then -- @balance-fast-path
@@ -4516,6 +4577,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
@@ -7395,6 +7457,7 @@ declare
   v_replayed boolean;
   v_other text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_provider is null or p_provider not in ('stripe', 'paypal')
     or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
     or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
@@ -7887,6 +7950,7 @@ declare
   v_version bigint;
   v_user_ids uuid[];
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
@@ -7928,6 +7992,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_claim_id uuid := gen_random_uuid();
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
@@ -8595,6 +8660,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_alert public.token_alerts;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   update public.token_alerts t
      set delivery = case when p_error is null then 'delivered' when t.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and t.attempts < 10

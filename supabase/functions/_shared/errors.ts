@@ -55,14 +55,14 @@ export const errors = {
   unsupported_media_type: {
     status: 415,
     title: "Unsupported media type",
-    sqlstate: null,
+    sqlstate: "PT415",
     retryable: false,
     hint: "Send the body as application/json.",
   },
   invalid_request: {
     status: 400,
     title: "Invalid request",
-    sqlstate: null,
+    sqlstate: "PT400",
     retryable: false,
     hint: "Send what the function's reference lists, and nothing else.",
   },
