@@ -18,7 +18,7 @@ export function renderReference(api: ApiDescription, lists: string): string {
     "# Reference",
     "What the API offers, generated from the database by `npm run reference`. To change a sentence here, change the comment in `supabase/schemas/`. Errors are explained in [errors.md](errors.md).",
     "## Functions",
-    "Called with `supabase.rpc(name, arguments)`. A parameter with a default may be left out.",
+    "Called with `supabase.rpc(name, arguments)`: one JSON object, and nothing else ([what holds where](guides/calling.md)). A parameter with a default may be left out.",
     ...api.functions.map(renderFunction),
     "## Lists",
     lists,

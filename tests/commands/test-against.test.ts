@@ -1,4 +1,5 @@
 // @module-tag proof
+import { stripVTControlCharacters } from "node:util";
 import { expect, test } from "vitest";
 import { applyMutant } from "../support/mutants.ts";
 import { start } from "../support/command.ts";
@@ -13,7 +14,7 @@ async function runAgainst(mutant?: string) {
     const { status, stdout, stderr } = await start("test-against", [stack.url, publishableKey, secretKey])
       .finished;
     const users = await stack.db.admin.query("select count(*)::int as n from auth.users");
-    const said = stdout.replaceAll(/\u001b\[\d+m/g, "");
+    const said = stripVTControlCharacters(stdout);
     return { status, said, stderr, users: users.rows[0].n as number, url: stack.url };
   } finally {
     await stack.close();
