@@ -18,7 +18,7 @@ export function renderReference(api: ApiDescription, lists: string): string {
     "# Reference",
     "What the API offers, generated from the database by `npm run reference`. To change a sentence here, change the comment in `supabase/schemas/`. Errors are explained in [errors.md](errors.md).",
     "## Functions",
-    "Called with `supabase.rpc(name, arguments)`. A parameter with a default may be left out.",
+    "Called with `supabase.rpc(name, arguments)`: one JSON object, and nothing else ([what holds where](guides/calling.md)). A parameter with a default may be left out.",
     'Amounts are JSON numbers: whole, and written out (`1000`, not `1e3`). A JSON string in the place of one is read as Postgres reads a number in text, which is more than a client may expect: `"16"` is 16, `"0x10"` is 16, `"0b11"` is 3 and `"1_000"` is 1,000; `"1,000"`, `"1e3"` and `"1.5"` are refused. The SQL cannot tell them apart; whoever passes on what people typed makes a number of it first. The edge functions take numbers only.',
     ...api.functions.map(renderFunction),
     "## Lists",

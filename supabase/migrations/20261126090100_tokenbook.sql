@@ -1886,7 +1886,7 @@ comment on function tokenbook.answer_busy is
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
  * Looks at the role the session has taken on, which a security definer function does not change;
  * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
- * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
+ * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
   p_user_id uuid,
@@ -1925,6 +1925,8 @@ begin
   else
     perform tokenbook.refuse('not_authenticated');
   end if;
+
+  perform tokenbook.check_body(); -- @callers-send-one-object
 
   if p_user_id is null then
     perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
@@ -1985,6 +1987,57 @@ end
 $$;
 comment on function tokenbook.check_action_type is
   'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+
+-- from supabase/schemas/10_access/check_body.sql
+
+/*
+ * Refuses a request to one of our functions whose body is not one JSON object. PostgREST takes more than that:
+ * of an array of objects, and of CSV, the first row, and drops the others without a word; forms; and of text and
+ * bytes nothing at all, so that the function would run with its defaults and book what nobody has asked for.
+ *
+ * The body itself is not to be seen here, but what it was declared as, and the statement that PostgREST has
+ * made of it (versions 12 to 14): json_to_record for an object, json_to_recordset for anything else.
+ * A body `null` or `[]` leaves no trace: it counts as {}.   docs/guides/calling.md
+ * Looks at requests to our own functions only: a project's function that takes a form may call ours.
+ * Caller: internal.   Errors: unsupported_media_type, invalid_request.
+ */
+create function tokenbook.check_body()
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_headers constant text := current_setting('request.headers', true); -- PostgREST's
+  v_function text;
+begin
+  if v_headers is null or v_headers = '' then
+    return; -- plain SQL
+  end if;
+  -- nearly every request, quickly
+  if current_query() not like '%json_to_recordset(%' -- @one-object-only
+    and v_headers like '%"content-type":"application/json%' -- @json-bodies-only
+  then
+    return;
+  end if;
+
+  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+  if current_setting('request.method', true) is distinct from 'POST'
+    or (v_function like '%\%%' -- written otherwise, and perhaps one of ours
+      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
+  then
+    return;
+  end if;
+  if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
+    perform tokenbook.refuse('unsupported_media_type');
+  elsif current_query() like '%json_to_recordset(%' then
+    perform tokenbook.refuse('invalid_request', '{"field": "body", "rule": "one JSON object"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_body is
+  'Refuses an API request to one of our functions whose body is not one JSON object, as far as that can be seen. Plain SQL passes.';
 
 -- from supabase/schemas/10_access/check_request.sql
 
@@ -2487,6 +2540,8 @@ begin
       -- made from supabase/errors.toml: npm run errors
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
+      ('unsupported_media_type', 'PT415', 'Send the body as application/json.'),
+      ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
@@ -2667,7 +2722,7 @@ comment on function tokenbook.say_one_of is 'The names of a list in words: a, b 
 /*
  * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
- * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I10, I11.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit, unsupported_media_type, invalid_request.   Keeps: I10, I11.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
@@ -2678,6 +2733,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_name is null or p_name not in ('open_holds', 'pending_payments') then
     perform tokenbook.refuse('invalid_limit', '{"field": "p_name", "rule": "open_holds or pending_payments"}');
   elsif p_value not between 1 and 10000 then
@@ -3330,6 +3386,7 @@ declare
   v_facts text;
   v_hint text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   -- validate
   if jsonb_typeof(p_items) is distinct from 'array'
     or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer
@@ -3527,6 +3584,8 @@ begin
     if current_setting('role') <> 'service_role' then -- @deduction-asks-who: the server may deduct from anyone
       select w.actor_role, w.actor_id into v_actor_role, v_actor_id
         from tokenbook.authorize(p_user_id, p_self_may => true) w;
+    else
+      perform tokenbook.check_body(); -- @server-sends-one-object
     end if;
     exit fast_path when (p_user_id is not null -- @fast-path-if-plain
       and p_tokens_to_deduct between 1 and 1000000000000
@@ -3800,6 +3859,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_user_ids uuid[];
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
@@ -4111,6 +4171,8 @@ declare
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
     perform tokenbook.authorize(p_user_id, p_self_may => true);
+  else
+    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   v_balance := tokenbook.get_balance_fast_path(p_user_id);
   if v_balance is not null then -- @balance-fast-path
@@ -5113,6 +5175,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;
@@ -8234,6 +8297,7 @@ declare
   v_replayed boolean;
   v_other text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_provider is null or p_provider not in ('stripe', 'paypal')
     or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
     or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
@@ -8757,6 +8821,7 @@ declare
   v_version bigint;
   v_user_ids uuid[];
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
@@ -8804,6 +8869,7 @@ declare
   v_claim_id uuid := gen_random_uuid();
   v_hopeless bigint;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
@@ -9523,6 +9589,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_alert public.token_alerts;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   update public.token_alerts t
      set delivery = case when p_error is null then 'delivered' when t.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and t.attempts < 10

@@ -70,6 +70,19 @@ export async function everyCaller(stack: Stack, target: string): Promise<Callers
     ),
     "an expired token": bearer(await token(admin.id, { ...adminClaims, exp: past })),
     "a token not valid yet": bearer(await token(admin.id, { ...adminClaims, nbf: past + 3600 })),
+    "a token without an end": bearer(await token(admin.id, { ...adminClaims, exp: undefined as never })),
+    "a token that ends in words": bearer(await token(admin.id, { ...adminClaims, exp: "never" as never })),
+    "a token issued in the future": bearer(await token(admin.id, { ...adminClaims, iat: past + 300 })),
+    "a token for another audience": bearer(await token(admin.id, { ...adminClaims, aud: "mailer" })),
+    "a token for several others": bearer(await token(admin.id, { ...adminClaims, aud: ["mailer", "shop"] })),
+    "a token for nobody": bearer(await token(admin.id, { ...adminClaims, aud: undefined as never })),
+    "a token of another issuer": bearer(
+      await token(admin.id, { ...adminClaims, iss: "https://another.example.com/auth/v1" }),
+    ),
+    "a token of an issuer that is nearly ours": bearer(
+      await token(admin.id, { ...adminClaims, iss: `${stack.url}/auth/v1/` }),
+    ),
+    "a token of no issuer": bearer(await token(admin.id, { ...adminClaims, iss: undefined as never })),
     "another project's token": bearer(elsewhere),
     "another project's token of our issuer": bearer(await signElsewhere(claims)),
     "another project's keys": { ...bearer(elsewhere), apikey: other.publishableKey },
@@ -94,6 +107,14 @@ export async function everyCaller(stack: Stack, target: string): Promise<Callers
   };
   callers["an admin by list only"] = { headers: bearer(await token(admin.id)), kind: "user" };
   callers["an admin by token only"] = { headers: former.headers, kind: "former admin" };
+  callers["a user, by a token for us among others"] = {
+    headers: bearer(await token(user.id, { aud: ["mailer", "authenticated"] })),
+    kind: "user",
+  };
+  callers["a user whose clock is a little ahead"] = {
+    headers: bearer(await token(user.id, { iat: past + 80 })),
+    kind: "user",
+  };
   callers["an admin"] = { headers: admin.headers, kind: "admin" };
   callers["the server"] = { ...stack.server, kind: "server" };
   callers["the server, key in both headers"] = {

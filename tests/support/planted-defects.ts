@@ -59,9 +59,40 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     sql:
       plantedFunction("tokenbook.by_number", "raise exception using errcode = '40001'") +
       plantedFunction("tokenbook.by_name", "raise deadlock_detected") +
-      plantedFunction("tokenbook.in_words", "perform 'what a serialization_failure is'") +
-      plantedFunction("tokenbook.caught", "null; exception when deadlock_detected then null"),
-    found: ["tokenbook.by_name()", "tokenbook.by_number()"],
+      plantedFunction("tokenbook.by_sqlstate", "raise sqlstate '40P01'") +
+      plantedFunction(
+        "tokenbook.by_variable",
+        "declare v_code text := 'serialization_failure'; begin raise exception using errcode = v_code; end",
+      ) +
+      plantedFunction(
+        "tokenbook.by_format",
+        "execute format('do %L', 'begin raise sqlstate ''40001''; end')",
+      ) +
+      plantedFunction("tokenbook.by_dollars", "execute $q$do 'begin raise deadlock_detected; end'$q$") +
+      plantedFunction("tokenbook.as_argument", "perform tokenbook.refuse('40p01')") +
+      `${plantedFunction("public.token_wrapped", "raise exception using message = 'busy', errcode = '40001'")}
+      create policy "planted" on public.token_accounts for select to authenticated using (
+        (select auth.uid()) = user_id and current_setting('x') <> '40001');` +
+      plantedFunction(
+        "tokenbook.in_a_comment",
+        "-- not 40001\n perform 1 /* nor a serialization_failure */",
+      ) +
+      plantedFunction("tokenbook.caught", "null; exception when deadlock_detected then null") +
+      plantedFunction(
+        "tokenbook.both_caught",
+        "null; exception when sqlstate '40001' or deadlock_detected then null",
+      ),
+    found: [
+      "tokenbook.as_argument()",
+      "tokenbook.by_dollars()",
+      "tokenbook.by_format()",
+      "tokenbook.by_name()",
+      "tokenbook.by_number()",
+      "tokenbook.by_sqlstate()",
+      "tokenbook.by_variable()",
+      "public.token_accounts: policy planted",
+      "public.token_wrapped()",
+    ],
   },
   function_executable_by_public: {
     // anon is part of PUBLIC, so the lint after this one finds it too; and finds what is granted by name

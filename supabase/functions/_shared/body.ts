@@ -1,24 +1,46 @@
 import { Refusal } from "./problem.ts";
 
-/** What is read past the limit and thrown away, so that the sender is still there for the answer. */
-const drained = 1024 * 1024;
+/**
+ * What is read past the limit and thrown away, in bytes: who is cut off while sending sees a broken
+ * connection instead of the answer.
+ */
+const drained = 16 * 1024 * 1024;
+
+/** How long a body may take to arrive, in milliseconds. */
+const arrivalMs = 10_000;
 
 /**
  * The request with its body in memory, where everything after may read it.
  *
- * Counted while it is read: a chunked body has no Content-Length, and a sender may lie in it.
+ * Counted while it is read: a chunked body has no Content-Length, and a sender may lie in it. No more of it
+ * is kept than it may have.
  *
  * @param limit the most bytes that it may have
- * @throws {Refusal} payload_too_large
+ * @throws {Refusal} payload_too_large, or request_timeout
  */
 export async function withBoundedBody(request: Request, limit: number): Promise<Request> {
   if (request.body === null) return request;
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  for await (const chunk of request.body) {
-    size += chunk.length;
-    if (size <= limit) chunks.push(chunk);
-    if (size > drained) break;
+  const reader = request.body.getReader();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooLate = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), arrivalMs);
+  });
+  try {
+    while (size <= drained) {
+      const read = await Promise.race([reader.read(), tooLate]);
+      if (read === undefined) {
+        if (size > limit) break;
+        throw new Refusal("request_timeout");
+      }
+      if (read.done) break;
+      size += read.value.length;
+      if (size <= limit) chunks.push(read.value);
+    }
+  } finally {
+    clearTimeout(timer);
+    void reader.cancel().catch(() => {}); // a sender who has gone
   }
   if (size > limit) throw new Refusal("payload_too_large", { limit });
   return new Request(request.url, {
@@ -31,16 +53,44 @@ export async function withBoundedBody(request: Request, limit: number): Promise<
 /**
  * The JSON value in the body.
  *
- * @throws {Refusal} unsupported_media_type, or invalid_request when it is not JSON in UTF-8
+ * @throws {Refusal} unsupported_media_type; invalid_request when it is not JSON in UTF-8, begins with a byte
+ *   order mark, or names a member twice: nobody could say which one counts
  */
 export async function readJson(request: Request): Promise<unknown> {
   const mediaType = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (mediaType !== "application/json") throw new Refusal("unsupported_media_type");
+  let text: string;
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await request.arrayBuffer()));
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await request.arrayBuffer());
+    value = JSON.parse(text);
   } catch {
-    throw new Refusal("invalid_request", { field: "body", rule: "JSON in UTF-8" });
+    throw new Refusal("invalid_request", { field: "body", rule: "JSON in UTF-8, without a byte order mark" });
   }
+  const twice = memberTwice(text);
+  if (twice !== undefined) {
+    throw new Refusal("invalid_request", { field: twice.slice(0, 64), rule: "given once" });
+  }
+  return value;
+}
+
+/** What `JSON.parse` hides: it takes the last of two members with one name. */
+export function memberTwice(json: string): string | undefined {
+  /** The names so far of each object that is open; of an array, none. */
+  const open: Set<string>[] = [];
+  // In a text that is JSON a string with a colon behind it is a member's name, and what is in a string is skipped.
+  for (const [token, name] of json.matchAll(
+    /("[^"\\]*(?:\\.[^"\\]*)*")\s*:|"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g,
+  )) {
+    if (name !== undefined) {
+      const names = open.at(-1)!;
+      const decoded = JSON.parse(name) as string; // "\u0061" is "a"
+      if (names.has(decoded)) return decoded;
+      names.add(decoded);
+    } else if (token === "{" || token === "[") open.push(new Set());
+    else if (token === "}" || token === "]") open.pop();
+  }
+  return undefined;
 }
 
 /**

@@ -12,8 +12,7 @@ const usualBytes = 64 * 1024;
  * What surrounds every function: the preflight, the method, the size of the body, and every error
  * as a problem, `withSupabase`'s own included.
  *
- * @param handlers one for each method that the function answers, from `withSupabase` with
- *   `cors: "disabled"`
+ * @param handlers one for each method that the function answers, from {@link gate}
  * @param maxBytes the most that a body may have
  */
 export function endpoint(
@@ -41,9 +40,9 @@ export function endpoint(
       throwGateErrors(response);
       return response;
     } catch (error) {
-      if (error instanceof Refusal) return problem(error, requestId);
-      console.error(`${requestId} ${error instanceof Error ? error.stack : String(error)}`);
-      return problem(new Refusal("internal_error"), requestId);
+      const refusal = error instanceof Refusal ? error : new Refusal("internal_error", {}, { cause: error });
+      if (refusal.cause !== undefined) console.error(`${requestId} ${inWords(refusal.cause)}`);
+      return problem(refusal, requestId);
     }
   }
 }
@@ -56,5 +55,10 @@ function throwGateErrors(response: Response): void {
   const code = response.headers.get("x-supabase-server-error");
   if (code === null) return;
   if (response.status === 401) throw new Refusal("not_authenticated");
-  throw new Error(`withSupabase: ${code}`);
+  const cause = new Error(`withSupabase: ${code}`);
+  throw code === "JWKS_FETCH_FAILED" ? new Refusal("unavailable", {}, { cause }) : cause;
+}
+
+function inWords(cause: unknown): string {
+  return cause instanceof Error ? String(cause.stack) : String(cause);
 }

@@ -31,6 +31,13 @@ export const errors = {
     retryable: false,
     hint: "Send at most 65536 bytes.",
   },
+  request_timeout: {
+    status: 408,
+    title: "Request timeout",
+    sqlstate: null,
+    retryable: true,
+    hint: "Send the whole body within ten seconds.",
+  },
   not_authenticated: {
     status: 401,
     title: "Not authenticated",
@@ -48,14 +55,14 @@ export const errors = {
   unsupported_media_type: {
     status: 415,
     title: "Unsupported media type",
-    sqlstate: null,
+    sqlstate: "PT415",
     retryable: false,
     hint: "Send the body as application/json.",
   },
   invalid_request: {
     status: 400,
     title: "Invalid request",
-    sqlstate: null,
+    sqlstate: "PT400",
     retryable: false,
     hint: "Send what the function's reference lists, and nothing else.",
   },
@@ -513,6 +520,20 @@ export const errors = {
     sqlstate: "PT503",
     retryable: true,
     hint: "The account is locked by other work. Try again with the same key.",
+  },
+  unavailable: {
+    status: 503,
+    title: "Unavailable",
+    sqlstate: null,
+    retryable: true,
+    hint: "The database cannot do it at the moment. Try again with the same key.",
+  },
+  not_configured: {
+    status: 500,
+    title: "Not configured",
+    sqlstate: null,
+    retryable: false,
+    hint: "Set what is named here; the .env.example of the functions says what it must be.",
   },
   internal_error: {
     status: 500,

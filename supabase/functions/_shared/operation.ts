@@ -6,20 +6,13 @@ import { idempotencyKey } from "./idempotency-key.ts";
 import { Refusal } from "./problem.ts";
 import { callSql } from "./sql.ts";
 
-/** Who is let in, for `withSupabase`: a signed-in user, or the server with the secret key. */
-export const callers = {
-  auth: ["user", "secret"],
-  cors: "disabled", // endpoint() does it, for the errors too
-  errors: { detailed: false },
-} as const satisfies { auth: ["user", "secret"]; cors: "disabled"; errors: object };
-
 /** Calls one SQL function as whoever makes the request. See {@link callSql}. */
 export type Sql = <Result>(
   name: Parameters<typeof callSql>[1],
   args: Record<string, unknown>,
 ) => Promise<Result>;
 
-/** Whether the caller is the server, or his token says that he is an admin. SQL knows if he still is. */
+/** Whether the caller is the server, or their token says that they are an admin. SQL knows if they still are. */
 export function mayBeAdmin(context: Context): boolean {
   return context.authMode === "secret" || context.userClaims?.appMetadata?.["role"] === "admin";
 }
@@ -35,13 +28,13 @@ export interface Operation<Input> {
   input: z.ZodType<Input>;
   /**
    * For admins and the server only. SQL refuses everyone else anyway; said here too, so that a
-   * stranger with a bad body learns that he is not wanted, and not how to write a better one.
+   * stranger with a bad body learns that they are not wanted, and not how to write a better one.
    */
   admin: boolean;
 }
 
 /**
- * A handler for `withSupabase`, in the order that docs/errors.md promises: the caller, the
+ * A handler for `gate`, in the order that docs/errors.md promises: the caller, the
  * arguments, the key; then `act`, which leaves the rest to SQL.
  *
  * @param act returns the body of the answer, or the answer itself when it is no JSON. `replayed` in the

@@ -34,6 +34,8 @@ export interface Facts {
   transactionId?: number;
   /** What kind of ledger entry it is. */
   entryType?: string;
+  /** The setting that is missing or is not what it must be. */
+  setting?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */
   differs?: string[];
 }

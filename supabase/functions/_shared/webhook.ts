@@ -29,7 +29,7 @@ export interface ProviderEvent {
 }
 
 /**
- * A handler for `withSupabase` that records what a payment provider reports. Everything that
+ * A handler for `gate` that records what a payment provider reports. Everything that
  * matters is one SQL call a payment, so that a process that dies between commit and answer, and
  * the delivery that follows, change nothing.
  *

@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/admin-adjust { userId, delta, reason, idempotencyKey, metadata }
  *
@@ -6,12 +6,11 @@
  * negative; userId and delta are required. For an admin, or the server.
  * Answers what adjust_tokens returns; short of tokens, 402 with nothing changed.
  */
-import { withSupabase } from "@supabase/server";
 import { z } from "zod";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
+import { gate, userOrServer } from "../_shared/gate.ts";
 import { integer, jsonObject, text, uuid } from "../_shared/fields.ts";
-import { callers, operation } from "../_shared/operation.ts";
+import { operation } from "../_shared/operation.ts";
 import { Refusal } from "../_shared/problem.ts";
 
 const Body = z.strictObject({
@@ -24,8 +23,8 @@ const Body = z.strictObject({
 
 export default {
   fetch: endpoint({
-    POST: withSupabase<Database>(
-      callers,
+    POST: gate(
+      userOrServer,
       operation({ input: Body, admin: true }, async (body, sql) => {
         const receipt = await sql<{ success: boolean; tokens_remaining: number }>("adjust_tokens", {
           p_user_id: body.userId,

@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/ai-chat (and anything below it, so that it can be an OpenAI client's base URL)
  *   { model, messages, max_tokens, … }, as OpenAI's chat completions take it; texts and tools only
@@ -8,15 +8,13 @@
  * beyond that goes back. Short of tokens: 402, under a spend cap: 429, and the model is not asked.
  * docs/guides/charging-for-a-streaming-call.md tells the rest.
  */
-import { withSupabase } from "@supabase/server";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
-import { callers } from "../_shared/operation.ts";
+import { gate } from "../_shared/gate.ts";
 import { chat } from "./chat.ts";
 
 /** A long conversation is larger than what other functions take. */
 const maxBytes = 512 * 1024;
 
 export default {
-  fetch: endpoint({ POST: withSupabase<Database>({ ...callers, auth: "user" }, chat) }, maxBytes),
+  fetch: endpoint({ POST: gate("user", chat) }, maxBytes),
 };

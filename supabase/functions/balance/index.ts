@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * GET /functions/v1/balance?userId=&limit=&before=
  *
@@ -9,12 +9,11 @@
  * With `Accept: text/csv` all of his transactions as a file, newest first, without limit and before.
  * An answer that breaks off is not whole: the connection is cut, not ended.
  */
-import { withSupabase } from "@supabase/server";
 import { z } from "zod";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
+import { gate, userOrServer } from "../_shared/gate.ts";
 import { integerText, smallIntegerText, uuid } from "../_shared/fields.ts";
-import { callers, operation } from "../_shared/operation.ts";
+import { operation } from "../_shared/operation.ts";
 import { csvFile } from "./csv-file.ts";
 import { type HistoryPage, ledgerCsv, pageSize } from "./ledger-csv.ts";
 import { prefersCsv } from "./media-type.ts";
@@ -51,7 +50,7 @@ const ledger = operation(
 
 export default {
   fetch: endpoint({
-    GET: withSupabase<Database>(callers, (request, context) =>
+    GET: gate(userOrServer, (request, context) =>
       prefersCsv(request) ? ledger(request, context) : balanceAndHistory(request, context),
     ),
   }),

@@ -1,13 +1,13 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/deliver-alerts: sends what is due of the outbox as signed webhooks to
  * ALERT_WEBHOOK_URL, and says how many. For the server, with the secret key: a schedule calls it, or
  * whoever wants to. docs/guides/alerts.md says how to set it up and how to verify what it sends.
  */
-import { withSupabase } from "@supabase/server";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
-import { callers } from "../_shared/operation.ts";
+import { gate } from "../_shared/gate.ts";
+import { Refusal } from "../_shared/problem.ts";
+import { SettingError } from "../_shared/setting.ts";
 import { callSql } from "../_shared/sql.ts";
 import { type Alert, receiver } from "./receiver.ts";
 
@@ -22,8 +22,8 @@ const budgetMs = 60_000;
 
 export default {
   fetch: endpoint({
-    POST: withSupabase<Database>({ ...callers, auth: "secret" }, async (_request, { supabaseAdmin }) => {
-      const { send } = receiver();
+    POST: gate("secret", async (_request, { supabaseAdmin }) => {
+      const { send } = configured(receiver);
       const counts = { delivered: 0, failed: 0, given_up: 0 };
       const end = Date.now() + budgetMs;
 
@@ -56,3 +56,13 @@ export default {
     }),
   }),
 };
+
+/** Who calls is the server: it may learn which setting is missing, and should not have to look for the log. */
+function configured<Result>(read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    throw new Refusal("not_configured", { setting: error.setting }, { cause: error });
+  }
+}

@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import { requiredSetting } from "../_shared/setting.ts";
+import { requiredSetting, SettingError } from "../_shared/setting.ts";
 
 /** An alert as `claim_token_alerts` hands it out. */
 export interface Alert {
@@ -22,7 +22,7 @@ const timeoutMs = 10_000;
  * @returns `send`, which signs an alert with each secret of ALERT_WEBHOOK_SECRET (Standard Webhooks:
  *   HMAC SHA-256 over id, time and body), posts it, and returns why it was not taken, or undefined.
  *   It never throws: what goes wrong with one alert is no matter of the others
- * @throws when a setting is missing or is not what it must be
+ * @throws {SettingError} when a setting is missing or is not what it must be
  */
 export function receiver(): { send(alert: Alert): Promise<string | undefined> } {
   const url = address(requiredSetting("ALERT_WEBHOOK_URL"));
@@ -70,13 +70,13 @@ function address(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isLocal = url?.hostname === "localhost" || url?.hostname === "127.0.0.1";
   if (url?.protocol === "https:" || (url?.protocol === "http:" && isLocal)) return url;
-  throw new Error("ALERT_WEBHOOK_URL is not an https address");
+  throw new SettingError("ALERT_WEBHOOK_URL", "is not an https address");
 }
 
 /** The library takes any text for a secret, the empty one too. */
 function signer(secret: string): Webhook {
   if (!/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/.test(secret)) {
-    throw new Error("ALERT_WEBHOOK_SECRET is not whsec_ and at least 24 bytes in base64");
+    throw new SettingError("ALERT_WEBHOOK_SECRET", "is not whsec_ and at least 24 bytes in base64");
   }
   return new Webhook(secret);
 }

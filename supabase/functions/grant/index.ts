@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/grant
  *   { userId, tokens, grantType, expiresAt, priority, grantedAt, reason, idempotencyKey, metadata }
@@ -6,12 +6,11 @@
  * Gives tokens to a user; userId and tokens are required. For an admin, or the server (which alone
  * may set grantedAt). Answers what grant_tokens returns.
  */
-import { withSupabase } from "@supabase/server";
 import { z } from "zod";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
+import { gate, userOrServer } from "../_shared/gate.ts";
 import { integer, jsonObject, moment, momentOrNever, smallInteger, text, uuid } from "../_shared/fields.ts";
-import { callers, operation } from "../_shared/operation.ts";
+import { operation } from "../_shared/operation.ts";
 
 const Body = z.strictObject({
   userId: uuid,
@@ -27,8 +26,8 @@ const Body = z.strictObject({
 
 export default {
   fetch: endpoint({
-    POST: withSupabase<Database>(
-      callers,
+    POST: gate(
+      userOrServer,
       operation({ input: Body, admin: true }, (body, sql) =>
         sql("grant_tokens", {
           p_user_id: body.userId,

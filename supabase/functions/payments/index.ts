@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * GET /functions/v1/payments?status=&userId=&limit=
  *
@@ -15,16 +15,15 @@
  *
  * Answers what create_token_payment, approve_token_payment, reject_token_payment, refund_token_payment and assign_parked_token_payment return.
  */
-import { withSupabase } from "@supabase/server";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
-import { callers, operation } from "../_shared/operation.ts";
+import { gate, userOrServer } from "../_shared/gate.ts";
+import { operation } from "../_shared/operation.ts";
 import { Action, act } from "./actions.ts";
 import { listPayments, Query } from "./list.ts";
 
 export default {
   fetch: endpoint({
-    GET: withSupabase<Database>(callers, operation({ input: Query, admin: false }, listPayments)),
-    POST: withSupabase<Database>(callers, operation({ input: Action, admin: false }, act)),
+    GET: gate(userOrServer, operation({ input: Query, admin: false }, listPayments)),
+    POST: gate(userOrServer, operation({ input: Action, admin: false }, act)),
   }),
 };

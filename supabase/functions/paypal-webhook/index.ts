@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/paypal-webhook: PayPal's events, verified by asking PayPal.
  *
@@ -6,11 +6,9 @@
  * CUSTOMER.DISPUTE.CREATED and .RESOLVED. Others are taken note of with 200.
  * docs/guides/payments.md says how to set it up.
  */
-import { withSupabase } from "@supabase/server";
 import { z } from "zod";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
-import { callers } from "../_shared/operation.ts";
+import { gate } from "../_shared/gate.ts";
 import { webhook } from "../_shared/webhook.ts";
 import { paypalApi } from "./api.ts";
 import { paymentsIn } from "./payments.ts";
@@ -24,8 +22,8 @@ const Event = z.object({ id: z.string().min(1), event_type: z.string(), resource
 export default {
   fetch: endpoint(
     {
-      POST: withSupabase<Database>(
-        { ...callers, auth: "none" },
+      POST: gate(
+        "none",
         webhook("paypal", async (request, catalogue) => {
           const api = paypalApi();
           const event = Event.parse(await verify(request, api));

@@ -1,4 +1,4 @@
-/// <reference types="npm:@supabase/functions-js@2.109.0/src/edge-runtime.d.ts" />
+/// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * GET /functions/v1/plans
  *
@@ -6,19 +6,18 @@
  * Answers { plans: [{ plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency,
  * billing_cycle, rank, features }] }.
  */
-import { withSupabase } from "@supabase/server";
 import { z } from "zod";
-import type { Database } from "../_shared/database.ts";
 import { endpoint } from "../_shared/endpoint.ts";
-import { callers, operation } from "../_shared/operation.ts";
+import { gate } from "../_shared/gate.ts";
+import { operation } from "../_shared/operation.ts";
 import { rowsOf } from "../_shared/sql.ts";
 
 const Query = z.strictObject({});
 
 export default {
   fetch: endpoint({
-    GET: withSupabase<Database>(
-      { ...callers, auth: "none" },
+    GET: gate(
+      "none",
       operation({ input: Query, admin: false }, async (_, _sql, { supabase }) => ({
         plans: rowsOf(
           await supabase

@@ -4,7 +4,7 @@
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
  * Looks at the role the session has taken on, which a security definer function does not change;
  * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
- * Caller: internal.   Errors: not_authenticated, forbidden, invalid_user_id.
+ * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
   p_user_id uuid,
@@ -43,6 +43,8 @@ begin
   else
     perform tokenbook.refuse('not_authenticated');
   end if;
+
+  perform tokenbook.check_body(); -- @callers-send-one-object
 
   if p_user_id is null then
     perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');

@@ -20,6 +20,8 @@ begin
       -- made from supabase/errors.toml: npm run errors
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
+      ('unsupported_media_type', 'PT415', 'Send the body as application/json.'),
+      ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),

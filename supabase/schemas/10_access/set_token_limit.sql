@@ -1,7 +1,7 @@
 /*
  * Chooses how many open holds or pending payments a user may have at a time, for the whole project, from
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
- * Caller: service_role.   Locks: nothing.   Errors: invalid_limit.   Keeps: I10, I11.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_limit, unsupported_media_type, invalid_request.   Keeps: I10, I11.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
@@ -12,6 +12,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_name is null or p_name not in ('open_holds', 'pending_payments') then
     perform tokenbook.refuse('invalid_limit', '{"field": "p_name", "rule": "open_holds or pending_payments"}');
   elsif p_value not between 1 and 10000 then

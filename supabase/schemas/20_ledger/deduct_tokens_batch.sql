@@ -42,6 +42,7 @@ declare
   v_facts text;
   v_hint text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   -- validate
   if jsonb_typeof(p_items) is distinct from 'array'
     or octet_length(p_items::text) > (tokenbook.limits() -> 'batch_bytes')::integer

@@ -48,6 +48,8 @@ begin
     if current_setting('role') <> 'service_role' then -- @deduction-asks-who: the server may deduct from anyone
       select w.actor_role, w.actor_id into v_actor_role, v_actor_id
         from tokenbook.authorize(p_user_id, p_self_may => true) w;
+    else
+      perform tokenbook.check_body(); -- @server-sends-one-object
     end if;
     exit fast_path when (p_user_id is not null -- @fast-path-if-plain
       and p_tokens_to_deduct between 1 and 1000000000000

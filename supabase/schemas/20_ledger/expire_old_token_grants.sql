@@ -20,6 +20,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_user_ids uuid[];
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;

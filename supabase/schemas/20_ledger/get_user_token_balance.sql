@@ -27,6 +27,8 @@ declare
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
     perform tokenbook.authorize(p_user_id, p_self_may => true);
+  else
+    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   v_balance := tokenbook.get_balance_fast_path(p_user_id);
   if v_balance is not null then -- @balance-fast-path

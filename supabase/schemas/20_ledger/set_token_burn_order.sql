@@ -12,6 +12,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_burn_order is null or p_burn_order not in ('fifo', 'expiring_first') then
     perform tokenbook.refuse('invalid_burn_order', '{"field": "p_burn_order", "rule": "fifo or expiring_first"}');
   end if;

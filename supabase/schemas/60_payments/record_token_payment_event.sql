@@ -29,6 +29,7 @@ declare
   v_replayed boolean;
   v_other text;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_provider is null or p_provider not in ('stripe', 'paypal')
     or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
     or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'

@@ -19,6 +19,7 @@ declare
   v_claim_id uuid := gen_random_uuid();
   v_hopeless bigint;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;

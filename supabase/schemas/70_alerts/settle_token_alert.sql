@@ -22,6 +22,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_alert public.token_alerts;
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   update public.token_alerts t
      set delivery = case when p_error is null then 'delivered' when t.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and t.attempts < 10

@@ -237,11 +237,16 @@ test("nobody but the server may call it", async () => {
 });
 
 // which settings those are: tests/functions/shared/settings.test.ts
-test("with settings that are none, nothing is sent and nothing is lost, and the log says why", async () => {
+test("with settings that are none, nothing is sent and nothing is lost, and the answer and the log say which", async () => {
   const lame = await startStack({ ...receiver.settings, ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0" });
   await rules(lame);
   await dropped(lame, 1);
-  expectProblem(await run(lame), "internal_error");
+  expectProblem(await run(lame), "not_configured", { setting: "ALERT_WEBHOOK_SECRET" });
+  // Nobody else hears of it.
+  expectProblem(
+    await lame.ask("deliver-alerts", { method: "POST", caller: await lame.user({ admin: true }) }),
+    "not_authenticated",
+  );
   expect(await outbox(lame)).toMatchObject([{ delivery: "pending", attempts: 0 }]);
   await expect.poll(() => lame.log.join("\n")).toContain("ALERT_WEBHOOK_SECRET is not whsec_");
   expect(lame.log.join("\n")).not.toContain("c2VjcmV0");

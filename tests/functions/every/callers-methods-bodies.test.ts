@@ -10,7 +10,7 @@ import { startStack, type Answer, type Stack } from "../stack.ts";
 
 let stack: Stack;
 let target: string;
-/** Everybody who may come along, and what he is to be taken for. */
+/** Everybody who may come along, and what they are to be taken for. */
 let callers: Callers;
 beforeAll(async () => {
   stack = await startStack();
@@ -46,6 +46,30 @@ const bodies: Record<
     slug: "invalid_request",
     facts: { field: "admin" },
   },
+  "with the amount twice": {
+    body: (name) => `{"userId":"${target}","${amountOf(name)}":1,"${amountOf(name)}":1000}`,
+    slug: "invalid_request",
+  },
+  "with a member twice, written otherwise": {
+    body: (name) => `{"\\u0075serId":"${target}","${amountOf(name)}":1,"userId":"${target}"}`,
+    slug: "invalid_request",
+    facts: { field: "userId", rule: "given once" },
+  },
+  "with a member twice, far inside": {
+    body: (name) =>
+      `{"userId":"${target}","${amountOf(name)}":1,"metadata":{"list":[{"a":1},{"a":"}","b":{"c":1,"\\u0063":2}}]}}`,
+    slug: "invalid_request",
+    facts: { field: "c", rule: "given once" },
+  },
+  "with the same name in several objects": {
+    body: (name) =>
+      `{"userId":"${target}","${amountOf(name)}":1,"metadata":{"a":{"a":[{"a":1},{"a":"\\"a\\":"}]},"userId":"a"}}`,
+  },
+  "with a byte order mark": {
+    body: (name) => `\ufeff{"userId":"${target}","${amountOf(name)}":1}`,
+    slug: "invalid_request",
+    facts: { field: "body" },
+  },
   "no JSON": { body: () => "userId=1", slug: "invalid_request", facts: { field: "body" } },
   "of another type": { body: () => "{}", type: "text/plain", slug: "unsupported_media_type" },
 };
@@ -58,7 +82,7 @@ const sized = (bytes: number) => JSON.stringify({ userId: target, reason: "x".re
 function expected(kind: Kind, what: { slug?: Slug }): Slug | undefined {
   if (kind === "unknown") return "not_authenticated";
   if (kind === "user") return "forbidden";
-  // His token lets him as far as SQL, which knows better; SQL does not see a body that is no request.
+  // Their token lets them as far as SQL, which knows better; SQL does not see a body that is no request.
   if (kind === "former admin")
     return what.slug === "user_not_found" || what.slug === undefined ? "forbidden" : what.slug;
   return what.slug;
@@ -105,6 +129,56 @@ describe.each(["admin-adjust", "grant"])("%s", (name) => {
     expect(fits).toHaveLength(65536);
     check("64 KiB", await stack.ask(name, { body: fits, caller: callers["an admin"] }), "invalid_amount");
   });
+
+  test("a body of 10 MB is 413 too, and its sender lives to read it; one of no end is cut off", async () => {
+    const caller = callers["an admin"]!;
+    check("10 MB", await stack.ask(name, { body: sized(10_000_000), caller }), "payload_too_large");
+    const send = (pull: (controller: ReadableStreamDefaultController<Uint8Array>) => void | Promise<void>) =>
+      fetch(`${stack.url}/functions/v1/${name}`, {
+        method: "POST",
+        headers: { ...caller.headers, "content-type": "application/json" },
+        body: new ReadableStream({ pull }),
+        duplex: "half",
+      } as RequestInit);
+    const block = new Uint8Array(64 * 1024).fill(0x20);
+    let sent = 0;
+    const endless = await send((controller) => {
+      sent += block.length;
+      controller.enqueue(block);
+    }).then(
+      ({ status }) => status,
+      () => "cut off",
+    );
+    expect([413, "cut off"]).toContain(endless);
+    expect(sent).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  test(
+    "a body that does not arrive is 408 after ten seconds, worth sending again",
+    { tags: ["proof"], timeout: 30_000 },
+    async () => {
+      const begin = performance.now();
+      const answer = await fetch(`${stack.url}/functions/v1/${name}`, {
+        method: "POST",
+        headers: { ...callers["an admin"]!.headers, "content-type": "application/json" },
+        body: new ReadableStream({
+          async pull(controller) {
+            controller.enqueue(new TextEncoder().encode(" "));
+            await new Promise((go) => setTimeout(go, 500));
+          },
+        }),
+        duplex: "half",
+      } as RequestInit);
+      const seconds = (performance.now() - begin) / 1_000;
+      console.log(
+        `${name}: a body of one byte each half second: ${answer.status} after ${seconds.toFixed(1)} s`,
+      );
+      expect([answer.status, (await answer.json()).code]).toEqual([408, "request_timeout"]);
+      expect(answer.headers.get("retry-after")).toBe("1");
+      expect(seconds).toBeGreaterThan(9);
+      expect(seconds).toBeLessThan(15);
+    },
+  );
 
   test("JSON may be declared with a charset, and must be declared", async () => {
     const body = JSON.stringify(bodies["good"]!.body(name));

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Client } from "pg";
-// The API runs a lost race again by itself, so often, before the function hears of it.
+// So often the API runs a lost race by itself before it gives up; PostgREST never does.
 import { MAX_RUNS } from "local-platform/rest/database";
 import { withShortLockWaits } from "../../support/time.ts";
 import { expectProblem } from "../problem.ts";
@@ -21,8 +21,7 @@ beforeEach(() => stack.db.admin.query("alter sequence public.attempts restart"))
 afterAll(() => stack.close());
 
 /**
- * Makes each of the first `times` calls of adjust_tokens fail in that way; the ones after it work.
- * The API itself makes a call that lost a race again, up to MAX_RUNS in all, before it answers the function.
+ * Makes each of the first `times` runs of adjust_tokens fail in that way; the ones after it work.
  */
 async function failing(times: number, raise: string): Promise<void> {
   await stack.db.admin.query(`
@@ -51,24 +50,71 @@ const adjust = async () => {
   });
 };
 
-test.each(["40001", "40P01"])(
-  "a lost race (%s) that the API has given up is run again, up to three times, and then succeeds once",
-  async (sqlstate) => {
-    await failing(3 * MAX_RUNS, `raise exception 'could not serialize' using errcode = '${sqlstate}';`);
-    const answer = await adjust();
-    expect([answer.status, answer.body.tokens_remaining, answer.headers.get("idempotency-replayed")]).toEqual(
-      [200, 5, null],
-    );
-    expect(await attempts()).toBe(3 * MAX_RUNS + 1);
-  },
-);
+/** A race that is lost, and a lock that is not got: it is the account, or its neighbours, that are busy. */
+const lostToOthers = ["40001", "40P01", "55P03"];
 
-test("a race that is lost four times is 503 with Retry-After", async () => {
-  await failing(999, "raise exception 'could not serialize' using errcode = '40001';");
+/** What the database says when it cannot do it now: cancelled, shut down, starting, out of something, not reached. */
+const notNow = [
+  "57014",
+  "57P01",
+  "57P02",
+  "57P03",
+  "53000",
+  "53100",
+  "53200",
+  "53300",
+  "53400",
+  "08000",
+  "08006",
+];
+
+test.each([
+  ...lostToOthers.map((sqlstate) => [sqlstate, "busy"] as const),
+  ...notNow.map((sqlstate) => [sqlstate, "unavailable"] as const),
+])("SQLSTATE %s is 503 with Retry-After, worth sending again with the same key", async (sqlstate, slug) => {
+  await failing(99, `raise exception 'secret detail' using errcode = '${sqlstate}';`);
   const answer = await adjust();
-  expectProblem(answer, "busy");
+  expect(answer.status).toBe(503);
+  expectProblem(answer, slug, { retryable: true });
   expect(answer.headers.get("retry-after")).toBe("1");
-  expect(await attempts()).toBe(4 * MAX_RUNS);
+  // The API itself runs a lost race again. The function sends nothing a second time.
+  expect(await attempts()).toBe(["40001", "40P01"].includes(sqlstate) ? MAX_RUNS : 1);
+  const id = answer.body.instance.slice("urn:uuid:".length) as string;
+  await expect.poll(() => stack.log.find((line) => line.includes(id))).toContain(`SQL ${sqlstate}`);
+});
+
+test("a read that fails is answered at once, and not after the client's own tries", async () => {
+  await stack.db.admin.query(`
+    create function public.token_reads_fail() returns boolean language plpgsql volatile set search_path = '' as $$
+    begin
+      raise exception 'x' using errcode = '53300';
+    end $$;
+    create policy planted on public.token_plans as restrictive for select to anon using (public.token_reads_fail())`);
+  try {
+    const begin = performance.now();
+    const answer = await stack.ask("plans");
+    expectProblem(answer, "unavailable", { retryable: true });
+    expect(performance.now() - begin).toBeLessThan(2_000); // its own tries take seven seconds
+  } finally {
+    await stack.db.admin.query(
+      "drop policy planted on public.token_plans; drop function public.token_reads_fail()",
+    );
+  }
+});
+
+test.each([
+  ["503", "PGRST002"],
+  ["504", "PGRST003"],
+  ["502", "none of its own"],
+])("an answer %s %s of the data API is 503 with Retry-After", async (status, code) => {
+  const detail = `{"status": ${status}, "headers": {}}`;
+  await failing(
+    99,
+    `raise sqlstate 'PGRST' using message = '{"code": "${code}", "message": "x"}', detail = '${detail}';`,
+  );
+  const answer = await adjust();
+  expect(answer.status).toBe(503);
+  expectProblem(answer, "unavailable", { retryable: true });
 });
 
 test.each([
@@ -78,7 +124,6 @@ test.each([
   "perform 1 / 0;",
   "perform * from public.missing_table;",
   "raise exception 'x' using errcode = '23505';",
-  "raise exception 'x' using errcode = '57014';",
 ])("what nobody has foreseen is 500 with the request's id only, once: %s", async (raise) => {
   await failing(99, raise);
   const answer = await adjust();

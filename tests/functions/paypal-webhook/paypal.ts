@@ -91,9 +91,14 @@ const signedText = (id: string, time: string, webhook: string, body: string) =>
   `${id}|${time}|${webhook}|${crc32(body)}`;
 
 /** The headers that PayPal would send with that body; `by` another key when somebody else does. */
-export function transmission(body: string, to = webhookId, by = privateKey): Record<string, string> {
+export function transmission(
+  body: string,
+  to = webhookId,
+  by = privateKey,
+  at = Date.now(),
+): Record<string, string> {
   const id = randomUUID();
-  const time = new Date().toISOString();
+  const time = new Date(at).toISOString();
   return {
     "paypal-auth-algo": "SHA256withRSA",
     "paypal-cert-url": certUrl,
@@ -187,6 +192,7 @@ export function forgeries(
     "another algorithm": [body, { ...good, "paypal-auth-algo": "none" }],
     "another transmission": [body, { ...good, "paypal-transmission-id": randomUUID() }],
     "another time": [body, { ...good, "paypal-transmission-time": later }],
+    "a time to come": [body, transmission(body, undefined, undefined, Date.now() + 3_600_000)],
     "another webhook": [body, transmission(body, "WH-OF-A-FORGER")],
     "another webhook, named in the body": [forgers, transmission(forgers, "WH-OF-A-FORGER")],
     "another user": [body.replace(user, randomUUID()), good],

@@ -61,6 +61,7 @@ test("a request that PayPal has not signed just so is refused, without a reason"
 
 test.each([
   ["takes any answer for a yes", 'if (status !== "SUCCESS")', "if (status === undefined)", 11], // all that get as far as PayPal
+  ["takes what is signed for another day", "if (isFromTheFuture(", "if (((_: unknown) => false)(", 1],
   ["lets a body write into its question", "const event = parse(body);", "const event = {};", 1],
 ])(
   "a function that %s would not get past these forgeries",

@@ -266,6 +266,24 @@ describe("trouble", () => {
     expect(await tokens()).toBe(before + planTokens);
   });
 
+  test("with the database, which gives the statement up, is a 503, and the next delivery does it all", async () => {
+    const bill = paidInvoice();
+    const { rows } = await stack.db.admin.query(
+      "select pg_get_functiondef('public.record_token_payment_event'::regproc) as definition",
+    );
+    const definition = rows[0].definition as string;
+    await stack.db.admin.query(
+      definition.replace(/begin\n[^]*\nend/, "begin raise exception 'x' using errcode = '57014'; end"),
+    );
+    const answer = await deliver(stack, bill);
+    await stack.db.admin.query(definition);
+    expectProblem(answer, "unavailable");
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(await tokens()).toBe(before);
+    expect((await deliver(stack, bill)).status).toBe(200);
+    expect(await tokens()).toBe(before + planTokens);
+  });
+
   test("with the account, locked for long, is a 503, and the next delivery does it all", async () => {
     await deliver(stack, completed());
     intent = fresh("pi");

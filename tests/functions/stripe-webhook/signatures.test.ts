@@ -69,7 +69,13 @@ test.each([
     "    return await Stripe",
     "    if (body) return JSON.parse(body);\n    return await Stripe",
     22,
-  ], // all that have a body,
+  ], // all that have a body, and a time that has come,
+  [
+    "takes what is signed for another day",
+    "if (isFromTheFuture(signature))",
+    "if (signature === undefined)",
+    3,
+  ],
   ["forgets the time", "const tolerance = 300;", "const tolerance = 0;", 2],
   [
     "reads the body before it verifies",

@@ -180,6 +180,12 @@ export async function forgeries(
     "a signature made for the scheme of tests": [body, await signature(body, { scheme: "v0" })],
     "a good signature six minutes old": [body, await signature(body, { timestamp: time - 360 })],
     "a good signature of last year": [body, await signature(body, { timestamp: time - 31_536_000 })],
+    "a good signature of an hour to come": [body, await signature(body, { timestamp: time + 3_600 })],
+    "a good signature of next year": [body, await signature(body, { timestamp: time + 31_536_000 })],
+    "a good signature of tomorrow, and the time now before it": [
+      body,
+      `t=${time},${await signature(body, { timestamp: time + 86_400 })}`,
+    ],
     "the empty secret": [body, signedWithNothing(body)],
     "another secret": [body, await signature(body, { secret: "whsec_of_somebody_else" })],
     "the secret without its beginning": [body, await signature(body, { secret: secret.slice(6) })],

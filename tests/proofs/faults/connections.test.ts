@@ -56,7 +56,7 @@ test("without a free connection every call is refused with 503 and changes nothi
   console.log(
     `no free connection: mix=${JSON.stringify(mix)} API=${direct.status} effects=${rows[0].entries - 1}; with one again: ${again.filter(({ status }) => status === 200).length} of ${again.length}`,
   );
-  for (const answer of refused) expectProblem(answer, "busy");
+  for (const answer of refused) expectProblem(answer, "unavailable");
   expect(direct.status).toBe(503);
   expect(rows[0].entries).toBe(1);
   expect(again.map(({ status, headers }) => [status, headers.get("idempotency-replayed")])).toEqual(

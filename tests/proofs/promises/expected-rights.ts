@@ -223,6 +223,7 @@ export const calling: Callable[] = [
       "tokenbook.record_expiries",
       "tokenbook.describe_cap",
       "tokenbook.check_action_type",
+      "tokenbook.check_body",
       "tokenbook.check_request",
       "tokenbook.check_scope",
       "tokenbook.is_frozen",

@@ -13,6 +13,7 @@ import {
   badBody,
   badCall,
   type Known,
+  nested,
   noJson,
 } from "../../support/bad-input.ts";
 import { grant } from "../../support/books.ts";
@@ -28,7 +29,7 @@ keep({
   id: "P14",
   promise: "Bad input gets a registered answer, and changes nothing",
   trial:
-    "Generated arguments for every function in the catalogue, over SQL and over HTTP, and bodies, headers and queries for every edge function: wrong types, sizes and encodings, JSON bombs, no JSON. Every refusal is registered, none is a server error or tells of our insides, and what is refused has changed no row",
+    "Generated arguments for every function in the catalogue, over SQL and over HTTP, and bodies, headers and queries for every edge function: wrong types, sizes and encodings, arrays, CSV and forms, JSON bombs, no JSON. Every refusal is registered, none is a server error or tells of our insides, and what is refused has changed no row",
   run: async (scale) => {
     const [calls, requests] = scale === "long" ? [7_000, 3_000] : [900, 150];
     const overSql = await trySql(calls, null);
@@ -271,6 +272,10 @@ async function tryHttp(requests: number): Promise<Tried> {
       if (refused && slug !== "provider_refused" && after !== before) {
         tally.wrong.push(`refused with ${slug}, and something changed: ${shown}`);
       }
+      // What SQL can see of a body that is not one object, it refuses; `null` and `[]` count as {}.
+      if (!refused && where === "API" && after !== before && isNoObject(request)) {
+        tally.wrong.push(`not one JSON object, and something changed: ${shown}`);
+      }
       before = after;
       if (!refused) continue;
       const faults = where === "edge" ? problemFaults(answer) : apiFaults(request, answer);
@@ -286,6 +291,13 @@ async function tryHttp(requests: number): Promise<Tried> {
     await stack.close();
     await provider.close();
   }
+}
+
+/** Whether a call's body is rows or no JSON at all, of which PostgREST makes a call nevertheless. */
+function isNoObject({ method, headers, body }: Sent): boolean {
+  if (method !== "POST" || typeof body !== "string") return false;
+  const type = headers["content-type"] ?? "application/json";
+  return !type.startsWith("application/json") || (body.trimStart().startsWith("[") && body.trim() !== "[]");
 }
 
 /** What is wrong with a refusal of the data API. */
@@ -348,7 +360,7 @@ function edgeFunctions(): EdgeFunction[] {
     );
     return {
       name,
-      methods: ["GET", "POST"].filter((method) => source.includes(`${method}: withSupabase`)),
+      methods: ["GET", "POST"].filter((method) => source.includes(`${method}: gate(`)),
       fields: [...new Set([...fields].map(([, field]) => field!))],
     };
   });
@@ -357,6 +369,9 @@ function edgeFunctions(): EdgeFunction[] {
 /** Headers that a client has no business to send, or that mean something to somebody on the way. */
 const oddHeaders: readonly Record<string, string>[] = [
   { "content-type": "text/plain" },
+  { "content-type": "text/csv" },
+  { "content-type": "application/x-www-form-urlencoded" },
+  { "content-type": "application/octet-stream" },
   { "content-type": "application/json; charset=utf-16" },
   { "content-type": "multipart/form-data; boundary=x" },
   { "content-encoding": "gzip" },
@@ -379,6 +394,8 @@ const oddQueries = [
   "limit=-1",
   "columns=p_user_id",
   "or=(a.eq.1,b.eq.2)",
+  "or=",
+  "select=",
   "order=id.desc",
   "userId=1&userId=2",
   "%00=1",
@@ -400,6 +417,7 @@ function rpcRequest(fn: ApiFunction, known: Known, dice: Dice): Sent {
   if (dice.chance(0.1)) return { method: "POST", path: path + query, headers, body: raw(dice) };
   if (fn.parameters.length === 0) return { method: "POST", path: path + query, headers, body: `{"x":1}` };
   const { json } = badCall(fn, known, dice);
+  if (dice.chance(0.1)) return { method: "POST", path: path + query, headers, body: asRows(json, fn, dice) };
   if (dice.chance(0.15)) {
     const given = readable(json).map(
       ([name, value]) => `${name}=${encodeURIComponent(value).slice(0, 3_000)}`,
@@ -411,6 +429,19 @@ function rpcRequest(fn: ApiFunction, known: Known, dice: Dice): Sent {
     };
   }
   return { method: "POST", path: path + query, headers, body: json };
+}
+
+/** The same arguments as PostgREST takes rows: of the first it makes a call, and the others it drops. */
+function asRows(json: string, { parameters }: ApiFunction, dice: Dice): string {
+  return dice.any([
+    () => `[${json},${json}]`,
+    () => `[${json}]`,
+    () => `\ufeff${json}`,
+    () => "null",
+    () => "[]",
+    () => `${parameters.map(({ name }) => name).join(",")}\n${parameters.map(() => "1").join(",")}`,
+    () => `{"p_metadata":${nested(20_000)}}`,
+  ])();
 }
 
 function edgeRequest({ name, methods, fields }: EdgeFunction, known: Known, dice: Dice): Sent {

@@ -58,8 +58,9 @@ const everyMethod = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 const echo: Fault = {
   file: "_shared/endpoint.ts",
-  right: 'return problem(new Refusal("internal_error"), requestId);',
-  wrong: "return Response.json({ error: (error as Error).message }, { status: 500 });",
+  right: "return problem(refusal, requestId);",
+  wrong: `if (error instanceof Refusal) return problem(refusal, requestId);
+      return Response.json({ error: (error as Error).message }, { status: 500 });`,
 };
 
 keep({
@@ -329,8 +330,11 @@ async function tryForgeries(trial: Trial, target: string): Promise<void> {
   trial.must("paypal-webhook, signed", sent.status, 200);
 }
 
-/** What supabase-js sends, and what we read. */
-const clientHeaders = ["authorization", "apikey", "x-client-info", "content-type", "idempotency-key"];
+/** What supabase-js sends, with traces too, and what we read. */
+const clientHeaders =
+  "authorization apikey x-client-info content-type x-retry-count traceparent tracestate baggage idempotency-key".split(
+    " ",
+  );
 
 async function tryLimitsAndPreflight(
   trial: Trial,

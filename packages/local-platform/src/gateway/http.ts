@@ -44,7 +44,7 @@ export async function readBody(request: Request): Promise<string> {
   const announced = request.headers.get("content-length");
   if (announced !== null) {
     if (Number(announced) > MAX_BODY_BYTES) throw tooLarge();
-    return await request.text();
+    return textOf(await request.arrayBuffer());
   }
   if (request.body === null) return "";
   const chunks: Uint8Array[] = [];
@@ -56,7 +56,12 @@ export async function readBody(request: Request): Promise<string> {
     else if (size > MAX_DISCARDED_BYTES) break;
   }
   if (size > MAX_BODY_BYTES) throw tooLarge();
-  return Buffer.concat(chunks).toString("utf8");
+  return textOf(Buffer.concat(chunks));
+}
+
+/** With its byte order mark, if it has one: `Request.text()` would drop it, and no JSON begins with one. */
+function textOf(bytes: ArrayBuffer | Buffer): string {
+  return Buffer.from(bytes as ArrayBuffer).toString("utf8");
 }
 
 /** Whether a JSON text opens more brackets inside one another than {@link MAX_JSON_DEPTH}. Linear; allocates nothing. */

@@ -216,6 +216,24 @@ const bodies: Manner[] = [
     answer: { status: 200, body: { a: 1, b: "b" } },
   },
   {
+    subject: "a byte order mark before the arguments",
+    request: "POST /rpc/with_defaults",
+    body: "\ufeff{}",
+    answer: { status: 400, code: "PGRST102" },
+  },
+  {
+    subject: "a number as arguments: none",
+    request: "POST /rpc/with_defaults",
+    body: "5",
+    answer: { status: 200, body: { a: 1, b: "b" } },
+  },
+  {
+    subject: "an argument twice: the last counts",
+    request: "POST /rpc/add_up",
+    body: '{"p_a": 1, "p_b": 2, "p_a": 10}',
+    answer: { status: 200, body: 12 },
+  },
+  {
     subject: "no body as arguments: none",
     request: "POST /rpc/with_defaults",
     answer: { status: 200, body: { a: 1, b: "b" } },

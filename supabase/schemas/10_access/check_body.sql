@@ -1,0 +1,48 @@
+/*
+ * Refuses a request to one of our functions whose body is not one JSON object. PostgREST takes more than that:
+ * of an array of objects, and of CSV, the first row, and drops the others without a word; forms; and of text and
+ * bytes nothing at all, so that the function would run with its defaults and book what nobody has asked for.
+ *
+ * The body itself is not to be seen here, but what it was declared as, and the statement that PostgREST has
+ * made of it (versions 12 to 14): json_to_record for an object, json_to_recordset for anything else.
+ * A body `null` or `[]` leaves no trace: it counts as {}.   docs/guides/calling.md
+ * Looks at requests to our own functions only: a project's function that takes a form may call ours.
+ * Caller: internal.   Errors: unsupported_media_type, invalid_request.
+ */
+create function tokenbook.check_body()
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_headers constant text := current_setting('request.headers', true); -- PostgREST's
+  v_function text;
+begin
+  if v_headers is null or v_headers = '' then
+    return; -- plain SQL
+  end if;
+  -- nearly every request, quickly
+  if current_query() not like '%json_to_recordset(%' -- @one-object-only
+    and v_headers like '%"content-type":"application/json%' -- @json-bodies-only
+  then
+    return;
+  end if;
+
+  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+  if current_setting('request.method', true) is distinct from 'POST'
+    or (v_function like '%\%%' -- written otherwise, and perhaps one of ours
+      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
+  then
+    return;
+  end if;
+  if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
+    perform tokenbook.refuse('unsupported_media_type');
+  elsif current_query() like '%json_to_recordset(%' then
+    perform tokenbook.refuse('invalid_request', '{"field": "body", "rule": "one JSON object"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_body is
+  'Refuses an API request to one of our functions whose body is not one JSON object, as far as that can be seen. Plain SQL passes.';
