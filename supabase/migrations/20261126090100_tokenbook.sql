@@ -17,23 +17,24 @@ declare
     'token_accounts', 'token_accounts_alerts_version_idx', 'token_accounts_due_idx',
     'token_accounts_pkey', 'token_action_costs', 'token_action_costs_pkey', 'token_alert_rules',
     'token_alert_rules_key', 'token_alert_rules_pkey', 'token_alert_rules_plan_idx', 'token_alerts',
-    'token_alerts_crossing_key', 'token_alerts_grant_key', 'token_alerts_outbox_idx',
-    'token_alerts_pkey', 'token_balances', 'token_balances_burn_order_idx',
-    'token_balances_expiring_first_idx', 'token_balances_expiry_idx', 'token_balances_payment_key',
-    'token_balances_period_key', 'token_balances_pkey', 'token_balances_rollover_key',
-    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
-    'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
-    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
-    'token_payments', 'token_payments_from_plan_idx', 'token_payments_idempotency_key',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
-    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
-    'token_plans_stripe_price_id_key', 'token_spend_caps', 'token_spend_caps_pkey',
-    'token_storage_quotas', 'token_storage_quotas_pkey', 'token_subscriptions',
-    'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey', 'token_subscriptions_plan_idx',
-    'token_team_members', 'token_team_members_member_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
+    'token_alerts_crossing_key', 'token_alerts_given_up_idx', 'token_alerts_grant_key',
+    'token_alerts_outbox_idx', 'token_alerts_pkey', 'token_balances',
+    'token_balances_burn_order_idx', 'token_balances_expiring_first_idx',
+    'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
+    'token_balances_pkey', 'token_balances_rollover_key', 'token_counters',
+    'token_default_spend_caps', 'token_default_spend_caps_key', 'token_default_spend_caps_pkey',
+    'token_holds', 'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey',
+    'token_holds_spender_idx', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
+    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
+    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
+    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
+    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
     'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx', 'token_top_ups',
     'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
     'token_transactions_idempotency_key', 'token_transactions_member_idx',
@@ -1589,6 +1590,7 @@ create unique index token_alerts_crossing_key
 create unique index token_alerts_grant_key
   on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
 create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
+create index token_alerts_given_up_idx on public.token_alerts (created_at) where delivery = 'given_up';
 
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts
@@ -1787,6 +1789,8 @@ comment on column public.token_team_members.since is 'When he joined, the last t
 comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
 
 create index token_team_members_member_idx on public.token_team_members (member_id);
+-- a page of a team, those of today first
+create index token_team_members_page_idx on public.token_team_members (user_id, (until is not null), member_id);
 
 alter table public.token_team_members enable row level security;
 create policy "Payers and members read their own" on public.token_team_members
@@ -9325,6 +9329,7 @@ begin
       select o.user_id, o.id from public.token_alerts o
        where o.delivery = 'given_up' and o.created_at >= clock_timestamp() - interval '72 hours'
          and (p_user_id is null or o.user_id = p_user_id)
+       order by o.created_at
        limit p_limit
          for no key update skip locked) given_up
    where t.user_id = given_up.user_id and t.id = given_up.id;

@@ -31,6 +31,7 @@ begin
       select o.user_id, o.id from public.token_alerts o
        where o.delivery = 'given_up' and o.created_at >= clock_timestamp() - interval '72 hours'
          and (p_user_id is null or o.user_id = p_user_id)
+       order by o.created_at
        limit p_limit
          for no key update skip locked) given_up
    where t.user_id = given_up.user_id and t.id = given_up.id;

@@ -57,6 +57,7 @@ create unique index token_alerts_crossing_key
 create unique index token_alerts_grant_key
   on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
 create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
+create index token_alerts_given_up_idx on public.token_alerts (created_at) where delivery = 'given_up';
 
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts

@@ -38,6 +38,8 @@ comment on column public.token_team_members.since is 'When he joined, the last t
 comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
 
 create index token_team_members_member_idx on public.token_team_members (member_id);
+-- a page of a team, those of today first
+create index token_team_members_page_idx on public.token_team_members (user_id, (until is not null), member_id);
 
 alter table public.token_team_members enable row level security;
 create policy "Payers and members read their own" on public.token_team_members
