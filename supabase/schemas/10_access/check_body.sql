@@ -32,7 +32,7 @@ begin
 
   v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
   if current_setting('request.method', true) is distinct from 'POST'
-    or (v_function like '%\%%' -- written otherwise, and perhaps one of ours
+    or (position('%' in v_function) > 0 -- written otherwise, and perhaps one of ours
       or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
   then
     return;
