@@ -213,6 +213,13 @@ export const errors = {
     retryable: false,
     hint: "Ask for 1 to 200 entries, and pass next_before on as it was given.",
   },
+  invalid_checkpoint: {
+    status: 400,
+    title: "Invalid checkpoint",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give the lines and next of a checkpoint as they were given.",
+  },
   idempotency_key_reused: {
     status: 422,
     title: "Idempotency key reused",

@@ -41,6 +41,7 @@ begin
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
+      ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
