@@ -1,4 +1,7 @@
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { projectRoot } from "../project.ts";
 import { inTransaction, select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 import type { Breach, Piece } from "./verification.ts";
@@ -101,13 +104,34 @@ async function verifyPiece(
   after: string | null,
   until: string | null,
 ): Promise<Breach[]> {
+  const functions = await ownFunctions();
   return await inTransaction(client, async () => {
     // A piece has its size, and one user cannot be halved: the time it takes is known, and is given.
     await client.query("set local statement_timeout = 0");
-    return await select<Breach>(client, "select * from public.verify_token_checkpoint($1, $2, $3)", [
-      lines,
-      after,
-      until,
-    ]);
+    await client.query(functions);
+    const breaches = await select<Breach>(
+      client,
+      "select * from pg_temp.verify_token_checkpoint($1, $2, $3)",
+      [lines, after, until],
+    );
+    await client.query(forgetFunctions);
+    return breaches;
   });
+}
+
+/** What a verification consists of. */
+const functionNames = ["next_ledger_user", "checkpoint_line", "chain_ledger", "verify_token_checkpoint"];
+
+/** For a connection that others use after us. */
+const forgetFunctions = `drop function ${functionNames.map((name) => `pg_temp.${name}`).join(", ")}`;
+
+/**
+ * The functions of a verification, from this checkout and as temporary ones. Whoever could change the ledger
+ * could have changed those in the database as well: so nothing but its tables is asked.
+ */
+async function ownFunctions(): Promise<string> {
+  const names = new RegExp(`\\btokenbook\\.(${functionNames.join("|")})\\b`, "g");
+  const files = functionNames.map((name) => join(projectRoot, "supabase/schemas/90_audit", `${name}.sql`));
+  const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  return texts.join("\n").replaceAll(names, "pg_temp.$1");
 }

@@ -9465,6 +9465,26 @@ $$;
 comment on function tokenbook.chain_ledger is
   'The chain over a user''s ledger: SHA-256 of the digest before and the entry, one for the numbers and one for the words. p_after goes on from there, p_until is the last entry, p_limit the most entries. Returns the digests at each hundredth entry and at the last.';
 
+-- from supabase/schemas/90_audit/checkpoint_line.sql
+
+/*
+ * A user's line of a checkpoint: who, the number of the last entry, and the digests up to it.
+ * Caller: internal.   Returns NULL where there is nothing.
+ */
+create function tokenbook.checkpoint_line(p_last tokenbook.ledger_checkpoints)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_last.user_id || ' ' || p_last.id || ' ' || encode(p_last.numbers, 'hex') || ' ' || encode(p_last.words, 'hex');
+end
+$$;
+comment on function tokenbook.checkpoint_line is
+  'A user''s line of a checkpoint: user_id, number of the last entry, digest of the numbers, digest of the words.';
+
 -- from supabase/schemas/90_audit/checkpoint_token_ledger.sql
 
 /*
@@ -9533,22 +9553,12 @@ begin
   -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
   for v_user in
     with recursive users as (
-      (select t.user_id
-         from public.token_transactions t
-        where (t.user_id, t.id) > (
-                coalesce(p_user_id, p_after, '00000000-0000-0000-0000-000000000000'),
-                case when p_after is null then -9223372036854775808 else 9223372036854775807 end)
-        order by t.user_id, t.id
-        limit 1)
+      select coalesce(p_user_id, tokenbook.next_ledger_user(p_after)) as user_id
       union all
-      (select n.user_id
-         from users u
-        cross join lateral (
-          select t.user_id
-            from public.token_transactions t
-           where p_user_id is null and (t.user_id, t.id) > (u.user_id, 9223372036854775807)
-           order by t.user_id, t.id
-           limit 1) n)
+      select n.user_id
+        from users u
+       cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+       where p_user_id is null and n.user_id is not null
     )
     select u.user_id, l.last_id, k.kept
       from users u
@@ -9558,7 +9568,6 @@ begin
       left join lateral (
        select c as kept from tokenbook.ledger_checkpoints c
         where c.user_id = u.user_id order by c.id desc limit 1) k on true
-     where p_user_id is null or u.user_id = p_user_id
   loop
     if v_room <= 0 then
       v_is_cut := true;
@@ -9583,7 +9592,7 @@ begin
       end if;
     end if;
     v_room := v_room - 1;
-    v_line := format('%s %s %s %s', v_last.user_id, v_last.id, encode(v_last.numbers, 'hex'), encode(v_last.words, 'hex'));
+    v_line := tokenbook.checkpoint_line(v_last);
     v_lines := v_lines || v_line;
     v_digest := sha256(v_digest || convert_to(v_line || E'\n', 'UTF8'));
     v_users := v_users + 1;
@@ -10195,6 +10204,35 @@ end
 $$;
 comment on function tokenbook.live_difference is
   'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
+
+-- from supabase/schemas/90_audit/next_ledger_user.sql
+
+/*
+ * The first user in the ledger after that one, by the index alone: who goes through everyone like this misses
+ * nobody, also not those whose account is lost, and reads one entry of each.
+ * Caller: internal.   Returns NULL after the last; the first for NULL.
+ */
+create function tokenbook.next_ledger_user(p_after uuid)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_after is null then
+    return (select t.user_id from public.token_transactions t order by t.user_id, t.id limit 1);
+  end if;
+  return (
+    select t.user_id
+      from public.token_transactions t
+     where (t.user_id, t.id) > (p_after, 9223372036854775807)
+     order by t.user_id, t.id
+     limit 1);
+end
+$$;
+comment on function tokenbook.next_ledger_user is
+  'The first user in the ledger after that one, in the order of their ids; the first of all for NULL, NULL after the last.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -11382,12 +11420,18 @@ begin
   v_made_at := v_made_at - interval '1 hour';
 
   foreach v_line in array p_lines[2:] loop
-    v_parts := regexp_match(v_line, '^(' || c_user || ') (-?[0-9]{1,18}) ([0-9a-f]{64}) ([0-9a-f]{64})$');
-    if v_parts is null then
+    v_parts := string_to_array(v_line, ' ');
+    begin
+      v_then := row(v_parts[1]::uuid, v_parts[2]::bigint, decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
+    exception
+      when invalid_text_representation or numeric_value_out_of_range or invalid_parameter_value then
+        v_then := null;
+    end;
+    -- said back it is the same, or it was no line of a checkpoint
+    if tokenbook.checkpoint_line(v_then) is distinct from v_line then
       perform tokenbook.refuse('invalid_checkpoint', jsonb_build_object(
         'field', 'p_lines', 'rule', 'lines of a checkpoint as they were given', 'line', left(v_line, 200)));
     end if;
-    v_then := row(v_parts[1], v_parts[2], decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
     v_users := v_users || v_then.user_id;
 
     select c.* into v_now
@@ -11430,30 +11474,23 @@ begin
   -- users of whom the checkpoint knows nothing, and who have entries from before it
   if v_head[1] = 'everyone' then
     return query
-      with recursive users as ( -- @users-in-no-line begin
-        (select t.user_id, t.id, t.created_at
-           from public.token_transactions t
-          where (t.user_id, t.id) > (
-                  coalesce(p_after, '00000000-0000-0000-0000-000000000000'),
-                  case when p_after is null then -9223372036854775808 else 9223372036854775807 end)
-            and t.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-          order by t.user_id, t.id
-          limit 1)
+      with recursive users as (
+        select tokenbook.next_ledger_user(p_after) as user_id
         union all
-        (select n.user_id, n.id, n.created_at
-           from users u
-          cross join lateral (
-            select t.user_id, t.id, t.created_at
-              from public.token_transactions t
-             where (t.user_id, t.id) > (u.user_id, 9223372036854775807)
-               and t.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-             order by t.user_id, t.id
-             limit 1) n)
+        select n.user_id
+          from users u
+         cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+         where u.user_id < coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff') and n.user_id is not null
+      ), unknown as (
+        select u.user_id from users u
+         where u.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        except select unnest(v_users)
       )
-      select 'I6 no entry is dated back', u.user_id, null::uuid, u.id, 'after ' || v_made_at, u.created_at::text
-        from users u
-       where u.created_at < v_made_at
-         and not exists (select from unnest(v_users) known (user_id) where known.user_id = u.user_id); -- @users-in-no-line end
+      select 'I6 no entry is dated back', u.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
+        from unknown u
+       cross join lateral (
+         select n.id, n.created_at from public.token_transactions n where n.user_id = u.user_id order by n.id limit 1) t
+       where t.created_at < v_made_at; -- @users-in-no-line
   end if;
 end
 $$;

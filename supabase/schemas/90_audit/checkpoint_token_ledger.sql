@@ -64,22 +64,12 @@ begin
   -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
   for v_user in
     with recursive users as (
-      (select t.user_id
-         from public.token_transactions t
-        where (t.user_id, t.id) > (
-                coalesce(p_user_id, p_after, '00000000-0000-0000-0000-000000000000'),
-                case when p_after is null then -9223372036854775808 else 9223372036854775807 end)
-        order by t.user_id, t.id
-        limit 1)
+      select coalesce(p_user_id, tokenbook.next_ledger_user(p_after)) as user_id
       union all
-      (select n.user_id
-         from users u
-        cross join lateral (
-          select t.user_id
-            from public.token_transactions t
-           where p_user_id is null and (t.user_id, t.id) > (u.user_id, 9223372036854775807)
-           order by t.user_id, t.id
-           limit 1) n)
+      select n.user_id
+        from users u
+       cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+       where p_user_id is null and n.user_id is not null
     )
     select u.user_id, l.last_id, k.kept
       from users u
@@ -89,7 +79,6 @@ begin
       left join lateral (
        select c as kept from tokenbook.ledger_checkpoints c
         where c.user_id = u.user_id order by c.id desc limit 1) k on true
-     where p_user_id is null or u.user_id = p_user_id
   loop
     if v_room <= 0 then
       v_is_cut := true;
@@ -114,7 +103,7 @@ begin
       end if;
     end if;
     v_room := v_room - 1;
-    v_line := format('%s %s %s %s', v_last.user_id, v_last.id, encode(v_last.numbers, 'hex'), encode(v_last.words, 'hex'));
+    v_line := tokenbook.checkpoint_line(v_last);
     v_lines := v_lines || v_line;
     v_digest := sha256(v_digest || convert_to(v_line || E'\n', 'UTF8'));
     v_users := v_users + 1;

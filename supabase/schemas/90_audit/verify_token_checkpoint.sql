@@ -50,12 +50,18 @@ begin
   v_made_at := v_made_at - interval '1 hour';
 
   foreach v_line in array p_lines[2:] loop
-    v_parts := regexp_match(v_line, '^(' || c_user || ') (-?[0-9]{1,18}) ([0-9a-f]{64}) ([0-9a-f]{64})$');
-    if v_parts is null then
+    v_parts := string_to_array(v_line, ' ');
+    begin
+      v_then := row(v_parts[1]::uuid, v_parts[2]::bigint, decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
+    exception
+      when invalid_text_representation or numeric_value_out_of_range or invalid_parameter_value then
+        v_then := null;
+    end;
+    -- said back it is the same, or it was no line of a checkpoint
+    if tokenbook.checkpoint_line(v_then) is distinct from v_line then
       perform tokenbook.refuse('invalid_checkpoint', jsonb_build_object(
         'field', 'p_lines', 'rule', 'lines of a checkpoint as they were given', 'line', left(v_line, 200)));
     end if;
-    v_then := row(v_parts[1], v_parts[2], decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
     v_users := v_users || v_then.user_id;
 
     select c.* into v_now
@@ -98,30 +104,23 @@ begin
   -- users of whom the checkpoint knows nothing, and who have entries from before it
   if v_head[1] = 'everyone' then
     return query
-      with recursive users as ( -- @users-in-no-line begin
-        (select t.user_id, t.id, t.created_at
-           from public.token_transactions t
-          where (t.user_id, t.id) > (
-                  coalesce(p_after, '00000000-0000-0000-0000-000000000000'),
-                  case when p_after is null then -9223372036854775808 else 9223372036854775807 end)
-            and t.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-          order by t.user_id, t.id
-          limit 1)
+      with recursive users as (
+        select tokenbook.next_ledger_user(p_after) as user_id
         union all
-        (select n.user_id, n.id, n.created_at
-           from users u
-          cross join lateral (
-            select t.user_id, t.id, t.created_at
-              from public.token_transactions t
-             where (t.user_id, t.id) > (u.user_id, 9223372036854775807)
-               and t.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-             order by t.user_id, t.id
-             limit 1) n)
+        select n.user_id
+          from users u
+         cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+         where u.user_id < coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff') and n.user_id is not null
+      ), unknown as (
+        select u.user_id from users u
+         where u.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        except select unnest(v_users)
       )
-      select 'I6 no entry is dated back', u.user_id, null::uuid, u.id, 'after ' || v_made_at, u.created_at::text
-        from users u
-       where u.created_at < v_made_at
-         and not exists (select from unnest(v_users) known (user_id) where known.user_id = u.user_id); -- @users-in-no-line end
+      select 'I6 no entry is dated back', u.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
+        from unknown u
+       cross join lateral (
+         select n.id, n.created_at from public.token_transactions n where n.user_id = u.user_id order by n.id limit 1) t
+       where t.created_at < v_made_at; -- @users-in-no-line
   end if;
 end
 $$;
