@@ -58,7 +58,7 @@ begin
         v_then := null;
     end;
     -- said back it is the same, or it was no line of a checkpoint
-    if tokenbook.checkpoint_line(v_then) is distinct from v_line then
+    if (tokenbook.checkpoint_line(v_then) = v_line) is not true then
       perform tokenbook.refuse('invalid_checkpoint', jsonb_build_object(
         'field', 'p_lines', 'rule', 'lines of a checkpoint as they were given', 'line', left(v_line, 200)));
     end if;
