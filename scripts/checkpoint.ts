@@ -71,8 +71,9 @@ async function writeCheckpoint(client: pg.Client, userId: string | null, output:
   progress.clear();
   const who = userId ?? `${readable(users)} user${users === 1 ? "" : "s"}`;
   const time = duration((performance.now() - begin) / 1000);
+  const what = entries === 1 ? "1 entry" : `${readable(entries)} entries`;
   console.log(
-    `${readable(entries)} entries of ${who} are in the checkpoint ${output}, ${readable(read)} of them new (${time}).`,
+    `${what} of ${who} ${entries === 1 ? "is" : "are"} in the checkpoint ${output}, ${readable(read)} new (${time}).`,
   );
   console.log(`Keep its digest apart from it and from the database:\n\n  ${digest}\n`);
 }
