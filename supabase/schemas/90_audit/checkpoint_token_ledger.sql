@@ -58,7 +58,7 @@ begin
     v_line := format('tokenbook checkpoint 1 of %s at %s', coalesce(p_user_id::text, 'everyone'),
       to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
     v_lines := array[v_line];
-    v_digest := sha256(convert_to(v_line || E'\n', 'UTF8'));
+    v_digest := sha256(convert_to(v_line || chr(10), 'UTF8'));
   end if;
 
   -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
@@ -105,7 +105,7 @@ begin
     v_room := v_room - 1;
     v_line := tokenbook.checkpoint_line(v_last);
     v_lines := v_lines || v_line;
-    v_digest := sha256(v_digest || convert_to(v_line || E'\n', 'UTF8'));
+    v_digest := sha256(v_digest || convert_to(v_line || chr(10), 'UTF8'));
     v_users := v_users + 1;
     v_entries := v_entries + v_last.id;
     v_after := v_last.user_id;
