@@ -1,9 +1,13 @@
-/* npm run verify [-- --user <id or email>] [--after <user id>] [--json] [--remote <url>] */
+/* npm run verify [-- --user <id or email>] [--after <user id>] [--checkpoint <file>] [--json] [--remote <url>] */
 import { parseArgs } from "node:util";
+import { openCheckpoint } from "./checkpoint-file.ts";
+import type { CheckpointFile } from "./checkpoint-file.ts";
 import { UserNotFound } from "./data/admins.ts";
+import { verifyCheckpointInPieces } from "./data/checkpoint.ts";
 import type { SqlClient } from "./data/client.ts";
 import { findUserId, isUserId } from "./data/users.ts";
 import { countUsers, verifyInPieces, verifyUser } from "./data/verification.ts";
+import type { Piece } from "./data/verification.ts";
 import { asDatabaseFailure } from "./database-failure.ts";
 import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { createProgress, duration, readable } from "./progress.ts";
@@ -19,6 +23,8 @@ It reads only, a piece of the users at a time, while the system is being used.
   npm run verify -- --after <user id>            goes on where a run was stopped
   npm run --silent verify -- --json              for machines
   npm run verify -- --piece <transactions>       how much at a time, in one snapshot (50000)
+  npm run verify -- --checkpoint <file> --digest <digest>
+                                                 whether the ledger is what npm run checkpoint wrote down
 
 The database is the local one, unless SUPABASE_DB_URL or --remote <connection string> names another.
 Ends with 0 when the books are right, 1 when they are not, 2 when that could not be found out.`;
@@ -30,12 +36,14 @@ const progress = createProgress(process.stderr, { inLogs: true });
 let isStopped = false;
 
 try {
-  const { user, after, json, piece, remote } = readArguments();
+  const { user, after, json, piece, remote, checkpoint, digest } = readArguments();
+  const file = checkpoint === undefined ? undefined : await openCheckpoint(checkpoint, digest);
   const target = chooseTarget(remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
   const report = createVerifyReport(process.stdout, json);
   await withTarget(target, async (client) => {
     try {
-      if (user === undefined) await verifyEverybody(client, report, after, piece);
+      if (file !== undefined) await verifyCheckpoint(client, report, file, piece);
+      else if (user === undefined) await verifyEverybody(client, report, after, piece);
       else report.add(await verifyUser(client, await findUserId(client, user)));
     } catch (error) {
       if (error instanceof UserNotFound) throw new Failure(`${error.message} (${target.name})`);
@@ -45,6 +53,9 @@ try {
     }
     if (user !== undefined) report.end({ users: 1, finished: true, after: null });
   });
+  if (file !== undefined && digest === undefined) {
+    console.error(`The digest of that checkpoint is ${file.digest}: is it the one that you kept?`);
+  }
   process.exitCode = report.breaches > 0 ? 1 : isStopped ? noVerdict : 0;
 } catch (error) {
   reportFailure(error);
@@ -57,19 +68,42 @@ async function verifyEverybody(
   after: string | null,
   transactions: number,
 ): Promise<void> {
+  const count = await countUsers(client, after);
+  await goThrough(verifyInPieces(client, after, transactions), report, count, { after, mayGoOn: true });
+}
+
+async function verifyCheckpoint(
+  client: SqlClient,
+  report: VerifyReport,
+  file: CheckpointFile,
+  transactions: number,
+): Promise<void> {
+  const pieces = verifyCheckpointInPieces(client, file.lines(), transactions);
+  await goThrough(pieces, report, { all: file.users, done: 0 }, { after: null, mayGoOn: false });
+}
+
+/**
+ * Goes through pieces to the last one, or until somebody stops it: then, where it may, another run goes on
+ * after the last user of this one.
+ */
+async function goThrough(
+  pieces: AsyncIterable<Piece>,
+  report: VerifyReport,
+  { all, done }: { all: number; done: number },
+  { after, mayGoOn }: { after: string | null; mayGoOn: boolean },
+): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (isStopped) process.exit(noVerdict); // twice: at once
       isStopped = true;
     });
   }
-  const { all, done } = await countUsers(client, after);
   const begin = performance.now();
   let users = 0;
   let last = after;
   let finished = false;
   try {
-    for await (const piece of verifyInPieces(client, after, transactions)) {
+    for await (const piece of pieces) {
       report.add(piece.breaches);
       users += piece.users;
       finished = piece.until === null;
@@ -79,7 +113,7 @@ async function verifyEverybody(
       const left = duration((all - done - users) / rate);
       const line = `${readable(done + users)} of ${readable(all)} users, ${readable(rate)}/s, ${left} left`;
       const place = `${line}, after ${last}`; // whole or not at all: half an id is none
-      progress.show(place.length < (process.stderr.columns ?? Infinity) ? place : line);
+      progress.show(mayGoOn && place.length < (process.stderr.columns ?? Infinity) ? place : line);
     }
   } finally {
     progress.clear();
@@ -87,7 +121,7 @@ async function verifyEverybody(
     if (!finished) {
       console.error(
         `\nNot finished: ${readable(done + users)} of ${readable(all)} users.` +
-          (last === null ? "" : ` To go on, give the same command --after ${last}`),
+          (mayGoOn && last !== null ? ` To go on, give the same command --after ${last}` : ""),
       );
     }
   }
@@ -102,10 +136,17 @@ function readArguments() {
         json: { type: "boolean", default: false },
         piece: { type: "string", default: "50000" },
         remote: { type: "string" },
+        checkpoint: { type: "string" },
+        digest: { type: "string" },
       },
     });
-    const { user, after = null, piece } = values;
+    const { user, after = null, piece, checkpoint, digest } = values;
     if (user !== undefined && after !== null) throw new Error("One user is not gone through after another.");
+    if (checkpoint !== undefined && (user !== undefined || after !== null)) {
+      throw new Error("A checkpoint says itself of whom it is.");
+    }
+    if (digest !== undefined && checkpoint === undefined)
+      throw new Error("--digest is that of a --checkpoint.");
     if (after !== null && !isUserId(after)) throw new Error("--after is the id of a user.");
     if (!/^[1-9]\d{0,8}$/.test(piece)) throw new Error("--piece is a number of transactions.");
     return { ...values, after, piece: Number(piece) };

@@ -44,20 +44,21 @@ declare
   c_functions constant text[] := array[
     'add_token_team_member', 'adjust_tokens', 'approve_token_payment', 'arm_token_alerts',
     'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_synchronization', 'claim_token_alerts', 'create_token_payment',
-    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
-    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
-    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
-    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
-    'record_token_payment_event', 'refund_token_payment', 'refund_tokens', 'reject_token_payment',
-    'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
-    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
-    'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
-    'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit', 'set_token_spend_cap',
-    'set_token_top_up', 'settle_token_alert', 'settle_token_top_up', 'tokens_used',
-    'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'check_token_synchronization', 'checkpoint_token_ledger', 'claim_token_alerts',
+    'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
+    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
+    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
+    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
+    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
+    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
+    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
+    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
+    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1841,6 +1842,31 @@ comment on column tokenbook.cleared_token_balances.cleared_at is 'When it was co
 create index if not exists cleared_token_balances_user_idx on tokenbook.cleared_token_balances (user_id);
 alter table tokenbook.cleared_token_balances enable row level security;
 
+-- from supabase/schemas/90_audit/tables/ledger_checkpoints.sql
+
+/*
+ * How far the chain over each user's ledger has been computed, and its digests there: at every hundredth
+ * entry, and at the last one that a checkpoint has seen. So a checkpoint reads only what is new, and a
+ * verification can say between which entries something was changed.
+ * Nothing is proved by it: whoever can change the ledger can change this too. What proves is the checkpoint
+ * that is kept elsewhere. A user's rows may be deleted at any time; the next checkpoint makes them anew,
+ * from all of their ledger.
+ */
+create table tokenbook.ledger_checkpoints (
+  user_id uuid not null,
+  id bigint not null,
+  numbers bytea not null,
+  words bytea not null,
+  constraint ledger_checkpoints_pkey primary key (user_id, id)
+);
+comment on table tokenbook.ledger_checkpoints is
+  'How far the chain over each user''s ledger has been computed, with its digests at every hundredth entry and at the last. Proves nothing by itself: that does what checkpoint_token_ledger returned and was kept elsewhere.';
+comment on column tokenbook.ledger_checkpoints.user_id is 'The user.';
+comment on column tokenbook.ledger_checkpoints.id is 'The number of the entry, among the user''s.';
+comment on column tokenbook.ledger_checkpoints.numbers is 'SHA-256 over the numbers of all the user''s entries up to this one: tokens, grants, kinds, ids, moments.';
+comment on column tokenbook.ledger_checkpoints.words is 'The same over what callers wrote: reason, idempotency_key, request, metadata.';
+alter table tokenbook.ledger_checkpoints enable row level security;
+
 -- from supabase/schemas/90_audit/tables/migration_reports.sql
 
 -- What each data migration had to say; the CLI shows no notices.
@@ -2570,6 +2596,7 @@ begin
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
+      ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
@@ -10427,6 +10454,221 @@ $$;
 comment on function tokenbook.audit_trail is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
 
+-- from supabase/schemas/90_audit/chain_ledger.sql
+
+/*
+ * The chain over a user's ledger: each digest is SHA-256 of the one before and the entry, so that the last
+ * one says what every entry was, and in which order they stood. Two of them: the numbers, and the words
+ * that callers wrote, so that words about a person may be erased one day and the numbers still be proved
+ * (decision 39). Goes on after an entry whose digests are known, or begins before the first.
+ *
+ * An entry is its columns as Postgres sends a row: each with its type, its length and its bytes. That is
+ * without ambiguity, and the same in every session: no time zone, date style or encoding of a client takes
+ * part. A column that is added to the ledger later goes to the end of a list, and only into entries that
+ * have it, or no earlier checkpoint would fit any more.
+ *
+ * Caller: internal.   Returns the digests at each hundredth entry, and at the last one that was read.
+ */
+create function tokenbook.chain_ledger(
+  p_user_id uuid,
+  p_after tokenbook.ledger_checkpoints default null, -- where to go on; NULL: from the beginning
+  p_until bigint default 9223372036854775807,
+  p_limit bigint default null
+)
+returns setof tokenbook.ledger_checkpoints
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry record;
+  v_at tokenbook.ledger_checkpoints := p_after;
+begin
+  if v_at.id is null then
+    -- its own beginning for each user and each of the two: no chain can be taken for another
+    v_at.user_id := p_user_id;
+    v_at.numbers := sha256(convert_to('tokenbook checkpoint 1: numbers of ' || p_user_id, 'UTF8'));
+    v_at.words := sha256(convert_to('tokenbook checkpoint 1: words of ' || p_user_id, 'UTF8'));
+  end if;
+  for v_entry in
+    select t.id,
+           record_send(row(
+             t.id, convert_to(t.entry_type, 'UTF8'), convert_to(t.action_type, 'UTF8'),
+             t.tokens, t.balance_after, t.debt_change, t.reserved_change, -- @every-column-chained
+             t.grant_ids, t.grant_tokens, convert_to(t.actor_role, 'UTF8'), t.actor_id,
+             t.usage_id, t.hold_id, t.payment_id, t.original_id, t.member_id, t.created_at)) as numbers,
+           record_send(row(
+             convert_to(t.reason, 'UTF8'), convert_to(t.idempotency_key, 'UTF8'),
+             convert_to(t.request::text, 'UTF8'), convert_to(t.metadata::text, 'UTF8'))) as words
+      from public.token_transactions t
+     where t.user_id = p_user_id
+       and t.id >= coalesce(v_at.id + 1, -9223372036854775808) and t.id <= p_until
+     order by t.id
+     limit p_limit
+  loop
+    v_at.id := v_entry.id;
+    v_at.numbers := sha256(v_at.numbers || v_entry.numbers); -- @chain-goes-on
+    v_at.words := sha256(v_at.words || v_entry.words);
+    if v_at.id % 100 = 0 then
+      return next v_at;
+    end if;
+  end loop;
+  if v_at.id % 100 <> 0 and v_at.id is distinct from p_after.id then
+    return next v_at;
+  end if;
+end
+$$;
+comment on function tokenbook.chain_ledger is
+  'The chain over a user''s ledger: SHA-256 of the digest before and the entry, one for the numbers and one for the words. p_after goes on from there, p_until is the last entry, p_limit the most entries. Returns the digests at each hundredth entry and at the last.';
+
+-- from supabase/schemas/90_audit/checkpoint_line.sql
+
+/*
+ * A user's line of a checkpoint: who, the number of the last entry, and the digests up to it.
+ * Caller: internal.   Returns NULL where there is nothing.
+ */
+create function tokenbook.checkpoint_line(p_last tokenbook.ledger_checkpoints)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_last.user_id || ' ' || p_last.id || ' ' || encode(p_last.numbers, 'hex') || ' ' || encode(p_last.words, 'hex');
+end
+$$;
+comment on function tokenbook.checkpoint_line is
+  'A user''s line of a checkpoint: user_id, number of the last entry, digest of the numbers, digest of the words.';
+
+-- from supabase/schemas/90_audit/checkpoint_token_ledger.sql
+
+/*
+ * Says in a few bytes what the ledger is now, to be kept where nobody who can write it can: a line for each
+ * user with the number of their last entry and the digests of the chain up to it, and one digest over
+ * all lines. verify_token_checkpoint compares the ledger with it later.
+ * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
+ * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); no deduction notices.
+ * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
+ * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
+ * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
+ */
+-- Security definer: nobody may write the table, and an admin reads other users' rows.
+create function tokenbook.checkpoint_token_ledger(
+  p_user_id uuid default null,
+  p_after uuid default null,
+  p_digest text default null,
+  p_limit integer default 50000
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_user record;
+  v_last tokenbook.ledger_checkpoints;
+  v_room bigint := p_limit;
+  v_read bigint := 0;
+  v_entries bigint := 0;
+  v_users bigint := 0;
+  v_after uuid := p_after;
+  v_is_cut boolean := false;
+  v_lines text[] := '{}';
+  v_line text;
+  v_digest bytea;
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 1000000 then
+    perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_limit", "rule": "1 to 1000000"}');
+  end if;
+  if p_digest !~ '^[0-9a-f]{64}$' or p_digest is null and p_after is not null then
+    perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_digest", "rule": "that of next, as it was given"}');
+  end if;
+  if p_user_id is not null and p_after is not null then
+    perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_after", "rule": "left out, where it is of one user"}');
+  end if;
+
+  begin
+    perform pg_advisory_xact_lock(hashtextextended('tokenbook.ledger_checkpoints', 0));
+  exception
+    when lock_not_available then
+      perform tokenbook.refuse('busy', '{}');
+  end;
+
+  v_digest := decode(p_digest, 'hex');
+  if v_digest is null then
+    v_line := format('tokenbook checkpoint 1 of %s at %s', coalesce(p_user_id::text, 'everyone'),
+      to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+    v_lines := array[v_line];
+    v_digest := sha256(convert_to(v_line || chr(10), 'UTF8'));
+  end if;
+
+  -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
+  for v_user in
+    with recursive users as (
+      select coalesce(p_user_id, tokenbook.next_ledger_user(p_after)) as user_id
+      union all
+      select n.user_id
+        from users u
+       cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+       where p_user_id is null and n.user_id is not null
+    )
+    select u.user_id, l.last_id, k.kept
+      from users u
+     cross join lateral (
+       select t.id as last_id from public.token_transactions t
+        where t.user_id = u.user_id order by t.id desc limit 1) l
+      left join lateral (
+       select c as kept from tokenbook.ledger_checkpoints c
+        where c.user_id = u.user_id order by c.id desc limit 1) k on true
+  loop
+    if v_room <= 0 then
+      v_is_cut := true;
+      exit;
+    end if;
+    v_last := v_user.kept;
+    if v_last.id is null or v_last.id < v_user.last_id then
+      with chain as materialized (
+        select c.* from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c
+      ), kept as (
+        insert into tokenbook.ledger_checkpoints select c.* from chain c
+      )
+      select c.* into v_last from chain c order by c.id desc limit 1;
+      -- the last one of before is no hundredth, and of no more use
+      delete from tokenbook.ledger_checkpoints c
+       where c.user_id = v_user.user_id and c.id = (v_user.kept).id and c.id % 100 <> 0;
+      v_read := v_read + v_last.id - coalesce((v_user.kept).id, 0);
+      v_room := v_room - (v_last.id - coalesce((v_user.kept).id, 0));
+      if v_last.id < v_user.last_id then
+        v_is_cut := true;
+        exit;
+      end if;
+    end if;
+    v_room := v_room - 1;
+    v_line := tokenbook.checkpoint_line(v_last);
+    v_lines := v_lines || v_line;
+    v_digest := sha256(v_digest || convert_to(v_line || chr(10), 'UTF8'));
+    v_users := v_users + 1;
+    v_entries := v_entries + v_last.id;
+    v_after := v_last.user_id;
+  end loop;
+
+  return jsonb_build_object(
+    'digest', encode(v_digest, 'hex'),
+    'users', v_users,
+    'entries', v_entries,
+    'entries_read', v_read,
+    'lines', v_lines,
+    'next', case when v_is_cut then jsonb_build_object('p_after', v_after, 'p_digest', encode(v_digest, 'hex')) end);
+end
+$$;
+comment on function tokenbook.checkpoint_token_ledger is
+  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+
 -- from supabase/schemas/90_audit/counter_at_opening.sql
 
 /*
@@ -11062,6 +11304,35 @@ end
 $$;
 comment on function tokenbook.live_difference is
   'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
+
+-- from supabase/schemas/90_audit/next_ledger_user.sql
+
+/*
+ * The first user in the ledger after that one, by the index alone: who goes through everyone like this misses
+ * nobody, also not those whose account is lost, and reads one entry of each.
+ * Caller: internal.   Returns NULL after the last; the first for NULL.
+ */
+create function tokenbook.next_ledger_user(p_after uuid)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_after is null then
+    return (select t.user_id from public.token_transactions t order by t.user_id, t.id limit 1);
+  end if;
+  return (
+    select t.user_id
+      from public.token_transactions t
+     where (t.user_id, t.id) > (p_after, 9223372036854775807)
+     order by t.user_id, t.id
+     limit 1);
+end
+$$;
+comment on function tokenbook.next_ledger_user is
+  'The first user in the ledger after that one, in the order of their ids; the first of all for NULL, NULL after the last.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -12227,6 +12498,137 @@ $$;
 comment on function tokenbook.usage_before_books is
   'The use recorded before the books opened: the audit trail''s, and before its first row the old transactions''.';
 
+-- from supabase/schemas/90_audit/verify_token_checkpoint.sql
+
+/*
+ * Whether the ledger still has what a checkpoint says: a row for each difference, with its user and the entries
+ * among which it is. Everything is computed from the ledger's rows; what tokenbook.ledger_checkpoints has
+ * only helps to say where. Entries that were added since are fine, unless they are dated back.
+ * p_lines are the lines of a checkpoint as they were given, its first line first. A large one is gone through
+ * in pieces: the first line, and those of the users after p_after up to p_until.
+ * One snapshot; changes nothing.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_checkpoint.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.verify_token_checkpoint(
+  p_lines text[],
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (invariant text, user_id uuid, grant_id uuid, transaction_id bigint, expected text, found text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_user constant text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+  v_head text[];
+  v_made_at timestamptz;
+  v_line text;
+  v_parts text[];
+  v_then tokenbook.ledger_checkpoints;
+  v_now tokenbook.ledger_checkpoints;
+  v_changed text;
+  v_place record;
+  v_users uuid[] := '{}';
+begin
+  perform tokenbook.authorize_operator();
+  v_head := regexp_match(p_lines[1], '^tokenbook checkpoint 1 of (everyone|' || c_user || ') at ([0-9TZ:.-]{27})$');
+  begin
+    v_made_at := v_head[2]::timestamptz;
+  exception
+    when invalid_datetime_format or datetime_field_overflow then
+      v_made_at := null;
+  end;
+  if v_made_at is null then
+    perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "the first line of a checkpoint, first"}');
+  end if;
+  if cardinality(p_lines) > 100001 then
+    perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "100000 users at most"}');
+  end if;
+  -- what was booked before the checkpoint may have been committed after it
+  v_made_at := v_made_at - interval '1 hour';
+
+  foreach v_line in array p_lines[2:] loop
+    v_parts := string_to_array(v_line, ' ');
+    begin
+      v_then := row(v_parts[1]::uuid, v_parts[2]::bigint, decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
+    exception
+      when invalid_text_representation or numeric_value_out_of_range or invalid_parameter_value then
+        v_then := null;
+    end;
+    -- said back it is the same, or it was no line of a checkpoint
+    if (tokenbook.checkpoint_line(v_then) = v_line) is not true then
+      perform tokenbook.refuse('invalid_checkpoint', jsonb_build_object(
+        'field', 'p_lines', 'rule', 'lines of a checkpoint as they were given', 'line', left(v_line, 200)));
+    end if;
+    v_users := v_users || v_then.user_id;
+
+    select c.* into v_now
+      from tokenbook.chain_ledger(v_then.user_id, p_until => v_then.id) c -- @from-the-rows
+     order by c.id desc
+     limit 1;
+    if v_now.id is distinct from v_then.id then
+      return query select 'I6 entries are still there', v_then.user_id, null::uuid, coalesce(v_now.id, 0) + 1,
+        'entries up to ' || v_then.id, coalesce('entries up to ' || v_now.id, 'none');
+    else
+      foreach v_changed in array array_remove(array[
+        case when v_now.numbers <> v_then.numbers then 'numbers' end,
+        case when v_now.words <> v_then.words then 'words' end], null)
+      loop
+        with now as materialized (
+          select c.* from tokenbook.chain_ledger(v_then.user_id, p_until => v_then.id) c
+        ), kept as (
+          select c.id, case v_changed when 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
+            from tokenbook.ledger_checkpoints c
+            left join now n on n.id = c.id
+           where c.user_id = v_then.user_id and c.id < v_then.id and c.id % 100 = 0
+        ), first as (
+          select coalesce(min(k.id), v_then.id) as id from kept k where k.is_same is distinct from true
+        )
+        select f.id as until, coalesce((select max(k.id) from kept k where k.id < f.id), 0) + 1 as since
+          into v_place from first f;
+        return query select 'I6 entries are as they were: ' || v_changed, v_then.user_id, null::uuid, v_place.until,
+          format('entries %s to %s as at the checkpoint', v_place.since, v_place.until), 'changed, removed or inserted';
+      end loop;
+    end if;
+
+    -- the first of those that were added; the order of those after it is what verify_token_ledger looks at
+    return query
+      select 'I6 no entry is dated back', t.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
+        from (select n.* from public.token_transactions n
+               where n.user_id = v_then.user_id and n.id > v_then.id order by n.id limit 1) t
+       where t.created_at < v_made_at;
+  end loop;
+
+  -- users of whom the checkpoint knows nothing, and who have entries from before it
+  if v_head[1] = 'everyone' then
+    return query
+      with recursive users as (
+        select tokenbook.next_ledger_user(p_after) as user_id
+        union all
+        select n.user_id
+          from users u
+         cross join lateral (select tokenbook.next_ledger_user(u.user_id) as user_id) n
+         where u.user_id < coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff') and n.user_id is not null
+      ), unknown as (
+        select u.user_id from users u
+         where u.user_id <= coalesce(p_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        except select unnest(v_users)
+      )
+      select 'I6 no entry is dated back', u.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
+        from unknown u
+       cross join lateral (
+         select n.id, n.created_at from public.token_transactions n where n.user_id = u.user_id order by n.id limit 1) t
+       where t.created_at < v_made_at; -- @users-in-no-line
+  end if;
+end
+$$;
+comment on function tokenbook.verify_token_checkpoint is
+  'Whether the ledger still has what a checkpoint says. For an admin or the server. p_lines: the lines of checkpoint_token_ledger as they were given, at most 100,001; for a large one in pieces its first line and those of the users after p_after up to p_until. Recomputes everything from the ledger''s rows and changes nothing; entries that were added since are fine. A row for each difference, none when there is none, in the columns of verify_token_ledger: invariant, user_id, grant_id (NULL), transaction_id (the last of the entries among which it is), expected, found. Errors: not_authenticated, forbidden, invalid_checkpoint.';
+
 -- from supabase/schemas/90_audit/verify_token_ledger.sql
 
 /*
@@ -12768,7 +13170,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'verify_token_ledger', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+  'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
   'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;

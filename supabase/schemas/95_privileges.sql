@@ -58,7 +58,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'verify_token_ledger', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+  'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
   'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;

@@ -24,7 +24,8 @@ export async function writeLongLedger(
          from generate_series(1, $3::bigint) n
      ), account as (
        update public.token_accounts
-          set tokens_remaining = 1000, tokens_used = $3::bigint, last_transaction_id = 1 + $3::bigint
+          set tokens_remaining = 1000, tokens_used = $3::bigint, last_transaction_id = 1 + $3::bigint,
+              spent_at = clock_timestamp(), spent_day = $3::bigint, spent_week = $3::bigint, spent_month = $3::bigint
         where user_id = $1
      )
      update public.token_balances set tokens_remaining = 1000 where user_id = $1 and id = $2`,

@@ -119,6 +119,7 @@ export async function populateUser(
       .query("select * from public.claim_token_alerts(100, 3600) where user_id = $1", [id])
       .then(({ rows }) => rows),
   )) as { alert_id: string; claim_id: string }[];
+  await asServer("checkpoint_token_ledger", { p_user_id: id });
   const { rows } = await db.admin.query<{ id: string; now: string }>(
     "select id, to_json(clock_timestamp()) as now from public.token_usage where user_id = $1 and transaction_id = $2",
     [id, usage.transaction_id],

@@ -1135,6 +1135,10 @@ export type Database = {
           user_id: string;
         }[];
       };
+      checkpoint_token_ledger: {
+        Args: { p_after?: string; p_digest?: string; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
       claim_token_alerts: {
         Args: { p_lease_seconds?: number; p_limit?: number };
         Returns: {
@@ -1440,6 +1444,17 @@ export type Database = {
           p_user_id?: string;
         };
         Returns: Json;
+      };
+      verify_token_checkpoint: {
+        Args: { p_after?: string; p_lines: string[]; p_until?: string };
+        Returns: {
+          expected: string;
+          found: string;
+          grant_id: string;
+          invariant: string;
+          transaction_id: number;
+          user_id: string;
+        }[];
       };
       verify_token_ledger: {
         Args: { p_after?: string; p_until?: string; p_user_id?: string };

@@ -241,6 +241,13 @@ export const errors = {
     retryable: false,
     hint: "Name the payment and how it was made in a few characters, or leave both out.",
   },
+  invalid_checkpoint: {
+    status: 400,
+    title: "Invalid checkpoint",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give the lines and next of a checkpoint as they were given.",
+  },
   idempotency_key_reused: {
     status: 422,
     title: "Idempotency key reused",

@@ -1,0 +1,88 @@
+import { readFile } from "node:fs/promises";
+import { takeCheckpoint, verifyCheckpointInPieces } from "../data/checkpoint.ts";
+import { select } from "../data/client.ts";
+import type { SqlClient } from "../data/client.ts";
+import { readable } from "../progress.ts";
+
+/** How much a call reads, as the commands do. */
+const entriesACall = 50_000;
+
+/**
+ * Writes a ledger of that many entries into an empty database (checkpoint-data.sql) and makes checkpoints of
+ * it: the first, one after 10,000 new entries and one after none; then compares it with the first and the second.
+ *
+ * @returns lines to print, and how many differences were found: of which there is none.
+ */
+export async function measureCheckpoint(
+  client: SqlClient,
+  { entries, users, added = 10_000 }: { entries: number; users: number; added?: number },
+  say: (text: string) => void = () => {},
+): Promise<{ lines: string[]; breaches: number }> {
+  const data = await readFile(new URL("checkpoint-data.sql", import.meta.url), "utf8");
+  const write = async (from: number, to: number) => {
+    for (const [name, value] of Object.entries({ users, from, to })) {
+      await client.query("select set_config('bench.' || $1, $2, false)", [name, String(value)]);
+    }
+    await client.query(data);
+  };
+  const lines: string[] = [];
+  const report = (what: string, seconds: number, read: number) =>
+    lines.push(
+      `${what}: ${seconds.toFixed(1)} s` + (read > 0 ? `, ${readable(read / seconds)} entries/s` : ""),
+    );
+
+  say(`writing ${readable(entries)} entries`);
+  for (let from = 0; from < entries; from += 1_000_000) {
+    await write(from, Math.min(from + 1_000_000, entries));
+    say(`${readable(from)} of ${readable(entries)} entries written`);
+  }
+  await client.query("vacuum analyze public.token_transactions");
+  const [size] = await select<{ ledger: string }>(
+    client,
+    "select pg_size_pretty(pg_total_relation_size('public.token_transactions')) as ledger",
+  );
+  lines.push(`entries=${readable(entries)} users=${readable(users)} ledger with its indexes=${size!.ledger}`);
+
+  const take = async (what: string) => {
+    say(what);
+    const begin = performance.now();
+    const kept: string[] = [];
+    let read = 0;
+    for await (const page of takeCheckpoint(client, null, entriesACall)) {
+      kept.push(...page.lines);
+      read += page.entries_read;
+    }
+    report(`${what} (${readable(read)} entries read)`, (performance.now() - begin) / 1000, read);
+    return kept;
+  };
+  const first = await take("first checkpoint");
+  await write(entries, entries + added);
+  const second = await take(`checkpoint after ${readable(added)} new entries`);
+  await take("checkpoint after none");
+
+  let breaches = 0;
+  for (const [what, kept, read] of [
+    ["verified against the first", first, entries],
+    ["verified against the second", second, entries + added],
+  ] as const) {
+    say(what);
+    const begin = performance.now();
+    for await (const piece of verifyCheckpointInPieces(client, each(kept), entriesACall)) {
+      breaches += piece.breaches.length;
+    }
+    report(what, (performance.now() - begin) / 1000, read);
+  }
+  const [kept] = await select<{ size: string }>(
+    client,
+    "select pg_size_pretty(pg_total_relation_size('tokenbook.ledger_checkpoints')) as size",
+  );
+  const bytes = second.reduce((sum, line) => sum + line.length + 1, 0);
+  lines.push(
+    `differences=${breaches} file=${(bytes / 1e6).toFixed(1)} MB kept in the database=${kept!.size}`,
+  );
+  return { lines, breaches };
+}
+
+async function* each(lines: readonly string[]): AsyncGenerator<string, void, undefined> {
+  yield* lines;
+}
