@@ -217,13 +217,14 @@ test("what runs without arguments does what its name says, and spends or gives n
      order by 1`);
   expect(rows.filter(({ writes }) => writes).map(({ name }) => name)).toEqual([
     "arm_token_alerts", // arms what is behind, as each minute
+    "checkpoint_token_ledger", // reads on in the ledger, and keeps how far
     "claim_token_alerts", // hands out what is due to be sent, and again when the lease is over
     "estimate_tokens", // refused without an action
     "expire_old_token_grants", // books what has run out, as each hour
     "get_token_spend_caps", // the caller's own; reads
     "get_user_token_balance", // the caller's own, with what was due of it
     "list_token_team_members", // the caller's own; reads
-    "retry_token_alerts", // sends again what was given up
+    "retry_token_alerts", // refused without a user, or the word for everyone
     "track_token_usage", // refused without an action
   ]);
   const life = await populateUser(db);
