@@ -46,7 +46,7 @@ export async function populateUser(
   await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
   await db.admin.query(
     `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
-     values ($1, -1, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
+     values ($1, 0, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
     [id, mark],
   );
   await db.admin.query(

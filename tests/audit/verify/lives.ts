@@ -12,15 +12,16 @@ export async function createUserOfBefore(db: Database): Promise<string> {
        insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, is_open, legacy_transaction_id)
        values ($1, 'annual', 1000, 900, now() - interval '90 days', true, 'old-1'),
               ($1, 'trial', 50, 0, now() - interval '80 days', false, 'old-2')
-       returning id, tokens_remaining
+       returning *
      ), account as (
        insert into public.token_accounts (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id)
        values ($1, 900, 150, 12.5, 1)
      )
      insert into public.token_transactions
-       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata)
+       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, terms)
      select $1, 1, 'opening_balance', 'opening_balance', 900, 900, array[id], array[900], 'the books open', 'system',
-            '{"tokens_used": 150, "total_cost": 12.5}'
+            '{"tokens_used": 150, "total_cost": 12.5}',
+            (select jsonb_build_object('grants', jsonb_agg(tokenbook.grant_terms(row(g.*)::public.token_balances))) from grants g)
        from grants where tokens_remaining > 0`,
     [user],
   );
