@@ -40,21 +40,22 @@ declare
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
   c_functions constant text[] := array[
-    'add_token_team_member', 'adjust_tokens', 'approve_token_payment', 'arm_token_alerts',
-    'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_synchronization', 'claim_token_alerts', 'create_token_payment',
-    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
-    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
-    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
-    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_team_members', 'reconcile_user_token_balance', 'record_token_payment_event',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
-    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_alert_rule', 'set_token_burn_order',
-    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'tokens_used', 'track_token_usage', 'verify_token_ledger', 'void_token_grant'];
+    'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
+    'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
+    'check_token_installation', 'check_token_synchronization', 'claim_token_alerts',
+    'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
+    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
+    'list_parked_token_payments', 'list_token_team_members', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'refund_token_payment', 'refund_tokens', 'reject_token_payment',
+    'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
+    'retry_token_alerts', 'reverse_token_restatement', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert',
+    'settle_token_top_up', 'tokens_used', 'track_token_usage', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1710,6 +1711,39 @@ create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
 
+-- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
+
+/*
+ * Findings of verify_token_ledger that somebody has looked into and nothing can mend: entries that a clock which
+ * stepped back had booked before their predecessors. The ledger is append-only, so such an entry stays as it is.
+ * Insert-only, as the ledger: an acknowledgement is never taken back or rewritten.
+ */
+create table tokenbook.acknowledged_findings (
+  user_id uuid not null,
+  transaction_id bigint not null,
+  booked_at timestamptz not null,
+  booked_before timestamptz,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  acknowledged_at timestamptz not null default clock_timestamp(),
+  constraint acknowledged_findings_pkey primary key (user_id, transaction_id, booked_at),
+  constraint acknowledged_findings_reason_is_given check (length(reason) between 1 and 500),
+  constraint acknowledged_findings_actor_is_known check (
+    actor_role in ('admin', 'service') and (actor_id is not null) = (actor_role = 'admin'))
+);
+comment on table tokenbook.acknowledged_findings is
+  'Entries of the ledger that were booked out of the order of time, and that somebody has looked into: verify_token_ledger leaves them out, as long as they are as they were then. Written by acknowledge_token_finding, never changed.';
+comment on column tokenbook.acknowledged_findings.user_id is 'Whose entry it is.';
+comment on column tokenbook.acknowledged_findings.transaction_id is 'Its number.';
+comment on column tokenbook.acknowledged_findings.booked_at is 'When it was booked, as it said then.';
+comment on column tokenbook.acknowledged_findings.booked_before is 'When the entry before it was booked, as that said then; NULL = it is the first.';
+comment on column tokenbook.acknowledged_findings.reason is 'What was found out, in words.';
+comment on column tokenbook.acknowledged_findings.actor_role is 'Who acknowledged it: admin or service (the server).';
+comment on column tokenbook.acknowledged_findings.actor_id is 'Which admin.';
+comment on column tokenbook.acknowledged_findings.acknowledged_at is 'When.';
+alter table tokenbook.acknowledged_findings enable row level security;
+
 -- from supabase/schemas/90_audit/tables/archived_profile_counters.sql
 
 -- See migration 20251114000000_cleanup_user_profiles.
@@ -2190,6 +2224,77 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/own_relations.sql
+
+/*
+ * The tables and views of ours in `public`, by name: the one list. In schema tokenbook everything is ours.
+ * Caller: migrations (95_privileges.sql), tokenbook.present_rights, check_token_installation.
+ */
+create function tokenbook.own_relations()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array[
+    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_holds',
+    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_payments',
+    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
+end
+$$;
+comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+
+-- from supabase/schemas/10_access/present_rights.sql
+
+/*
+ * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
+ * functions. In public a function is ours that one in tokenbook has the name of.
+ * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
+ */
+create function tokenbook.present_rights()
+returns table (kind text, object text, grantee text, privilege text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with relations as (
+    select c.* from pg_class c
+     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  )
+  select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
+    from (
+      select 'schema' as kind, n.nspname::text as object, '' as part, n.nspowner as owner,
+             coalesce(n.nspacl, acldefault('n', n.nspowner)) as rights
+        from pg_namespace n where n.nspname = 'tokenbook'
+      union all
+      select case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass::text, '', c.relowner, c.relacl from relations c
+      union all
+      select 'table', c.oid::regclass::text, format(' (%I)', t.attname), c.relowner, t.attacl
+        from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
+      union all
+      select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+        from pg_proc p
+       where p.pronamespace = 'tokenbook'::regnamespace
+          or (p.pronamespace = 'public'::regnamespace
+            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
+   cross join lateral aclexplode(o.rights) a
+   where a.grantee <> o.owner;
+end
+$$;
+comment on function tokenbook.present_rights is
+  'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+
 -- from supabase/schemas/10_access/queue_for_account.sql
 
 /*
@@ -2281,6 +2386,7 @@ begin
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
       ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
       ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('finding_not_found', 'PT404', 'That transaction is not booked out of the order of time.'),
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
@@ -9340,6 +9446,72 @@ $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
 
+-- from supabase/schemas/90_audit/acknowledge_token_finding.sql
+
+/*
+ * Says that a transaction which was booked out of the order of time has been looked into: a clock stepped back, and
+ * the ledger cannot be changed. verify_token_ledger leaves that one entry out from then on, as long as it and the
+ * one before it say what they say now. No other invariant can be acknowledged: what else it finds can be mended.
+ * Caller: an admin, service_role.   Locks: nothing; of two at once the first holds.
+ * Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, finding_not_found.   Keeps: I10.
+ */
+-- Security definer: nobody may write the table himself, and an admin reads other users' rows.
+create function tokenbook.acknowledge_token_finding(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_finding tokenbook.acknowledged_findings;
+  v_replayed boolean;
+begin
+  -- validate
+  select * into v_finding.actor_role, v_finding.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
+  select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
+    from public.token_transactions t
+    left join public.token_transactions before on before.user_id = t.user_id and before.id = t.id - 1
+   where t.user_id = p_user_id and t.id = p_transaction_id
+     and (t.created_at < before.created_at - interval '1 minute' -- @acknowledged-if-found
+       or t.created_at > clock_timestamp() + interval '1 minute');
+  if v_finding.booked_at is null then
+    perform tokenbook.refuse('finding_not_found', '{}');
+  end if;
+
+  -- record
+  insert into tokenbook.acknowledged_findings
+    (user_id, transaction_id, booked_at, booked_before, reason, actor_role, actor_id)
+  values
+    (p_user_id, p_transaction_id, v_finding.booked_at, v_finding.booked_before, p_reason,
+     v_finding.actor_role, v_finding.actor_id)
+  on conflict do nothing;
+  v_replayed := not found;
+  select f.* into v_finding from tokenbook.acknowledged_findings f
+   where f.user_id = p_user_id and f.transaction_id = p_transaction_id and f.booked_at = v_finding.booked_at;
+  return jsonb_build_object(
+    'success', true,
+    'transaction_id', v_finding.transaction_id,
+    'booked_at', v_finding.booked_at,
+    'reason', v_finding.reason,
+    'acknowledged_at', v_finding.acknowledged_at,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.acknowledge_token_finding is
+  'Says that a transaction which verify_token_ledger finds booked out of the order of time has been looked into: a clock stepped back. That one entry is left out from then on, as long as it says what it says now; nothing else can be acknowledged. For an admin or the server. p_transaction_id the entry''s number; p_reason 1 to 500 characters. Twice changes nothing and answers replayed. Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}. Errors: invalid_reason, finding_not_found, forbidden.';
+
 -- from supabase/schemas/90_audit/audit_trail.sql
 
 /*
@@ -9426,6 +9598,202 @@ end
 $$;
 comment on function tokenbook.audit_trail is
   'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+
+-- from supabase/schemas/90_audit/check_token_installation.sql
+
+/*
+ * What threatens the books from outside of them: settings that lose commits, rights that were not declared, row
+ * level security switched off, triggers that are gone, functions that were changed; and what stands open beside
+ * them in the project, which is not Tokenbook's to close: that it names, with the statement that closes it.
+ * A row for each finding; and a row for each subject of which there is none, with the status ok.
+ * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
+ * Returns subject, status (ok, warning, fault), finding, remedy (a statement).
+ */
+-- Security definer: the declared rights are internal.
+create function tokenbook.check_token_installation()
+returns table (subject text, status text, finding text, remedy text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with own as (
+    select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
+     where c.relkind in ('r', 'p')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  ), own_functions as (
+    select p.*, p.oid::regprocedure::text as name, p.pronamespace = 'public'::regnamespace as is_wrapper
+      from pg_proc p
+     where p.pronamespace = 'tokenbook'::regnamespace
+        or (p.pronamespace = 'public'::regnamespace
+          and p.proname in (select f.proname from pg_proc f where f.pronamespace = 'tokenbook'::regnamespace))
+  ), settings as (
+    select case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('database %s', current_database())
+                else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
+           case when s.setdatabase = 0 then format('alter role %I', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('alter database %I', current_database())
+                else format('alter role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end
+             || ' reset synchronous_commit' as remedy
+      from pg_db_role_setting s
+     cross join unnest(s.setconfig) as setting
+     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+       and lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+  ), present as (
+    select * from tokenbook.present_rights()
+  ), declared as (
+    select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
+  ), triggers (name, of, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions',
+     'before update or delete or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
+     'before update or delete or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('token_plans_date_default_plan', 'public.token_plans',
+     'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
+    ('tokenbook_register_user', 'auth.users',
+     'after insert on auth.users for each row execute function tokenbook.register_user()')
+  ), theirs as (
+    -- of the project, in the schema that the API shows; what an extension brings is the extension's
+    select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
+           (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
+             where has_table_privilege(r.role, c.oid, 'select')) as readers,
+           (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
+             where has_table_privilege(r.role, c.oid, 'insert, update, delete, truncate')) as writers,
+           c.relkind = 'v' and exists (
+             select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
+      from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+       and c.relname <> all (tokenbook.own_relations())
+       and not exists (
+         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  ), findings (place, subject, status, finding, remedy) as (
+    -- what is answered must outlive a crash
+    select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
+           format('alter system set %I = on', s.name)
+      from pg_settings s
+     where s.name in ('fsync', 'full_page_writes') and s.setting = 'off'
+    union all
+    select 1, 'durability', 'fault', 'synchronous_commit is off on the server: a crash loses the last commits, which callers believe in',
+           'alter system reset synchronous_commit'
+      from pg_settings s
+     where s.name = 'synchronous_commit' and s.reset_val = 'off' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
+    union all
+    select 1, 'durability', 'fault', format('synchronous_commit is off for %s: a crash loses their last commits, which callers believe in', s.whose), s.remedy
+      from settings s
+    union all
+    select 1, 'durability', 'fault', format('function %s sets synchronous_commit off', f.name), format('alter function %s reset synchronous_commit', f.name)
+      from own_functions f cross join unnest(f.proconfig) as setting
+     where lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+    union all
+    -- rights
+    select 2, 'rights', case when p.grantee in ('public', 'anon', 'authenticated', 'service_role') or p.privilege !~ '^select' then 'fault' else 'warning' end,
+           format('%s has %s on %s %s, which nobody declared', p.grantee, p.privilege, p.kind, p.object),
+           format('revoke %s on %s %s from %s', p.privilege, p.kind, p.object, case p.grantee when 'public' then 'public' else quote_ident(p.grantee) end)
+      from present p
+     where not exists (
+       select from declared d
+        where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
+    union all
+    select 2, 'rights', 'fault', format('%s lacks %s on %s %s', d.grantee, d.privilege, d.kind, d.object),
+           format('grant %s on %s %s to %s', d.privilege, d.kind, d.object, quote_ident(d.grantee))
+      from declared d
+     where not exists (
+       select from present p
+        where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
+    union all
+    -- row level security
+    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
+           format('alter table %s enable row level security', o.name)
+      from own o where not o.relrowsecurity
+    union all
+    select 3, 'row level security', 'fault', format('policy %I on %s lets clients in without asking who they are', p.polname, o.name),
+           format('drop policy %I on %s', p.polname, o.name)
+      from own o
+      join pg_policy p on p.polrelid = o.oid and p.polpermissive
+     where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
+       and coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), '') !~ 'auth\.uid\(\)'
+    union all
+    -- triggers
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
+      from triggers t
+     where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
+    union all
+    select 4, 'triggers', 'fault', format('trigger %s on %s is disabled', t.name, t.of), format('alter table %s enable trigger %I', t.of, t.name)
+      from triggers t
+      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
+     where g.tgenabled not in ('O', 'A')
+    union all
+    -- functions
+    select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
+           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
+      from own_functions f
+     where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+    union all
+    select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
+           format('alter function %s security invoker', f.name)
+      from own_functions f where f.prosecdef and f.is_wrapper
+    union all
+    -- the project around it
+    select 6, 'the project', 'warning',
+           format('%s %s by %s: not Tokenbook''s to close', t.name,
+             case when t.writers is not null and t.readers is not null then 'is read and written'
+                  when t.writers is not null then 'is written' else 'is read' end
+             || case t.relkind when 'v' then ' past row level security' when 'm' then ', a materialized view without row level security'
+                     when 'f' then ', a foreign table without row level security' else ' without row level security' end,
+             coalesce(t.writers, t.readers)),
+           case when t.relkind in ('r', 'p') then format('alter table %s enable row level security', t.name)
+                when t.relkind = 'v' then format('alter view %s set (security_invoker = true)', t.name)
+                else format('revoke all on table %s from anon, authenticated', t.name) end
+      from theirs t
+     where coalesce(t.readers, t.writers) is not null and not t.relrowsecurity and not t.asks_as_caller
+    union all
+    select 6, 'the project', 'warning',
+           format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
+             case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
+           format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
+      from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
+       and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+       and p.oid not in (select f.oid from own_functions f)
+       and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
+       and not exists (
+         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    union all
+    select 6, 'the project', 'warning',
+           format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
+             kinds.name, pg_get_userbyid(d.defaclrole), string_agg(distinct a.grantee::regrole::text, ' and ')),
+           format('alter default privileges for role %I %srevoke all on %s from anon, authenticated',
+             pg_get_userbyid(d.defaclrole), case when d.defaclnamespace <> 0 then 'in schema public ' else '' end, kinds.name)
+      from pg_default_acl d
+      join (values ('r', 'tables'), ('f', 'functions'), ('S', 'sequences')) as kinds (type, name) on kinds.type = d.defaclobjtype::text
+     cross join lateral aclexplode(d.defaclacl) a
+     where d.defaclnamespace in (0, 'public'::regnamespace)
+       and a.grantee in ('anon'::regrole, 'authenticated'::regrole)
+       -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
+       and pg_get_userbyid(d.defaclrole) = current_user
+     group by d.defaclrole, d.defaclnamespace, kinds.name
+  ), subjects (place, subject, sound) as (values
+    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
+    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
+    (3, 'row level security', 'it is on for every table of Tokenbook''s'),
+    (4, 'triggers', 'all are there and enabled'),
+    (5, 'functions', 'each runs with the rights and the search_path that it was made with'),
+    (6, 'the project', 'nothing beside Tokenbook in public stands open')
+  )
+  select all_of.subject, all_of.status, all_of.finding, all_of.remedy
+    from (
+      select f.* from findings f
+      union all
+      select s.place, s.subject, 'ok', s.sound, null from subjects s
+       where not exists (select from findings f where f.place = s.place)) all_of
+   order by all_of.place, all_of.status, all_of.finding;
+end
+$$;
+comment on function tokenbook.check_token_installation is
+  'What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row level security that is off, triggers and functions that were changed; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (a statement that mends it); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/counter_at_opening.sql
 
@@ -9777,6 +10145,16 @@ end
 $$;
 comment on function tokenbook.grants_at_opening is
   'What each grant from before the books opened with, and what it should have had left by the recorded use.';
+
+-- from supabase/schemas/90_audit/keep_acknowledgements.sql
+
+/*
+ * The second line behind the privileges, as keep_ledger_append_only: an acknowledgement is not rewritten, not even
+ * by accident and by the owner.
+ */
+create trigger acknowledged_findings_keep_append_only
+  before update or delete or truncate on tokenbook.acknowledged_findings
+  for each statement execute function tokenbook.keep_ledger_append_only();
 
 -- from supabase/schemas/90_audit/last_repair.sql
 
@@ -11162,6 +11540,8 @@ comment on function tokenbook.usage_before_books is
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
  * What types of grants there are, it has from the one list: that is what it compares with, not what it
  * looks into.
+ * Left out is what was acknowledged: an entry that a clock which stepped back had booked out of the order of time
+ * (acknowledge_token_finding), and nothing else.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -11854,15 +12234,16 @@ begin
   union all
   -- each transaction by itself: what the constraints say, asked again of what is there
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
-         'sign, reserve, debt, links and action of ' || t.entry_type,
-         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
+         'sign, reserve, debt, links, terms and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type,
+           array(select jsonb_object_keys(t.terms)))
     from ledger t
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
             when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
-            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = (t.terms ? 'voids')
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = coalesce(t.terms ? 'voids', false)
             when 'restoration' then t.tokens >= 0 and t.debt_change <= 0 and t.payment_id is not null
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
@@ -11870,12 +12251,24 @@ begin
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
             when 'refund' then t.tokens > 0
-            when 'void' then t.tokens <= 0 and t.terms ? 'voids'
+            when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
-          and (t.terms is null or t.entry_type not in ('deduction', 'expiry', 'debt_repayment', 'hold', 'release', 'refund', 'restatement'))
+          -- and what it keeps of what began or ended with it
+          and coalesce(array(select jsonb_object_keys(t.terms) order by 1), '{}') = case
+                when t.entry_type = 'opening_balance' then array['grants']
+                when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
+                when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
+                when t.entry_type in ('clawback', 'restoration') then array['refund']
+                when t.entry_type = 'grant' then
+                  array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
+                  case when t.terms ? 'storage' then array['storage'] end || array['subscription']
+                else '{}' end
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
@@ -11942,6 +12335,7 @@ begin
                     h.expires_at::text),
      ('capture_id', e.capture_id::text, h.capture_id::text),
      ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
+     ('tokens_captured', case when e.settled_at is not null then coalesce(e.captured, 0) end::text, h.tokens_captured::text),
      ('overage_id', e.overage_id::text, h.overage_id::text),
      ('usage_id', c.usage_id::text, h.usage_id::text),
      ('tokens_uncovered', coalesce(u.tokens_uncovered, h.tokens_uncovered)::text, h.tokens_uncovered::text),
@@ -11985,8 +12379,14 @@ begin
   select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
          'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
     from ledger t
-   where t.created_at < t.at_before - interval '1 minute'
-      or t.created_at > clock_timestamp() + interval '1 minute'
+   where (t.created_at < t.at_before - interval '1 minute'
+       or t.created_at > clock_timestamp() + interval '1 minute')
+     -- what was acknowledged, as it was then
+     and not exists (
+       select from tokenbook.acknowledged_findings f
+        where f.user_id = t.user_id -- @acknowledged-user-only
+          and f.transaction_id = t.id -- @acknowledged-entry-only
+          and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- who and why
   select 'I10 a change has an actor', t.user_id, null, t.id,
@@ -12031,15 +12431,7 @@ do $$
 declare
   v_relation text;
 begin
-  foreach v_relation in array array[
-    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
-    'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
-    'token_payments',
-    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
-    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
-  ] loop
+  foreach v_relation in array tokenbook.own_relations() loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
@@ -12069,7 +12461,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'verify_token_ledger', 'acknowledge_token_finding', 'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
   'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
@@ -12078,7 +12470,24 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
   'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'check_token_installation']) f;
+
+/*
+ * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
+ * the catalogue, so that nothing is written twice; a function and not rows, so that a dump of the schema alone has it.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_rights() returns jsonb language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L; end $body$',
+    (select jsonb_agg(to_jsonb(r) order by r.kind, r.object, r.grantee, r.privilege) from tokenbook.present_rights() r));
+end
+$$;
+comment on function tokenbook.declared_rights is
+  'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql
 

@@ -19,15 +19,7 @@ do $$
 declare
   v_relation text;
 begin
-  foreach v_relation in array array[
-    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
-    'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
-    'token_payments',
-    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
-    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
-  ] loop
+  foreach v_relation in array tokenbook.own_relations() loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
@@ -57,7 +49,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'reconcile_user_token_balance', 'find_token_discrepancies',
+  'verify_token_ledger', 'acknowledge_token_finding', 'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
   'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
@@ -66,4 +58,21 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order',
   'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'check_token_installation']) f;
+
+/*
+ * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
+ * the catalogue, so that nothing is written twice; a function and not rows, so that a dump of the schema alone has it.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_rights() returns jsonb language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L; end $body$',
+    (select jsonb_agg(to_jsonb(r) order by r.kind, r.object, r.grantee, r.privilege) from tokenbook.present_rights() r));
+end
+$$;
+comment on function tokenbook.declared_rights is
+  'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);

@@ -6,6 +6,8 @@
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
  * What types of grants there are, it has from the one list: that is what it compares with, not what it
  * looks into.
+ * Left out is what was acknowledged: an entry that a clock which stepped back had booked out of the order of time
+ * (acknowledge_token_finding), and nothing else.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -698,15 +700,16 @@ begin
   union all
   -- each transaction by itself: what the constraints say, asked again of what is there
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
-         'sign, reserve, debt, links and action of ' || t.entry_type,
-         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
+         'sign, reserve, debt, links, terms and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type,
+           array(select jsonb_object_keys(t.terms)))
     from ledger t
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
             when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
-            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = (t.terms ? 'voids')
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = coalesce(t.terms ? 'voids', false)
             when 'restoration' then t.tokens >= 0 and t.debt_change <= 0 and t.payment_id is not null
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
@@ -714,12 +717,24 @@ begin
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
             when 'refund' then t.tokens > 0
-            when 'void' then t.tokens <= 0 and t.terms ? 'voids'
+            when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
-          and (t.terms is null or t.entry_type not in ('deduction', 'expiry', 'debt_repayment', 'hold', 'release', 'refund', 'restatement'))
+          -- and what it keeps of what began or ended with it
+          and coalesce(array(select jsonb_object_keys(t.terms) order by 1), '{}') = case
+                when t.entry_type = 'opening_balance' then array['grants']
+                when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
+                when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
+                when t.entry_type in ('clawback', 'restoration') then array['refund']
+                when t.entry_type = 'grant' then
+                  array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
+                  case when t.terms ? 'storage' then array['storage'] end || array['subscription']
+                else '{}' end
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
@@ -786,6 +801,7 @@ begin
                     h.expires_at::text),
      ('capture_id', e.capture_id::text, h.capture_id::text),
      ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
+     ('tokens_captured', case when e.settled_at is not null then coalesce(e.captured, 0) end::text, h.tokens_captured::text),
      ('overage_id', e.overage_id::text, h.overage_id::text),
      ('usage_id', c.usage_id::text, h.usage_id::text),
      ('tokens_uncovered', coalesce(u.tokens_uncovered, h.tokens_uncovered)::text, h.tokens_uncovered::text),
@@ -829,8 +845,14 @@ begin
   select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
          'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
     from ledger t
-   where t.created_at < t.at_before - interval '1 minute'
-      or t.created_at > clock_timestamp() + interval '1 minute'
+   where (t.created_at < t.at_before - interval '1 minute'
+       or t.created_at > clock_timestamp() + interval '1 minute')
+     -- what was acknowledged, as it was then
+     and not exists (
+       select from tokenbook.acknowledged_findings f
+        where f.user_id = t.user_id -- @acknowledged-user-only
+          and f.transaction_id = t.id -- @acknowledged-entry-only
+          and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- who and why
   select 'I10 a change has an actor', t.user_id, null, t.id,
