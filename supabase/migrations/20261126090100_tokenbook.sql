@@ -7090,7 +7090,8 @@ comment on function tokenbook.roll_over is
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
  * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL.
+ * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
+ * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
@@ -9456,7 +9457,7 @@ comment on function tokenbook.spending_time is
  * Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, finding_not_found.   Keeps: I10.
  */
--- Security definer: nobody may write the table himself, and an admin reads other users' rows.
+-- Security definer: nobody may write the table themselves, and an admin reads other users' rows.
 create function tokenbook.acknowledge_token_finding(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -11935,7 +11936,9 @@ begin
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
     left join usages u on u.user_id = t.user_id and u.id = t.usage_id
-   where t.usage_id is not null and u.id is null
+   where t.usage_id is not null
+     -- what goes beyond a hold is a second entry for one usage
+     and (u.id is null or (t.id <> u.transaction_id and t.entry_type <> 'refund' and t.hold_id is null))
   union all
   -- allocations
   select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
@@ -12081,8 +12084,8 @@ begin
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
      ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
      -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1)))::text, p.refunded_cents::text),
+     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
+                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
      ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case when p.status = 'pending' then null else coalesce(p.reason, 'one') end, p.reason)
@@ -12236,7 +12239,7 @@ begin
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
          'sign, reserve, debt, links, terms and action of ' || t.entry_type,
          concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type,
-           array(select jsonb_object_keys(t.terms)))
+           array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end)))
     from ledger t
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
@@ -12254,10 +12257,12 @@ begin
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
+          and (t.usage_id is null or t.entry_type in ('grant', 'deduction', 'usage', 'refund'))
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
           -- and what it keeps of what began or ended with it
-          and coalesce(array(select jsonb_object_keys(t.terms) order by 1), '{}') = case
+          and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
+          and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
@@ -12269,6 +12274,8 @@ begin
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
+          and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
+            or (t.entry_type = 'clawback' and t.terms ? 'voids'))
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
@@ -12374,6 +12381,21 @@ begin
          case when t.idempotency_key is null then 'no request' else 'a request' end,
          case when t.request is null then 'no request' else 'a request' end
     from ledger t where (t.idempotency_key is null) <> (t.request is null)
+  union all
+  select 'I5 a request is what was done', t.user_id, null, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from ledger t
+   cross join lateral (values
+     ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
+     ('tokens', case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
+                     when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
+                case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
+                     when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
+     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.action_type end,
+                     case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.request ->> 'action_type' end),
+     ('reason', case when t.request ->> 'reason' is not null then t.reason end, t.request ->> 'reason')
+   ) as differs (field, expected, found)
+   where t.request is not null and differs.expected is distinct from differs.found
   union all
   -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
   select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,

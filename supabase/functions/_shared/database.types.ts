@@ -885,6 +885,7 @@ export type Database = {
           reason: string;
           request: Json | null;
           reserved_change: number;
+          terms: Json | null;
           tokens: number;
           usage_id: string | null;
           user_id: string;
@@ -911,6 +912,7 @@ export type Database = {
           reason: string;
           request?: Json | null;
           reserved_change?: number;
+          terms?: Json | null;
           tokens: number;
           usage_id?: string | null;
           user_id: string;
@@ -935,6 +937,7 @@ export type Database = {
           reason?: string;
           request?: Json | null;
           reserved_change?: number;
+          terms?: Json | null;
           tokens?: number;
           usage_id?: string | null;
           user_id?: string;
@@ -1062,6 +1065,10 @@ export type Database = {
       };
     };
     Functions: {
+      acknowledge_token_finding: {
+        Args: { p_reason: string; p_transaction_id: number; p_user_id: string };
+        Returns: Json;
+      };
       add_token_team_member: {
         Args: {
           p_cap_day?: number;
@@ -1119,6 +1126,15 @@ export type Database = {
           p_user_id: string;
         };
         Returns: Json;
+      };
+      check_token_installation: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          finding: string;
+          remedy: string;
+          status: string;
+          subject: string;
+        }[];
       };
       check_token_synchronization: {
         Args: Record<PropertyKey, never>;

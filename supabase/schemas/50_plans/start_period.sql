@@ -6,7 +6,8 @@
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
  * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL.
+ * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
+ * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan

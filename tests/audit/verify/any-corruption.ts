@@ -183,8 +183,7 @@ export async function tryAttempt(client: pg.ClientBase, attempt: Attempt, tally:
     tally.attempts++;
     const owners = [...before[0]!.owners, ...changed.rows[0]!.owners];
     const named = await verify(client);
-    if (named.length === 0 && before[0]!.free !== null)
-      (tally.free++, ((tally as any).frees ??= []).push(what));
+    if (named.length === 0 && before[0]!.free !== null) tally.free++;
     else if (named.length === 0) tally.unseen.push(what);
     else tally.seen++;
     const parties = await partiesOf(client, owners);
@@ -202,7 +201,7 @@ const ownersOf = (table: string) =>
     : `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id'], null)`;
 
 /** Whose books a row is part of: of a team, the payer's and the member's. */
-async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {
+export async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {
   const { rows } = await client.query<{ id: string }>(
     `select m.user_id as id from public.token_team_members m where m.member_id::text = any ($1)
      union select m.member_id from public.token_team_members m where m.user_id::text = any ($1)

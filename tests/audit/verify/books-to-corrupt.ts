@@ -50,7 +50,8 @@ export async function booksToCorrupt({
 /** One row of the answer. */
 export interface Breach {
   invariant: string;
-  user_id: string;
+  /** null: the project. */
+  user_id: string | null;
 }
 
 /** What the verifier finds, in everyone's books or in one's. */

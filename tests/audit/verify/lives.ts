@@ -56,7 +56,12 @@ export async function live(db: Database, user: string, admin: string, n: number)
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 700 + n, p_idempotency_key: "mine-1" });
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20, p_idempotency_key: "mine-2" });
   await asAdmin(db, admin, (client) =>
-    rpc(client, "adjust_tokens", { p_user_id: user, p_delta: -7, p_reason: "correction" }),
+    rpc(client, "adjust_tokens", {
+      p_user_id: user,
+      p_delta: -7,
+      p_reason: "correction",
+      p_idempotency_key: "correction",
+    }),
   );
   await asAdmin(db, admin, (client) =>
     rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 70, p_reason: "goodwill" }),
