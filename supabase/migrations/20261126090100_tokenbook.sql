@@ -2224,32 +2224,6 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
--- from supabase/schemas/10_access/own_relations.sql
-
-/*
- * The tables and views of ours in `public`, by name: the one list. In schema tokenbook everything is ours.
- * Caller: migrations (95_privileges.sql), tokenbook.present_rights, check_token_installation.
- */
-create function tokenbook.own_relations()
-returns text[]
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array[
-    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
-    'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
-    'token_payments',
-    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
-    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
-end
-$$;
-comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
-
 -- from supabase/schemas/10_access/present_rights.sql
 
 /*
@@ -6184,7 +6158,7 @@ declare
   v_part record;
   v_expired bigint := 0;
   v_expired_type text;
-  v_new_id uuid;
+  v_new public.token_balances;
 begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
@@ -6281,10 +6255,11 @@ begin
     values
       (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
        jsonb_build_object('reissued_for', v_charge.id), v_now)
-    returning id into v_new_id;
+    returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
-    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_ids := v_entry.grant_ids || v_new.id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_new)));
   end if;
 
   -- record
@@ -9715,7 +9690,7 @@ begin
       from own o
       join pg_policy p on p.polrelid = o.oid and p.polpermissive
      where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
-       and coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), '') !~ 'auth\.uid\(\)'
+       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
     select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
@@ -11598,7 +11573,7 @@ begin
      cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
   ), recorded as (
     -- each grant as the entry keeps it that gave it
-    select t.user_id, t.id as transaction_id, case when t.entry_type <> 'opening_balance' then t.metadata end as attached,
+    select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
            b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.created_at
       from ledger t
@@ -12193,7 +12168,7 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('created_at', o.created_at::text, g.created_at::text),
-     -- what a grant from before the books has attached, no entry has
+     -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
@@ -12265,6 +12240,7 @@ begin
           and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
+                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
@@ -12451,12 +12427,24 @@ grant usage on schema tokenbook to authenticated, service_role;
 -- reads all, nobody writes.
 do $$
 declare
+  c_relations constant text[] := array[
+    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_holds',
+    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_payments',
+    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
   v_relation text;
 begin
-  foreach v_relation in array tokenbook.own_relations() loop
+  foreach v_relation in array c_relations loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
@@ -12509,6 +12497,7 @@ end
 $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql

@@ -17,12 +17,24 @@ grant usage on schema tokenbook to authenticated, service_role;
 -- reads all, nobody writes.
 do $$
 declare
+  c_relations constant text[] := array[
+    'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_holds',
+    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_payments',
+    'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
   v_relation text;
 begin
-  foreach v_relation in array tokenbook.own_relations() loop
+  foreach v_relation in array c_relations loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
@@ -75,4 +87,5 @@ end
 $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);

@@ -111,7 +111,7 @@ begin
       from own o
       join pg_policy p on p.polrelid = o.oid and p.polpermissive
      where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
-       and coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), '') !~ 'auth\.uid\(\)'
+       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
     select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)

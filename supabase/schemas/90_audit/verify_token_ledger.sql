@@ -63,7 +63,7 @@ begin
      cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
   ), recorded as (
     -- each grant as the entry keeps it that gave it
-    select t.user_id, t.id as transaction_id, case when t.entry_type <> 'opening_balance' then t.metadata end as attached,
+    select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
            b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.created_at
       from ledger t
@@ -658,7 +658,7 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('created_at', o.created_at::text, g.created_at::text),
-     -- what a grant from before the books has attached, no entry has
+     -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
@@ -730,6 +730,7 @@ begin
           and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
+                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then

@@ -245,10 +245,10 @@ test("a fault comes with its statement, for people and for machines, and ends wi
 });
 
 test("it says what it can't do, and ends with 2", async () => {
-  const platform = await createDatabase({ template: "platform" });
+  const bare = await createDatabase({ template: "platform" });
   const unknown = await runHere("doctor", ["--all"]);
-  const nothing = await runHere("doctor", [], { SUPABASE_DB_URL: platform.url() });
-  await platform.drop();
+  const nothing = await runHere("doctor", [], { SUPABASE_DB_URL: bare.url() });
+  await bare.drop();
 
   expect([unknown.status, nothing.status]).toEqual([2, 2]);
   expect(unknown.stderr).toContain("--all");

@@ -207,8 +207,16 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     });
     await call("capture_tokens", { p_hold_id: held.hold_id, p_tokens: 0 });
     if (plan === "fills") await grant(db, user, 5_000);
+    await grant(db, user, 30, { expires_in: "1 hour", priority: 0 });
+    const early = await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
     await letTimePass(db, user, 28);
     await call("renew_token_subscription");
+    await call("refund_tokens", {
+      p_transaction_id: early.transaction_id,
+      p_reason: "late",
+      p_expired_policy: "reissue",
+      p_lifetime_days: 30,
+    });
     await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 10 });
     await call("reserve_tokens", { p_tokens: 5, p_ttl_seconds: 9_000, p_idempotency_key: "holding" });
   }
