@@ -11514,8 +11514,8 @@ comment on function tokenbook.usage_before_books is
  * pieces and a run that was stopped goes on where it was.
  * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
- * What types of grants there are, it has from the one list: that is what it compares with, not what it
- * looks into.
+ * What types of grants there are and when a period ends, it has from the one place that says so: that is
+ * what it compares with, not what it looks into.
  * Left out is what was acknowledged: an entry that a clock which stepped back had booked out of the order of time
  * (acknowledge_token_finding), and nothing else.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
@@ -11999,11 +11999,8 @@ begin
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
      ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
-     ('expires_at', (case when not how.is_lower and how.is_touched is not true then began.expires_at else case s.billing_cycle
-                       when '28day' then s.period_start + interval '672 hours'
-                       when 'monthly' then (s.period_start at time zone 'utc' + interval '1 month') at time zone 'utc'
-                       when 'annual' then (s.period_start at time zone 'utc' + interval '1 year') at time zone 'utc'
-                     end end)::text, s.expires_at::text),
+     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
+                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
      ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
                        s.billing_cycle),
      ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,

@@ -53,6 +53,11 @@ export async function populateUser(
     "insert into public.token_storage_quotas (user_id, quota_gb, metadata) values ($1, 5, jsonb_build_object('of', $2::text))",
     [id, mark],
   );
+  await db.admin.query(
+    `insert into tokenbook.acknowledged_findings (user_id, transaction_id, booked_at, reason, actor_role)
+     values ($1, 1, now() - interval '1 year', $2, 'service')`,
+    [id, mark],
+  );
   await asServer("change_token_plan", {
     p_user_id: id,
     p_plan_type: "professional",
