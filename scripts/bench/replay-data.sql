@@ -52,9 +52,12 @@ select h.user_id, row_number() over (partition by h.user_id order by h.at) - 10,
  order by h.at;
 
 insert into public.token_transactions
-  (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at)
+  (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at, terms)
 select l.user_id, row_number() over of_user, l.entry_type, l.action_type, l.tokens, sum(l.tokens) over of_user,
-       l.grant_ids, l.grant_tokens, 'bench', 'service', l.at
+       l.grant_ids, l.grant_tokens, 'bench', 'service', l.at,
+       case when l.entry_type in ('opening_balance', 'grant') then (
+         select jsonb_build_object('grants', jsonb_agg(tokenbook.grant_terms(b)))
+           from public.token_balances b where b.user_id = l.user_id and b.id = any (l.grant_ids)) end
   from (
     select u.user_id, 'opening_balance' as entry_type, 'opening_balance' as action_type, 2000::bigint as tokens,
            array_agg(g.id order by g.round) as grant_ids, array[1000, 1000]::bigint[] as grant_tokens,
@@ -76,11 +79,18 @@ select l.user_id, row_number() over of_user, l.entry_type, l.action_type, l.toke
 window of_user as (partition by l.user_id order by l.at)
  order by l.at;
 
-insert into public.token_accounts (user_id, tokens_remaining, tokens_used, tokens_expired, last_transaction_id)
+insert into public.token_accounts
+  (user_id, tokens_remaining, tokens_used, tokens_expired, last_transaction_id, spent_at, spent_day, spent_week, spent_month)
 select t.user_id, sum(t.tokens),
        coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction'), 0),
-       coalesce(-sum(t.tokens) filter (where t.entry_type = 'expiry'), 0), max(t.id)
-  from public.token_transactions t group by t.user_id;
+       coalesce(-sum(t.tokens) filter (where t.entry_type = 'expiry'), 0), max(t.id), max(t.spent_at),
+       coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction' and t.created_at >= date_trunc('day', t.spent_at, 'UTC')), 0),
+       coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction' and t.created_at >= date_trunc('week', t.spent_at, 'UTC')), 0),
+       coalesce(-sum(t.tokens) filter (where t.entry_type = 'deduction' and t.created_at >= date_trunc('month', t.spent_at, 'UTC')), 0)
+  from (
+    select t.*, max(t.created_at) filter (where t.entry_type not in ('opening_balance', 'expiry')) over (partition by t.user_id) as spent_at
+      from public.token_transactions t) t
+ group by t.user_id;
 
 drop table users, grants, takes, paid;
 analyze public.token_accounts, public.token_balances, public.token_transactions, public.token_legacy_transactions;

@@ -42,11 +42,11 @@ declare
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
   c_functions constant text[] := array[
-    'add_token_team_member', 'adjust_tokens', 'approve_token_payment', 'arm_token_alerts',
-    'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_synchronization', 'checkpoint_token_ledger', 'claim_token_alerts',
-    'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'estimate_tokens',
-    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
+    'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
+    'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
+    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
+    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
     'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
     'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
     'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
@@ -885,6 +885,7 @@ create table public.token_transactions (
   member_id uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
+  terms jsonb,
   constraint token_transactions_pkey primary key (user_id, id),
   constraint token_transactions_are_sound check (tokenbook.check_transaction_rules(
     id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
@@ -915,6 +916,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {refunded_cents, is_disputed}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1334,7 +1336,6 @@ create table tokenbook.provider_payments (
   was_disputed boolean not null default false,
   dispute_was_won boolean not null default false,
   period_start timestamptz,
-  payment_id uuid,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint provider_payments_pkey primary key (provider, provider_payment_id)
@@ -1352,7 +1353,6 @@ comment on column tokenbook.provider_payments.refunded_cents is 'The most that h
 comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
 comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
-comment on column tokenbook.provider_payments.payment_id is 'The row in payments, once there is one.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
@@ -1797,6 +1797,39 @@ alter table public.token_team_members enable row level security;
 create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
+
+-- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
+
+/*
+ * Findings of verify_token_ledger that somebody has looked into and nothing can mend: entries that a clock which
+ * stepped back had booked before their predecessors. The ledger is append-only, so such an entry stays as it is.
+ * Insert-only, as the ledger: an acknowledgement is never taken back or rewritten.
+ */
+create table tokenbook.acknowledged_findings (
+  user_id uuid not null,
+  transaction_id bigint not null,
+  booked_at timestamptz not null,
+  booked_before timestamptz,
+  reason text not null,
+  actor_role text not null,
+  actor_id uuid,
+  acknowledged_at timestamptz not null default clock_timestamp(),
+  constraint acknowledged_findings_pkey primary key (user_id, transaction_id, booked_at),
+  constraint acknowledged_findings_reason_is_given check (length(reason) between 1 and 500),
+  constraint acknowledged_findings_actor_is_known check (
+    actor_role in ('admin', 'service') and (actor_id is not null) = (actor_role = 'admin'))
+);
+comment on table tokenbook.acknowledged_findings is
+  'Entries of the ledger that were booked out of the order of time, and that somebody has looked into: verify_token_ledger leaves them out, as long as they are as they were then. Written by acknowledge_token_finding, never changed.';
+comment on column tokenbook.acknowledged_findings.user_id is 'Whose entry it is.';
+comment on column tokenbook.acknowledged_findings.transaction_id is 'Its number.';
+comment on column tokenbook.acknowledged_findings.booked_at is 'When it was booked, as it said then.';
+comment on column tokenbook.acknowledged_findings.booked_before is 'When the entry before it was booked, as that said then; NULL = it is the first.';
+comment on column tokenbook.acknowledged_findings.reason is 'What was found out, in words.';
+comment on column tokenbook.acknowledged_findings.actor_role is 'Who acknowledged it: admin or service (the server).';
+comment on column tokenbook.acknowledged_findings.actor_id is 'Which admin.';
+comment on column tokenbook.acknowledged_findings.acknowledged_at is 'When.';
+alter table tokenbook.acknowledged_findings enable row level security;
 
 -- from supabase/schemas/90_audit/tables/archived_profile_counters.sql
 
@@ -2487,6 +2520,51 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/present_rights.sql
+
+/*
+ * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
+ * functions. In public a function is ours that one in tokenbook has the name of.
+ * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
+ */
+create function tokenbook.present_rights()
+returns table (kind text, object text, grantee text, privilege text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with relations as (
+    select c.* from pg_class c
+     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  )
+  select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
+    from (
+      select 'schema' as kind, n.nspname::text as object, '' as part, n.nspowner as owner,
+             coalesce(n.nspacl, acldefault('n', n.nspowner)) as rights
+        from pg_namespace n where n.nspname = 'tokenbook'
+      union all
+      select case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass::text, '', c.relowner, c.relacl from relations c
+      union all
+      select 'table', c.oid::regclass::text, format(' (%I)', t.attname), c.relowner, t.attacl
+        from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
+      union all
+      select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+        from pg_proc p
+       where p.pronamespace = 'tokenbook'::regnamespace
+          or (p.pronamespace = 'public'::regnamespace
+            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
+   cross join lateral aclexplode(o.rights) a
+   where a.grantee <> o.owner;
+end
+$$;
+comment on function tokenbook.present_rights is
+  'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+
 -- from supabase/schemas/10_access/queue_for_account.sql
 
 /*
@@ -2615,6 +2693,7 @@ begin
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
       ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
       ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('finding_not_found', 'PT404', 'That transaction is not booked out of the order of time.'),
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
@@ -4301,6 +4380,33 @@ $$;
 comment on function tokenbook.grant_lifetime is
   'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';
 
+-- from supabase/schemas/20_ledger/grant_terms.sql
+
+/*
+ * What never changes of a grant, as the entry that gives it keeps it: so that the ledger, which nobody can change,
+ * says when a grant runs out and in which order it is spent, and verify_token_ledger has a second record to compare
+ * with.
+ * Caller: internal.
+ */
+create function tokenbook.grant_terms(p_grant public.token_balances)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'id', p_grant.id, 'grant_type', p_grant.grant_type, 'tokens_granted', p_grant.tokens_granted,
+    'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
+    'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
+    'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id,
+    'created_at', p_grant.created_at));
+end
+$$;
+comment on function tokenbook.grant_terms is
+  'What never changes of a grant, as JSON: what the entry that gives it keeps of it.';
+
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
 /*
@@ -4561,7 +4667,7 @@ begin
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
      p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
-  returning id into p_grant.id;
+  returning * into p_grant;
   perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
 
   -- record
@@ -4570,6 +4676,13 @@ begin
   p_entry.grant_ids := array[p_grant.id];
   p_entry.grant_tokens := array[p_grant.tokens_granted];
   p_entry.metadata := p_grant.metadata;
+  p_entry.terms := coalesce(p_entry.terms, '{}') || jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(p_grant)));
+  if p_entry.payment_id is not null then
+    p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
+      select jsonb_strip_nulls(to_jsonb(p)
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'is_disputed', 'tokens_clawed_back'])
+        from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
+  end if;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry);
 
@@ -5803,6 +5916,7 @@ begin
     into v_entry.metadata
     from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
   v_entry.metadata := coalesce(v_entry.metadata, '{}');
+  v_entry.terms := jsonb_build_object('voids', p_grant_id);
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -6897,7 +7011,7 @@ declare
   v_part record;
   v_expired bigint := 0;
   v_expired_type text;
-  v_new_id uuid;
+  v_new public.token_balances;
 begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
@@ -6997,10 +7111,11 @@ begin
     values
       (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
        jsonb_build_object('reissued_for', v_charge.id), v_now)
-    returning id into v_new_id;
+    returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
-    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_ids := v_entry.grant_ids || v_new.id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_new)));
   end if;
 
   -- record
@@ -7757,7 +7872,7 @@ declare
   v_source public.token_transactions;
   v_left bigint;
   v_tokens bigint;
-  v_id uuid;
+  v_carried public.token_balances;
 begin
   select p.* into v_plan from public.token_plans p where p.plan_type = p_subscription.plan_type;
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
@@ -7821,12 +7936,13 @@ begin
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
      v_closing.subscription_id, v_closing.id, v_entry.metadata, p_now)
-  returning id into v_id;
+  returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   v_entry.tokens := v_tokens;
-  v_entry.grant_ids := array[v_id];
+  v_entry.grant_ids := array[v_carried.id];
   v_entry.grant_tokens := array[v_tokens];
   v_entry.original_id := v_source.id;
+  v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_carried)));
   perform tokenbook.record_transaction(v_entry);
   perform tokenbook.settle_incoming(v_closing.user_id, p_now);
 end
@@ -7844,7 +7960,8 @@ comment on function tokenbook.roll_over is
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
  * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL.
+ * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
+ * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
@@ -7875,6 +7992,8 @@ declare
   v_grant public.token_balances;
   v_issued record;
   v_is_over boolean;
+  v_storage public.token_storage_quotas;
+  v_terms jsonb;
 begin
   replayed := false;
 
@@ -7948,6 +8067,20 @@ begin
     returning s.* into subscription;
   end if;
 
+  -- act: its storage
+  if p_plan.storage_gb > 0 then
+    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
+    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
+     where not exists (
+       select from public.token_storage_quotas q
+        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
+          and q.metadata ->> 'plan' = p_plan.plan_type)
+    returning * into v_storage;
+  end if;
+  v_terms := jsonb_strip_nulls(jsonb_build_object(
+    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
+
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
@@ -7967,12 +8100,23 @@ begin
       v_grant.period_start := v_start;
     end if;
     v_grant.metadata := coalesce(p_entry.metadata, '{}');
+    p_entry.terms := v_terms;
     p_entry.action_type := case
       when p_plan.grant_type = 'trial' then 'trial_grant'
       else coalesce(p_entry.action_type, 'subscription_grant')
     end;
     v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
     transaction := v_issued.transaction;
+  else
+    -- the period begins without tokens: the ledger says who began it
+    p_entry.terms := v_terms;
+    p_entry.entry_type := 'usage';
+    p_entry.action_type := 'plan_change';
+    p_entry.tokens := 0;
+    p_entry.grant_ids := '{}';
+    p_entry.grant_tokens := '{}';
+    p_entry.created_at := clock_timestamp();
+    perform tokenbook.record_transaction(p_entry);
   end if;
 
   -- record: the plan limit is the balance
@@ -7982,14 +8126,6 @@ begin
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
-  if p_plan.storage_gb > 0 then
-    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
-    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
-     where not exists (
-       select from public.token_storage_quotas q
-        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
-          and q.metadata ->> 'plan' = p_plan.plan_type);
-  end if;
 end
 $$;
 comment on function tokenbook.start_period is
@@ -8743,6 +8879,8 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
+  v_entry.terms := jsonb_build_object(
+    'refund', jsonb_build_object('refunded_cents', p_refunded_cents, 'is_disputed', p_is_disputed));
   if v_to_claw > p_payment.tokens_clawed_back then
     v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
@@ -10367,6 +10505,72 @@ $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
 
+-- from supabase/schemas/90_audit/acknowledge_token_finding.sql
+
+/*
+ * Says that a transaction which was booked out of the order of time has been looked into: a clock stepped back, and
+ * the ledger cannot be changed. verify_token_ledger leaves that one entry out from then on, as long as it and the
+ * one before it say what they say now. No other invariant can be acknowledged: what else it finds can be mended.
+ * Caller: an admin, service_role.   Locks: nothing; of two at once the first holds.
+ * Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, finding_not_found.   Keeps: I10.
+ */
+-- Security definer: nobody may write the table themselves, and an admin reads other users' rows.
+create function tokenbook.acknowledge_token_finding(
+  p_user_id uuid,
+  p_transaction_id bigint,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_finding tokenbook.acknowledged_findings;
+  v_replayed boolean;
+begin
+  -- validate
+  select * into v_finding.actor_role, v_finding.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
+  select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
+    from public.token_transactions t
+    left join public.token_transactions before on before.user_id = t.user_id and before.id = t.id - 1
+   where t.user_id = p_user_id and t.id = p_transaction_id
+     and (t.created_at < before.created_at - interval '1 minute' -- @acknowledged-if-found
+       or t.created_at > clock_timestamp() + interval '1 minute');
+  if v_finding.booked_at is null then
+    perform tokenbook.refuse('finding_not_found', '{}');
+  end if;
+
+  -- record
+  insert into tokenbook.acknowledged_findings
+    (user_id, transaction_id, booked_at, booked_before, reason, actor_role, actor_id)
+  values
+    (p_user_id, p_transaction_id, v_finding.booked_at, v_finding.booked_before, p_reason,
+     v_finding.actor_role, v_finding.actor_id)
+  on conflict do nothing;
+  v_replayed := not found;
+  select f.* into v_finding from tokenbook.acknowledged_findings f
+   where f.user_id = p_user_id and f.transaction_id = p_transaction_id and f.booked_at = v_finding.booked_at;
+  return jsonb_build_object(
+    'success', true,
+    'transaction_id', v_finding.transaction_id,
+    'booked_at', v_finding.booked_at,
+    'reason', v_finding.reason,
+    'acknowledged_at', v_finding.acknowledged_at,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.acknowledge_token_finding is
+  'Says that a transaction which verify_token_ledger finds booked out of the order of time has been looked into: a clock stepped back. That one entry is left out from then on, as long as it says what it says now; nothing else can be acknowledged. For an admin or the server. p_transaction_id the entry''s number; p_reason 1 to 500 characters. Twice changes nothing and answers replayed. Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}. Errors: invalid_reason, finding_not_found, forbidden.';
+
 -- from supabase/schemas/90_audit/audit_trail.sql
 
 /*
@@ -10521,6 +10725,202 @@ end
 $$;
 comment on function tokenbook.chain_ledger is
   'The chain over a user''s ledger: SHA-256 of the digest before and the entry, one for the numbers and one for the words. p_after goes on from there, p_until is the last entry, p_limit the most entries. Returns the digests at each hundredth entry and at the last.';
+
+-- from supabase/schemas/90_audit/check_token_installation.sql
+
+/*
+ * What threatens the books from outside of them: settings that lose commits, rights that were not declared, row
+ * level security switched off, triggers that are gone, functions that were changed; and what stands open beside
+ * them in the project, which is not Tokenbook's to close: that it names, with the statement that closes it.
+ * A row for each finding; and a row for each subject of which there is none, with the status ok.
+ * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
+ * Returns subject, status (ok, warning, fault), finding, remedy (a statement).
+ */
+-- Security definer: the declared rights are internal.
+create function tokenbook.check_token_installation()
+returns table (subject text, status text, finding text, remedy text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with own as (
+    select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
+     where c.relkind in ('r', 'p')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  ), own_functions as (
+    select p.*, p.oid::regprocedure::text as name, p.pronamespace = 'public'::regnamespace as is_wrapper
+      from pg_proc p
+     where p.pronamespace = 'tokenbook'::regnamespace
+        or (p.pronamespace = 'public'::regnamespace
+          and p.proname in (select f.proname from pg_proc f where f.pronamespace = 'tokenbook'::regnamespace))
+  ), settings as (
+    select case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('database %s', current_database())
+                else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
+           case when s.setdatabase = 0 then format('alter role %I', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('alter database %I', current_database())
+                else format('alter role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end
+             || ' reset synchronous_commit' as remedy
+      from pg_db_role_setting s
+     cross join unnest(s.setconfig) as setting
+     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+       and lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+  ), present as (
+    select * from tokenbook.present_rights()
+  ), declared as (
+    select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
+  ), triggers (name, of, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions',
+     'before update or delete or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
+     'before update or delete or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('token_plans_date_default_plan', 'public.token_plans',
+     'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
+    ('tokenbook_register_user', 'auth.users',
+     'after insert on auth.users for each row execute function tokenbook.register_user()')
+  ), theirs as (
+    -- of the project, in the schema that the API shows; what an extension brings is the extension's
+    select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
+           (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
+             where has_table_privilege(r.role, c.oid, 'select')) as readers,
+           (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
+             where has_table_privilege(r.role, c.oid, 'insert, update, delete, truncate')) as writers,
+           c.relkind = 'v' and exists (
+             select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
+      from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+       and c.relname <> all (tokenbook.own_relations())
+       and not exists (
+         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  ), findings (place, subject, status, finding, remedy) as (
+    -- what is answered must outlive a crash
+    select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
+           format('alter system set %I = on', s.name)
+      from pg_settings s
+     where s.name in ('fsync', 'full_page_writes') and s.setting = 'off'
+    union all
+    select 1, 'durability', 'fault', 'synchronous_commit is off on the server: a crash loses the last commits, which callers believe in',
+           'alter system reset synchronous_commit'
+      from pg_settings s
+     where s.name = 'synchronous_commit' and s.reset_val = 'off' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
+    union all
+    select 1, 'durability', 'fault', format('synchronous_commit is off for %s: a crash loses their last commits, which callers believe in', s.whose), s.remedy
+      from settings s
+    union all
+    select 1, 'durability', 'fault', format('function %s sets synchronous_commit off', f.name), format('alter function %s reset synchronous_commit', f.name)
+      from own_functions f cross join unnest(f.proconfig) as setting
+     where lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+    union all
+    -- rights
+    select 2, 'rights', case when p.grantee in ('public', 'anon', 'authenticated', 'service_role') or p.privilege !~ '^select' then 'fault' else 'warning' end,
+           format('%s has %s on %s %s, which nobody declared', p.grantee, p.privilege, p.kind, p.object),
+           format('revoke %s on %s %s from %s', p.privilege, p.kind, p.object, case p.grantee when 'public' then 'public' else quote_ident(p.grantee) end)
+      from present p
+     where not exists (
+       select from declared d
+        where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
+    union all
+    select 2, 'rights', 'fault', format('%s lacks %s on %s %s', d.grantee, d.privilege, d.kind, d.object),
+           format('grant %s on %s %s to %s', d.privilege, d.kind, d.object, quote_ident(d.grantee))
+      from declared d
+     where not exists (
+       select from present p
+        where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
+    union all
+    -- row level security
+    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
+           format('alter table %s enable row level security', o.name)
+      from own o where not o.relrowsecurity
+    union all
+    select 3, 'row level security', 'fault', format('policy %I on %s lets clients in without asking who they are', p.polname, o.name),
+           format('drop policy %I on %s', p.polname, o.name)
+      from own o
+      join pg_policy p on p.polrelid = o.oid and p.polpermissive
+     where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
+       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
+    union all
+    -- triggers
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
+      from triggers t
+     where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
+    union all
+    select 4, 'triggers', 'fault', format('trigger %s on %s is disabled', t.name, t.of), format('alter table %s enable trigger %I', t.of, t.name)
+      from triggers t
+      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
+     where g.tgenabled not in ('O', 'A')
+    union all
+    -- functions
+    select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
+           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
+      from own_functions f
+     where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+    union all
+    select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
+           format('alter function %s security invoker', f.name)
+      from own_functions f where f.prosecdef and f.is_wrapper
+    union all
+    -- the project around it
+    select 6, 'the project', 'warning',
+           format('%s %s by %s: not Tokenbook''s to close', t.name,
+             case when t.writers is not null and t.readers is not null then 'is read and written'
+                  when t.writers is not null then 'is written' else 'is read' end
+             || case t.relkind when 'v' then ' past row level security' when 'm' then ', a materialized view without row level security'
+                     when 'f' then ', a foreign table without row level security' else ' without row level security' end,
+             coalesce(t.writers, t.readers)),
+           case when t.relkind in ('r', 'p') then format('alter table %s enable row level security', t.name)
+                when t.relkind = 'v' then format('alter view %s set (security_invoker = true)', t.name)
+                else format('revoke all on table %s from anon, authenticated', t.name) end
+      from theirs t
+     where coalesce(t.readers, t.writers) is not null and not t.relrowsecurity and not t.asks_as_caller
+    union all
+    select 6, 'the project', 'warning',
+           format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
+             case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
+           format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
+      from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
+       and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+       and p.oid not in (select f.oid from own_functions f)
+       and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
+       and not exists (
+         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    union all
+    select 6, 'the project', 'warning',
+           format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
+             kinds.name, pg_get_userbyid(d.defaclrole), string_agg(distinct a.grantee::regrole::text, ' and ')),
+           format('alter default privileges for role %I %srevoke all on %s from anon, authenticated',
+             pg_get_userbyid(d.defaclrole), case when d.defaclnamespace <> 0 then 'in schema public ' else '' end, kinds.name)
+      from pg_default_acl d
+      join (values ('r', 'tables'), ('f', 'functions'), ('S', 'sequences')) as kinds (type, name) on kinds.type = d.defaclobjtype::text
+     cross join lateral aclexplode(d.defaclacl) a
+     where d.defaclnamespace in (0, 'public'::regnamespace)
+       and a.grantee in ('anon'::regrole, 'authenticated'::regrole)
+       -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
+       and pg_get_userbyid(d.defaclrole) = current_user
+     group by d.defaclrole, d.defaclnamespace, kinds.name
+  ), subjects (place, subject, sound) as (values
+    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
+    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
+    (3, 'row level security', 'it is on for every table of Tokenbook''s'),
+    (4, 'triggers', 'all are there and enabled'),
+    (5, 'functions', 'each runs with the rights and the search_path that it was made with'),
+    (6, 'the project', 'nothing beside Tokenbook in public stands open')
+  )
+  select all_of.subject, all_of.status, all_of.finding, all_of.remedy
+    from (
+      select f.* from findings f
+      union all
+      select s.place, s.subject, 'ok', s.sound, null from subjects s
+       where not exists (select from findings f where f.place = s.place)) all_of
+   order by all_of.place, all_of.status, all_of.finding;
+end
+$$;
+comment on function tokenbook.check_token_installation is
+  'What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row level security that is off, triggers and functions that were changed; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (a statement that mends it); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 
@@ -11022,6 +11422,16 @@ end
 $$;
 comment on function tokenbook.grants_at_opening is
   'What each grant from before the books opened with, and what it should have had left by the recorded use.';
+
+-- from supabase/schemas/90_audit/keep_acknowledgements.sql
+
+/*
+ * The second line behind the privileges, as keep_ledger_append_only: an acknowledgement is not rewritten, not even
+ * by accident and by the owner.
+ */
+create trigger acknowledged_findings_keep_append_only
+  before update or delete or truncate on tokenbook.acknowledged_findings
+  for each statement execute function tokenbook.keep_ledger_append_only();
 
 -- from supabase/schemas/90_audit/last_repair.sql
 
@@ -12637,8 +13047,10 @@ comment on function tokenbook.verify_token_checkpoint is
  * pieces and a run that was stopped goes on where it was.
  * All of it sees one snapshot, so it runs while the system is used without false alarms. It reads the
  * tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
- * What types of grants there are, it has from the one list: that is what it compares with, not what it
- * looks into.
+ * What types of grants there are and when a period ends, it has from the one place that says so: that is
+ * what it compares with, not what it looks into.
+ * Left out is what was acknowledged: an entry that a clock which stepped back had booked out of the order of time
+ * (acknowledge_token_finding), and nothing else.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -12670,7 +13082,10 @@ begin
     select t.*,
            sum(t.tokens - t.reserved_change) over by_number as running,
            row_number() over by_number as nth,
-           lag(t.created_at) over by_number as at_before
+           lag(t.created_at) over by_number as at_before,
+           -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
+           (lead(t.created_at) over by_number = t.created_at
+             and lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -12689,6 +13104,101 @@ begin
            part.tokens * sign(t.tokens - t.reserved_change) as signed
       from ledger t
      cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+  ), recorded as (
+    -- each grant as the entry keeps it that gave it
+    select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
+           b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.created_at
+      from ledger t
+     cross join lateral jsonb_populate_recordset(null::public.token_balances,
+       case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
+     where t.terms ? 'grants'
+  ), voids as (
+    select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
+      from ledger t where t.terms ? 'voids'
+  ), given as (
+    select r.* from recorded r
+    union all
+    -- what came back into a grant that was full: another on the same terms
+    select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
+           case when o.voided_at > g.created_at then r.expires_at else o.expires_at end, null, null, null, null, first.created_at
+      from grants g
+      join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
+      left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
+      left join lateral (
+        select a.transaction_id, a.tokens, a.created_at from allocated a
+         where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
+     where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+  ), subscriptions as (
+    select s.* from public.token_subscriptions s
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
+  ), periods as (
+    -- the newest period of each subscription, as the entry keeps it that began it
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+      from ledger t
+     cross join lateral (
+       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
+              b.payment_id, b.period_start, b.expires_at, b.created_at
+         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
+     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     order by t.user_id, t.id desc
+  ), downgrades as (
+    select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
+      from ledger t
+      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+     where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     order by t.user_id, t.id desc
+  ), limit_moves as (
+    -- since that period began: what moved the plan limit, and the balances that it was lifted to
+    select t.user_id, t.is_settled, t.balance_after - sum(moved.by) over (partition by t.user_id order by t.id) as base, moved.by
+      from ledger t
+      join periods p on p.user_id = t.user_id and p.transaction_id <= t.id
+     cross join lateral (select case when t.id > p.transaction_id and t.entry_type in ('clawback', 'restoration')
+                                     then t.tokens - t.debt_change else 0 end as by) moved
+  ), plan_limits as (
+    select m.user_id, sum(m.by) + max(m.base) filter (where m.is_settled) as tokens
+      from limit_moves m group by m.user_id
+  ), payments as (
+    select p.* from public.token_payments p
+     where (p_user_id is null or p.user_id = p_user_id)
+       and (p_after is null or p.user_id > p_after)
+       and (p_until is null or p.user_id <= p_until)
+  ), of_payments as (
+    select t.user_id, t.payment_id,
+           coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
+           (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
+           (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
+      from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), facts as (
+    -- of a payment whose user is not known yet: said when all are asked about
+    select f.* from tokenbook.provider_payments f
+     where (p_user_id is null or f.user_id = p_user_id)
+       and (p_after is null or f.user_id > p_after)
+       and (p_until is null or f.user_id <= p_until)
+       and (f.user_id is not null or p_after is null)
+  ), told as (
+    select f.provider, f.provider_payment_id, count(*) as events,
+           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
+           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
+           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
+           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
+           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
+           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
+           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
+           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
+           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
+           min(e.received_at) as first_at, max(e.received_at) as last_at
+      from facts f
+      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+     group by f.provider, f.provider_payment_id
+  ), alerts as (
+    select t.*, row_number() over (partition by t.user_id order by t.id) as nth
+      from public.token_alerts t
+     where (p_user_id is null or t.user_id = p_user_id)
+       and (p_after is null or t.user_id > p_after)
+       and (p_until is null or t.user_id <= p_until)
   ), holds as (
     select h.* from public.token_holds h
      where (p_user_id is null or h.user_id = p_user_id)
@@ -12699,7 +13209,11 @@ begin
       from holds h where h.status = 'open' group by h.user_id
   ), of_hold_entries as (
     select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
-           -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured
+           -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured,
+           min(t.id) filter (where t.entry_type = 'usage' or (t.entry_type = 'deduction' and t.reserved_change < 0)) as capture_id,
+           min(t.id) filter (where t.entry_type = 'deduction' and t.reserved_change = 0) as overage_id,
+           max(t.created_at) filter (where t.reserved_change < 0) as settled_at,
+           max(t.reason) filter (where t.entry_type = 'release') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
     select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
@@ -12709,6 +13223,7 @@ begin
       from grants g group by g.user_id
   ), of_ledger as (
     select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
+           max(t.created_at) filter (where t.entry_type not in ('opening_balance', 'expiry')) as spent_at,
            -- a rollover into a grant without one out of a grant is what was lost and came back
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
@@ -12742,13 +13257,13 @@ begin
       from counters c left join spending s on s.user_id = c.user_id and s.member_id = c.member_id
      where c.member_id is not null
   ), counted as (
-    select s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month,
+    select s.user_id, s.member_id, s.tokens_used, s.spent_at, s.spent_day, s.spent_week, s.spent_month,
            coalesce(sum(s.used), 0) as used,
            coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', s.spent_at, 'UTC')), 0) as in_day,
            coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', s.spent_at, 'UTC')), 0) as in_week,
            coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', s.spent_at, 'UTC')), 0) as in_month
       from spent s
-     group by s.user_id, s.member_id, s.tokens_used, s.spent_day, s.spent_week, s.spent_month
+     group by s.user_id, s.member_id, s.tokens_used, s.spent_at, s.spent_day, s.spent_week, s.spent_month
   )
   -- each grant by itself
   select 'I1 no overspend', g.user_id, g.id, null::bigint,
@@ -12817,6 +13332,17 @@ begin
     from counted c
    where (c.spent_day, c.spent_week, c.spent_month) is distinct from (c.in_day, c.in_week, c.in_month)
   union all
+  select 'I3 when something was last spent', c.user_id, null, null,
+         concat_ws(', ', 'member ' || c.member_id, coalesce(t.spent_at::text, 'never')),
+         concat_ws(', ', 'member ' || c.member_id, coalesce(c.spent_at::text, 'never'))
+    from counted c
+    left join (
+      select l.user_id, null::uuid as member_id, l.spent_at from of_ledger l
+      union all
+      select l.user_id, l.member_id, max(l.created_at) from ledger l where l.member_id is not null group by l.user_id, l.member_id
+    ) t on t.user_id = c.user_id and t.member_id is not distinct from c.member_id
+   where c.spent_at is distinct from t.spent_at
+  union all
   select 'I3 what a member used', c.user_id, null, null, 'member ' || c.member_id || ', ' || c.used, c.tokens_used::text
     from counted c
    where c.tokens_used <> c.used
@@ -12836,7 +13362,47 @@ begin
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
     from ledger t
     left join members m on m.user_id = t.user_id and m.member_id = t.member_id
-   where t.member_id is not null and m.member_id is null
+   where t.member_id is not null
+     -- a hold of theirs may be settled after they left
+     and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
+  union all
+  select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
+    from alerts t where t.id <> t.nth
+  union all
+  select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
+    from accounts a
+    left join (select t.user_id, max(t.id) as last_id from alerts t group by t.user_id) t on t.user_id = a.user_id
+   where a.last_alert_id <> coalesce(t.last_id, 0)
+  union all
+  select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
+         coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
+    from alerts t
+   where not exists (select from grants g where g.user_id = t.user_id and g.id = t.grant_id)
+     and t.grant_id is not null
+      or not exists (select from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+     and t.request_id is not null
+  union all
+  select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from public.token_top_up_requests r
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+   cross join lateral (values
+     ('id', t.request_id::text, r.id::text),
+     ('tokens', t.payload ->> 'tokens', r.tokens::text),
+     ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
+   where (p_user_id is null or r.user_id = p_user_id)
+     and (p_after is null or r.user_id > p_after)
+     and (p_until is null or r.user_id <= p_until)
+     and differs.expected is distinct from differs.found
+  union all
+  select 'I3 old transactions are numbered down from 0', t.user_id, null, min(t.id), (1 - count(*)) || ' to 0', min(t.id) || ' to ' || max(t.id)
+    from public.token_legacy_transactions t
+   where (p_user_id is null or t.user_id = p_user_id)
+     and (p_after is null or t.user_id > p_after)
+     and (p_until is null or t.user_id <= p_until)
+   group by t.user_id
+  having max(t.id) <> 0 or min(t.id) <> 1 - count(*)
   union all
   -- holds
   select 'I3 reserved = open holds', coalesce(a.user_id, h.user_id), null, null,
@@ -12862,6 +13428,11 @@ begin
     from accounts a join of_holds h on h.user_id = a.user_id
    where h.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next alert', a.user_id, null, null,
+         'at ' || a.next_alert_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+   where a.next_alert_at < coalesce(a.next_due_at, 'infinity')
+  union all
   -- usage and its transaction
   select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
          (case when u.success then u.tokens_used - u.tokens_uncovered else 0 end)::text,
@@ -12873,7 +13444,9 @@ begin
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
     left join usages u on u.user_id = t.user_id and u.id = t.usage_id
-   where t.usage_id is not null and u.id is null
+   where t.usage_id is not null
+     -- what goes beyond a hold is a second entry for one usage
+     and (u.id is null or (t.id <> u.transaction_id and t.entry_type <> 'refund' and t.hold_id is null))
   union all
   -- allocations
   select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
@@ -12930,6 +13503,161 @@ begin
     join public.token_subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
+  -- of a subscription from before the books no entry says what its limit was
+  select 'I9 the plan limit is what the ledger made it', s.user_id, null, null, l.tokens::text, s.tokens_limit::text
+    from subscriptions s
+    join plan_limits l on l.user_id = s.user_id
+   where s.tokens_limit <> l.tokens
+  union all
+  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from periods began
+    left join subscriptions s on s.user_id = began.user_id
+    left join downgrades d on d.user_id = s.user_id
+    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
+   cross join lateral (
+     select -- a lower plan without a price begins by itself when the period ends
+            d.plan_type is not null and s.next_plan_type is null and s.period_start <> began.period_start as is_lower,
+            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
+            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
+            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+   cross join lateral (values
+     ('user', began.user_id::text, s.user_id::text),
+     ('id', began.subscription_id::text, s.id::text),
+     ('created_at', began.created_at::text, s.created_at::text),
+     ('plan_type', case when how.is_lower then d.plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
+                        else began.plan_type end, s.plan_type),
+     ('next_plan_type', case when how.is_lower then null else d.plan_type end, s.next_plan_type),
+     ('period_start', case when how.is_lower then (d.effective_at::timestamptz)::text else began.period_start::text end,
+                      s.period_start::text),
+     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
+     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
+     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
+                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
+     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
+                       s.billing_cycle),
+     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
+                        s.articles_limit::text),
+     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
+                  jsonb_strip_nulls(s.features)::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I9 storage is what its plan gave', coalesce(t.user_id, q.user_id), null, t.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from (
+      select l.user_id, l.id as transaction_id, b.id as storage_id, b.quota_gb, b.granted_at, b.subscription_id, b.metadata, b.created_at
+        from ledger l
+       cross join lateral jsonb_populate_record(null::public.token_storage_quotas, l.terms -> 'storage') b
+       where jsonb_typeof(l.terms -> 'storage') = 'object') t
+    full join (
+      select q.* from public.token_storage_quotas q
+       where (p_user_id is null or q.user_id = p_user_id)
+         and (p_after is null or q.user_id > p_after)
+         and (p_until is null or q.user_id <= p_until)) q on q.user_id = t.user_id and q.id = t.storage_id
+   cross join lateral (values
+     ('id', t.storage_id::text, q.id::text),
+     ('quota_gb', t.quota_gb::text, q.quota_gb::text),
+     ('granted_at', t.granted_at::text, q.granted_at::text),
+     ('subscription_id', t.subscription_id::text, q.subscription_id::text),
+     ('metadata', t.metadata::text, q.metadata::text),
+     ('created_at', t.created_at::text, q.created_at::text)
+   ) as differs (field, expected, found)
+   -- what a user had before the books, or was given beside a plan, no entry has
+   where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- payments: what was paid and taken back, what it gave, and what its provider said
+  select 'I12 tokens follow the money', p.user_id, g.id, null,
+         concat_ws(' ', 'payment', p.id, differs.field, coalesce(differs.expected, 'none')),
+         concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
+    from payments p
+    left join grants g on g.user_id = p.user_id and g.payment_id = p.id
+    left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+   cross join lateral (
+     select p.status in ('approved', 'refunded') as is_paid,
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+   cross join lateral (values
+     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
+     ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid then 0
+                    when p.is_disputed or how.is_refunded then p.tokens
+                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
+                    else 0 end::text, p.tokens_clawed_back::text),
+     ('status', case when not how.is_paid then case when g.id is null then p.status end
+                     when how.is_refunded then 'refunded' else 'approved' end, p.status),
+     ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
+     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
+     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
+     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
+                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
+     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
+     ('reason', case when p.status = 'pending' then null else coalesce(p.reason, 'one') end, p.reason)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I12 a payment is what its entry says', coalesce(p.user_id, t.user_id), null, t.transaction_id,
+         concat_ws(' ', 'payment', b.id, differs.field, coalesce(differs.expected, 'none')),
+         concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
+    from (
+      select l.user_id, l.id as transaction_id, l.payment_id, l.terms -> 'payment' as payment
+        from ledger l where l.entry_type = 'grant' and (l.payment_id is not null or l.terms ? 'payment')) t
+   cross join lateral jsonb_populate_record(null::public.token_payments,
+     case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
+    left join payments p on p.user_id = t.user_id and p.id = b.id
+   cross join lateral (values
+     ('id', b.id::text, p.id::text),
+     ('entry', b.id::text, t.payment_id::text),
+     ('provider', b.provider, p.provider),
+     ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
+     ('from_plan', b.from_plan, p.from_plan),
+     ('to_plan', b.to_plan, p.to_plan),
+     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
+     ('currency', b.currency, p.currency),
+     ('idempotency_key', b.idempotency_key, p.idempotency_key),
+     ('reason', b.reason, p.reason),
+     ('created_at', b.created_at::text, p.created_at::text),
+     ('decided_at', b.decided_at::text, p.decided_at::text),
+     ('decided_by', b.decided_by::text, p.decided_by::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I12 what is known of a payment is what was told', f.user_id, null, null,
+         concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
+         concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
+    from facts f
+    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+   cross join lateral (values
+     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
+     ('is_paid', t.is_paid::text, f.is_paid::text),
+     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('currency', t.currency, f.currency),
+     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
+     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
+     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('period_start', t.period_start::text, f.period_start::text),
+     -- who or what no event tells, an admin has said
+     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
+     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
+    from facts f
+   where f.is_paid and f.user_id is not null and f.plan_type is not null
+     and not exists (
+       select from payments p
+        where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
+  union all
+  select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and not exists (
+       select from tokenbook.provider_payments f
+        where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
          differs.field || ' ' || coalesce(differs.expected, 'another'),
@@ -12949,6 +13677,42 @@ begin
      ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant keeps the terms it was given on', coalesce(g.user_id, o.user_id), coalesce(g.id, o.grant_id), o.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from grants g
+    full join given o on o.user_id = g.user_id and o.grant_id = g.id
+    left join voids v on v.user_id = g.user_id and v.grant_id = g.id::text
+   cross join lateral (values
+     ('id', o.grant_id::text, g.id::text),
+     ('grant_type', o.grant_type, g.grant_type),
+     ('tokens_granted', o.tokens_granted::text, g.tokens_granted::text),
+     ('priority', o.priority::text, g.priority::text),
+     ('granted_at', o.granted_at::text, g.granted_at::text),
+     ('expires_at', case when v.grant_id is null then o.expires_at
+                         else least(o.expires_at, greatest(v.created_at, o.granted_at + interval '1 microsecond')) end::text,
+                    g.expires_at::text),
+     ('voided_at', v.created_at::text, g.voided_at::text),
+     ('subscription_id', o.subscription_id::text, g.subscription_id::text),
+     ('period_start', o.period_start::text, g.period_start::text),
+     ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
+     ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
+     ('created_at', o.created_at::text, g.created_at::text),
+     -- what a grant has attached that is from before the books, or was reissued, no entry has
+     ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant is voided by its entry', v.user_id, null, v.transaction_id,
+         concat_ws(' ', 'grant', v.grant_id, 'given by', given.by, 'until', (o.expires_at at time zone 'utc')::text || 'Z'),
+         concat_ws(' ', 'grant', coalesce(o.grant_id::text, 'none'), 'given by', v.original_id, 'until', v.metadata ->> 'expires_at')
+    from voids v
+    left join given o on o.user_id = v.user_id and o.grant_id::text = v.grant_id
+    left join lateral (
+      select min(a.transaction_id) as by from allocated a
+       where a.user_id = v.user_id and a.grant_id = o.grant_id and a.transaction_id < v.transaction_id) given on true
+   where o.grant_id is null or given.by is distinct from v.original_id
+      or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
   union all
   select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
          'one transaction that gives it, the first',
@@ -12978,16 +13742,17 @@ begin
   union all
   -- each transaction by itself: what the constraints say, asked again of what is there
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
-         'sign, reserve, debt and action of ' || t.entry_type,
-         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type)
+         'sign, reserve, debt, links, terms and action of ' || t.entry_type,
+         concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type,
+           array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end)))
     from ledger t
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
             when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
-            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
-            when 'restoration' then t.tokens >= 0 and t.debt_change <= 0
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = coalesce(t.terms ? 'voids', false)
+            when 'restoration' then t.tokens >= 0 and t.debt_change <= 0 and t.payment_id is not null
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
             when 'restatement' then t.tokens <> 0
@@ -12997,6 +13762,26 @@ begin
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
+          and (t.usage_id is null or t.entry_type in ('grant', 'deduction', 'usage', 'refund'))
+          and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
+          and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
+          -- and what it keeps of what began or ended with it
+          and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
+          and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
+                when t.entry_type = 'opening_balance' then array['grants']
+                when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
+                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
+                when t.entry_type in ('clawback', 'restoration') then array['refund']
+                when t.entry_type = 'grant' then
+                  array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
+                  case when t.terms ? 'storage' then array['storage'] end || array['subscription']
+                else '{}' end
+          and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
+            or (t.entry_type = 'clawback' and t.terms ? 'voids'))
           and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
@@ -13009,18 +13794,34 @@ begin
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
-    from ledger t where t.original_id not between 1 and t.id - 1
+    from ledger t
+    left join ledger o on o.user_id = t.user_id and o.id = t.original_id
+   where t.original_id not between 1 and t.id - 1
+      or (t.entry_type = 'restatement' and t.original_id is not null and (o.entry_type, o.tokens) is distinct from ('restatement', -t.tokens))
   union all
   select 'I4 usage and transaction say the same', u.user_id, null, t.id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from usages u
     left join ledger t on t.user_id = u.user_id and t.id = u.transaction_id
+   cross join lateral (
+     select jsonb_strip_nulls(jsonb_build_object(
+              'model_used', u.model_used, 'input_tokens', u.input_tokens, 'output_tokens', u.output_tokens,
+              'cached_tokens', u.cached_tokens, 'reasoning_tokens', u.reasoning_tokens, 'images', u.images,
+              'seconds', u.seconds, 'error_message', u.error_message)) as found,
+            t.request - array['operation', 'on_shortage', 'action_type', 'tokens_used', 'success'] as asked) measured
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
      -- an admin's grant of whatever type is an admin_grant in the trail
      ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
-     ('member_id', t.member_id::text, u.member_id::text)
+     ('member_id', t.member_id::text, u.member_id::text),
+     -- of a correction the trail has the reason too
+     ('metadata', (case when u.action_type in ('admin_grant', 'admin_deduct')
+                        then t.metadata || jsonb_build_object('reason', t.reason, 'transaction_id', t.id) else t.metadata end)::text,
+                  u.metadata::text),
+     -- what was measured stands in the request too, where there was a key
+     ('measured', case when t.request ->> 'operation' = 'track' then measured.asked else measured.found end::text,
+                  measured.found::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -13029,8 +13830,9 @@ begin
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from holds h
     left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
-    left join ledger c on c.user_id = h.user_id and c.id = h.capture_id
-    left join ledger o on o.user_id = h.user_id and o.id = h.overage_id
+    left join of_hold_entries e on e.user_id = h.user_id and e.hold_id = h.id
+    left join ledger c on c.user_id = h.user_id and c.id = e.capture_id
+    left join usages u on u.user_id = h.user_id and u.id = h.usage_id
    cross join lateral (values
      ('hold_id', t.hold_id::text, h.id::text),
      ('tokens', t.reserved_change::text, h.tokens::text),
@@ -13040,14 +13842,21 @@ begin
      ('actor_role', t.actor_role, h.actor_role),
      ('created_at', t.created_at::text, h.created_at::text),
      ('member_id', t.member_id::text, h.member_id::text),
-     ('capture_id', case when h.capture_id is not null then coalesce(c.hold_id::text, 'another''s') end,
-                    case when h.capture_id is not null then h.id::text end),
+     ('metadata', t.metadata::text, h.metadata::text),
+     -- how long it lives stands in the request, where there was a key
+     ('expires_at', coalesce(t.created_at + (t.request ->> 'ttl_seconds')::integer * interval '1 second', h.expires_at)::text,
+                    h.expires_at::text),
+     ('capture_id', e.capture_id::text, h.capture_id::text),
      ('captured_from', coalesce(h.grant_ids[:cardinality(c.grant_ids)]::text, 'none'), coalesce(c.grant_ids::text, 'none')),
-     ('overage_id', case when h.overage_id is not null then coalesce(o.hold_id::text, 'another''s') end,
-                    case when h.overage_id is not null then h.id::text end),
+     ('tokens_captured', case when e.settled_at is not null then coalesce(e.captured, 0) end::text, h.tokens_captured::text),
+     ('overage_id', e.overage_id::text, h.overage_id::text),
      ('usage_id', c.usage_id::text, h.usage_id::text),
-     ('settled_at', case when h.status = 'open' then null else coalesce(c.created_at, h.settled_at)::text end,
-                    h.settled_at::text)
+     ('tokens_uncovered', coalesce(u.tokens_uncovered, h.tokens_uncovered)::text, h.tokens_uncovered::text),
+     ('settled_at', e.settled_at::text, h.settled_at::text),
+     ('status', case when e.settled_at is null then 'open'
+                     else case e.release_reason when 'the hold ran out' then 'expired' when 'released' then 'released'
+                                                when 'not needed' then 'captured' else coalesce('released: ' || e.release_reason, 'captured') end end,
+                h.status)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -13056,6 +13865,7 @@ begin
     from ledger t
     left join holds h on h.user_id = t.user_id and h.id = t.hold_id
    where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
+                or (t.entry_type = 'release' and t.original_id is distinct from h.transaction_id)
               else t.entry_type in ('hold', 'release') end
   union all
   select 'I4 a refund is of its charge', t.user_id, null, t.id,
@@ -13078,12 +13888,33 @@ begin
          case when t.request is null then 'no request' else 'a request' end
     from ledger t where (t.idempotency_key is null) <> (t.request is null)
   union all
+  select 'I5 a request is what was done', t.user_id, null, t.id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from ledger t
+   cross join lateral (values
+     ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
+     ('tokens', case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
+                     when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
+                case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
+                     when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
+     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.action_type end,
+                     case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.request ->> 'action_type' end),
+     ('reason', case when t.request ->> 'reason' is not null then t.reason end, t.request ->> 'reason')
+   ) as differs (field, expected, found)
+   where t.request is not null and differs.expected is distinct from differs.found
+  union all
   -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
   select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
          'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
     from ledger t
-   where t.created_at < t.at_before - interval '1 minute'
-      or t.created_at > clock_timestamp() + interval '1 minute'
+   where (t.created_at < t.at_before - interval '1 minute'
+       or t.created_at > clock_timestamp() + interval '1 minute')
+     -- what was acknowledged, as it was then
+     and not exists (
+       select from tokenbook.acknowledged_findings f
+        where f.user_id = t.user_id -- @acknowledged-user-only
+          and f.transaction_id = t.id -- @acknowledged-entry-only
+          and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- who and why
   select 'I10 a change has an actor', t.user_id, null, t.id,
@@ -13129,20 +13960,24 @@ grant usage on schema tokenbook to authenticated, service_role;
 -- reads all, nobody writes.
 do $$
 declare
-  v_relation text;
-begin
-  foreach v_relation in array array[
+  c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
-    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
-  ] loop
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
+  v_relation text;
+begin
+  foreach v_relation in array c_relations loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
@@ -13170,7 +14005,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
   'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
@@ -13180,7 +14015,25 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
   'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'check_token_installation']) f;
+
+/*
+ * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
+ * the catalogue, so that nothing is written twice; a function and not rows, so that a dump of the schema alone has it.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_rights() returns jsonb language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L; end $body$',
+    (select jsonb_agg(to_jsonb(r) order by r.kind, r.object, r.grantee, r.privilege) from tokenbook.present_rights() r));
+end
+$$;
+comment on function tokenbook.declared_rights is
+  'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql
 

@@ -143,10 +143,12 @@ begin
 
   insert into public.token_transactions
     (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens,
-     reason, actor_role, metadata)
+     reason, actor_role, metadata, terms)
   select a.user_id, 1, 'opening_balance', 'opening_balance', a.tokens_remaining, a.tokens_remaining,
          coalesce(g.grant_ids, '{}'), coalesce(g.grant_tokens, '{}'), 'the books open', 'system',
-         jsonb_build_object('tokens_used', a.tokens_used, 'total_cost', a.total_cost)
+         jsonb_build_object('tokens_used', a.tokens_used, 'total_cost', a.total_cost),
+         jsonb_build_object('grants', coalesce((
+           select jsonb_agg(tokenbook.grant_terms(b) order by b.id) from public.token_balances b where b.user_id = a.user_id), '[]'))
     from public.token_accounts a
     left join (
       select b.user_id,

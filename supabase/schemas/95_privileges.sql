@@ -17,20 +17,24 @@ grant usage on schema tokenbook to authenticated, service_role;
 -- reads all, nobody writes.
 do $$
 declare
-  v_relation text;
-begin
-  foreach v_relation in array array[
+  c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
-    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'
-  ] loop
+    'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
+  v_relation text;
+begin
+  foreach v_relation in array c_relations loop
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
 grant select on table public.token_plans to anon; -- the price list
@@ -58,7 +62,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'list_parked_token_payments', 'assign_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
   'reconcile_user_token_balance', 'find_token_discrepancies',
   'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
   'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
@@ -68,4 +72,22 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
   'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert']) f;
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'check_token_installation']) f;
+
+/*
+ * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
+ * the catalogue, so that nothing is written twice; a function and not rows, so that a dump of the schema alone has it.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_rights() returns jsonb language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L; end $body$',
+    (select jsonb_agg(to_jsonb(r) order by r.kind, r.object, r.grantee, r.privilege) from tokenbook.present_rights() r));
+end
+$$;
+comment on function tokenbook.declared_rights is
+  'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
+comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);

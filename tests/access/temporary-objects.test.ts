@@ -150,8 +150,14 @@ async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise
       where user_id = $1`,
     [id],
   );
+  // a clock that was ahead booked it: a finding that can be acknowledged
+  await db.admin.query(`alter table public.token_transactions disable trigger user;
+    update public.token_transactions set created_at = created_at + interval '1 day'
+     where user_id = '${id}' and id = ${things.p_transaction_id};
+    alter table public.token_transactions enable trigger user`);
   return {
     set_token_limit: { p_name: "open_holds", p_value: 100 },
+    acknowledge_token_finding: { p_transaction_id: things.p_transaction_id },
     refund_token_payment: { p_payment_id: payment.payment_id },
     reverse_token_restatement: { p_transaction_id: restated.transaction_ids[0] },
   };

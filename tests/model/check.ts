@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import type pg from "pg";
 import { createDatabase, type Database } from "../support/database.ts";
-import { recountSpending } from "../support/recount.ts";
+import { followThePast } from "../support/past.ts";
 import { createUser } from "../support/roles.ts";
 import { catalogue } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
@@ -16,7 +16,7 @@ const LANES = 3;
  */
 export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Database> {
   const books = await createDatabase();
-  await books.admin.query(recountSpending("public"));
+  await books.admin.query(followThePast("public"));
   await books.admin.query(`
     alter table public.token_transactions disable trigger token_transactions_keep_append_only;
     create function public.test_step(p_user_id uuid, p_seconds integer) returns void language plpgsql as $$
@@ -47,8 +47,8 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
        where user_id = p_user_id;
       update public.token_transactions set created_at = created_at - v_by where user_id = p_user_id;
       update public.token_usage set created_at = created_at - v_by where user_id = p_user_id;
-      -- what was spent may be of another day now
-      perform public.recount_spending(array[p_user_id], clock_timestamp());
+      -- and what the ledger keeps of it; what was spent may be of another day now
+      perform public.follow_the_past(p_user_id, v_by);
     end
     $$;
     -- when the present or the next period begins; a downgrade that is due may not have been put into effect

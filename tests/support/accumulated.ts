@@ -1,11 +1,14 @@
 /** Users of whom very much has accumulated: more than calls could make in a test's time, and as they would have. */
 import type { Database } from "./database.ts";
-import { recountSpending } from "./recount.ts";
 import { createUser } from "./roles.ts";
 
 /** When it was made, and when what runs out has run out. */
 const made = "now() - interval '3 hours'";
 const over = "now() - interval '1 hour'";
+
+/** What the entry that gives it keeps of a grant `g`. */
+const terms =
+  "jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(row(g.*)::public.token_balances)))";
 
 /** A user with that many grants of one token: open for ever, or due. */
 export async function withGrants(db: Database, count: number, { due }: { due: boolean }): Promise<string> {
@@ -16,16 +19,16 @@ export async function withGrants(db: Database, count: number, { due }: { due: bo
        insert into public.token_balances
          (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, created_at)
        select $1, 'purchase', 1, 1, ${made}, ${expiry}, ${made} from generate_series(1, $2::integer)
-       returning id
+       returning *
      )
      insert into public.token_transactions
-       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at)
+       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at, terms)
      select $1, row_number() over (), 'grant', 'token_pack_purchase', 1, row_number() over (), array[g.id], array[1],
-            'purchase grant', 'service', ${made}
+            'purchase grant', 'service', ${made}, ${terms}
        from grants g`,
     [user, count],
   );
-  await account(db, user, `tokens_remaining = $2::bigint, last_transaction_id = $2::bigint`, [count]);
+  await account(db, user, "tokens_remaining = $2::bigint, last_transaction_id = $2::bigint", count);
   return user;
 }
 
@@ -47,12 +50,12 @@ export async function withHolds(
     `with given as (
        insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, created_at)
        values ($1, 'purchase', $2::bigint + 1000, 1000, ${made}, ${made})
-       returning id
+       returning *
      ), entry as (
        insert into public.token_transactions
-         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at)
+         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, created_at, terms)
        select $1, 1, 'grant', 'token_pack_purchase', $2::bigint + 1000, $2::bigint + 1000, array[g.id], array[$2::bigint + 1000],
-              'purchase grant', 'service', ${made}
+              'purchase grant', 'service', ${made}, ${terms}
          from given g
      ), holds as (
        insert into public.token_holds
@@ -72,26 +75,29 @@ export async function withHolds(
   await account(
     db,
     user,
-    `tokens_remaining = 1000, tokens_reserved = $2::bigint, last_transaction_id = 1 + $2::bigint`,
-    [count],
+    "tokens_remaining = 1000, tokens_reserved = $2::bigint, last_transaction_id = 1 + $2::bigint",
+    count,
+    count,
   );
   return user;
 }
 
-async function account(db: Database, user: string, sets: string, values: unknown[]): Promise<void> {
+async function account(db: Database, user: string, sets: string, count: number, held = 0): Promise<void> {
   await db.admin.query("insert into public.token_accounts (user_id) values ($1) on conflict do nothing", [
     user,
   ]);
-  await db.admin.query(`update public.token_accounts set ${sets} where user_id = $1`, [user, ...values]);
+  const spent = "spent_at = (select max(t.created_at) from public.token_transactions t where t.user_id = $1)";
   await db.admin.query(
     `update public.token_accounts a
-        set next_due_at = least(
+        set ${sets}, ${spent}, spent_day = $3::bigint, spent_week = $3::bigint, spent_month = $3::bigint,
+            next_due_at = least(
               (select min(b.expires_at) from public.token_balances b where b.user_id = a.user_id),
               (select min(h.expires_at) from public.token_holds h where h.user_id = a.user_id))
-      where a.user_id = $1`,
-    [user],
+      where a.user_id = $1 and $2::bigint > 0`,
+    [user, count, held],
   );
   await db.admin.query(
-    `${recountSpending("pg_temp")}; select pg_temp.recount_spending(array['${user}'::uuid], ${made})`,
+    `update public.token_team_members set ${spent}, spent_day = $2, spent_week = $2, spent_month = $2 where user_id = $1`,
+    [user, held],
   );
 }

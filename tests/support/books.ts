@@ -40,6 +40,21 @@ export async function grant(
   return receipt.grant_id as string;
 }
 
+/** As if a user's grants had always been on the terms that a test has just given them: the ledger says so too. */
+export async function recordAsGiven(db: Database, userId: string): Promise<void> {
+  await db.admin.query("alter table public.token_transactions disable trigger user");
+  await db.admin.query(
+    `update public.token_transactions t
+        set terms = t.terms || jsonb_build_object('grants', (
+              select jsonb_agg(tokenbook.grant_terms(b))
+                from jsonb_array_elements(t.terms -> 'grants') g
+                join public.token_balances b on b.user_id = t.user_id and b.id::text = g ->> 'id'))
+      where t.user_id = $1 and t.terms ? 'grants'`,
+    [userId],
+  );
+  await db.admin.query("alter table public.token_transactions enable trigger user");
+}
+
 /**
  * Every breach of the invariants I1 to I5, I7 and I9 in the whole database, in words. Written against
  * the documented rules and from the tables alone, so that a fault in the functions cannot hide itself.

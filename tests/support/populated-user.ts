@@ -46,11 +46,16 @@ export async function populateUser(
   await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
   await db.admin.query(
     `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
-     values ($1, -1, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
+     values ($1, 0, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
     [id, mark],
   );
   await db.admin.query(
     "insert into public.token_storage_quotas (user_id, quota_gb, metadata) values ($1, 5, jsonb_build_object('of', $2::text))",
+    [id, mark],
+  );
+  await db.admin.query(
+    `insert into tokenbook.acknowledged_findings (user_id, transaction_id, booked_at, reason, actor_role)
+     values ($1, 1, now() - interval '1 year', $2, 'service')`,
     [id, mark],
   );
   await asServer("change_token_plan", {

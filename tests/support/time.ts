@@ -1,6 +1,6 @@
 /** Time for tests: what was to come has come, and nobody waits for seconds. */
 import type { Database } from "./database.ts";
-import { recountSpending } from "./recount.ts";
+import { followThePast } from "./past.ts";
 
 /**
  * Lets time pass for one user: everything that their books, plan and holds remember is that much longer
@@ -20,9 +20,9 @@ export async function letTimePass(db: Database, userId: string, days: number): P
         await client.query(`update public.${table} set ${sets} where user_id = $1`, [userId, by]);
       }
     }
-    // what was spent in this week may be of last week now
-    await client.query(recountSpending("pg_temp"));
-    await client.query("select pg_temp.recount_spending(array[$1::uuid], clock_timestamp())", [userId]);
+    // and what the ledger keeps of it; what was spent in this week may be of last week now
+    await client.query(followThePast("pg_temp"));
+    await client.query("select pg_temp.follow_the_past($1, $2 * interval '24 hours')", [userId, days]);
     await client.query("alter table public.token_transactions enable trigger user");
     await client.query("commit");
   } catch (error) {
@@ -39,7 +39,7 @@ const moments: Record<string, string[]> = {
   token_transactions: ["created_at"],
   token_holds: ["created_at", "expires_at", "settled_at"],
   token_usage: ["created_at"],
-  token_subscriptions: ["period_start", "expires_at"],
+  token_subscriptions: ["period_start", "expires_at", "created_at"],
 };
 
 /**

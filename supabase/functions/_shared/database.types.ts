@@ -888,6 +888,7 @@ export type Database = {
           reason: string | null;
           request: Json | null;
           reserved_change: number;
+          terms: Json | null;
           tokens: number;
           usage_id: string | null;
           user_id: string;
@@ -914,6 +915,7 @@ export type Database = {
           reason?: string | null;
           request?: Json | null;
           reserved_change?: number;
+          terms?: Json | null;
           tokens: number;
           usage_id?: string | null;
           user_id: string;
@@ -938,6 +940,7 @@ export type Database = {
           reason?: string | null;
           request?: Json | null;
           reserved_change?: number;
+          terms?: Json | null;
           tokens?: number;
           usage_id?: string | null;
           user_id?: string;
@@ -1065,6 +1068,10 @@ export type Database = {
       };
     };
     Functions: {
+      acknowledge_token_finding: {
+        Args: { p_reason: string; p_transaction_id: number; p_user_id: string };
+        Returns: Json;
+      };
       add_token_team_member: {
         Args: {
           p_cap_day?: number;
@@ -1122,6 +1129,15 @@ export type Database = {
           p_user_id: string;
         };
         Returns: Json;
+      };
+      check_token_installation: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          finding: string;
+          remedy: string;
+          status: string;
+          subject: string;
+        }[];
       };
       check_token_synchronization: {
         Args: { p_limit?: number };

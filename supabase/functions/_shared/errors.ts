@@ -374,6 +374,13 @@ export const errors = {
     retryable: false,
     hint: "There is no such restatement of that user.",
   },
+  finding_not_found: {
+    status: 404,
+    title: "Finding not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "That transaction is not booked out of the order of time.",
+  },
   restatement_already_reversed: {
     status: 409,
     title: "Restatement already reversed",

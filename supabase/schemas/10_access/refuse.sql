@@ -65,6 +65,7 @@ begin
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
       ('before_the_books', 'PT404', 'The books of that user were not open yet.'),
       ('restatement_not_found', 'PT404', 'There is no such restatement of that user.'),
+      ('finding_not_found', 'PT404', 'That transaction is not booked out of the order of time.'),
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),

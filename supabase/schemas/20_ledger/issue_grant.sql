@@ -76,7 +76,7 @@ begin
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
      p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
-  returning id into p_grant.id;
+  returning * into p_grant;
   perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
 
   -- record
@@ -85,6 +85,13 @@ begin
   p_entry.grant_ids := array[p_grant.id];
   p_entry.grant_tokens := array[p_grant.tokens_granted];
   p_entry.metadata := p_grant.metadata;
+  p_entry.terms := coalesce(p_entry.terms, '{}') || jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(p_grant)));
+  if p_entry.payment_id is not null then
+    p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
+      select jsonb_strip_nulls(to_jsonb(p)
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'is_disputed', 'tokens_clawed_back'])
+        from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
+  end if;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry);
 

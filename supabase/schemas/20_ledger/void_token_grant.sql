@@ -57,6 +57,7 @@ begin
     into v_entry.metadata
     from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
   v_entry.metadata := coalesce(v_entry.metadata, '{}');
+  v_entry.terms := jsonb_build_object('voids', p_grant_id);
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;

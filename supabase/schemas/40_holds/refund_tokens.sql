@@ -38,7 +38,7 @@ declare
   v_part record;
   v_expired bigint := 0;
   v_expired_type text;
-  v_new_id uuid;
+  v_new public.token_balances;
 begin
   -- validate
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
@@ -138,10 +138,11 @@ begin
     values
       (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
        jsonb_build_object('reissued_for', v_charge.id), v_now)
-    returning id into v_new_id;
+    returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
-    v_entry.grant_ids := v_entry.grant_ids || v_new_id;
+    v_entry.grant_ids := v_entry.grant_ids || v_new.id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
+    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_new)));
   end if;
 
   -- record

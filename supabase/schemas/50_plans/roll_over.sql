@@ -31,7 +31,7 @@ declare
   v_source public.token_transactions;
   v_left bigint;
   v_tokens bigint;
-  v_id uuid;
+  v_carried public.token_balances;
 begin
   select p.* into v_plan from public.token_plans p where p.plan_type = p_subscription.plan_type;
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
@@ -95,12 +95,13 @@ begin
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
      v_closing.subscription_id, v_closing.id, v_entry.metadata, p_now)
-  returning id into v_id;
+  returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   v_entry.tokens := v_tokens;
-  v_entry.grant_ids := array[v_id];
+  v_entry.grant_ids := array[v_carried.id];
   v_entry.grant_tokens := array[v_tokens];
   v_entry.original_id := v_source.id;
+  v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_carried)));
   perform tokenbook.record_transaction(v_entry);
   perform tokenbook.settle_incoming(v_closing.user_id, p_now);
 end

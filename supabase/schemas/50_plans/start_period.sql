@@ -6,7 +6,8 @@
  * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
  * granted once, and so is a period without one; a second time answers replayed and changes no
  * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL.
+ * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
+ * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
@@ -37,6 +38,8 @@ declare
   v_grant public.token_balances;
   v_issued record;
   v_is_over boolean;
+  v_storage public.token_storage_quotas;
+  v_terms jsonb;
 begin
   replayed := false;
 
@@ -110,6 +113,20 @@ begin
     returning s.* into subscription;
   end if;
 
+  -- act: its storage
+  if p_plan.storage_gb > 0 then
+    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
+    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
+     where not exists (
+       select from public.token_storage_quotas q
+        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
+          and q.metadata ->> 'plan' = p_plan.plan_type)
+    returning * into v_storage;
+  end if;
+  v_terms := jsonb_strip_nulls(jsonb_build_object(
+    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
+
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
@@ -129,12 +146,23 @@ begin
       v_grant.period_start := v_start;
     end if;
     v_grant.metadata := coalesce(p_entry.metadata, '{}');
+    p_entry.terms := v_terms;
     p_entry.action_type := case
       when p_plan.grant_type = 'trial' then 'trial_grant'
       else coalesce(p_entry.action_type, 'subscription_grant')
     end;
     v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
     transaction := v_issued.transaction;
+  else
+    -- the period begins without tokens: the ledger says who began it
+    p_entry.terms := v_terms;
+    p_entry.entry_type := 'usage';
+    p_entry.action_type := 'plan_change';
+    p_entry.tokens := 0;
+    p_entry.grant_ids := '{}';
+    p_entry.grant_tokens := '{}';
+    p_entry.created_at := clock_timestamp();
+    perform tokenbook.record_transaction(p_entry);
   end if;
 
   -- record: the plan limit is the balance
@@ -144,14 +172,6 @@ begin
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
-  if p_plan.storage_gb > 0 then
-    insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
-    select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
-     where not exists (
-       select from public.token_storage_quotas q
-        where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
-          and q.metadata ->> 'plan' = p_plan.plan_type);
-  end if;
 end
 $$;
 comment on function tokenbook.start_period is

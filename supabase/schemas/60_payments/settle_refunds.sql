@@ -33,6 +33,8 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
+  v_entry.terms := jsonb_build_object(
+    'refund', jsonb_build_object('refunded_cents', p_refunded_cents, 'is_disputed', p_is_disputed));
   if v_to_claw > p_payment.tokens_clawed_back then
     v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(

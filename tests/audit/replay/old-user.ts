@@ -73,9 +73,11 @@ export async function oldUser(
        select o.user_id, o.tokens, 1, o.due from opened o
      )
      insert into public.token_transactions
-       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, created_at)
+       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, created_at, terms)
      select o.user_id, 1, 'opening_balance', 'opening_balance', o.tokens, o.tokens, o.grant_ids, o.grant_tokens,
-            'the books open', 'system', '{"tokens_used": 0, "total_cost": 0}', now() - $2::interval
+            'the books open', 'system', '{"tokens_used": 0, "total_cost": 0}', now() - $2::interval,
+            (select jsonb_build_object('grants', coalesce(jsonb_agg(tokenbook.grant_terms(b)), '[]'))
+               from public.token_balances b where b.user_id = o.user_id)
        from opened o`,
     [user, opened],
   );

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { oldUser } from "../replay/old-user.ts";
-import { expectCleanBooks, grant } from "../../support/books.ts";
+import { expectCleanBooks, grant, recordAsGiven } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
@@ -234,6 +234,7 @@ test("what goes back into a grant that has run out meanwhile expires at once, in
     "update public.token_balances set expires_at = now() - interval '1 minute' where user_id = $1",
     [user],
   );
+  await recordAsGiven(db, user);
   await db.admin.query(
     "update public.token_accounts set next_due_at = now() - interval '1 minute' where user_id = $1",
     [user],

@@ -3,36 +3,44 @@ import type pg from "pg";
 import { createUser } from "../../support/roles.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
-import { type Corruption, fields } from "./fields.ts";
-import { createUserOfBefore, live } from "./lives.ts";
+import { type Corruption, fields, qualified } from "./fields.ts";
+import { createUserOfBefore, createUserToRestate, live, livesOfTheirOwn } from "./lives.ts";
 
 /** Makes them: four users of before the books and eight of since; takes five seconds. */
-export async function booksToCorrupt(): Promise<{ db: Database; users: string[] }> {
+export async function booksToCorrupt({
+  constraints = "dropped",
+}: { constraints?: "in force" | "dropped" } = {}): Promise<{
+  db: Database;
+  users: string[];
+}> {
   const db = await createDatabase();
   await db.admin.query(
     `insert into public.token_model_prices (model, input_cents_per_million, output_cents_per_million) values ('small', 15, 60)`,
   );
   const admin = await createUser(db, { admin: true });
   const ofBefore = await Promise.all(Array.from({ length: 4 }, () => createUserOfBefore(db)));
+  const old = await createUserToRestate(db);
   await giveFreePlanAtRegistration(db);
   const users = [...ofBefore, ...(await Promise.all(Array.from({ length: 8 }, () => createUser(db))))];
   await Promise.all(users.map((user, n) => live(db, user, admin, n)));
+  users.push(old, ...(await livesOfTheirOwn(db, admin, old)));
 
+  await db.admin.query("alter table public.token_transactions disable trigger user");
+  if (constraints === "in force") return { db, users };
   // a fault of the functions, of a person or of a disk asks no constraint
-  const tables = Object.keys(fields);
+  const tables = Object.keys(fields).map(qualified);
   const { rows } = await db.admin.query<{ statement: string }>(
     `select format('alter table %s drop constraint %I', conrelid::regclass, conname) as statement
-       from pg_constraint where contype = 'c' and conrelid::regclass::text = any ($1)
+       from pg_constraint where contype = 'c' and conrelid = any ($1::regclass[])
      union all
      select format('alter table %s alter %I drop not null', attrelid::regclass, attname)
        from pg_attribute
-      where attrelid::regclass::text = any ($1) and attnum > 0 and attnotnull
+      where attrelid = any ($1::regclass[]) and attnum > 0 and attnotnull
         and not exists (select from pg_constraint where contype = 'p' and conrelid = attrelid and attnum = any (conkey))
      union all
-     select format('drop index public.%s', indexname) from pg_indexes
-      where schemaname = 'public' and tablename = any ($1) and indexdef like 'CREATE UNIQUE%' and indexname not like '%pkey'
-     union all
-     select 'alter table public.token_transactions disable trigger all'`,
+     select format('drop index %I.%I', schemaname, indexname) from pg_indexes
+      where format('%I.%I', schemaname, tablename)::regclass = any ($1::regclass[])
+        and indexdef like 'CREATE UNIQUE%' and indexname not like '%pkey'`,
     [tables],
   );
   for (const { statement } of rows) await db.admin.query(statement);
@@ -42,7 +50,8 @@ export async function booksToCorrupt(): Promise<{ db: Database; users: string[] 
 /** One row of the answer. */
 export interface Breach {
   invariant: string;
-  user_id: string;
+  /** null: the project. */
+  user_id: string | null;
 }
 
 /** What the verifier finds, in everyone's books or in one's. */
@@ -89,7 +98,7 @@ export async function injectionsFor(
       for (const way of found) {
         const what = `${table}.${column} to ${way.to}`;
         const sites = await db.admin.query<{ at: string; user: string }>(
-          `select x.ctid::text as at, x.user_id as user from public.${table} x
+          `select x.ctid::text as at, x.user_id as user from ${qualified(table)} x
             where ${way.where ?? "true"} order by md5(x.user_id::text || x.ctid::text) limit ${rowsEach}`,
         );
         if (sites.rows.length === 0) nowhere.push(what);
@@ -110,7 +119,7 @@ export async function inject<T>(
   try {
     const changed = await client.query<{ user: string }>(
       `with n as (select $2::integer as n)
-       update public.${table} x set ${column} = ${way.to.replaceAll("$2", "n.n")} from n
+       update ${qualified(table)} x set ${column} = ${way.to.replaceAll("$2", "n.n")} from n
         where x.ctid = $1::tid returning x.user_id as user`,
       [at, n],
     );

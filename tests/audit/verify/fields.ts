@@ -3,6 +3,7 @@
  * against the documented rules; the test holds it against the catalogue, so a new column has to be
  * thought of here before anything else passes.
  */
+import type { Way } from "./any-corruption.ts";
 
 /** One way in which a field is made wrong. */
 export interface Corruption {
@@ -14,15 +15,30 @@ export interface Corruption {
   named: RegExp;
 }
 
+/** Some change of a column that nothing finds. */
+export interface Free {
+  /** Why. */
+  because: string;
+  /** In which ways; left out: in any. */
+  ways?: readonly Way[];
+  /** In which rows, in SQL; left out: in all. */
+  where?: string;
+}
+
 /** What is known of a column. */
 export interface Field {
   found: Corruption[];
-  /** Why a change of it, or some change of it, is not found. */
-  unseen?: string;
+  free: Free[];
 }
 
-const field = (found: Corruption[], unseen?: string): Field => ({ found, ...(unseen && { unseen }) });
-const unseen = (because: string): Field => ({ found: [], unseen: because });
+const field = (found: Corruption[], ...free: (string | Free)[]): Field => ({
+  found,
+  free: free.map((one) => (typeof one === "string" ? { because: one } : one)),
+});
+const unseen = (because: string): Field => field([], because);
+
+/** A table of the list, with its schema. */
+export const qualified = (table: string) => (table.includes(".") ? table : `public.${table}`);
 
 /** A number that is off, in either direction. */
 const off = (column: string, named: RegExp, where?: string): Corruption[] =>
@@ -35,6 +51,11 @@ const hoursOff = (column: string, named: RegExp, where?: string): Corruption[] =
     named,
     ...(where && { where }),
   }));
+
+/** In whatever way, in some rows. */
+const freeWhere = (where: string, because: string): Free => ({ where, because });
+/** In some ways, in whatever row. */
+const freeWays = (ways: readonly Way[], because: string): Free => ({ ways, because });
 
 const another = "gen_random_uuid()";
 
@@ -67,7 +88,46 @@ const entryTypes = [
 ];
 const grantActions = `('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
 
-const provenance = "where it came from: nothing is computed from it, and no second record has it";
+const sameAsTransaction = /^I4 usage and transaction say the same$/;
+/** Of a hold that was made under a key: how long it lives stands in the request too. */
+const heldUnderKey = `exists (select from public.token_transactions t
+  where t.user_id = x.user_id and t.id = x.transaction_id and t.request is not null)`;
+/** Of a usage that was recorded under a key: what was measured stands in the request too. */
+const keyed = `exists (select from public.token_transactions t
+  where t.user_id = x.user_id and t.id = x.transaction_id and t.request ->> 'operation' = 'track')`;
+const uncharged = "not x.success or x.transaction_id is null";
+const terms = /^I4 a grant keeps the terms it was given on$/;
+const voids = /^I4 a grant is voided by its entry$/;
+const period = /^I9 a subscription is what its period began as$/;
+const storage = /^I9 storage is what its plan gave$/;
+const money = /^I12 tokens follow the money$/;
+const ofPayment = /^I12 a payment is what its entry says$/;
+const facts = /^I12 what is known of a payment is what was told$/;
+const asked = /^I5 a request is what was done$/;
+const topUp = /^I3 a top-up asks for what its alert says$/;
+const lastSpent = /^I3 when something was last spent$/;
+const waits = "x.status in ('pending', 'rejected')";
+const gaveNothing =
+  "of a payment that waits or was refused: no token was given for it, and no entry has it; whoever approves it sees what it says";
+const setting = "a choice of whoever pays: nothing in the books says what it should be";
+const toldOnce = "what a receiver was told, once: no token depends on it";
+const beforeTheBooks = "from before the books: never counted, and no second record has it";
+/** Of a subscription whose newest period an entry began. */
+const began = `exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')`;
+/** Of one whose plan came by itself, or whose payment was taken back, then or since. */
+const changed = `(x.plan_type is distinct from (
+    select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+     where t.user_id = x.user_id and t.terms ? 'subscription' order by t.id desc limit 1)
+  or exists (select from public.token_payments p where p.user_id = x.user_id and p.id::text = x.payment_id
+     and (p.refunded_cents > 0 or p.tokens_clawed_back > 0)))`;
+const asInTheCatalogue =
+  "of a plan that came by itself, or came back when a payment was taken back: as the catalogue had it then, and no entry has it";
+const stopped = "no function ends a subscription: a project that does says so here itself";
+const parked = "of a payment whose user or plan is not known: for an admin to say";
+const ofPlan = "x.metadata ? 'plan'";
+const besidePlan = "given beside a plan, or before the books: no entry has it";
+const delivered = "how far its delivery has come: nothing is computed from it but the next attempt";
+const charged = "what the server that charges said of it: only its provider knows";
 const attached = "what the caller attached; the books do not read it";
 const measured = "what was measured; the charge is made of tokens_used, tokens_uncovered and cost_estimate";
 
@@ -93,15 +153,35 @@ export const fields: Record<string, Record<string, Field>> = {
           (select min(h.expires_at) from public.token_holds h where h.user_id = x.user_id and h.status = 'open'))`,
         named: /^I7 the account is due no later than its (grants|holds)$/,
       })),
-      "earlier than need be: allowed, the next look at the grants puts it right",
+      freeWays(
+        ["less", "much less", "another row's"],
+        "earlier than need be: allowed, the next look at the grants puts it right",
+      ),
+      freeWhere(
+        `not exists (select from public.token_balances b where b.user_id = x.user_id and b.is_open and b.expires_at is not null)
+         and not exists (select from public.token_holds h where h.user_id = x.user_id and h.status = 'open')`,
+        "of an account of which nothing runs out",
+      ),
     ),
     alert_below: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
     alert_above: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
-    next_alert_at: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    next_alert_at: field(
+      [
+        {
+          to: "x.next_due_at - $2 * interval '1 second'",
+          where: "x.next_due_at is not null",
+          named: /^I7 the account is due no later than its next alert$/,
+        },
+      ],
+      "later, or none: of alerts, on which no token depends; tests/alerts asks for it",
+    ),
     warns_of_expiry: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
     alerts_version: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
-    last_alert_id: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
-    spent_at: unseen("of which day the three counts are; with them they are counted again"),
+    last_alert_id: field(off("last_alert_id", /^I3 the account knows its last alert$/)),
+    spent_at: field([
+      ...hoursOff("spent_at", lastSpent, "x.spent_at is not null"),
+      { to: "null", where: "x.spent_at is not null", named: lastSpent },
+    ]),
     spent_day: field(off("spent_day", /^I3 spent in this day, week and month$/)),
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
@@ -115,85 +195,83 @@ export const fields: Record<string, Record<string, Field>> = {
   token_balances: {
     user_id: field([{ to: another, named: /^I2 account = its grants$|^I4 an allocation names a grant$/ }]),
     id: field([{ to: another, where: inLedger("true"), named: /^I4 an allocation names a grant$/ }]),
-    grant_type: field(
-      [
-        { to: "'trial'", where: `x.grant_type <> 'trial' and ${hasGiver}`, named: gave },
-        {
-          to: "'plan'",
-          where: `x.grant_type in ('trial', 'purchase', 'admin') and ${hasGiver}`,
-          named: gave,
-        },
-      ],
-      "annual, 28day and plan for one another: one action (subscription_grant) gives them all",
-    ),
-    tokens_granted: field(
-      off("tokens_granted", gave, hasGiver),
-      "a grant from before the books: they opened with what was left of it",
-    ),
+    grant_type: field([
+      { to: "'trial'", where: `x.grant_type <> 'trial' and ${hasGiver}`, named: gave },
+      {
+        to: "'plan'",
+        where: `x.grant_type in ('trial', 'purchase', 'admin') and ${hasGiver}`,
+        named: gave,
+      },
+      { to: "'28day'", where: "x.grant_type <> '28day'", named: terms },
+    ]),
+    tokens_granted: field([...off("tokens_granted", gave, hasGiver), ...off("tokens_granted", terms)]),
     tokens_remaining: field([
       ...off("tokens_remaining", /^I4 a grant is what its history left$/),
       { to: "-$2", named: /^I1 no overspend$/ },
       { to: "x.tokens_granted + $2", named: /^I1 no overspend$/ },
     ]),
-    priority: unseen(
-      "the order that was wished for, I8: which grant should have paid is for a replay to say",
-    ),
-    granted_at: field(
-      [{ to: "x.granted_at + $2 * interval '1 day'", where: hasGiver, named: gave }],
-      "earlier: grants may be backdated",
-    ),
-    expires_at: field(
-      [
-        {
-          to: "x.granted_at + $2 * interval '1 microsecond'",
-          where: inLedger("t.entry_type = 'deduction' and t.reserved_change = 0"),
-          named: /^I7 nothing is spent at or after its expiry$/,
-        },
-        ...["null", "x.expires_at + $2 * interval '1 day'"].map((to) => ({
-          to,
-          where: inLedger("t.entry_type = 'expiry'"),
-          named: /^I7 an expiry is booked when it is due$/,
-        })),
-        {
-          to: "x.expires_at - $2 * interval '1 second'",
-          where: `x.is_open and x.expires_at = (select a.next_due_at from public.token_accounts a where a.user_id = x.user_id)`,
-          named: /^I7 the account is due no later than its grants$/,
-        },
-      ],
-      "later, as long as it has not run out: no second record has it",
-    ),
+    priority: field(off("priority", terms)),
+    granted_at: field([
+      { to: "x.granted_at + $2 * interval '1 day'", where: hasGiver, named: gave },
+      ...hoursOff("granted_at", terms),
+    ]),
+    expires_at: field([
+      ...hoursOff("expires_at", terms, "x.expires_at is not null"),
+      { to: "null", where: "x.expires_at is not null", named: terms },
+      { to: "x.granted_at + $2 * interval '1 year'", where: "x.expires_at is null", named: terms },
+      {
+        to: "x.granted_at + $2 * interval '1 microsecond'",
+        where: inLedger("t.entry_type = 'deduction' and t.reserved_change = 0"),
+        named: /^I7 nothing is spent at or after its expiry$/,
+      },
+      ...["null", "x.expires_at + $2 * interval '1 day'"].map((to) => ({
+        to,
+        where: inLedger("t.entry_type = 'expiry'"),
+        named: /^I7 an expiry is booked when it is due$/,
+      })),
+      {
+        to: "x.expires_at - $2 * interval '1 second'",
+        where: `x.is_open and x.expires_at = (select a.next_due_at from public.token_accounts a where a.user_id = x.user_id)`,
+        named: /^I7 the account is due no later than its grants$/,
+      },
+    ]),
     is_open: field([{ to: "not x.is_open", named: /^I1 an open grant has tokens$/ }]),
-    payment_id: field(
-      [
-        {
-          to: "null",
-          where: `x.payment_id is not null and ${inLedger("t.entry_type = 'grant' and t.payment_id is not null")}`,
-          named: gave,
-        },
-        { to: another, named: /^I9 a payment is the user's$/ },
-      ],
-      "none, where the payment came after its period had been granted",
+    payment_id: field([
+      {
+        to: "null",
+        where: `x.payment_id is not null and ${inLedger("t.entry_type = 'grant' and t.payment_id is not null")}`,
+        named: gave,
+      },
+      { to: "null", where: "x.payment_id is not null", named: money },
+      { to: another, named: /^I9 a payment is the user's$/ },
+    ]),
+    subscription_id: field([
+      { to: another, where: hasGiver, named: /^I9 a grant's subscription is the user's$/ },
+      {
+        to: "null",
+        where: "x.period_start is not null",
+        named: /^I9 a grant's subscription is the user's$/,
+      },
+      { to: another, named: terms },
+    ]),
+    period_start: field([
+      ...hoursOff("period_start", terms, "x.period_start is not null"),
+      { to: "x.granted_at", where: "x.period_start is distinct from x.granted_at", named: terms },
+    ]),
+    legacy_transaction_id: field([{ to: "'another'", named: terms }]),
+    rolled_over_from: field([{ to: another, named: terms }]),
+    voided_at: field([
+      { to: "clock_timestamp()", named: terms },
+      { to: "null", where: "x.voided_at is not null", named: terms },
+    ]),
+    metadata: field(
+      [{ to: `x.metadata || '{"x": 1}'`, where: hasGiver, named: terms }],
+      freeWhere(
+        `not ${hasGiver} and x.rolled_over_from is null`,
+        `of a grant from before the books, or that took what came back: ${attached}`,
+      ),
     ),
-    subscription_id: field(
-      [
-        { to: another, where: hasGiver, named: /^I9 a grant's subscription is the user's$/ },
-        {
-          to: "null",
-          where: "x.period_start is not null",
-          named: /^I9 a grant's subscription is the user's$/,
-        },
-      ],
-      "a grant from before the books: it keeps the name that it had",
-    ),
-    period_start: unseen("which period it was: a unique index keeps it once, and no second record has it"),
-    legacy_transaction_id: unseen(provenance),
-    rolled_over_from: unseen(provenance),
-    voided_at: unseen("when an admin ended it: the entry that did says so, and nothing is computed from it"),
-    metadata: unseen(attached),
-    created_at: field(
-      hoursOff("created_at", gave, hasGiver),
-      "a grant from before the books: when it was made is what the old table said",
-    ),
+    created_at: field([...hoursOff("created_at", gave, hasGiver), ...hoursOff("created_at", terms)]),
   },
 
   token_transactions: {
@@ -244,7 +322,11 @@ export const fields: Record<string, Record<string, Field>> = {
           named: gave,
         },
       ],
-      "one AI action for another, of a deduction without usage: no second record has it",
+      freeWhere(
+        `x.entry_type in ('deduction', 'usage') and x.usage_id is null and x.hold_id is null and x.request is null
+         and x.action_type not in ('admin_deduct', 'plan_change')`,
+        "one AI action for another, of a deduction without usage and key: no second record has it",
+      ),
     ),
     tokens: field([
       ...off("tokens", /^I3 balance after each transaction$/),
@@ -280,7 +362,7 @@ export const fields: Record<string, Record<string, Field>> = {
     ]),
     reason: field(
       ["''", "repeat('x', 500 + $2)"].map((to) => ({ to, named: /^I10 a change has a reason$/ })),
-      "one reason for another: words",
+      freeWays(["something else", "another row's", "added to"], "one reason for another: words"),
     ),
     actor_role: field(
       [
@@ -289,14 +371,17 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "'admin'", where: "x.actor_id is null", named: /^I10 a change has an actor$/ },
         { to: "'service'", where: "x.actor_id is not null", named: /^I10 a change has an actor$/ },
       ],
-      "service and system for one another, and admin for a user on his own books: both could have done it",
+      freeWhere(
+        "x.actor_role <> 'user' or x.actor_id = x.user_id",
+        "service and system for one another, and admin for a user on their own books: both could have done it",
+      ),
     ),
     actor_id: field(
       [
         { to: another, where: "x.actor_role <> 'admin'", named: /^I10 a change has an actor$/ },
         { to: "null", where: "x.actor_id is not null", named: /^I10 a change has an actor$/ },
       ],
-      "one admin for another: who was one is not kept",
+      freeWhere("x.actor_role = 'admin'", "one admin for another: who was one is not kept"),
     ),
     idempotency_key: field(
       [
@@ -312,14 +397,41 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "null", where: "x.idempotency_key is not null", named: /^I5 a key keeps its request$/ },
         { to: "'key-' || $2", where: "x.idempotency_key is null", named: /^I5 a key keeps its request$/ },
       ],
-      "a key that nobody has used: only the caller knows which one he sent",
+      freeWhere(
+        "x.idempotency_key is not null",
+        "a key that nobody has used: only the caller knows which one they sent",
+      ),
     ),
     request: field(
       [
         { to: "null", where: "x.request is not null", named: /^I5 a key keeps its request$/ },
         { to: "'{}'", where: "x.request is null", named: /^I5 a key keeps its request$/ },
+        { to: "'{}'", where: "x.request is not null", named: asked },
+        {
+          to: "x.request || jsonb_build_object('tokens', 1 + (x.request ->> 'tokens')::bigint)",
+          where: "x.request ->> 'operation' in ('deduct', 'reserve', 'grant')",
+          named: asked,
+        },
+        {
+          to: "x.request || jsonb_build_object('delta', 1 + (x.request ->> 'delta')::bigint)",
+          where: "x.request ->> 'operation' = 'adjust'",
+          named: asked,
+        },
+        {
+          to: `x.request || '{"action_type": "something_else"}'`,
+          where: "x.request ->> 'operation' in ('deduct', 'reserve', 'track')",
+          named: asked,
+        },
+        {
+          to: `x.request || '{"input_tokens": 12345}'`,
+          where: "x.request ->> 'operation' = 'track'",
+          named: /^I4 usage and transaction say the same$/,
+        },
       ],
-      "another request under its key: only the caller knows what he asked",
+      freeWays(
+        ["added to"],
+        "what else was asked under the key: only the caller knows, and a retry that asks otherwise is refused",
+      ),
     ),
     usage_id: field([
       { to: another, named: /^I4 a transaction for a usage has it$/ },
@@ -334,16 +446,26 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: another, named: ofHold },
       { to: "null", where: "x.hold_id is not null", named: /^I4 .*hold|^I4 a refund is of its charge$/ },
     ]),
-    payment_id: field(
-      [{ to: another, named: /^I9 a payment is the user's$/ }],
-      "none: a period may be granted before its payment is known",
-    ),
+    payment_id: field([
+      { to: another, named: /^I9 a payment is the user's$/ },
+      {
+        to: "null",
+        where: "x.payment_id is not null",
+        named: /^I12 a payment is what its entry says$|^I4 an entry is of one kind$/,
+      },
+    ]),
     original_id: field(
       [
         ...["x.id", "x.id + $2", "0"].map((to) => ({ to, named: /^I4 an entry undoes what came before$/ })),
         { to: "null", where: "x.entry_type = 'refund'", named: ofCharge },
+        { to: "null", where: "x.entry_type = 'release'", named: ofHold },
+        { to: "null", where: "x.terms ? 'voids'", named: voids },
+        { to: "1", where: "x.entry_type = 'deduction'", named: kind },
       ],
-      "another transaction that came before, or none, where it is no refund",
+      freeWhere(
+        "x.entry_type = 'restatement'",
+        "none, of a restatement's reversal: it is then one of its own, with the same effect",
+      ),
     ),
     metadata: field(
       [
@@ -357,9 +479,54 @@ export const fields: Record<string, Record<string, Field>> = {
           where: "x.entry_type = 'opening_balance'",
           named: /^I3 total cost$/,
         },
+        { to: `'{"x": 1}'`, where: "x.entry_type in ('expiry', 'debt_repayment', 'release')", named: kind },
+        { to: `x.metadata || '{"x": 1}'`, where: "x.entry_type = 'grant'", named: terms },
+        { to: `x.metadata || '{"x": 1}'`, where: "x.entry_type = 'hold'", named: hold },
+        {
+          to: `x.metadata || '{"x": 1}'`,
+          where: "x.usage_id is not null and x.entry_type <> 'refund'",
+          named: /^I4 usage and transaction say the same$/,
+        },
+        {
+          to: "x.metadata - 'expires_at'",
+          where: "x.terms ? 'voids' and x.metadata ? 'expires_at'",
+          named: voids,
+        },
       ],
-      attached,
+      freeWhere("x.entry_type not in ('expiry', 'debt_repayment', 'release', 'hold', 'grant')", attached),
     ),
+    terms: field([
+      { to: "null", where: "x.terms is not null", named: kind },
+      { to: "'{}'", named: kind },
+      { to: `coalesce(x.terms, '{}') || '{"x": 1}'`, named: kind },
+      {
+        to: "jsonb_set(x.terms, '{grants,0,priority}', '7')",
+        where: "jsonb_array_length(x.terms -> 'grants') > 0",
+        named: terms,
+      },
+      {
+        to: "jsonb_set(x.terms, '{grants,0,expires_at}', to_jsonb(clock_timestamp()))",
+        where: "jsonb_array_length(x.terms -> 'grants') > 0",
+        named: terms,
+      },
+      {
+        to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
+        where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
+          where t.user_id = x.user_id and t.terms ? 'subscription')`,
+        named: period,
+      },
+      { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
+      {
+        to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
+        where: "x.terms ? 'payment'",
+        named: ofPayment,
+      },
+      {
+        to: "jsonb_set(x.terms, '{voids}', to_jsonb(gen_random_uuid()))",
+        where: "x.terms ? 'voids'",
+        named: voids,
+      },
+    ]),
     created_at: field(
       [
         {
@@ -372,7 +539,11 @@ export const fields: Record<string, Record<string, Field>> = {
           named: /^I7 transactions are booked in the order of time$/,
         },
       ],
-      "within a minute, and the first of a user's moved back: clocks are set, and a standby's may be behind",
+      freeWays(
+        ["more", "less", "another row's"],
+        "within a minute: clocks are set, and a standby's may be behind",
+      ),
+      freeWhere("x.id = 1", "the first of a user's, moved back: nothing came before"),
     ),
     member_id: field([{ to: another, named: /^I4 who spent is of the team$/ }]),
   },
@@ -384,19 +555,23 @@ export const fields: Record<string, Record<string, Field>> = {
       {
         to: "'something_else'",
         where: "x.transaction_id is not null",
-        named: /^I4 usage and transaction say the same$/,
+        named: sameAsTransaction,
       },
     ]),
     tokens_used: field(
       off("tokens_used", /^I4 usage = its transaction$/, "x.success and x.transaction_id is not null"),
-      "of an operation that failed: it was not charged",
+      freeWhere(uncharged, "of an operation that failed, or from before the books: it was not charged"),
     ),
     cost_estimate: field(
       [
         ...off("cost_estimate", /^I3 total cost$/, "x.success and x.cost_estimate is not null"),
         { to: "$2", where: "x.success and x.cost_estimate is null", named: /^I3 total cost$/ },
       ],
-      "of an operation that failed: it is not counted",
+      freeWhere(
+        `${uncharged} or x.cost_estimate = 0`,
+        "of an operation that failed, or from before the books: it is not counted; none for 0",
+      ),
+      freeWhere("x.cost_estimate is null", "0 for none: it counts the same"),
     ),
     success: field([
       { to: "not x.success", where: "x.tokens_used > 0", named: /^I4 usage = its transaction$/ },
@@ -406,26 +581,53 @@ export const fields: Record<string, Record<string, Field>> = {
     ),
     tokens_uncovered: field(
       off("tokens_uncovered", /^I4 usage = its transaction$/, "x.success and x.transaction_id is not null"),
-      "of an operation that failed: it was not charged",
+      freeWhere(uncharged, "of an operation that failed, or from before the books: it was not charged"),
     ),
     transaction_id: field([
       { to: "x.transaction_id + 1000 + $2", named: /^I4 .*usage/, where: "x.transaction_id is not null" },
       { to: "null", named: /^I4 a transaction for a usage has it$/, where: "x.transaction_id is not null" },
     ]),
-    model_used: unseen(measured),
-    input_tokens: unseen(measured),
-    output_tokens: unseen(measured),
-    cached_tokens: unseen(measured),
-    reasoning_tokens: unseen(measured),
-    images: unseen(measured),
-    seconds: unseen(measured),
-    error_message: unseen("words"),
-    metadata: unseen(attached),
+    model_used: field(
+      [{ to: "'another'", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    input_tokens: field(
+      [{ to: "coalesce(x.input_tokens, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    output_tokens: field(
+      [{ to: "coalesce(x.output_tokens, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    cached_tokens: field(
+      [{ to: "coalesce(x.cached_tokens, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    reasoning_tokens: field(
+      [{ to: "coalesce(x.reasoning_tokens, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    images: field(
+      [{ to: "coalesce(x.images, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    seconds: field(
+      [{ to: "coalesce(x.seconds, 0) + $2", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, measured),
+    ),
+    error_message: field(
+      [{ to: "'another'", where: keyed, named: sameAsTransaction }],
+      freeWhere(`not ${keyed}`, "words"),
+    ),
+    metadata: field(
+      [{ to: `x.metadata || '{"x": 1}'`, where: "x.transaction_id is not null", named: sameAsTransaction }],
+      freeWhere("x.transaction_id is null", attached),
+    ),
     member_id: field([
       {
         to: another,
         where: "x.transaction_id is not null",
-        named: /^I4 usage and transaction say the same$/,
+        named: sameAsTransaction,
       },
     ]),
   },
@@ -434,12 +636,19 @@ export const fields: Record<string, Record<string, Field>> = {
     user_id: field([{ to: another, named: /^I3 reserved = open holds$|^I4 .*hold/ }]),
     id: field([{ to: another, named: hold }]),
     status: field(
-      ["open", "captured", "released", "expired"].map((status) => ({
-        to: `'${status}'`,
-        where: `(x.status = 'open') <> ('${status}' = 'open')`,
-        named: history,
-      })),
-      "captured, released and expired for one another, of a hold of which nothing was paid",
+      ["open", "captured", "released", "expired"]
+        .map((status) => ({
+          to: `'${status}'`,
+          where: `(x.status = 'open') <> ('${status}' = 'open')`,
+          named: history,
+        }))
+        .concat(
+          ["captured", "released", "expired"].map((status) => ({
+            to: `'${status}'`,
+            where: `x.status not in ('open', '${status}')`,
+            named: hold,
+          })),
+        ),
     ),
     tokens: field(off("tokens", hold)),
     grant_ids: field([
@@ -457,8 +666,12 @@ export const fields: Record<string, Record<string, Field>> = {
           where: `x.status = 'open' and x.expires_at = (select a.next_due_at from public.token_accounts a where a.user_id = x.user_id)`,
           named: /^I7 the account is due no later than its holds$/,
         },
+        ...hoursOff("expires_at", hold, heldUnderKey),
       ],
-      "later, or of a hold that is settled: no second record has it",
+      freeWhere(
+        `not ${heldUnderKey}`,
+        "of a hold without a key, within the day that a hold may live: no second record has it",
+      ),
     ),
     action_type: field([{ to: "'something_else'", named: hold }]),
     actor_role: field([{ to: "'nobody'", named: hold }]),
@@ -470,26 +683,35 @@ export const fields: Record<string, Record<string, Field>> = {
       ...off("tokens_captured", history, "x.tokens_captured is not null"),
       { to: "$2", where: "x.status = 'open'", named: history },
     ]),
-    tokens_uncovered: unseen("what was used and not paid; the usage that was recorded with it has it too"),
-    capture_id: field([{ to: "x.capture_id + 1000", where: "x.capture_id is not null", named: hold }]),
+    tokens_uncovered: field(
+      [{ to: "x.tokens_uncovered + $2", where: "x.usage_id is not null", named: hold }],
+      freeWhere(
+        "x.usage_id is null",
+        "what was used and not paid, where no usage was recorded with it: no second record has it",
+      ),
+    ),
+    capture_id: field(
+      ["x.capture_id + 1000", "null"].map((to) => ({ to, where: "x.capture_id is not null", named: hold })),
+    ),
     overage_id: field(
-      [{ to: "x.overage_id + 1000", where: "x.overage_id is not null", named: hold }],
-      "none: the entry names its hold",
+      ["x.overage_id + 1000", "null"].map((to) => ({ to, where: "x.overage_id is not null", named: hold })),
     ),
     usage_id: field([
       { to: another, named: hold },
       { to: "null", where: "x.usage_id is not null", named: hold },
     ]),
-    metadata: unseen(attached),
+    metadata: field([{ to: `x.metadata || '{"x": 1}'`, named: hold }]),
     created_at: field(hoursOff("created_at", hold)),
-    settled_at: field(
-      [{ to: "x.settled_at + $2 * interval '1 hour'", where: "x.capture_id is not null", named: hold }],
-      "of a hold of which nothing was paid",
-    ),
+    settled_at: field(hoursOff("settled_at", hold, "x.settled_at is not null")),
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
   },
 
   token_subscriptions: {
+    user_id: field([{ to: another, where: began, named: period }]),
+    id: field([{ to: another, where: began, named: period }]),
+    plan_type: field([
+      { to: "case when x.plan_type = 'annual' then 'grow' else 'annual' end", where: began, named: period },
+    ]),
     tokens_limit: field(
       [
         {
@@ -498,11 +720,298 @@ export const fields: Record<string, Record<string, Field>> = {
             "exists (select from public.token_accounts a where a.user_id = x.user_id and a.tokens_remaining > 20)",
           named: /^I9 the balance is never above the plan limit$/,
         },
+        ...off("tokens_limit", /^I9 the plan limit is what the ledger made it$/, began),
       ],
-      "higher: it stands still while tokens are used",
+      freeWhere(
+        `not ${began}`,
+        "of a subscription from before the books, above the balance: no entry began it",
+      ),
     ),
+    articles_limit: field(
+      [{ to: "coalesce(x.articles_limit, 0) + $2", where: `${began} and not ${changed}`, named: period }],
+      freeWhere(changed, asInTheCatalogue),
+    ),
+    features: field(
+      [{ to: `x.features || '{"x": 1}'`, where: `${began} and not ${changed}`, named: period }],
+      freeWhere(changed, asInTheCatalogue),
+    ),
+    billing_cycle: field([
+      { to: "case when x.billing_cycle = 'none' then '28day' else 'none' end", where: began, named: period },
+    ]),
+    is_active: unseen(stopped),
+    auto_renew: unseen(stopped),
+    payment_method: field([{ to: "'another'", where: began, named: period }]),
+    payment_id: field([{ to: "'another'", where: began, named: period }]),
+    period_start: field(hoursOff("period_start", period, began)),
+    expires_at: field([
+      ...hoursOff("expires_at", period, `${began} and x.expires_at is not null`),
+      {
+        to: "x.period_start + $2 * interval '1 year'",
+        where: `${began} and x.expires_at is null`,
+        named: period,
+      },
+    ]),
+    next_plan_type: field([
+      { to: "'annual'", where: began, named: period },
+      { to: "null", where: "x.next_plan_type is not null", named: period },
+    ]),
+    created_at: field(hoursOff("created_at", period, began)),
+    updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
+  },
+
+  token_payments: {
+    user_id: field([{ to: another, where: `not ${waits}`, named: money }], freeWhere(waits, gaveNothing)),
+    id: field([{ to: another, where: `not ${waits}`, named: money }], freeWhere(waits, gaveNothing)),
+    status: field([
+      { to: "'approved'", where: "x.status <> 'approved'", named: money },
+      { to: "'refunded'", where: "x.status <> 'refunded'", named: money },
+      { to: "'pending'", where: "x.status <> 'pending'", named: money },
+      { to: "'rejected'", where: `not ${waits}`, named: money },
+    ]),
+    provider: field([
+      { to: "'paypal'", named: money },
+      { to: "'manual'", where: "x.provider <> 'manual'", named: ofPayment },
+    ]),
+    provider_payment_id: field(
+      [{ to: "'another'", where: `not ${waits}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+    ),
+    from_plan: field(
+      [{ to: "'annual'", where: `not ${waits}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+    ),
+    to_plan: field(
+      [
+        {
+          to: "case when x.to_plan = 'annual' then 'grow' else 'annual' end",
+          where: `not ${waits}`,
+          named: ofPayment,
+        },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
+    amount_cents: field(off("amount_cents", ofPayment, `not ${waits}`), freeWhere(waits, gaveNothing)),
+    currency: field(
+      [{ to: "'eur'", where: `not ${waits}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+    ),
+    tokens: field([
+      ...off("tokens", money, "x.tokens is not null"),
+      { to: "null", where: "x.tokens is not null", named: money },
+      { to: "$2", where: "x.tokens is null", named: money },
+    ]),
+    refunded_cents: field([
+      ...off("refunded_cents", money, "x.provider <> 'manual' or x.refunded_cents > 0"),
+      { to: "x.refunded_cents + 50", named: money },
+    ]),
+    is_disputed: field([{ to: "not x.is_disputed", named: money }]),
+    tokens_clawed_back: field(off("tokens_clawed_back", money)),
+    idempotency_key: field(
+      [{ to: "'user:another'", where: `not ${waits}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+    ),
+    reason: field(
+      [
+        { to: "'another'", where: `not ${waits}`, named: ofPayment },
+        { to: "'another'", where: "x.status = 'pending'", named: money },
+        { to: "null", where: "x.status <> 'pending'", named: money },
+      ],
+      freeWhere("x.status = 'rejected'", gaveNothing),
+    ),
+    created_at: field(hoursOff("created_at", ofPayment, `not ${waits}`), freeWhere(waits, gaveNothing)),
+    decided_at: field(
+      [
+        ...hoursOff("decided_at", ofPayment, `not ${waits}`),
+        { to: "clock_timestamp()", where: "x.status = 'pending'", named: money },
+        { to: "null", where: "x.status <> 'pending'", named: money },
+      ],
+      freeWhere("x.status = 'rejected'", gaveNothing),
+    ),
+    decided_by: field(
+      [{ to: another, where: `not ${waits}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+    ),
+  },
+
+  "tokenbook.provider_payments": {
+    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }]),
+    provider_payment_id: field([{ to: "'another'", named: /^I12 an event is of a payment$/ }]),
+    user_id: field(
+      [{ to: another, where: "x.user_id is not null", named: /^I12 what was paid is booked$/ }],
+      freeWhere("x.user_id is null", parked),
+    ),
+    plan_type: field(
+      [{ to: "'annual'", where: "x.plan_type is not null", named: facts }],
+      freeWhere("x.plan_type is null", parked),
+    ),
+    is_paid: field([{ to: "not x.is_paid", named: facts }]),
+    amount_cents: field(off("amount_cents", facts)),
+    currency: field([{ to: "'gbp'", named: facts }]),
+    refunded_cents: field(off("refunded_cents", facts)),
+    was_disputed: field([{ to: "not x.was_disputed", named: facts }]),
+    dispute_was_won: field([{ to: "not x.dispute_was_won", named: facts }]),
+    period_start: field([
+      { to: "coalesce(x.period_start, clock_timestamp()) + interval '1 hour'", named: facts },
+    ]),
+    created_at: field(
+      [{ to: "x.created_at + $2 * interval '1 hour'", named: facts }],
+      freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
+    ),
+    updated_at: field(
+      [{ to: "x.updated_at - $2 * interval '1 hour'", named: facts }],
+      freeWays(["more", "much more", "another row's"], "later: when it was last heard of, for people"),
+    ),
+  },
+
+  // nobody's rows: these are made wrong by any-corruption.ts alone
+  "tokenbook.provider_events": {
+    provider: field([]),
+    event_id: unseen(
+      "the provider's own name for it; another one only lets the same event come again, which changes nothing",
+    ),
+    event_type: unseen("the provider's word for its kind; the facts say it in ours"),
+    provider_payment_id: field([]),
+    facts: field([], freeWays(["added to"], "what the books do not read")),
+    received_at: field(
+      [],
+      freeWays(
+        ["less", "more", "another row's"],
+        "within the time in which its payment was first and last heard of",
+      ),
+    ),
+  },
+
+  token_team_members: {
+    user_id: field([{ to: another, where: "x.until is null", named: /^I3 a member has one payer$/ }]),
+    member_id: field([{ to: another, where: "x.until is null", named: /^I3 a member has one payer$/ }]),
+    cap_day: unseen(setting),
+    cap_week: unseen(setting),
+    cap_month: unseen(setting),
+    tokens_used: field(off("tokens_used", /^I3 what a member used$/)),
+    spent_at: field(hoursOff("spent_at", lastSpent, "x.spent_at is not null")),
+    spent_day: field(off("spent_day", /^I3 spent in this day, week and month$/, "x.spent_at is not null")),
+    spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/, "x.spent_at is not null")),
+    spent_month: field(
+      off("spent_month", /^I3 spent in this day, week and month$/, "x.spent_at is not null"),
+    ),
+    since: unseen("when they joined, the last time: for people; who may spend is said by until"),
+    until: field(
+      [
+        { to: "null", where: "x.until is not null", named: /^I3 a member has one payer$/ },
+        { to: "clock_timestamp()", where: "x.until is null", named: /^I3 a member has one payer$/ },
+        {
+          to: "x.since",
+          where: "x.until is not null and x.spent_at is not null",
+          named: /^I4 who spent is of the team$/,
+        },
+      ],
+      freeWays(
+        ["more", "much more", "less"],
+        "no sooner than what they last spent: when they left, for people",
+      ),
+    ),
+  },
+
+  token_storage_quotas: {
+    user_id: field([{ to: another, where: ofPlan, named: storage }], freeWhere(`not ${ofPlan}`, besidePlan)),
+    id: field([{ to: another, where: ofPlan, named: storage }], freeWhere(`not ${ofPlan}`, besidePlan)),
+    quota_gb: field(off("quota_gb", storage, ofPlan), freeWhere(`not ${ofPlan}`, besidePlan)),
+    granted_at: field(hoursOff("granted_at", storage, ofPlan), freeWhere(`not ${ofPlan}`, besidePlan)),
+    subscription_id: field(
+      [{ to: another, where: ofPlan, named: storage }],
+      freeWhere(`not ${ofPlan}`, besidePlan),
+    ),
+    metadata: field([{ to: "'{}'", where: ofPlan, named: storage }], freeWhere(`not ${ofPlan}`, besidePlan)),
+    created_at: field(hoursOff("created_at", storage, ofPlan), freeWhere(`not ${ofPlan}`, besidePlan)),
+  },
+
+  token_alerts: {
+    user_id: field([{ to: another, named: /^I3 (the account knows its last alert|alerts are numbered)/ }]),
+    id: field([
+      { to: "x.id + 1000 + $2", named: /^I3 (the account knows its last alert|alerts are numbered)/ },
+    ]),
+    kind: unseen(toldOnce),
+    rule: unseen(toldOnce),
+    epoch: unseen(toldOnce),
+    grant_id: field([{ to: another, named: /^I3 an alert is of what is there$/ }]),
+    request_id: field([{ to: another, named: /^I3 an alert is of what is there$/ }]),
+    payload: field(
+      [{ to: "'{}'", where: "x.request_id is not null", named: topUp }],
+      freeWhere("x.request_id is null", toldOnce),
+      freeWays(["added to"], toldOnce),
+    ),
+    created_at: field(
+      hoursOff("created_at", topUp, "x.request_id is not null"),
+      freeWhere("x.request_id is null", toldOnce),
+    ),
+    delivery: unseen(delivered),
+    attempts: unseen(delivered),
+    next_attempt_at: unseen(delivered),
+    claim_id: unseen(delivered),
+    last_error: unseen(delivered),
+    settled_at: unseen(delivered),
+  },
+
+  token_top_up_requests: {
+    user_id: field([{ to: another, named: topUp }]),
+    id: field([{ to: another, named: topUp }]),
+    status: unseen(charged),
+    tokens: field(off("tokens", topUp, "x.tokens is not null")),
+    plan_type: field([{ to: "'annual'", named: topUp }]),
+    reason: unseen(charged),
+    created_at: field(hoursOff("created_at", topUp)),
+    settled_at: unseen(charged),
+  },
+
+  token_top_ups: Object.fromEntries(
+    [
+      "user_id",
+      "is_enabled",
+      "below_tokens",
+      "tokens",
+      "plan_type",
+      "cooldown_seconds",
+      "max_requests",
+      "window_seconds",
+      "paused_at",
+      "updated_at",
+    ].map((column) => [column, unseen("a user's choice: nothing in the books says what it should be")]),
+  ),
+
+  token_spend_caps: Object.fromEntries(
+    ["user_id", "spend_window", "tokens", "reason", "actor_role", "actor_id", "updated_at"].map((column) => [
+      column,
+      unseen(setting),
+    ]),
+  ),
+
+  token_legacy_transactions: {
+    user_id: field([], beforeTheBooks),
+    id: field([{ to: "x.id - 1000 - $2", named: /^I3 old transactions are numbered down from 0$/ }]),
+    legacy_id: unseen(beforeTheBooks),
+    action_type: unseen(beforeTheBooks),
+    tokens: unseen(beforeTheBooks),
+    metadata: unseen(beforeTheBooks),
+    created_at: unseen(beforeTheBooks),
   },
 };
 
-/** Of these tables only the columns above are the books'. */
-export const inPart = ["token_subscriptions"];
+/** Tables that are not the books, and why nothing in the books says what they should be. */
+export const notTheBooks: Record<string, string> = {
+  "public.token_plans": "the project's own catalogue",
+  "public.token_model_prices": "the project's own prices",
+  "public.token_action_costs": "the project's own prices",
+  "public.token_default_spend_caps": "the project's own choice",
+  "public.token_alert_rules": "the project's own choice, and its users'",
+  "tokenbook.burn_orders": "the project's own choice; I8 compares the settings with it",
+  "tokenbook.project_settings": "made of burn_orders and token_alert_rules; I8 compares the burn order",
+  "tokenbook.admins": "who is an admin now: kept by hand",
+  "tokenbook.token_alert_states":
+    "on which side of a threshold somebody was told that they are: no token depends on it",
+  "tokenbook.acknowledged_findings":
+    "what an admin has said of a finding: it holds only while the finding is as it was",
+  "tokenbook.failed_registrations": "a log",
+  "tokenbook.migration_reports": "a log",
+  "tokenbook.archived_profile_counters": "copies from before the books",
+  "tokenbook.cleared_token_balances": "copies from before the books",
+};

@@ -2,6 +2,8 @@
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { letTimePass } from "../../support/time.ts";
 import { grant } from "../../support/books.ts";
+import { populateUser } from "../../support/populated-user.ts";
+import { oldUser } from "../replay/old-user.ts";
 import type { Database } from "../../support/database.ts";
 
 /** A user of before the books: they opened with what was left of his grants. */
@@ -12,15 +14,16 @@ export async function createUserOfBefore(db: Database): Promise<string> {
        insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, is_open, legacy_transaction_id)
        values ($1, 'annual', 1000, 900, now() - interval '90 days', true, 'old-1'),
               ($1, 'trial', 50, 0, now() - interval '80 days', false, 'old-2')
-       returning id, tokens_remaining
+       returning *
      ), account as (
        insert into public.token_accounts (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id)
        values ($1, 900, 150, 12.5, 1)
      )
      insert into public.token_transactions
-       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata)
+       (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, terms)
      select $1, 1, 'opening_balance', 'opening_balance', 900, 900, array[id], array[900], 'the books open', 'system',
-            '{"tokens_used": 150, "total_cost": 12.5}'
+            '{"tokens_used": 150, "total_cost": 12.5}',
+            (select jsonb_build_object('grants', jsonb_agg(tokenbook.grant_terms(g::public.token_balances))) from grants g)
        from grants where tokens_remaining > 0`,
     [user],
   );
@@ -53,7 +56,12 @@ export async function live(db: Database, user: string, admin: string, n: number)
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 700 + n, p_idempotency_key: "mine-1" });
   await asHimself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20, p_idempotency_key: "mine-2" });
   await asAdmin(db, admin, (client) =>
-    rpc(client, "adjust_tokens", { p_user_id: user, p_delta: -7, p_reason: "correction" }),
+    rpc(client, "adjust_tokens", {
+      p_user_id: user,
+      p_delta: -7,
+      p_reason: "correction",
+      p_idempotency_key: "correction",
+    }),
   );
   await asAdmin(db, admin, (client) =>
     rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 70, p_reason: "goodwill" }),
@@ -122,4 +130,194 @@ export async function live(db: Database, user: string, admin: string, n: number)
   }
   await grant(db, user, 80);
   if (n % 2 === 0) await hold(60);
+}
+
+/** A user of before the books whose grants had all been left full, though they had been used. */
+export async function createUserToRestate(db: Database): Promise<string> {
+  const { user } = await oldUser(db, {
+    grants: [
+      { tokens: 100, granted: "10 days" },
+      { tokens: 100, granted: "9 days", expires: "30 days" },
+    ],
+    deductions: [[140, "5 days"]],
+  });
+  return user;
+}
+
+/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's. */
+const plans = `
+  insert into public.token_plans
+    (plan_type, name, tokens, storage_gb, price_cents, billing_cycle, grant_lifetime_days, balance_cap, rollover_percent, rollover_lifetime_days, rank)
+  values ('carries', 'Carries over', 1000, 10, 900, '28day', 28, null, 50, 56, 12),
+         ('fills', 'Fills up', 1000, 0, 800, '28day', null, 1000, null, null, 11),
+         ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1)`;
+
+/**
+ * What takes a user of its own each: plans that carry over, fill up and are left; payments by hand and by
+ * providers, refunded in part and in whole, refused, waiting and of nobody; what came back to a full grant; a
+ * restated history; teams; alerts and top-ups.
+ *
+ * @param old a user of before the books whom they gave too much
+ */
+export async function livesOfTheirOwn(db: Database, admin: string, old: string): Promise<string[]> {
+  await db.admin.query(plans);
+  const asServer = (name: string, args: Record<string, unknown>) =>
+    asService(db, (client) => rpc(client, name, args));
+  const about =
+    (user: string) =>
+    (name: string, args: Record<string, unknown> = {}) =>
+      asServer(name, { p_user_id: user, ...args });
+  const byAdmin = (user: string, name: string, args: Record<string, unknown>) =>
+    asAdmin(db, admin, (client) => rpc(client, name, { p_user_id: user, ...args }));
+  const ask = (user: string, plan: string, key: string) =>
+    asUser(db, user, (client) =>
+      rpc(client, "create_token_payment", { p_user_id: user, p_to_plan: plan, p_idempotency_key: key }),
+    ).then(({ payment_id }) => payment_id as string);
+  const event = (id: string, of: string, facts: Record<string, unknown>) =>
+    asServer("record_token_payment_event", {
+      p_provider: "stripe",
+      p_event_id: id,
+      p_event_type: facts["kind"],
+      p_provider_payment_id: of,
+      p_facts: facts,
+    });
+  const users = await Promise.all(Array.from({ length: 8 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads] = users as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+
+  for (const [user, plan] of [
+    [carries, "carries"],
+    [fills, "fills"],
+  ] as const) {
+    const call = about(user);
+    await call("change_token_plan", { p_plan_type: plan, p_payment_method: "card", p_payment_id: "sub-1" });
+    await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 100, p_idempotency_key: "spent" });
+    const held = await call("reserve_tokens", {
+      p_tokens: 40,
+      p_ttl_seconds: 900,
+      p_idempotency_key: "held",
+    });
+    await call("capture_tokens", { p_hold_id: held.hold_id, p_tokens: 0 });
+    if (plan === "fills") await grant(db, user, 5_000);
+    await grant(db, user, 30, { expires_in: "1 hour", priority: 0 });
+    const early = await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
+    await letTimePass(db, user, 28);
+    await call("renew_token_subscription");
+    await call("refund_tokens", {
+      p_transaction_id: early.transaction_id,
+      p_reason: "late",
+      p_expired_policy: "reissue",
+      p_lifetime_days: 30,
+    });
+    await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 10 });
+    await call("reserve_tokens", { p_tokens: 5, p_ttl_seconds: 9_000, p_idempotency_key: "holding" });
+  }
+
+  for (const user of [leaves, left]) {
+    const call = about(user);
+    await call("change_token_plan", {
+      p_plan_type: "carries",
+      p_payment_method: "card",
+      p_payment_id: "sub-2",
+    });
+    await call("change_token_plan", { p_plan_type: "lends" });
+    if (user === left) {
+      await letTimePass(db, user, 28);
+      await ask(user, "starter", "again");
+    }
+  }
+
+  const approved = await ask(pays, "starter", "first");
+  await byAdmin(pays, "approve_token_payment", { p_payment_id: approved, p_reason: "seen on the account" });
+  await byAdmin(pays, "refund_token_payment", {
+    p_payment_id: approved,
+    p_reason: "a part",
+    p_refunded_cents: 301,
+  });
+  const whole = await ask(pays, "grow", "second");
+  await about(pays)("approve_token_payment", { p_payment_id: whole });
+  await about(pays)("refund_token_payment", { p_payment_id: whole, p_reason: "all of it" });
+  await byAdmin(pays, "reject_token_payment", {
+    p_payment_id: await ask(pays, "annual", "third"),
+    p_reason: "no money came",
+  });
+  await ask(pays, "annual", "fourth");
+  await byAdmin(pays, "void_token_grant", {
+    p_grant_id: await grant(db, pays, 70, { type: "annual", expires_in: "9 days", key: "mistaken" }),
+    p_reason: "a mistake",
+    p_take_back: true,
+  });
+
+  await event("evt-parked", "pi-parked", { kind: "paid", amount_cents: 700, currency: "eur" });
+  await event("evt-paid", "pi-lost", {
+    kind: "paid",
+    user_id: lost,
+    plan_type: "starter",
+    amount_cents: 900,
+    currency: "usd",
+    period_start: new Date().toISOString(),
+  });
+  await event("evt-part", "pi-lost", { kind: "refunded", refunded_cents: 100, currency: "usd" });
+  const all = await about(lost)("track_token_usage", {
+    p_action_type: "chat_conversation",
+    p_tokens_used: 10_000_000,
+    p_on_shortage: "partial",
+    p_model_used: "small",
+    p_input_tokens: 7,
+    p_idempotency_key: "everything",
+  });
+  await event("evt-dispute", "pi-lost", { kind: "disputed" });
+  await grant(db, lost, 5_000_000, { priority: 20, expires_in: "90 days" });
+  await event("evt-won", "pi-lost", { kind: "dispute_won" });
+  await about(lost)("refund_tokens", {
+    p_transaction_id: all.transaction_id,
+    p_reason: "nothing came of it",
+  });
+
+  const restated = await about(old)("restate_token_balances", {
+    p_reason: "exact history",
+    p_idempotency_key: "once",
+  });
+  await about(old)("reverse_token_restatement", {
+    p_transaction_id: restated.transaction_ids[0],
+    p_reason: "too strict",
+  });
+
+  await asServer("set_token_alert_rule", {
+    p_user_id: asks,
+    p_rule: "low",
+    p_kind: "dropped",
+    p_threshold_tokens: 80,
+  });
+  await asServer("set_token_alert_rule", {
+    p_user_id: asks,
+    p_rule: "soon",
+    p_kind: "expiring_soon",
+    p_hours: 48,
+  });
+  await grant(db, asks, 100, { expires_in: "24 hours" });
+  await about(asks)("set_token_top_up", { p_below_tokens: 60, p_tokens: 500 });
+  await about(asks)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 50 });
+
+  await grant(db, leads, 1_000);
+  const members = await Promise.all(Array.from({ length: 2 }, () => createUser(db)));
+  for (const member of members) {
+    await about(leads)("add_token_team_member", { p_member_id: member, p_cap_day: 500, p_cap_month: 900 });
+    await about(member)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 25, p_idempotency_key: "team" });
+    await about(member)("track_token_usage", { p_action_type: "image_generation", p_tokens_used: 5 });
+    await about(member)("reserve_tokens", { p_tokens: 7 });
+  }
+  await about(leads)("remove_token_team_member", { p_member_id: members[1] });
+  await about(leads)("set_token_spend_cap", { p_window: "week", p_tokens: 800, p_reason: "a tight week" });
+
+  const populated = await populateUser(db);
+  return [...users, ...members, populated.id, populated.member];
 }

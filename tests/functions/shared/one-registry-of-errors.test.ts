@@ -45,7 +45,9 @@ describe("the registry in supabase/errors.toml", () => {
     const folder = join(projectRoot, "supabase", "schemas");
     const used = readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".sql"))
-      .flatMap((file) => [...readFileSync(join(folder, file), "utf8").matchAll(/(?:refuse|describe_refusal)\('(\w+)'/g)])
+      .flatMap((file) => [
+        ...readFileSync(join(folder, file), "utf8").matchAll(/(?:refuse|describe_refusal)\('(\w+)'/g),
+      ])
       .map(([, slug]) => slug!);
     const raised = (await readRegistry()).filter(({ sqlstate }) => sqlstate !== null);
     expect(used.length).toBeGreaterThan(10);

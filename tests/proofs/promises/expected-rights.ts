@@ -69,6 +69,7 @@ export const reading: Readable[] = [
   {
     sees: sees("no", "no", "no", "no", "no", "no", "no", "no"),
     relations: [
+      "tokenbook.acknowledged_findings",
       "tokenbook.admins",
       "tokenbook.project_settings",
       "tokenbook.archived_profile_counters",
@@ -139,6 +140,7 @@ export const calling: Callable[] = [
   {
     reach: reach("ungranted", "refused", "refused", "refused", "may", "refused", "may", "ungranted"),
     functions: both(
+      "acknowledge_token_finding",
       "add_token_team_member",
       "adjust_tokens",
       "approve_token_payment",
@@ -187,6 +189,7 @@ export const calling: Callable[] = [
     ),
     functions: both(
       "arm_token_alerts",
+      "check_token_installation",
       "claim_token_alerts",
       "deduct_tokens_batch",
       "expire_old_token_grants",
@@ -246,9 +249,13 @@ export const calling: Callable[] = [
       "tokenbook.bring_due_forward",
       "tokenbook.find_replay",
       "tokenbook.describe_finding",
+      "tokenbook.declared_rights",
       "tokenbook.expose",
+      "tokenbook.own_relations",
+      "tokenbook.present_rights",
       "tokenbook.return_tokens",
       "tokenbook.grant_lifetime",
+      "tokenbook.grant_terms",
       "tokenbook.counter_at_opening",
       "tokenbook.grants_at_opening",
       "tokenbook.hold_receipt",

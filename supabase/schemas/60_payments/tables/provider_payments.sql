@@ -13,7 +13,6 @@ create table tokenbook.provider_payments (
   was_disputed boolean not null default false,
   dispute_was_won boolean not null default false,
   period_start timestamptz,
-  payment_id uuid,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint provider_payments_pkey primary key (provider, provider_payment_id)
@@ -31,7 +30,6 @@ comment on column tokenbook.provider_payments.refunded_cents is 'The most that h
 comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
 comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
-comment on column tokenbook.provider_payments.payment_id is 'The row in payments, once there is one.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx

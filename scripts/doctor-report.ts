@@ -1,0 +1,25 @@
+import type { Finding } from "./data/installation.ts";
+
+const signs = { ok: "ok     ", warning: "warning", fault: "FAULT  " };
+
+/** The findings for people: a line a subject that is sound; of the others what is wrong, and the statement that mends it. */
+export function doctorReport(findings: readonly Finding[], where: string): string {
+  const lines = findings.flatMap(({ subject, status, finding, remedy }) => [
+    `${signs[status]}  ${subject}: ${finding}`,
+    ...(remedy === null ? [] : [`           ${remedy};`]),
+  ]);
+  return [...lines, "", `${verdict(findings)} (${where})`].join("\n");
+}
+
+function verdict(findings: readonly Finding[]): string {
+  const [faults, warnings] = (["fault", "warning"] as const).map(
+    (status) => findings.filter((one) => one.status === status).length,
+  ) as [number, number];
+  const said = [count(faults, "fault"), count(warnings, "warning")].filter((one) => one !== "").join(", ");
+  if (faults > 0) return `The books are in danger: ${said}. Each statement above mends what stands over it.`;
+  if (warnings > 0)
+    return `Tokenbook is as it was installed: ${said}, of what is the project's own to close or to leave open.`;
+  return "Tokenbook is as it was installed, and nothing around it stands open.";
+}
+
+const count = (n: number, what: string) => (n === 0 ? "" : `${n} ${what}${n === 1 ? "" : "s"}`);
