@@ -10701,7 +10701,8 @@ begin
              t.id, convert_to(t.entry_type, 'UTF8'), convert_to(t.action_type, 'UTF8'),
              t.tokens, t.balance_after, t.debt_change, t.reserved_change, -- @every-column-chained
              t.grant_ids, t.grant_tokens, convert_to(t.actor_role, 'UTF8'), t.actor_id,
-             t.usage_id, t.hold_id, t.payment_id, t.original_id, t.member_id, t.created_at)) as numbers,
+             t.usage_id, t.hold_id, t.payment_id, t.original_id, t.member_id, t.created_at,
+             convert_to(t.terms::text, 'UTF8'))) as numbers,
            record_send(row(
              convert_to(t.reason, 'UTF8'), convert_to(t.idempotency_key, 'UTF8'),
              convert_to(t.request::text, 'UTF8'), convert_to(t.metadata::text, 'UTF8'))) as words
@@ -10745,6 +10746,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   return query
   with own as (
     select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
@@ -10776,6 +10778,8 @@ begin
   ), triggers (name, of, definition) as (values
     ('token_transactions_keep_append_only', 'public.token_transactions',
      'before update or delete or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('changes_keep_append_only', 'tokenbook.changes',
+     'before update or delete or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
      'before update or delete or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('token_plans_date_default_plan', 'public.token_plans',
@@ -13593,7 +13597,7 @@ begin
                                                    greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
      ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
-     ('reason', case when p.status = 'pending' then null else coalesce(p.reason, 'one') end, p.reason)
+     ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all

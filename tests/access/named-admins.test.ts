@@ -44,6 +44,12 @@ async function overGranted(on: Database): Promise<{ p_user_id: string }> {
 /** What is made so that a call has something to change, and what it is then called with. */
 const before: Record<string, (on: Database, user: string) => Promise<Arguments | void>> = {
   restate_token_balances: overGranted,
+  async acknowledge_token_finding(on, user) {
+    await on.admin.query(`alter table public.token_transactions disable trigger user;
+      update public.token_transactions set created_at = created_at + interval '1 day' where user_id = '${user}' and id = 2;
+      alter table public.token_transactions enable trigger user`);
+    return { p_transaction_id: 3 };
+  },
   async reverse_token_restatement(on) {
     const whom = await overGranted(on);
     const { transaction_ids } = await asService(on, (client) =>
@@ -91,7 +97,10 @@ async function unnamed(on: Database, fn: Callable): Promise<{ changed: number; f
   const was = await rowsOf(on);
   const { sql, values } = callOf(fn, args);
   await asAdmin(on, admin, (client) => client.query(sql, values));
-  const made = [...(await rowsOf(on))].filter(([key]) => !was.has(key)).map(([, one]) => one);
+  const made = [...(await rowsOf(on))]
+    .filter(([key]) => !was.has(key))
+    .map(([, one]) => one)
+    .filter(({ table }) => table !== "tokenbook.ledger_checkpoints"); // computed from the ledger, whoever asks
 
   const faults = made
     .filter(({ row }) => "actor_role" in row && row["actor_role"] !== "system" && "actor_id" in row)
@@ -131,6 +140,7 @@ test("each function that an admin may call and that changes a row names them in 
   console.log(`changing=${changing.length} faults=${faults.length}`);
   expect(faults).toEqual([]);
   expect(changing).toEqual([
+    "acknowledge_token_finding",
     "add_token_team_member",
     "adjust_tokens",
     "approve_token_payment",

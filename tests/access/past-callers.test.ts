@@ -109,9 +109,10 @@ const userOf =
   (work) =>
     asUser(db, id, work);
 
-test("every function but four has something to do, so that what stops is seen", async () => {
+test("every function but five has something to do, so that what stops is seen", async () => {
   const outcomes = Object.entries(await outcomesOf(server, lives.active));
   expect(Object.fromEntries(outcomes.filter(([, outcome]) => outcome !== "answers"))).toEqual({
+    acknowledge_token_finding: "finding_not_found",
     refund_token_payment: "payment_already_decided",
     renew_token_subscription: "not_due_yet",
     reverse_token_restatement: "restatement_not_found",

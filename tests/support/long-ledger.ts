@@ -31,4 +31,11 @@ export async function writeLongLedger(
      update public.token_balances set tokens_remaining = 1000 where user_id = $1 and id = $2`,
     [userId, grantId, deductions, padding],
   );
+  await db.admin.query(
+    `update public.token_accounts
+        set spent_at = (select max(t.created_at) from public.token_transactions t where t.user_id = $1),
+            spent_day = $2, spent_week = $2, spent_month = $2
+      where user_id = $1`,
+    [userId, deductions],
+  );
 }

@@ -39,7 +39,8 @@ begin
              t.id, convert_to(t.entry_type, 'UTF8'), convert_to(t.action_type, 'UTF8'),
              t.tokens, t.balance_after, t.debt_change, t.reserved_change, -- @every-column-chained
              t.grant_ids, t.grant_tokens, convert_to(t.actor_role, 'UTF8'), t.actor_id,
-             t.usage_id, t.hold_id, t.payment_id, t.original_id, t.member_id, t.created_at)) as numbers,
+             t.usage_id, t.hold_id, t.payment_id, t.original_id, t.member_id, t.created_at,
+             convert_to(t.terms::text, 'UTF8'))) as numbers,
            record_send(row(
              convert_to(t.reason, 'UTF8'), convert_to(t.idempotency_key, 'UTF8'),
              convert_to(t.request::text, 'UTF8'), convert_to(t.metadata::text, 'UTF8'))) as words

@@ -15,6 +15,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
   return query
   with own as (
     select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
@@ -46,6 +47,8 @@ begin
   ), triggers (name, of, definition) as (values
     ('token_transactions_keep_append_only', 'public.token_transactions',
      'before update or delete or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('changes_keep_append_only', 'tokenbook.changes',
+     'before update or delete or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
      'before update or delete or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('token_plans_date_default_plan', 'public.token_plans',

@@ -550,7 +550,7 @@ begin
                                                    greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
      ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
-     ('reason', case when p.status = 'pending' then null else coalesce(p.reason, 'one') end, p.reason)
+     ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all

@@ -103,7 +103,7 @@ const oid = { bytea: 17, int8: 20, uuid: 2950, uuids: 2951, int8s: 1016, timesta
 /** A user's line, from what a plain query says: written a second time, by the page about it and not by the SQL. */
 async function lineByHand(client: pg.ClientBase, user: string): Promise<string> {
   const { rows } = await client.query(
-    `select t.*, t.tokens::text, t.grant_tokens::text[], t.grant_ids::text[], t.request::text, t.metadata::text,
+    `select t.*, t.tokens::text, t.grant_tokens::text[], t.grant_ids::text[], t.request::text, t.metadata::text, t.terms::text,
             (extract(epoch from t.created_at - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint::text as at
        from public.token_transactions t where t.user_id = $1 order by t.id`,
     [user],
@@ -136,6 +136,7 @@ async function lineByHand(client: pg.ClientBase, user: string): Promise<string> 
         [oid.int8, int8(row.original_id)],
         [oid.uuid, uuid(row.member_id)],
         [oid.timestamptz, int8(row.at)],
+        [oid.bytea, text(row.terms)],
       ]),
     );
     words = sha256(

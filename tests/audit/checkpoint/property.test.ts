@@ -21,7 +21,7 @@ const columns: Record<string, string> = {
   reserved_change: "x.reserved_change - $3",
   grant_ids: "array_prepend(gen_random_uuid(), x.grant_ids)",
   grant_tokens: "x.grant_tokens || $3::bigint",
-  reason: "x.reason || repeat(' ', $3::integer)",
+  reason: "coalesce(x.reason, '') || repeat(' ', $3::integer)",
   actor_role: "x.actor_role || '.'",
   actor_id: "case when x.actor_id is null then gen_random_uuid() end",
   idempotency_key: "coalesce(x.idempotency_key, '') || $3",

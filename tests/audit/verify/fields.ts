@@ -1010,6 +1010,11 @@ export const notTheBooks: Record<string, string> = {
     "on which side of a threshold somebody was told that they are: no token depends on it",
   "tokenbook.acknowledged_findings":
     "what an admin has said of a finding: it holds only while the finding is as it was",
+  "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
+  "tokenbook.chosen_limits": "the project's own choice",
+  "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
+  "tokenbook.ledger_checkpoints":
+    "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",
   "tokenbook.failed_registrations": "a log",
   "tokenbook.migration_reports": "a log",
   "tokenbook.archived_profile_counters": "copies from before the books",
