@@ -16,7 +16,10 @@ const entriesACall = 50_000;
 export async function measureCheckpoint(
   client: SqlClient,
   { entries, users, added = 10_000 }: { entries: number; users: number; added?: number },
-  say: (text: string) => void = () => {},
+  {
+    say = () => {},
+    cpuSeconds = () => undefined,
+  }: { say?: (text: string) => void; cpuSeconds?: () => number | undefined } = {},
 ): Promise<{ lines: string[]; breaches: number }> {
   const data = await readFile(new URL("checkpoint-data.sql", import.meta.url), "utf8");
   const write = async (from: number, to: number) => {
@@ -26,10 +29,21 @@ export async function measureCheckpoint(
     await client.query(data);
   };
   const lines: string[] = [];
-  const report = (what: string, seconds: number, read: number) =>
-    lines.push(
-      `${what}: ${seconds.toFixed(1)} s` + (read > 0 ? `, ${readable(read / seconds)} entries/s` : ""),
-    );
+  /** Does it, and says what it took. */
+  const timed = async (what: string, work: () => Promise<number>) => {
+    say(what);
+    const begin = performance.now();
+    const before = cpuSeconds();
+    const read = await work();
+    const seconds = (performance.now() - begin) / 1000;
+    const after = cpuSeconds();
+    const cpu =
+      before === undefined || after === undefined
+        ? ""
+        : ` (${(after - before).toFixed(1)} s of the server's CPU)`;
+    const rate = read === 0 ? "" : `, ${readable(read / seconds)} entries/s`;
+    lines.push(`${what}: ${readable(read)} entries read in ${seconds.toFixed(1)} s${cpu}${rate}`);
+  };
 
   say(`writing ${readable(entries)} entries`);
   for (let from = 0; from < entries; from += 1_000_000) {
@@ -44,33 +58,33 @@ export async function measureCheckpoint(
   lines.push(`entries=${readable(entries)} users=${readable(users)} ledger with its indexes=${size!.ledger}`);
 
   const take = async (what: string) => {
-    say(what);
-    const begin = performance.now();
     const kept: string[] = [];
-    let read = 0;
-    for await (const page of takeCheckpoint(client, null, entriesACall)) {
-      kept.push(...page.lines);
-      read += page.entries_read;
-    }
-    report(`${what} (${readable(read)} entries read)`, (performance.now() - begin) / 1000, read);
+    await timed(what, async () => {
+      let read = 0;
+      for await (const page of takeCheckpoint(client, null, entriesACall)) {
+        kept.push(...page.lines);
+        read += page.entries_read;
+      }
+      return read;
+    });
     return kept;
   };
   const first = await take("first checkpoint");
   await write(entries, entries + added);
-  const second = await take(`checkpoint after ${readable(added)} new entries`);
-  await take("checkpoint after none");
+  const second = await take(`after ${readable(added)} new entries`);
+  await take("after none");
 
   let breaches = 0;
   for (const [what, kept, read] of [
     ["verified against the first", first, entries],
     ["verified against the second", second, entries + added],
   ] as const) {
-    say(what);
-    const begin = performance.now();
-    for await (const piece of verifyCheckpointInPieces(client, each(kept), entriesACall)) {
-      breaches += piece.breaches.length;
-    }
-    report(what, (performance.now() - begin) / 1000, read);
+    await timed(what, async () => {
+      for await (const piece of verifyCheckpointInPieces(client, each(kept), entriesACall)) {
+        breaches += piece.breaches.length;
+      }
+      return read;
+    });
   }
   const [kept] = await select<{ size: string }>(
     client,

@@ -114,8 +114,11 @@ async function entriesIn(client: pg.Client): Promise<number> {
   return rows[0].entries;
 }
 
-/** Of the server and all it has started; those that have ended are counted in its own figures. */
-function cpuSeconds(pid: number): number | undefined {
+/**
+ * CPU time of a server and all it has started; those that have ended are counted in its own figures. Undefined
+ * where /proc is not.
+ */
+export function cpuSeconds(pid: number): number | undefined {
   if (process.platform !== "linux") return undefined;
   let ticks = 0;
   for (const name of readdirSync("/proc")) {

@@ -10906,6 +10906,15 @@ begin
        -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
        and pg_get_userbyid(d.defaclrole) = current_user
      group by d.defaclrole, d.defaclnamespace, kinds.name
+    union all
+    -- anon is part of public: what is revoked from anon alone stays open through it
+    select 6, 'the project', 'warning',
+           format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
+           format('alter default privileges for role %I revoke execute on functions from public', current_user)
+     where not exists (
+       select from pg_default_acl d
+        where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
+          and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
   ), subjects (place, subject, sound) as (values
     (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
     (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
@@ -13771,7 +13780,8 @@ begin
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
           -- and what it keeps of what began or ended with it
           and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
-          and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
+          and case when t.terms is null then '{}'
+                   else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
                 when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued

@@ -175,6 +175,15 @@ begin
        -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
        and pg_get_userbyid(d.defaclrole) = current_user
      group by d.defaclrole, d.defaclnamespace, kinds.name
+    union all
+    -- anon is part of public: what is revoked from anon alone stays open through it
+    select 6, 'the project', 'warning',
+           format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
+           format('alter default privileges for role %I revoke execute on functions from public', current_user)
+     where not exists (
+       select from pg_default_acl d
+        where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
+          and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
   ), subjects (place, subject, sound) as (values
     (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
     (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),

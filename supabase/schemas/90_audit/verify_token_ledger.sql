@@ -724,7 +724,8 @@ begin
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
           -- and what it keeps of what began or ended with it
           and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
-          and array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) = case
+          and case when t.terms is null then '{}'
+                   else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
                 when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued

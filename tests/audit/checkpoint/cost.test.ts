@@ -12,7 +12,7 @@ test("the measurement measures what it says: everything the first time, then wha
 
   for (const line of lines) console.log(line);
   expect(lines.join("\n")).toMatch(
-    /first checkpoint \(20,000 entries read\)[^]*after 500 new entries \(500 entries read\)[^]*after none \(0 entries read\)/,
+    /first checkpoint: 20,000 entries read [^]*after 500 new entries: 500 entries read [^]*after none: 0 entries read /,
   );
   expect(breaches).toBe(0);
 }, 60_000);

@@ -46,12 +46,13 @@ test("a healthy installation has no fault, and says of each subject that it is s
 test("in a project with the legacy default privileges the doctor names them, and nothing else", async () => {
   const warnings = (await check()).filter(({ status }) => status === "warning");
 
-  expect(warnings.map(({ finding }) => finding)).toEqual(
-    ["functions", "sequences", "tables"].map(
+  expect(warnings.map(({ finding }) => finding)).toEqual([
+    "new functions that postgres makes can be called by everybody (Postgres' own default): not Tokenbook's to close",
+    ...["functions", "sequences", "tables"].map(
       (kind) =>
         `new ${kind} that postgres makes in public are open to anon and authenticated (the legacy default privileges): not Tokenbook's to close`,
     ),
-  );
+  ]);
 });
 
 /** What is made wrong, and what must then be said. */
@@ -221,7 +222,7 @@ test("of an installation without a fault it says so, and ends with 0", async () 
   expect(stdout).toContain(
     "ok       rights: nobody has a right on anything of Tokenbook's that was not declared",
   );
-  expect(stdout).toContain("Tokenbook is as it was installed: 3 warnings, of what is the project's own");
+  expect(stdout).toContain("Tokenbook is as it was installed: 4 warnings, of what is the project's own");
 });
 
 test("a fault comes with its statement, for people and for machines, and ends with 1", async () => {
@@ -235,7 +236,7 @@ test("a fault comes with its statement, for people and for machines, and ends wi
     "FAULT    rights: anon has select on table public.token_accounts, which nobody declared\n" +
       "           revoke select on table public.token_accounts from anon;\n",
   );
-  expect(words.stdout).toContain("The books are in danger: 1 fault, 3 warnings.");
+  expect(words.stdout).toContain("The books are in danger: 1 fault, 4 warnings.");
   expect(JSON.parse(json.stdout).findings).toContainEqual({
     subject: "rights",
     status: "fault",
@@ -255,12 +256,13 @@ test("it says what it can't do, and ends with 2", async () => {
   expect(nothing.stderr).toContain("npm run migrate");
 });
 
-test("the default privileges are mended by their remedies, and a new table is then closed", async () => {
+test("the default privileges are mended by their remedies, and what is made next is then closed", async () => {
   const found = (await check()).filter(({ status }) => status === "warning");
   for (const { remedy } of found) await db.admin.query(remedy!);
-  await db.admin.query("create table public.app_later (id integer)");
+  await db.admin.query(`create table public.app_later (id integer);
+    create function public.app_next() returns integer language sql security definer return 1`);
 
-  expect(found).toHaveLength(3);
+  expect(found).toHaveLength(4);
   expect((await check()).filter(({ status }) => status !== "ok")).toEqual([]);
   expect((await runHere("doctor", [], { SUPABASE_DB_URL: db.url() })).stdout).toContain(
     "Tokenbook is as it was installed, and nothing around it stands open.",
