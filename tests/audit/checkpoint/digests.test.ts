@@ -181,7 +181,7 @@ test("what was kept with an earlier version still fits: a known entry has the kn
     const [line] = linesOf(await takeCheckpoint(client, { user }));
 
     expect(line).toBe(
-      `${user} 1 ec28c0147f412010d874ea2956b7961e2ddfedd9dc1c3420aa2f975282bff727 bed241b58c8e0e9be7b1a81a16a83e2a689945147a80b747c65004d1125d3c29`,
+      `${user} 1 094ae48b7f27442c0f11438a0df4e36d2a4c3ea5a95aabf492800c15477cec14 bed241b58c8e0e9be7b1a81a16a83e2a689945147a80b747c65004d1125d3c29`,
     );
   });
 });
