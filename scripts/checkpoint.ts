@@ -1,5 +1,6 @@
 /* npm run checkpoint -- --output <file> [--user <id or email>] [--remote <url>] */
 import { parseArgs } from "node:util";
+import { existsSync } from "node:fs";
 import type pg from "pg";
 import { digestLine } from "./checkpoint-file.ts";
 import { UserNotFound } from "./data/admins.ts";
@@ -32,6 +33,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(sign
 
 try {
   const { user, output, remote } = readArguments();
+  // an older one vouches for what a newer one cannot: it is never replaced
+  if (existsSync(output)) throw new Failure(`${output} is there. A checkpoint is kept: give another name.`);
   const target = chooseTarget(remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
   await withTarget(target, async (client) => {
     // A page that is being waited for would hold everything up.

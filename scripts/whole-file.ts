@@ -1,12 +1,13 @@
 import { createWriteStream } from "node:fs";
-import { realpath, rename, rm, stat } from "node:fs/promises";
+import { mkdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Failure } from "local-platform/terminal/failure";
 
 /**
  * Writes a file whole or not at all: beside it first, under a name of its own, and moved to its place
- * when everything is on disk. What was there before stays until then.
+ * when everything is on disk. What was there before stays until then. Its folder is made if there is none.
  *
  * @param signal gives up; nothing is left behind.
  * @throws Failure when nothing can be written there.
@@ -19,6 +20,7 @@ export async function writeWholeFile(
   const place = await placeOf(path);
   const temporary = `${place}.${process.pid}.part`;
   try {
+    await mkdir(dirname(place), { recursive: true });
     // flush: the name must not be there before the bytes are, whatever happens to the machine
     const sink = createWriteStream(temporary, { flags: "wx", flush: true });
     await pipeline(Readable.from(texts), sink, { signal });
@@ -26,8 +28,8 @@ export async function writeWholeFile(
   } catch (error) {
     await rm(temporary, { force: true });
     const { code, syscall, message } = error as NodeJS.ErrnoException;
-    const isOfDisk = syscall !== undefined && ["open", "write", "fsync", "rename"].includes(syscall);
-    throw isOfDisk ? new Failure(`${path} cannot be written: ${code ?? message}. Nothing was.`) : error;
+    const isOfDisk = syscall !== undefined && ["mkdir", "open", "write", "fsync", "rename"].includes(syscall);
+    throw isOfDisk ? new Failure(`${path} cannot be written: ${code ?? message}.`) : error;
   }
 }
 

@@ -95,13 +95,19 @@ begin
   insert into public.token_accounts (user_id, tokens_remaining, tokens_used, total_cost, last_transaction_id)
   values (c_published, 600000, 432778, 400, 1), (c_unrecorded, 600000, 550000, 1250, 1), (c_lower, 0, 10000, 0, 1);
   insert into public.token_transactions
-    (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, created_at)
+    (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, created_at, terms)
+  select e.user_id, e.id, e.entry_type, e.action_type, e.tokens, e.balance_after, e.grant_ids, e.grant_tokens::bigint[], e.reason,
+         e.actor_role, e.metadata::jsonb, e.created_at,
+         jsonb_build_object('grants', coalesce((
+           select jsonb_agg(tokenbook.grant_terms(b)) from public.token_balances b where b.user_id = e.user_id), '[]'))
+    from (
   values (c_published, 1, 'opening_balance', 'opening_balance', 600000, 600000, array[c_published], '{600000}',
           'the books open', 'system', '{"tokens_used": 432778, "total_cost": 400}', v_opened),
          (c_unrecorded, 1, 'opening_balance', 'opening_balance', 600000, 600000, array[c_unrecorded], '{600000}',
           'the books open', 'system', '{"tokens_used": 550000, "total_cost": 1250}', v_opened),
          (c_lower, 1, 'opening_balance', 'opening_balance', 0, 0, '{}', '{}',
-          'the books open', 'system', '{"tokens_used": 10000, "total_cost": 0}', v_opened);
+          'the books open', 'system', '{"tokens_used": 10000, "total_cost": 0}', v_opened)) as e
+         (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason, actor_role, metadata, created_at);
   insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, created_at)
   values (c_published, 0, c_published::text, 'subscription_grant', 600000, v_opened - interval '20 days'),
          (c_unrecorded, 0, c_unrecorded::text, 'subscription_grant', 600000, v_opened - interval '20 days');

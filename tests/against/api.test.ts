@@ -45,6 +45,7 @@ const byFormat: Record<string, unknown> = {
   jsonb: {},
   uuid: randomUUID(),
   "uuid[]": [],
+  "text[]": [],
   "timestamp with time zone": "2026-01-01T00:00:00Z",
   text: "x",
 };

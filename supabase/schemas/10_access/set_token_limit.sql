@@ -25,7 +25,7 @@ begin
     on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
   end if;
   perform tokenbook.record_change(
-    'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', p_value));
+    'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', tokenbook.limit_of(p_name)));
   return jsonb_build_object('success', true, 'name', p_name, 'value', tokenbook.limit_of(p_name));
 end
 $$;
