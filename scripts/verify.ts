@@ -39,11 +39,7 @@ try {
   const { user, after, json, piece, remote, checkpoint, digest } = readArguments();
   const file = checkpoint === undefined ? undefined : await openCheckpoint(checkpoint, digest);
   const target = chooseTarget(remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
-  const report = createVerifyReport(
-    process.stdout,
-    json,
-    file && "The ledger still has what the checkpoint says (whether the books are right, plain verify says)",
-  );
+  const report = createVerifyReport(process.stdout, json, file && "The ledger is as it was");
   await withTarget(target, async (client) => {
     try {
       if (file !== undefined) await verifyCheckpoint(client, report, file, piece);

@@ -21,6 +21,10 @@ export async function writeWholeFile(
   const temporary = `${place}.${process.pid}.part`;
   try {
     await mkdir(dirname(place), { recursive: true });
+  } catch (error) {
+    throw new Failure(`${path} cannot be written: ${(error as NodeJS.ErrnoException).code}.`);
+  }
+  try {
     // flush: the name must not be there before the bytes are, whatever happens to the machine
     const sink = createWriteStream(temporary, { flags: "wx", flush: true });
     await pipeline(Readable.from(texts), sink, { signal });
@@ -28,7 +32,7 @@ export async function writeWholeFile(
   } catch (error) {
     await rm(temporary, { force: true });
     const { code, syscall, message } = error as NodeJS.ErrnoException;
-    const isOfDisk = syscall !== undefined && ["mkdir", "open", "write", "fsync", "rename"].includes(syscall);
+    const isOfDisk = syscall !== undefined && ["open", "write", "fsync", "rename"].includes(syscall);
     throw isOfDisk ? new Failure(`${path} cannot be written: ${code ?? message}.`) : error;
   }
 }
