@@ -5375,7 +5375,7 @@ begin
   return jsonb_build_object(
     'usage', case when v_usage.id is not null then to_jsonb(v_usage) - 'user_id' end,
     'transaction', case when v_transaction.id is not null then
-      to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request'] end,
+      to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request', 'terms'] end,
     'paid_by', coalesce((
       select jsonb_agg(
                jsonb_build_object(
