@@ -205,7 +205,8 @@ export async function partiesOf(client: pg.ClientBase, owners: string[]): Promis
   const { rows } = await client.query<{ id: string }>(
     `select m.user_id as id from public.token_team_members m where m.member_id::text = any ($1)
      union select m.member_id from public.token_team_members m where m.user_id::text = any ($1)
-     union select a.payer_id from public.token_accounts a where a.user_id::text = any ($1) and a.payer_id is not null`,
+     union select a.payer_id from public.token_accounts a where a.user_id::text = any ($1) and a.payer_id is not null
+     union select a.user_id from public.token_accounts a where a.payer_id::text = any ($1)`,
     [owners],
   );
   return new Set([...rows.map(({ id }) => id), ...owners]);

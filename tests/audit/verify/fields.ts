@@ -476,7 +476,7 @@ export const fields: Record<string, Record<string, Field>> = {
         },
         {
           to: "x.metadata - 'total_cost'",
-          where: "x.entry_type = 'opening_balance'",
+          where: "x.entry_type = 'opening_balance' and (x.metadata ->> 'total_cost')::numeric <> 0",
           named: /^I3 total cost$/,
         },
         { to: `'{"x": 1}'`, where: "x.entry_type in ('expiry', 'debt_repayment', 'release')", named: kind },
@@ -484,7 +484,7 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: `x.metadata || '{"x": 1}'`, where: "x.entry_type = 'hold'", named: hold },
         {
           to: `x.metadata || '{"x": 1}'`,
-          where: "x.usage_id is not null and x.entry_type <> 'refund'",
+          where: `exists (select from public.token_usage u where u.user_id = x.user_id and u.transaction_id = x.id)`,
           named: /^I4 usage and transaction say the same$/,
         },
         {
@@ -507,12 +507,13 @@ export const fields: Record<string, Record<string, Field>> = {
       {
         to: "jsonb_set(x.terms, '{grants,0,expires_at}', to_jsonb(clock_timestamp()))",
         where: "jsonb_array_length(x.terms -> 'grants') > 0",
-        named: terms,
+        named: /^I4 a grant (keeps the terms it was given on|is voided by its entry)$/,
       },
       {
         to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
-          where t.user_id = x.user_id and t.terms ? 'subscription')`,
+          where t.user_id = x.user_id and t.terms ? 'subscription')
+          and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from public.token_subscriptions s where s.user_id = x.user_id)`,
         named: period,
       },
       { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
@@ -531,7 +532,8 @@ export const fields: Record<string, Record<string, Field>> = {
       [
         {
           to: "x.created_at - $2 * interval '1 day'",
-          where: "x.id > 1",
+          where: `x.created_at < interval '12 hours' + (select t.created_at from public.token_transactions t
+            where t.user_id = x.user_id and t.id = x.id - 1)`,
           named: /^I7 transactions are booked in the order of time$/,
         },
         {
@@ -541,7 +543,7 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWays(
         ["more", "less", "another row's"],
-        "within a minute: clocks are set, and a standby's may be behind",
+        "between the entries around it, or within a minute of them: clocks are set, and a standby's may be behind",
       ),
       freeWhere("x.id = 1", "the first of a user's, moved back: nothing came before"),
     ),
