@@ -8492,7 +8492,8 @@ begin
   on conflict do nothing;
   v_replayed := not found;
   if v_replayed then
-    select e.provider_payment_id into v_other
+    -- an event says for ever what it said first
+    select e.provider_payment_id, e.facts into v_other, p_facts
       from tokenbook.provider_events e where e.provider = p_provider and e.event_id = p_event_id;
     if v_other <> p_provider_payment_id then
       perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["provider_payment_id"]}');

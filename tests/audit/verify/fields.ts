@@ -363,6 +363,11 @@ export const fields: Record<string, Record<string, Field>> = {
     reason: field(
       ["''", "repeat('x', 500 + $2)"].map((to) => ({ to, named: /^I10 a change has a reason$/ })),
       freeWays(["something else", "another row's", "added to"], "one reason for another: words"),
+      {
+        ways: ["null"],
+        where: "x.entry_type in ('grant', 'refund', 'void', 'clawback') or x.action_type = 'admin_deduct'",
+        because: "none where none need be given: words",
+      },
     ),
     actor_role: field(
       [

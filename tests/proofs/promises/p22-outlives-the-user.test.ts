@@ -117,7 +117,13 @@ async function tablesOf(db: Database): Promise<string[]> {
 }
 
 /** Not of users' books: who administrates, and what migrations and faults have left. */
-const elsewhere = ["admins", "archived_profile_counters", "cleared_token_balances", "failed_registrations"];
+const elsewhere = [
+  "admins",
+  "archived_profile_counters",
+  "cleared_token_balances",
+  "failed_registrations",
+  "set_aside_accounts",
+];
 
 async function rowsOf(db: Database, tables: readonly string[], user: string): Promise<Map<string, string[]>> {
   const rows = new Map<string, string[]>();
