@@ -3484,7 +3484,9 @@ declare
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
   v_results jsonb[];
   v_receipts jsonb[];
-  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books
+  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books, or this one has books left for
+  v_work bigint; -- what is due on an account
+  v_work_left bigint := 2 * (tokenbook.limits() -> 'due_grants')::bigint;
   v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
   v_has_joined boolean;
@@ -3580,10 +3582,13 @@ begin
     loop
       continue when v_results[i] is not null;
       begin
-        if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
-          v_behind := v_behind || v_account_ids[i];
+        v_work := tokenbook.due_work(v_account_ids[i]);
+        if v_account_ids[i] = any (v_behind) or v_work > v_work_left then
+          v_behind := array_remove(v_behind, v_account_ids[i]) || v_account_ids[i];
           perform tokenbook.refuse('busy', '{}');
-        elsif v_account_ids[i] = any (v_locked) then
+        end if;
+        v_work_left := v_work_left - v_work;
+        if v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
@@ -3618,10 +3623,11 @@ begin
          order by r.nth);
   end;
 
-  -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
-  -- order of the accounts, which are locked still, or none of them is
-  perform tokenbook.settle_backlog(b.user_id) -- @batches-settle-backlogs begin
-     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b; -- @batches-settle-backlogs end
+  -- what more than this call has to book, as a sweep does it: outside of what all-or-nothing undoes
+  if v_behind <> '{}' then
+    perform tokenbook.lock_accounts(v_behind);
+    perform tokenbook.sweep_accounts(v_behind, clock_timestamp()); -- @batches-settle-backlogs
+  end if;
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,
@@ -3944,6 +3950,38 @@ end
 $$;
 comment on function tokenbook.describe_item_error is
   'A refusal as the answer to one item of a batch: {success: false, error: {code, hint, …facts}}.';
+
+-- from supabase/schemas/20_ledger/due_work.sql
+
+/*
+ * How much there is to book on an account now, counted in grants (a hold is as much as five); more than any call
+ * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
+ * Caller: internal.   Keeps: I11.
+ */
+create function tokenbook.due_work(p_user_id uuid)
+returns bigint
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+begin
+  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+    return 0; -- as a rule
+  elsif tokenbook.has_backlog(p_user_id) then
+    return 1000000;
+  end if;
+  return (
+    select count(*) from public.token_balances b
+     where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
+    select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
+     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now);
+end
+$$;
+comment on function tokenbook.due_work is
+  'How much there is to book on an account now, counted in grants.';
 
 -- from supabase/schemas/20_ledger/expire_old_token_grants.sql
 
@@ -4849,16 +4887,21 @@ declare
 begin
   for v_hold in
     select (due.hold).*
-      from unnest(p_user_ids) as u (user_id)
-     cross join lateral (
-       select h as hold,
-              sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
-         from (
-           select o.* from public.token_holds o
-            where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
-            order by o.expires_at
-            limit v_holds) h) due
-     where due.parts_before < v_grants -- @holds-in-portions
+      from (
+        select one.hold, one.parts_before,
+               sum(cardinality((one.hold).grant_ids)) over (order by (one.hold).user_id, (one.hold).expires_at, (one.hold).id)
+                 - cardinality((one.hold).grant_ids) as parts_before_of_all
+          from unnest(p_user_ids) as u (user_id)
+         cross join lateral (
+           select h as hold,
+                  sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
+             from (
+               select o.* from public.token_holds o
+                where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
+                order by o.expires_at
+                limit v_holds) h) one
+         where one.parts_before < v_grants) due -- @holds-in-portions
+     where due.parts_before_of_all < 10 * v_grants
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop
@@ -5390,7 +5433,8 @@ comment on function tokenbook.settle_backlog is
 
 /*
  * What follows when tokens have come in and their entry is recorded: what came back too late expires
- * at once, in the ledger; what is owed is repaid first; the plan limit is no lower than the balance.
+ * at once, in the ledger, a portion of it (the rest is due, for whoever comes next); what is owed is repaid first,
+ * once nothing is due any more (tokenbook.record_expiries does both); the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
  */
 create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
@@ -5405,9 +5449,8 @@ declare
 begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if v_account.next_due_at <= p_now then
-    perform tokenbook.record_expiries(array[p_user_id], p_now);
-  end if;
-  if v_account.tokens_owed > 0 then
+    perform tokenbook.record_expiries(array[p_user_id], p_now, p_in_portions => true); -- @late-returns-in-portions
+  elsif v_account.tokens_owed > 0 then
     perform tokenbook.repay_debt(p_user_id, p_now);
   end if;
   perform tokenbook.move_plan_limit(p_user_id, 0);
@@ -5540,7 +5583,9 @@ begin
   end if;
   if v_is_frozen and not p_partial then
     perform tokenbook.refuse('account_frozen', '{}');
-  elsif p_entry.reserved_change > 0 and not tokenbook.is_user(coalesce(p_entry.member_id, p_entry.user_id)) then
+  elsif p_entry.reserved_change > 0
+    and not (tokenbook.is_user(p_entry.user_id) and (p_entry.member_id is null or tokenbook.is_user(p_entry.member_id)))
+  then
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
   if p_entry.reserved_change > 0 then
@@ -5708,7 +5753,7 @@ comment on function tokenbook.spend_tokens_batch is
  * damaged is set aside (tokenbook.set_aside_accounts) and keeps the others from nothing. All of them in one
  * statement as a rule; one by one only when that fails.
  * The caller has locked them.
- * Caller: internal.   Returns how many holds and grants were booked.   Keeps: I7, I11.
+ * Caller: internal.   Returns how many holds and grants were booked, and accounts set aside.   Keeps: I7, I11.
  */
 create function tokenbook.sweep_accounts(p_user_ids uuid[], p_now timestamptz)
 returns bigint
@@ -5729,10 +5774,12 @@ begin
   end;
   foreach v_user_id in array p_user_ids
   loop
+    exit when v_booked >= 10 * (tokenbook.limits() -> 'due_holds')::integer; -- @sweeps-are-bounded
     begin
       v_booked := v_booked + tokenbook.record_expiries(array[v_user_id], p_now, p_in_portions => true);
     exception
       when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
+        v_booked := v_booked + 1; -- there may be more behind it
         insert into tokenbook.set_aside_accounts as s (user_id, reason)
         values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
         on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();
@@ -6564,8 +6611,8 @@ comment on function tokenbook.track_token_usage is
  * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
  * With usage fields the token_usage row is written in the same transaction.
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
- * of tokens, under a cap that allows less, or of a member who is no longer in the team: success false, the hold
- * stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
+ * or joined one; success false, the hold stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -6609,7 +6656,7 @@ declare
   v_captured bigint;
   v_account public.token_accounts;
   v_cap record;
-  v_has_left boolean; -- the member, the team
+  v_has_left boolean; -- the member the team; or a user their own account, for a team
   v_allowed bigint;
 begin
   -- validate
@@ -6668,7 +6715,7 @@ begin
     if tokenbook.is_frozen(v_account, v_hold.member_id) then -- @frozen-beyond-the-hold
       perform tokenbook.refuse('account_frozen', '{}');
     end if;
-    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-holds-is-new
+    v_has_left := tokenbook.paying_account(coalesce(v_hold.member_id, v_hold.user_id)) <> v_hold.user_id; -- @beyond-holds-is-new
     v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
     if v_allowed < v_over then
       return tokenbook.hold_receipt(v_hold, p_replayed => false)
@@ -8473,10 +8520,12 @@ begin
     or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
     or octet_length(p_facts::text) > 8192
     or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
-    or (p_facts ->> 'amount_cents')::bigint < 0
-    or (p_facts ->> 'refunded_cents')::bigint < 0
+    or p_facts ->> 'amount_cents' !~ '^[0-9]{1,15}$'
+    or p_facts ->> 'refunded_cents' !~ '^[0-9]{1,15}$'
+    or p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    or p_facts ->> 'period_start' !~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}'
   then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, amounts that are not negative"}');
+    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, whole amounts that are not negative, a user''s id, a period of 1900 to 2199"}');
   end if;
 
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
@@ -9071,12 +9120,18 @@ begin
 
   return query
   with due as (
-    select o.user_id, o.id from public.token_alerts o
+    select o.user_id, o.id
+      from (
+        select d.user_id, d.id, d.next_attempt_at from public.token_alerts d
+         where d.delivery = 'pending' and d.next_attempt_at <= v_now
+         order by d.next_attempt_at
+         limit 1000) first
+      join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
      where o.delivery = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'
-     order by o.next_attempt_at
+     order by first.next_attempt_at
      limit p_limit
-       for no key update skip locked
+       for no key update of o skip locked
   ), claimed as (
     update public.token_alerts t
        set attempts = t.attempts + 1, claim_id = v_claim_id,
@@ -9580,6 +9635,12 @@ begin
   if v_fault is not null then
     perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
   end if;
+  if (select count(*) from public.token_alert_rules r
+       where r.user_id is not distinct from v_asked.user_id and r.plan_type is not distinct from v_asked.plan_type
+         and r.rule <> v_asked.rule) >= 100 -- each is looked at whenever a threshold is passed
+  then
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
+  end if;
   if v_asked.plan_type is not null
     and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
   then
@@ -9975,7 +10036,7 @@ comment on function tokenbook.write_alert is
 
 /*
  * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
- * already, sets his caps. Moves no tokens: what the member has on his own account waits there.
+ * already, sets those of their caps that are given. Moves no tokens: what the member has on his own account waits there.
  * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
@@ -10031,7 +10092,9 @@ begin
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
   values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
   on conflict (user_id, member_id) do update
-     set cap_day = excluded.cap_day, cap_week = excluded.cap_week, cap_month = excluded.cap_month,
+     set cap_day = coalesce(excluded.cap_day, m.cap_day), -- @caps-are-kept begin
+         cap_week = coalesce(excluded.cap_week, m.cap_week),
+         cap_month = coalesce(excluded.cap_month, m.cap_month), -- @caps-are-kept end
          -- who comes back on the same day has spent what he has spent
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
@@ -10047,7 +10110,7 @@ begin
 end
 $$;
 comment on function tokenbook.add_token_team_member is
-  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12, NULL = no cap. Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
+  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12; left out, a new member has no cap and one who is or was in the team keeps theirs (10^12 is as good as none). Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
 
 -- from supabase/schemas/80_teams/describe_cap.sql
 
@@ -10169,7 +10232,7 @@ comment on function tokenbook.get_token_spend_caps is
  * Who draws, or drew, from a payer's account, and how much each has spent of it: those of today first, in
  * pages; the next begins after the last member_id.
  * Caller: the payer for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page.   Keeps: I11.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.list_token_team_members(
@@ -10191,11 +10254,14 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 1000"}');
   end if;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
   return jsonb_build_object('members', tokenbook.describe_team(p_user_id, null, p_limit, p_after));
 end
 $$;
 comment on function tokenbook.list_token_team_members is
-  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden.';
+  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
 
 -- from supabase/schemas/80_teams/paying_account.sql
 
@@ -13019,12 +13085,12 @@ begin
       end loop;
     end if;
 
-    -- the first of those that were added; the order of those after it is what verify_token_ledger looks at
+    -- the first of those that were added and are older than the checkpoint
     return query
       select 'I6 no entry is dated back', t.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
         from (select n.* from public.token_transactions n
-               where n.user_id = v_then.user_id and n.id > v_then.id order by n.id limit 1) t
-       where t.created_at < v_made_at;
+               where n.user_id = v_then.user_id and n.id > v_then.id and n.created_at < v_made_at
+               order by n.id limit 1) t;
   end loop;
 
   -- users of whom the checkpoint knows nothing, and who have entries from before it

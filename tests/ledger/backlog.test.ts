@@ -102,6 +102,37 @@ describe("an account of which more is due than one call books", () => {
     }
   });
 
+  describe("because more came back to grants that have run out than one call books", () => {
+    /** A hold over 1,100 grants, all of which run out before it is released. */
+    async function releasedTooLate(of: Database) {
+      const user = await withGrants(of, 1_100, { due: false });
+      const { hold_id } = await call(
+        "reserve_tokens",
+        { p_user_id: user, p_tokens: 1_100, p_ttl_seconds: 86_400 },
+        of,
+      );
+      await of.admin.query(`update public.token_balances set expires_at = now() where user_id = $1`, [user]);
+      const release = () => call("release_tokens", { p_user_id: user, p_hold_id: hold_id }, of);
+      return { user, release };
+    }
+
+    test("is given them back, a portion runs out at once, and the rest is due", async () => {
+      const { user, release } = await releasedTooLate(db);
+      expect(await release()).toMatchObject({ success: true, status: "released" });
+      expect(await dueOf(user)).toBe(100);
+      expect(await call("get_user_token_balance", { p_user_id: user })).toMatchObject({ total_active: 0 });
+      expect(await dueOf(user)).toBe(0);
+    });
+
+    test("the test sees it: a call that books them whole or not at all", async () => {
+      const bad = await createDatabase();
+      await applyMutant(bad, "late-returns-in-one-go");
+      const { release } = await releasedTooLate(bad);
+      await expect(release()).rejects.toMatchObject({ message: "busy" });
+      await bad.drop();
+    });
+  });
+
   describe("in a batch", () => {
     const batch = (users: string[], all = false, of = db) =>
       call(
@@ -150,7 +181,8 @@ describe("an account whose books are damaged", () => {
   });
 
   test("keeps no other from being swept, and is left out for an hour", async () => {
-    expect(await call("expire_old_token_grants", {}, damaged)).toBe(4);
+    // the one that is set aside counts: there may be more behind it
+    expect(await call("expire_old_token_grants", {}, damaged)).toBe(4 + 1);
     expect(await call("expire_old_token_grants", {}, damaged)).toBe(0);
     const { rows } = await damaged.admin.query("select user_id, reason from tokenbook.set_aside_accounts");
     expect(rows).toEqual([{ user_id: poisoned, reason: expect.stringMatching(/^23505 /) }]);
@@ -190,6 +222,34 @@ describe("an account whose books are damaged", () => {
     );
     expect(results[0].error).toMatchObject({ code: "account_damaged", hint: expect.any(String) });
     expect(results[1]).toMatchObject({ success: true, tokens_remaining: 9 });
+  });
+
+  test("a sweep that goes on one by one books no more than a sweep may, and keeps what it has set aside", async () => {
+    for (let i = 0; i < 3; i++) await withGrants(damaged, 1_000, { due: true });
+    expect(await call("expire_old_token_grants", {}, damaged)).toBeLessThan(3_004);
+    const { rows } = await damaged.admin.query("select count(*)::int as n from tokenbook.set_aside_accounts");
+    expect(rows).toEqual([{ n: 1 }]);
+    await applyMutant(damaged, "damaged-accounts-make-sweeps-endless");
+    await damaged.admin.query(
+      "update tokenbook.set_aside_accounts set set_aside_at = now() - interval '2 hours'",
+    );
+    for (let i = 0; i < 3; i++) await withGrants(damaged, 1_000, { due: true });
+    expect(await call("expire_old_token_grants", {}, damaged)).toBeGreaterThan(3_000);
+  });
+
+  test("in a batch, and behind, it keeps no other item from being booked", async () => {
+    const behind = await withGrants(damaged, 1_001, { due: true });
+    const good = await createUser(damaged);
+    await grant(damaged, good, 10);
+    await damaged.admin.query("update public.token_accounts set last_transaction_id = 1 where user_id = $1", [
+      behind,
+    ]);
+    const { results } = await call(
+      "deduct_tokens_batch",
+      { p_items: [good, behind].map((user_id) => ({ user_id, tokens: 1 })) },
+      damaged,
+    );
+    expect([results[0].success, results[1].error.code]).toEqual([true, "busy"]);
   });
 
   test("the test sees it: a sweep that ends with it", async () => {

@@ -77,6 +77,48 @@ test("a cap that was set after the hold holds for what goes beyond it", async ()
   });
 });
 
+test("one who joined a team since takes nothing from their own account beyond a hold of their own", async () => {
+  const alone = await createUser(db);
+  await grant(db, alone, 100);
+  const { hold_id } = await asMember("reserve_tokens", { p_tokens: 1 }, alone);
+  await call("add_token_team_member", { p_user_id: payer, p_member_id: alone, p_cap_day: 0 });
+  expect(await asMember("capture_tokens", { p_hold_id: hold_id, p_tokens: 50 }, alone)).toMatchObject({
+    success: false,
+    tokens_remaining_to_deduct: 49,
+  });
+  expect(await asMember("capture_tokens", { p_hold_id: hold_id }, alone)).toMatchObject({ success: true });
+});
+
+test("a cap that a call leaves out stays, also of one who comes back", async () => {
+  const caps = async () => (await call("list_token_team_members", { p_user_id: payer })).members[0].caps;
+  await call("add_token_team_member", { p_user_id: payer, p_member_id: member, p_cap_day: 10 });
+  await call("add_token_team_member", { p_user_id: payer, p_member_id: member, p_cap_month: 500 });
+  expect(await caps()).toMatchObject([
+    { window: "day", limit: 10 },
+    { window: "month", limit: 500 },
+  ]);
+  await leave();
+  await call("add_token_team_member", { p_user_id: payer, p_member_id: member });
+  expect(await caps()).toHaveLength(2);
+});
+
+test("the test sees it: a cap that is taken away by leaving it out", async () => {
+  const bad = await createDatabase();
+  await applyMutant(bad, "caps-are-lifted-by-leaving-them-out");
+  const [pays, draws] = await makeTeam(bad);
+  await call("add_token_team_member", { p_user_id: pays, p_member_id: draws, p_cap_day: 10 }, bad);
+  await call("add_token_team_member", { p_user_id: pays, p_member_id: draws, p_cap_month: 500 }, bad);
+  expect((await call("list_token_team_members", { p_user_id: pays }, bad)).members[0].caps).toHaveLength(1);
+  await bad.drop();
+});
+
+test("nothing is held from the account of a payer who was deleted", async () => {
+  await db.admin.query("delete from auth.users where id = $1", [payer]);
+  await expect(asMember("reserve_tokens", { p_tokens: 1 })).rejects.toMatchObject({
+    message: "user_not_found",
+  });
+});
+
 test("the test sees it: a capture that looks at the team as of the hold", async () => {
   const bad = await createDatabase();
   await applyMutant(bad, "captures-as-of-the-hold");

@@ -30,7 +30,9 @@ declare
   v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
   v_results jsonb[];
   v_receipts jsonb[];
-  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books
+  v_behind uuid[] := '{}'; -- accounts of which more is due than one call books, or this one has books left for
+  v_work bigint; -- what is due on an account
+  v_work_left bigint := 2 * (tokenbook.limits() -> 'due_grants')::bigint;
   v_unknown uuid[]; -- who has no account yet
   v_locked uuid[];
   v_has_joined boolean;
@@ -126,10 +128,13 @@ begin
     loop
       continue when v_results[i] is not null;
       begin
-        if v_account_ids[i] = any (v_behind) or tokenbook.has_backlog(v_account_ids[i]) then
-          v_behind := v_behind || v_account_ids[i];
+        v_work := tokenbook.due_work(v_account_ids[i]);
+        if v_account_ids[i] = any (v_behind) or v_work > v_work_left then
+          v_behind := array_remove(v_behind, v_account_ids[i]) || v_account_ids[i];
           perform tokenbook.refuse('busy', '{}');
-        elsif v_account_ids[i] = any (v_locked) then
+        end if;
+        v_work_left := v_work_left - v_work;
+        if v_account_ids[i] = any (v_locked) then
           v_spent := tokenbook.spend_tokens(v_entries[i]);
           v_results[i] := tokenbook.deduction_receipt(
             -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
@@ -164,10 +169,11 @@ begin
          order by r.nth);
   end;
 
-  -- what more than one call has to book, in a portion each: outside of what all-or-nothing undoes, and in the
-  -- order of the accounts, which are locked still, or none of them is
-  perform tokenbook.settle_backlog(b.user_id) -- @batches-settle-backlogs begin
-     from (select distinct a.user_id from unnest(v_behind) as a (user_id) order by a.user_id) b; -- @batches-settle-backlogs end
+  -- what more than this call has to book, as a sweep does it: outside of what all-or-nothing undoes
+  if v_behind <> '{}' then
+    perform tokenbook.lock_accounts(v_behind);
+    perform tokenbook.sweep_accounts(v_behind, clock_timestamp()); -- @batches-settle-backlogs
+  end if;
 
   select count(*) filter (where r.result -> 'success' = 'true' and r.result -> 'replayed' = 'false') as deducted,
          count(*) filter (where r.result -> 'replayed' = 'true') as replayed,

@@ -39,16 +39,21 @@ declare
 begin
   for v_hold in
     select (due.hold).*
-      from unnest(p_user_ids) as u (user_id)
-     cross join lateral (
-       select h as hold,
-              sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
-         from (
-           select o.* from public.token_holds o
-            where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
-            order by o.expires_at
-            limit v_holds) h) due
-     where due.parts_before < v_grants -- @holds-in-portions
+      from (
+        select one.hold, one.parts_before,
+               sum(cardinality((one.hold).grant_ids)) over (order by (one.hold).user_id, (one.hold).expires_at, (one.hold).id)
+                 - cardinality((one.hold).grant_ids) as parts_before_of_all
+          from unnest(p_user_ids) as u (user_id)
+         cross join lateral (
+           select h as hold,
+                  sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
+             from (
+               select o.* from public.token_holds o
+                where o.user_id = u.user_id and o.status = 'open' and o.expires_at <= p_now -- @holds-run-out
+                order by o.expires_at
+                limit v_holds) h) one
+         where one.parts_before < v_grants) due -- @holds-in-portions
+     where due.parts_before_of_all < 10 * v_grants
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop

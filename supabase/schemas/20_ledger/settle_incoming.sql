@@ -1,6 +1,7 @@
 /*
  * What follows when tokens have come in and their entry is recorded: what came back too late expires
- * at once, in the ledger; what is owed is repaid first; the plan limit is no lower than the balance.
+ * at once, in the ledger, a portion of it (the rest is due, for whoever comes next); what is owed is repaid first,
+ * once nothing is due any more (tokenbook.record_expiries does both); the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
  */
 create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
@@ -15,9 +16,8 @@ declare
 begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if v_account.next_due_at <= p_now then
-    perform tokenbook.record_expiries(array[p_user_id], p_now);
-  end if;
-  if v_account.tokens_owed > 0 then
+    perform tokenbook.record_expiries(array[p_user_id], p_now, p_in_portions => true); -- @late-returns-in-portions
+  elsif v_account.tokens_owed > 0 then
     perform tokenbook.repay_debt(p_user_id, p_now);
   end if;
   perform tokenbook.move_plan_limit(p_user_id, 0);

@@ -85,7 +85,9 @@ begin
   end if;
   if v_is_frozen and not p_partial then
     perform tokenbook.refuse('account_frozen', '{}');
-  elsif p_entry.reserved_change > 0 and not tokenbook.is_user(coalesce(p_entry.member_id, p_entry.user_id)) then
+  elsif p_entry.reserved_change > 0
+    and not (tokenbook.is_user(p_entry.user_id) and (p_entry.member_id is null or tokenbook.is_user(p_entry.member_id)))
+  then
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
   if p_entry.reserved_change > 0 then

@@ -3,7 +3,7 @@
  * damaged is set aside (tokenbook.set_aside_accounts) and keeps the others from nothing. All of them in one
  * statement as a rule; one by one only when that fails.
  * The caller has locked them.
- * Caller: internal.   Returns how many holds and grants were booked.   Keeps: I7, I11.
+ * Caller: internal.   Returns how many holds and grants were booked, and accounts set aside.   Keeps: I7, I11.
  */
 create function tokenbook.sweep_accounts(p_user_ids uuid[], p_now timestamptz)
 returns bigint
@@ -24,10 +24,12 @@ begin
   end;
   foreach v_user_id in array p_user_ids
   loop
+    exit when v_booked >= 10 * (tokenbook.limits() -> 'due_holds')::integer; -- @sweeps-are-bounded
     begin
       v_booked := v_booked + tokenbook.record_expiries(array[v_user_id], p_now, p_in_portions => true);
     exception
       when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
+        v_booked := v_booked + 1; -- there may be more behind it
         insert into tokenbook.set_aside_accounts as s (user_id, reason)
         values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
         on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();

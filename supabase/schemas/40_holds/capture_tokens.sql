@@ -7,8 +7,8 @@
  * Nothing when it failed, whatever was used: a failed call is recorded and gives everything back.
  * With usage fields the token_usage row is written in the same transaction.
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
- * of tokens, under a cap that allows less, or of a member who is no longer in the team: success false, the hold
- * stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
+ * or joined one; success false, the hold stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -52,7 +52,7 @@ declare
   v_captured bigint;
   v_account public.token_accounts;
   v_cap record;
-  v_has_left boolean; -- the member, the team
+  v_has_left boolean; -- the member the team; or a user their own account, for a team
   v_allowed bigint;
 begin
   -- validate
@@ -111,7 +111,7 @@ begin
     if tokenbook.is_frozen(v_account, v_hold.member_id) then -- @frozen-beyond-the-hold
       perform tokenbook.refuse('account_frozen', '{}');
     end if;
-    v_has_left := coalesce(tokenbook.paying_account(v_hold.member_id) <> v_hold.user_id, false); -- @beyond-holds-is-new
+    v_has_left := tokenbook.paying_account(coalesce(v_hold.member_id, v_hold.user_id)) <> v_hold.user_id; -- @beyond-holds-is-new
     v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
     if v_allowed < v_over then
       return tokenbook.hold_receipt(v_hold, p_replayed => false)

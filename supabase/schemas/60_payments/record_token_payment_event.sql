@@ -38,10 +38,12 @@ begin
     or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
     or octet_length(p_facts::text) > 8192
     or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
-    or (p_facts ->> 'amount_cents')::bigint < 0
-    or (p_facts ->> 'refunded_cents')::bigint < 0
+    or p_facts ->> 'amount_cents' !~ '^[0-9]{1,15}$'
+    or p_facts ->> 'refunded_cents' !~ '^[0-9]{1,15}$'
+    or p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    or p_facts ->> 'period_start' !~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}'
   then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, amounts that are not negative"}');
+    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, whole amounts that are not negative, a user''s id, a period of 1900 to 2199"}');
   end if;
 
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay

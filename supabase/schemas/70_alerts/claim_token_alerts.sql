@@ -51,12 +51,18 @@ begin
 
   return query
   with due as (
-    select o.user_id, o.id from public.token_alerts o
+    select o.user_id, o.id
+      from (
+        select d.user_id, d.id, d.next_attempt_at from public.token_alerts d
+         where d.delivery = 'pending' and d.next_attempt_at <= v_now
+         order by d.next_attempt_at
+         limit 1000) first
+      join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
      where o.delivery = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'
-     order by o.next_attempt_at
+     order by first.next_attempt_at
      limit p_limit
-       for no key update skip locked
+       for no key update of o skip locked
   ), claimed as (
     update public.token_alerts t
        set attempts = t.attempts + 1, claim_id = v_claim_id,

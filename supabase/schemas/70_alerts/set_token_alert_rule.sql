@@ -66,6 +66,12 @@ begin
   if v_fault is not null then
     perform tokenbook.refuse('invalid_alert_rule', v_fault::jsonb);
   end if;
+  if (select count(*) from public.token_alert_rules r
+       where r.user_id is not distinct from v_asked.user_id and r.plan_type is not distinct from v_asked.plan_type
+         and r.rule <> v_asked.rule) >= 100 -- each is looked at whenever a threshold is passed
+  then
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
+  end if;
   if v_asked.plan_type is not null
     and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
   then

@@ -1,6 +1,6 @@
 /*
  * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
- * already, sets his caps. Moves no tokens: what the member has on his own account waits there.
+ * already, sets those of their caps that are given. Moves no tokens: what the member has on his own account waits there.
  * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
@@ -56,7 +56,9 @@ begin
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
   values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
   on conflict (user_id, member_id) do update
-     set cap_day = excluded.cap_day, cap_week = excluded.cap_week, cap_month = excluded.cap_month,
+     set cap_day = coalesce(excluded.cap_day, m.cap_day), -- @caps-are-kept begin
+         cap_week = coalesce(excluded.cap_week, m.cap_week),
+         cap_month = coalesce(excluded.cap_month, m.cap_month), -- @caps-are-kept end
          -- who comes back on the same day has spent what he has spent
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
@@ -72,4 +74,4 @@ begin
 end
 $$;
 comment on function tokenbook.add_token_team_member is
-  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12, NULL = no cap. Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
+  'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12; left out, a new member has no cap and one who is or was in the team keeps theirs (10^12 is as good as none). Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';

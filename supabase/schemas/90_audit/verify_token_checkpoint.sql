@@ -93,12 +93,12 @@ begin
       end loop;
     end if;
 
-    -- the first of those that were added; the order of those after it is what verify_token_ledger looks at
+    -- the first of those that were added and are older than the checkpoint
     return query
       select 'I6 no entry is dated back', t.user_id, null::uuid, t.id, 'after ' || v_made_at, t.created_at::text
         from (select n.* from public.token_transactions n
-               where n.user_id = v_then.user_id and n.id > v_then.id order by n.id limit 1) t
-       where t.created_at < v_made_at;
+               where n.user_id = v_then.user_id and n.id > v_then.id and n.created_at < v_made_at
+               order by n.id limit 1) t;
   end loop;
 
   -- users of whom the checkpoint knows nothing, and who have entries from before it

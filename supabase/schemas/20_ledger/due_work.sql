@@ -1,0 +1,29 @@
+/*
+ * How much there is to book on an account now, counted in grants (a hold is as much as five); more than any call
+ * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
+ * Caller: internal.   Keeps: I11.
+ */
+create function tokenbook.due_work(p_user_id uuid)
+returns bigint
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+begin
+  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+    return 0; -- as a rule
+  elsif tokenbook.has_backlog(p_user_id) then
+    return 1000000;
+  end if;
+  return (
+    select count(*) from public.token_balances b
+     where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
+    select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
+     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now);
+end
+$$;
+comment on function tokenbook.due_work is
+  'How much there is to book on an account now, counted in grants.';
