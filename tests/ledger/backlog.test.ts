@@ -293,6 +293,33 @@ test("a user whose records cannot be read is a finding, and keeps no other out o
   }
 });
 
+test("a user whose books cannot even be read is a breach, and keeps none of the others' from being named", async () => {
+  const books = await createDatabase();
+  try {
+    const [unreadable, wrong] = [
+      await withGrants(books, 2, { due: false }),
+      await withGrants(books, 2, { due: false }),
+    ];
+    await books.admin.query("alter table public.token_transactions disable trigger user");
+    await books.admin.query(
+      `update public.token_transactions set terms = jsonb_set(terms, '{grants,0,id}', '"x"') where user_id = $1 and id = 1`,
+      [unreadable],
+    );
+    await books.admin.query("update public.token_accounts set tokens_used = 700 where user_id = $1", [wrong]);
+    const verify = async () =>
+      (await books.admin.query("select user_id, invariant from public.verify_token_ledger() order by 2"))
+        .rows;
+    expect(await verify()).toEqual([
+      { user_id: unreadable, invariant: "I3 the books can be read" },
+      { user_id: wrong, invariant: "I3 tokens used" },
+    ]);
+    await applyMutant(books, "one-user-blinds-the-verifier");
+    await expect(verify()).rejects.toMatchObject({ code: "22P02" });
+  } finally {
+    await books.drop();
+  }
+});
+
 test("spending from more grants than one entry may name is refused with how much that is, and changes nothing", async () => {
   const user = await withGrants(db, 10_500, { due: false });
   const spend = (tokens: number) =>

@@ -29,7 +29,7 @@ begin
            then v_now + least(10 * 4 ^ (t.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
          settled_at = case when p_error is null or t.attempts >= 10 then v_now end,
          last_error = coalesce(left(p_error, 200), t.last_error)
-   where t.user_id = p_user_id and t.id = p_alert_id
+   where t.user_id = p_user_id and t.id = p_alert_id and t.attempts > 0 -- what nobody was given, nobody has sent
      and case when p_error is null then t.delivery <> 'delivered'
               else t.delivery = 'pending' and t.claim_id = p_claim_id end;
   select t.* into v_alert from public.token_alerts t where t.user_id = p_user_id and t.id = p_alert_id;

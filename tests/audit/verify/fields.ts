@@ -518,6 +518,7 @@ export const fields: Record<string, Record<string, Field>> = {
         to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
           where t.user_id = x.user_id and t.terms ? 'subscription')
+          and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
           and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from public.token_subscriptions s where s.user_id = x.user_id)`,
         named: period,
       },
@@ -821,7 +822,8 @@ export const fields: Record<string, Record<string, Field>> = {
       [
         { to: "'another'", where: `not ${waits}`, named: ofPayment },
         { to: "'another'", where: "x.status = 'pending'", named: money },
-        { to: "null", where: "x.status <> 'pending'", named: money },
+        { to: "null", where: "x.status = 'rejected'", named: money },
+        { to: "null", where: `x.reason is not null and not ${waits}`, named: ofPayment },
       ],
       freeWhere("x.status = 'rejected'", gaveNothing),
     ),

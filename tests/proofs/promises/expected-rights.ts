@@ -247,6 +247,8 @@ export const calling: Callable[] = [
       "tokenbook.deduction_receipt",
       "tokenbook.deduction_request",
       "tokenbook.bring_due_forward",
+      "tokenbook.due_work",
+      "tokenbook.find_breaches",
       "tokenbook.find_replay",
       "tokenbook.describe_finding",
       "tokenbook.declared_rights",
