@@ -11390,7 +11390,7 @@ begin
       from ledger t
      cross join lateral (
        select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.created_at
+              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.created_at
          from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
      where jsonb_typeof(t.terms -> 'subscription') = 'object'
      order by t.user_id, t.id desc
@@ -11767,7 +11767,11 @@ begin
     left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
    cross join lateral (
      select -- a lower plan without a price begins by itself when the period ends
-            d.plan_type is not null and s.next_plan_type is null and s.period_start <> began.period_start as is_lower,
+            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
+              and s.period_start <> began.period_start as is_lower,
+            -- a payment that was told late keeps what was to come already
+            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
+            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
             -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
             coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
             p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
@@ -11775,10 +11779,10 @@ begin
      ('user', began.user_id::text, s.user_id::text),
      ('id', began.subscription_id::text, s.id::text),
      ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then d.plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
+     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
                         else began.plan_type end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else d.plan_type end, s.next_plan_type),
-     ('period_start', case when how.is_lower then (d.effective_at::timestamptz)::text else began.period_start::text end,
+     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
+     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
      ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
