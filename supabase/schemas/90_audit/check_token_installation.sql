@@ -46,11 +46,11 @@ begin
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
   ), triggers (name, of, definition) as (values
     ('token_transactions_keep_append_only', 'public.token_transactions',
-     'before update or delete or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+     'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('changes_keep_append_only', 'tokenbook.changes',
-     'before update or delete or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
+     'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
-     'before update or delete or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
+     'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
     ('token_plans_date_default_plan', 'public.token_plans',
      'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
     ('tokenbook_register_user', 'auth.users',
@@ -104,7 +104,17 @@ begin
        select from present p
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
+    select 2, 'rights', 'fault', format('%s can act as %s', m.member::regrole, m.roleid::regrole),
+           format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
+      from pg_auth_members m
+      join pg_roles r on r.oid = m.roleid
+     where pg_get_userbyid(m.member) in ('anon', 'authenticated')
+       and (r.rolsuper or r.rolbypassrls or r.rolname in ('postgres', 'pg_read_all_data', 'pg_write_all_data', 'pg_maintain'))
+    union all
     -- row level security
+    select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
+      from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
+    union all
     select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
            format('alter table %s enable row level security', o.name)
       from own o where not o.relrowsecurity
@@ -126,11 +136,24 @@ begin
       join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
      where g.tgenabled not in ('O', 'A')
     union all
+    select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
+           format('create or replace trigger %I %s', t.name, t.definition)
+      from triggers t
+      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
+     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
+    union all
     -- functions
     select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
            format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
       from own_functions f
      where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+    union all
+    -- those in SQL have none, so that they can be written into the statement that calls them (decision 22)
+    select 5, 'functions', 'fault', format('function %s has lost its search_path', f.name),
+           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
+      from own_functions f
+      join pg_language l on l.oid = f.prolang and l.lanname = 'plpgsql'
+     where not f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
     union all
     select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
            format('alter function %s security invoker', f.name)

@@ -122,6 +122,35 @@ const wrongs: { wrong: string; says: RegExp; asPlatform?: true }[] = [
     says: /^fault, triggers: trigger token_transactions_keep_append_only on public\.token_transactions is disabled$/,
   },
   {
+    wrong: `create or replace trigger token_transactions_keep_append_only before delete or update or truncate
+      on public.token_transactions for each statement when (false) execute function tokenbook.keep_ledger_append_only()`,
+    says: /^fault, triggers: trigger token_transactions_keep_append_only on public\.token_transactions is not as it was made$/,
+  },
+  {
+    wrong: `create or replace trigger token_transactions_keep_append_only before truncate
+      on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()`,
+    says: /^fault, triggers: trigger token_transactions_keep_append_only on public\.token_transactions is not as it was made$/,
+  },
+  {
+    wrong: "grant service_role to authenticated",
+    says: /^fault, rights: authenticated can act as service_role$/,
+    asPlatform: true,
+  },
+  {
+    wrong: "grant pg_read_all_data to anon",
+    says: /^fault, rights: anon can act as pg_read_all_data$/,
+    asPlatform: true,
+  },
+  {
+    wrong: "alter role authenticated bypassrls",
+    says: /^fault, row level security: authenticated passes row level security$/,
+    asPlatform: true,
+  },
+  {
+    wrong: "alter function tokenbook.authorize reset search_path",
+    says: /^fault, functions: function tokenbook\.authorize\(.*\) has lost its search_path$/,
+  },
+  {
     wrong: "alter table public.token_plans disable trigger token_plans_date_default_plan",
     says: /^fault, triggers: trigger token_plans_date_default_plan on public\.token_plans is disabled$/,
   },
