@@ -54,11 +54,6 @@ begin
   v_started := tokenbook.start_period(v_plan, v_start, v_subscription.payment_method, null, v_entry);
   v_transaction := v_started.transaction;
   v_subscription := v_started.subscription;
-  if v_transaction.id is null then -- the balance is at its cap: a period without an entry
-    perform tokenbook.record_change(
-      'renew_token_subscription', p_user_id, v_entry.actor_role, v_entry.actor_id, null,
-      jsonb_build_object('plan_type', v_subscription.plan_type, 'period_start', v_start));
-  end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
