@@ -4015,9 +4015,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
-         and not exists (
-           select from tokenbook.set_aside_accounts s
-            where s.user_id = a.user_id and s.set_aside_at > v_now - interval '1 hour')
+         and not tokenbook.is_set_aside(a.user_id)
        order by a.next_due_at
        limit p_max_accounts
          for no key update skip locked
@@ -4624,6 +4622,29 @@ end
 $$;
 comment on function tokenbook.is_frozen is
   'Whether nothing is spent from this account now, by its user or by that member of its team.';
+
+-- from supabase/schemas/20_ledger/is_set_aside.sql
+
+/*
+ * Whether whoever goes through many accounts leaves this one out: its books were found damaged within the last
+ * hour (tokenbook.sweep_accounts).
+ * Caller: internal.
+ */
+create function tokenbook.is_set_aside(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from tokenbook.set_aside_accounts s
+     where s.user_id = p_user_id and s.set_aside_at > clock_timestamp() - interval '1 hour');
+end
+$$;
+comment on function tokenbook.is_set_aside is
+  'Whether sweeps leave this account out: its books were found damaged within the last hour.';
 
 -- from supabase/schemas/20_ledger/issue_grant.sql
 
@@ -9045,9 +9066,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
-         and not exists (
-           select from tokenbook.set_aside_accounts s
-            where s.user_id = a.user_id and s.set_aside_at > clock_timestamp() - interval '1 hour')
+         and not tokenbook.is_set_aside(a.user_id)
        limit p_max_accounts
          for no key update skip locked
     ) behind;

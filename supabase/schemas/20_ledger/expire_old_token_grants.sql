@@ -28,9 +28,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
-         and not exists (
-           select from tokenbook.set_aside_accounts s
-            where s.user_id = a.user_id and s.set_aside_at > v_now - interval '1 hour')
+         and not tokenbook.is_set_aside(a.user_id)
        order by a.next_due_at
        limit p_max_accounts
          for no key update skip locked

@@ -29,9 +29,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
-         and not exists (
-           select from tokenbook.set_aside_accounts s
-            where s.user_id = a.user_id and s.set_aside_at > clock_timestamp() - interval '1 hour')
+         and not tokenbook.is_set_aside(a.user_id)
        limit p_max_accounts
          for no key update skip locked
     ) behind;

@@ -233,6 +233,7 @@ export const calling: Callable[] = [
       "tokenbook.check_request",
       "tokenbook.check_scope",
       "tokenbook.is_frozen",
+      "tokenbook.is_set_aside",
       "tokenbook.is_user",
       "tokenbook.record_change",
       "tokenbook.require_active",
