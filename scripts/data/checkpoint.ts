@@ -112,7 +112,7 @@ async function verifyPiece(
     const breaches = await select<Breach>(
       client,
       "select * from pg_temp.verify_token_checkpoint($1, $2, $3)",
-      [lines, after, until],
+      [JSON.stringify(lines), after, until],
     );
     await client.query(forgetFunctions);
     return breaches;

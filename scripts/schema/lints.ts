@@ -260,6 +260,14 @@ export const lints = {
           from (${ownFunctions}) f where f.nspname = 'public') f
        where f.overloads > 1`,
   },
+  array_parameter: {
+    why: "A JSON array nested seven deep fails in the API's cast (54000), before the function can refuse it: take jsonb.",
+    query: `
+      select f.name from (${ownFunctions}) f
+       where f.nspname = 'public'
+         and exists (select from unnest(f.proargtypes::oid[]) a (type)
+                       join pg_type t on t.oid = a.type and t.typcategory = 'A')`,
+  },
   missing_comment: {
     why: "The comment is the documentation: docs/reference.md is made from it. (An older name's columns are explained where they are.)",
     query: `

@@ -9085,7 +9085,7 @@ comment on function tokenbook.arm_token_alerts is
  * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
  * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
- * and says so. Looks at the 1,000 that are due first (I11); of these what is given up makes room for the next.
+ * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: invalid_page.
  */
@@ -9118,11 +9118,7 @@ begin
            last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
       from (
         select o.user_id, o.id
-          from (
-            select d.user_id, d.id from public.token_alerts d
-             where d.delivery = 'pending' and d.next_attempt_at <= v_now
-             order by d.next_attempt_at
-             limit 1000) first
+          from tokenbook.first_due_alerts(v_now) first
           join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
          where o.delivery = 'pending' and o.next_attempt_at <= v_now
            and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
@@ -9135,11 +9131,7 @@ begin
   return query
   with due as (
     select o.user_id, o.id
-      from (
-        select d.user_id, d.id, d.next_attempt_at from public.token_alerts d
-         where d.delivery = 'pending' and d.next_attempt_at <= v_now
-         order by d.next_attempt_at
-         limit 1000) first
+      from tokenbook.first_due_alerts(v_now) first
       join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
      where o.delivery = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'
@@ -9294,6 +9286,31 @@ end
 $$;
 comment on function tokenbook.cross_thresholds is
   'Writes an alert for each threshold that the balance has crossed since the last commit, once; returns the next thresholds below and above.';
+
+-- from supabase/schemas/70_alerts/first_due_alerts.sql
+
+/*
+ * The 1,000 alerts that are due first: as far as one call looks (I11), however many are undelivered.
+ * Caller: internal.   Locks: nothing: whoever takes one locks it, and asks again whether it is due.
+ */
+create function tokenbook.first_due_alerts(p_now timestamptz)
+returns table (user_id uuid, id bigint, next_attempt_at timestamptz)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select t.user_id, t.id, t.next_attempt_at
+    from public.token_alerts t
+   where t.delivery = 'pending' and t.next_attempt_at <= p_now
+   order by t.next_attempt_at
+   limit 1000;
+end
+$$;
+comment on function tokenbook.first_due_alerts is
+  'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
 
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
@@ -13932,7 +13949,7 @@ comment on function tokenbook.usage_before_books is
  * Whether the ledger still has what a checkpoint says: a row for each difference, with its user and the entries
  * among which it is. Everything is computed from the ledger's rows; what tokenbook.ledger_checkpoints has
  * only helps to say where. Entries that were added since are fine, unless they are dated back.
- * p_lines are the lines of a checkpoint as they were given, its first line first. A large one is gone through
+ * p_lines: a JSON array of the lines of a checkpoint as they were given, its first line first. A large one is gone through
  * in pieces: the first line, and those of the users after p_after up to p_until.
  * One snapshot; changes nothing.
  * Caller: an admin, service_role.   Locks: nothing.
@@ -13940,7 +13957,7 @@ comment on function tokenbook.usage_before_books is
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.verify_token_checkpoint(
-  p_lines text[],
+  p_lines jsonb,
   p_after uuid default null,
   p_until uuid default null
 )
@@ -13952,6 +13969,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_user constant text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+  v_lines text[];
   v_head text[];
   v_made_at timestamptz;
   v_line text;
@@ -13963,7 +13981,10 @@ declare
   v_users uuid[] := '{}';
 begin
   perform tokenbook.authorize_operator();
-  v_head := regexp_match(p_lines[1], '^tokenbook checkpoint 1 of (everyone|' || c_user || ') at ([0-9TZ:.-]{27})$');
+  if jsonb_typeof(p_lines) = 'array' then
+    v_lines := array(select l.line from jsonb_array_elements_text(p_lines) with ordinality l (line, nth) order by l.nth);
+  end if;
+  v_head := regexp_match(v_lines[1], '^tokenbook checkpoint 1 of (everyone|' || c_user || ') at ([0-9TZ:.-]{27})$');
   begin
     v_made_at := v_head[2]::timestamptz;
   exception
@@ -13973,13 +13994,13 @@ begin
   if v_made_at is null then
     perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "the first line of a checkpoint, first"}');
   end if;
-  if cardinality(p_lines) > 100001 then
+  if cardinality(v_lines) > 100001 then
     perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "100000 users at most"}');
   end if;
   -- what was booked before the checkpoint may have been committed after it
   v_made_at := v_made_at - interval '1 hour';
 
-  foreach v_line in array p_lines[2:] loop
+  foreach v_line in array v_lines[2:] loop
     v_parts := string_to_array(v_line, ' ');
     begin
       v_then := row(v_parts[1]::uuid, v_parts[2]::bigint, decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
@@ -14055,7 +14076,7 @@ begin
 end
 $$;
 comment on function tokenbook.verify_token_checkpoint is
-  'Whether the ledger still has what a checkpoint says. For an admin or the server. p_lines: the lines of checkpoint_token_ledger as they were given, at most 100,001; for a large one in pieces its first line and those of the users after p_after up to p_until. Recomputes everything from the ledger''s rows and changes nothing; entries that were added since are fine. A row for each difference, none when there is none, in the columns of verify_token_ledger: invariant, user_id, grant_id (NULL), transaction_id (the last of the entries among which it is), expected, found. Errors: not_authenticated, forbidden, invalid_checkpoint.';
+  'Whether the ledger still has what a checkpoint says. For an admin or the server. p_lines: a JSON array of the lines of checkpoint_token_ledger as they were given, at most 100,001; for a large one in pieces its first line and those of the users after p_after up to p_until. Recomputes everything from the ledger''s rows and changes nothing; entries that were added since are fine. A row for each difference, none when there is none, in the columns of verify_token_ledger: invariant, user_id, grant_id (NULL), transaction_id (the last of the entries among which it is), expected, found. Errors: not_authenticated, forbidden, invalid_checkpoint.';
 
 -- from supabase/schemas/90_audit/verify_token_ledger.sql
 

@@ -216,6 +216,12 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       ${plantedFunction("public.token_twice")}`,
     found: ["public.token_twice()", "public.token_twice(integer)"],
   },
+  array_parameter: {
+    sql: `create function public.token_listed(p_texts text[]) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$ begin end $$;
+      comment on function public.token_listed(text[]) is 'Planted.';
+      revoke all on function public.token_listed(text[]) from public, anon, authenticated, service_role;`,
+    found: ["public.token_listed(text[])"],
+  },
   rows_of_everyone: {
     sql: `create policy "whoever is signed in" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
       create policy "his own" on public.token_accounts for select to authenticated using ((select auth.uid()) = user_id);

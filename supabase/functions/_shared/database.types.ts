@@ -1462,7 +1462,7 @@ export type Database = {
         Returns: Json;
       };
       verify_token_checkpoint: {
-        Args: { p_after?: string; p_lines: string[]; p_until?: string };
+        Args: { p_after?: string; p_lines: Json; p_until?: string };
         Returns: {
           expected: string;
           found: string;

@@ -2,7 +2,7 @@
  * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
  * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
- * and says so. Looks at the 1,000 that are due first (I11); of these what is given up makes room for the next.
+ * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: invalid_page.
  */
@@ -35,11 +35,7 @@ begin
            last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
       from (
         select o.user_id, o.id
-          from (
-            select d.user_id, d.id from public.token_alerts d
-             where d.delivery = 'pending' and d.next_attempt_at <= v_now
-             order by d.next_attempt_at
-             limit 1000) first
+          from tokenbook.first_due_alerts(v_now) first
           join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
          where o.delivery = 'pending' and o.next_attempt_at <= v_now
            and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
@@ -52,11 +48,7 @@ begin
   return query
   with due as (
     select o.user_id, o.id
-      from (
-        select d.user_id, d.id, d.next_attempt_at from public.token_alerts d
-         where d.delivery = 'pending' and d.next_attempt_at <= v_now
-         order by d.next_attempt_at
-         limit 1000) first
+      from tokenbook.first_due_alerts(v_now) first
       join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
      where o.delivery = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'

@@ -2,7 +2,7 @@
  * Whether the ledger still has what a checkpoint says: a row for each difference, with its user and the entries
  * among which it is. Everything is computed from the ledger's rows; what tokenbook.ledger_checkpoints has
  * only helps to say where. Entries that were added since are fine, unless they are dated back.
- * p_lines are the lines of a checkpoint as they were given, its first line first. A large one is gone through
+ * p_lines: a JSON array of the lines of a checkpoint as they were given, its first line first. A large one is gone through
  * in pieces: the first line, and those of the users after p_after up to p_until.
  * One snapshot; changes nothing.
  * Caller: an admin, service_role.   Locks: nothing.
@@ -10,7 +10,7 @@
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.verify_token_checkpoint(
-  p_lines text[],
+  p_lines jsonb,
   p_after uuid default null,
   p_until uuid default null
 )
@@ -22,6 +22,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_user constant text := '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+  v_lines text[];
   v_head text[];
   v_made_at timestamptz;
   v_line text;
@@ -33,7 +34,10 @@ declare
   v_users uuid[] := '{}';
 begin
   perform tokenbook.authorize_operator();
-  v_head := regexp_match(p_lines[1], '^tokenbook checkpoint 1 of (everyone|' || c_user || ') at ([0-9TZ:.-]{27})$');
+  if jsonb_typeof(p_lines) = 'array' then
+    v_lines := array(select l.line from jsonb_array_elements_text(p_lines) with ordinality l (line, nth) order by l.nth);
+  end if;
+  v_head := regexp_match(v_lines[1], '^tokenbook checkpoint 1 of (everyone|' || c_user || ') at ([0-9TZ:.-]{27})$');
   begin
     v_made_at := v_head[2]::timestamptz;
   exception
@@ -43,13 +47,13 @@ begin
   if v_made_at is null then
     perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "the first line of a checkpoint, first"}');
   end if;
-  if cardinality(p_lines) > 100001 then
+  if cardinality(v_lines) > 100001 then
     perform tokenbook.refuse('invalid_checkpoint', '{"field": "p_lines", "rule": "100000 users at most"}');
   end if;
   -- what was booked before the checkpoint may have been committed after it
   v_made_at := v_made_at - interval '1 hour';
 
-  foreach v_line in array p_lines[2:] loop
+  foreach v_line in array v_lines[2:] loop
     v_parts := string_to_array(v_line, ' ');
     begin
       v_then := row(v_parts[1]::uuid, v_parts[2]::bigint, decode(v_parts[3], 'hex'), decode(v_parts[4], 'hex'));
@@ -125,4 +129,4 @@ begin
 end
 $$;
 comment on function tokenbook.verify_token_checkpoint is
-  'Whether the ledger still has what a checkpoint says. For an admin or the server. p_lines: the lines of checkpoint_token_ledger as they were given, at most 100,001; for a large one in pieces its first line and those of the users after p_after up to p_until. Recomputes everything from the ledger''s rows and changes nothing; entries that were added since are fine. A row for each difference, none when there is none, in the columns of verify_token_ledger: invariant, user_id, grant_id (NULL), transaction_id (the last of the entries among which it is), expected, found. Errors: not_authenticated, forbidden, invalid_checkpoint.';
+  'Whether the ledger still has what a checkpoint says. For an admin or the server. p_lines: a JSON array of the lines of checkpoint_token_ledger as they were given, at most 100,001; for a large one in pieces its first line and those of the users after p_after up to p_until. Recomputes everything from the ledger''s rows and changes nothing; entries that were added since are fine. A row for each difference, none when there is none, in the columns of verify_token_ledger: invariant, user_id, grant_id (NULL), transaction_id (the last of the entries among which it is), expected, found. Errors: not_authenticated, forbidden, invalid_checkpoint.';

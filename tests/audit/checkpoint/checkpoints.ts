@@ -41,7 +41,9 @@ export async function verifyCheckpoint(
   client: pg.ClientBase,
   { lines }: Pick<Checkpoint, "lines">,
 ): Promise<Breach[]> {
-  const { rows } = await client.query<Breach>("select * from public.verify_token_checkpoint($1)", [lines]);
+  const { rows } = await client.query<Breach>("select * from public.verify_token_checkpoint($1)", [
+    JSON.stringify(lines),
+  ]);
   return rows;
 }
 

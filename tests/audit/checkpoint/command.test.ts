@@ -82,11 +82,11 @@ test("what was changed is named, also where the database's own functions were ma
       p_until bigint default 9223372036854775807, p_limit bigint default null)
     returns setof tokenbook.ledger_checkpoints language sql stable as $$
       select c.* from tokenbook.ledger_checkpoints c where c.user_id = p_user_id $$;
-    create or replace function tokenbook.verify_token_checkpoint(p_lines text[], p_after uuid default null, p_until uuid default null)
+    create or replace function tokenbook.verify_token_checkpoint(p_lines jsonb, p_after uuid default null, p_until uuid default null)
     returns table (invariant text, user_id uuid, grant_id uuid, transaction_id bigint, expected text, found text)
     language sql stable as $$ select null, null::uuid, null::uuid, null::bigint, null, null where false $$`);
   const believed = await lie.query("select * from public.verify_token_checkpoint($1)", [
-    (await readFile(file, "utf8")).split("\n").slice(0, -2),
+    JSON.stringify((await readFile(file, "utf8")).split("\n").slice(0, -2)),
   ]);
   const foundAgain = await run("verify", ["--checkpoint", file, "--digest", digest], env);
   for (const { sql } of rows) await lie.query(sql);
