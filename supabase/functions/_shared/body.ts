@@ -54,7 +54,8 @@ export async function withBoundedBody(request: Request, limit: number): Promise<
  * The JSON value in the body.
  *
  * @throws {Refusal} unsupported_media_type; invalid_request when it is not JSON in UTF-8, begins with a byte
- *   order mark, or names a member twice: nobody could say which one counts
+ *   order mark, names a member twice (nobody could say which one counts), or has a number that JavaScript
+ *   would round to a whole one
  */
 export async function readJson(request: Request): Promise<unknown> {
   const mediaType = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
@@ -67,30 +68,48 @@ export async function readJson(request: Request): Promise<unknown> {
   } catch {
     throw new Refusal("invalid_request", { field: "body", rule: "JSON in UTF-8, without a byte order mark" });
   }
-  const twice = memberTwice(text);
-  if (twice !== undefined) {
-    throw new Refusal("invalid_request", { field: twice.slice(0, 64), rule: "given once" });
-  }
+  const hidden = hiddenFault(text);
+  if (hidden !== undefined) throw new Refusal("invalid_request", hidden);
   return value;
 }
 
-/** What `JSON.parse` hides: it takes the last of two members with one name. */
-export function memberTwice(json: string): string | undefined {
+/**
+ * What `JSON.parse` hides: of two members with one name it takes the last, and a number that is not whole it
+ * may round to one that is.
+ *
+ * @param json a text that is JSON
+ */
+function hiddenFault(json: string): { field: string; rule: string } | undefined {
   /** The names so far of each object that is open; of an array, none. */
   const open: Set<string>[] = [];
-  // In a text that is JSON a string with a colon behind it is a member's name, and what is in a string is skipped.
+  let field = "body";
+  // A string with a colon behind it is a member's name, and what is in other strings is skipped.
   for (const [token, name] of json.matchAll(
-    /("[^"\\]*(?:\\.[^"\\]*)*")\s*:|"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g,
+    /("[^"\\]*(?:\\.[^"\\]*)*")\s*:|"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]|-?\d[\d.eE+-]*/g,
   )) {
     if (name !== undefined) {
       const names = open.at(-1)!;
       const decoded = JSON.parse(name) as string; // "\u0061" is "a"
-      if (names.has(decoded)) return decoded;
+      field = decoded.slice(0, 64);
+      if (names.has(decoded)) return { field, rule: "given once" };
       names.add(decoded);
     } else if (token === "{" || token === "[") open.push(new Set());
     else if (token === "}" || token === "]") open.pop();
+    else if (!token.startsWith('"') && isRoundedToWhole(token)) {
+      return { field, rule: "no more digits than a double holds" };
+    }
   }
   return undefined;
+}
+
+/** Whether a number is whole as JavaScript reads it, and not as it is written. */
+function isRoundedToWhole(written: string): boolean {
+  if (!Number.isInteger(Number(written))) return false;
+  const [mantissa = "", exponent = "0"] = written.toLowerCase().split("e");
+  const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
+  const significant = (whole + fraction).replace(/0+$/, "");
+  const zeros = whole.length + fraction.length - significant.length;
+  return significant !== "" && fraction.length - zeros > Number(exponent);
 }
 
 /**

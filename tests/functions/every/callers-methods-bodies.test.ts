@@ -65,6 +65,20 @@ const bodies: Record<
     body: (name) =>
       `{"userId":"${target}","${amountOf(name)}":1,"metadata":{"a":{"a":[{"a":1},{"a":"\\"a\\":"}]},"userId":"a"}}`,
   },
+  "with an amount that JavaScript rounds to a whole one": {
+    body: (name) => `{"userId":"${target}","${amountOf(name)}":4.99999999999999999}`,
+    slug: "invalid_request",
+    facts: { rule: "no more digits than a double holds" },
+  },
+  "with one that it rounds to nothing, in metadata": {
+    body: (name) => `{"userId":"${target}","${amountOf(name)}":1,"metadata":{"cost":1e-400}}`,
+    slug: "invalid_request",
+    facts: { field: "cost", rule: "no more digits than a double holds" },
+  },
+  "with a whole amount, written at length": {
+    body: (name) =>
+      `{"userId":"${target}","${amountOf(name)}":10.00e-1,"metadata":{"n":[0.5,-0.0,"4.99999999999999999"]}}`,
+  },
   "with a byte order mark": {
     body: (name) => `\ufeff{"userId":"${target}","${amountOf(name)}":1}`,
     slug: "invalid_request",
