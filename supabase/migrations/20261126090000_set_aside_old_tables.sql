@@ -29,3 +29,5 @@ begin
   end loop;
 end
 $$;
+
+drop function tokenbook.move_legacy_grants(text); -- has served
