@@ -11387,7 +11387,7 @@ begin
   select l.kind,
          case
            when l.kind = 'publication' then 'warning'
-           when l.declared is null then -- @shape-names-what-was-added
+           when l.declared is null then
              case when l.kind in ('table', 'foreign table', 'view', 'sequence')
                     or (l.kind = 'index' and l.present !~ '^CREATE UNIQUE')
                     -- one that must be given is given by none of ours

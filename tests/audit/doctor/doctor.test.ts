@@ -10,6 +10,7 @@ import { checkInstallation, type Finding } from "../../../scripts/data/installat
 import { run, runHere } from "../../support/command.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { asAdmin, asAnon, asService, asUser, createUser, rpc } from "../../support/roles.ts";
 
 let server: DurableServer;
@@ -22,14 +23,16 @@ beforeAll(async () => {
   platform = new pg.Client({ connectionString: db.url(superuser) });
   await platform.connect();
   await platform.query("create role reader nologin");
-  await platform.query(
-    "create function auth.app_notices() returns trigger language plpgsql as 'begin return new; end'; grant execute on function auth.app_notices() to postgres",
-  );
+  await platform.query(theirTrigger);
 });
 afterAll(async () => {
   await platform.end();
   await server.close();
 });
+
+/** For a trigger of somebody's: beside public, where a function that can be called is a finding of its own. */
+const theirTrigger = `create function auth.app_notices() returns trigger language plpgsql as 'begin return new; end';
+  grant execute on function auth.app_notices() to postgres`;
 
 const check = () => checkInstallation(db.admin);
 const keyOf = ({ subject, status, finding }: Finding) => `${status}, ${subject}: ${finding}`;
@@ -416,6 +419,35 @@ describe("made wrong, named, mended by its own remedy, gone:", () => {
     expect(after).toEqual(before);
     expect(remedies.length === found.length, "a remedy for each").toBe(mend === undefined);
   });
+});
+
+test.each([
+  ["doctor-overlooks-changes", (finding: string) => finding.includes("is not as it was made")],
+  ["doctor-overlooks-additions", (finding: string) => finding.includes("nobody declared it")],
+])("the test sees it: %s", { tags: ["proof"] }, async (mutant, isOverlooked) => {
+  const bad = await createDatabase();
+  const platformOfBad = new pg.Client({ connectionString: bad.url(superuser) });
+  await platformOfBad.connect();
+  await platformOfBad.query(theirTrigger);
+  const seen = async () => (await checkInstallation(bad.admin)).map(keyOf);
+  const mutated = await applyMutant(bad, mutant).then(seen);
+  let tried = 0;
+  let overlooked = 0;
+  for (const { wrong, says, also = [] } of wrongs) {
+    if (![says, ...also].some(({ source }) => isOverlooked(source.replaceAll("\\", "")))) continue;
+    await platformOfBad.query("begin");
+    await platformOfBad.query(wrong);
+    const { rows } = await platformOfBad.query<Finding>("select * from tokenbook.check_token_installation()");
+    await platformOfBad.query("rollback");
+    tried++;
+    const said = rows.map(keyOf).filter((one) => !mutated.includes(one));
+    if (!said.some(isOverlooked)) overlooked++;
+  }
+  await platformOfBad.end();
+  await bad.drop();
+  console.log(`${mutant}: overlooked ${overlooked} of ${tried} wrongs of its kind`);
+  expect(tried).toBeGreaterThan(10);
+  expect(overlooked).toBe(tried);
 });
 
 test("settings that are off on the whole server are named: those of the server that the tests run on are", async () => {
