@@ -1181,9 +1181,9 @@ create table public.token_plans (
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
-  constraint token_plans_rollover_lifetime_is_positive check (
-    rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+  constraint token_plans_rollover_lifetime_is_positive check (rollover_lifetime_days between 1 and 36500),
+  constraint token_plans_rollover_lifetime_is_of_a_rollover check (
+    rollover_lifetime_days is null or coalesce(rollover_tokens, rollover_percent) is not null)
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
@@ -1768,9 +1768,7 @@ create table public.token_team_members (
   constraint token_team_members_pkey primary key (user_id, member_id),
   constraint token_team_members_are_not_their_payers check (user_id <> member_id),
   constraint token_team_members_caps_are_within_limits check (
-    coalesce(cap_day, 0) between 0 and 1000000000000
-    and coalesce(cap_week, 0) between 0 and 1000000000000
-    and coalesce(cap_month, 0) between 0 and 1000000000000),
+    least(cap_day, cap_week, cap_month) >= 0 and greatest(cap_day, cap_week, cap_month) <= 1000000000000),
   constraint token_team_members_leave_after_they_came check (until >= since)
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
@@ -2623,8 +2621,9 @@ comment on function tokenbook.present_rights is
  * What is as usual has no line: a line "disabled" or "owned by …" is there where that is so.
  *
  * The server prints the expressions, and names are as this function's search_path makes them: compare only with what
- * this function has said. PostgreSQL 15 to 18 print all of ours alike, also out of a dump; NOT NULL, which is a
- * constraint since 18, is a line of its column.
+ * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
+ * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
+ * is a constraint since 18, is a line of its column.
  * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
@@ -2678,7 +2677,14 @@ begin
            (select string_agg('inherited by ' || i.inhrelid::regclass, E'\n' order by i.inhrelid::regclass::text)
               from pg_inherits i where i.inhparent = r.oid),
            case when r.relkind in ('v', 'm') then (select string_agg(o, E'\n' order by o) from unnest(r.reloptions) o) end,
-           case when r.relkind in ('v', 'm') then 'text ' || encode(sha256(convert_to(pg_get_viewdef(r.oid), 'utf8')), 'hex') end,
+           -- since PostgreSQL 16 columns of a single relation are printed without its name: so without any, and beside them what is read
+           case when r.relkind in ('v', 'm') then
+             'text ' || encode(sha256(convert_to(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_]\w*\.(?=\w)', '', 'g'), 'utf8')), 'hex') end,
+           (select 'reads ' || string_agg(distinct d.refobjid::regclass::text, ', ' order by d.refobjid::regclass::text)
+              from pg_rewrite w
+              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                              and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+             where w.ev_class = r.oid and w.rulename = '_RETURN'),
            (select format('%s from %s to %s by %s, start %s%s', format_type(s.seqtypid, null), s.seqmin, s.seqmax, s.seqincrement, s.seqstart,
                           case when s.seqcycle then ', cycle' end) from pg_sequence s where s.seqrelid = r.oid),
            case when r.relowner <> v_owner then format('owner to %I', pg_get_userbyid(r.relowner)) end)
@@ -11372,7 +11378,7 @@ begin
              where line <> all (coalesce(string_to_array(s.declared, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
            (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, E'\n')) with ordinality as l (line, n)
              where line <> all (coalesce(string_to_array(s.present, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
-           case when s.kind in ('function', 'view') and substring(s.present from '\mtext \w+$') <> substring(s.declared from '\mtext \w+$')
+           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text \w+$') <> substring(s.declared from '(?n)^text \w+$')
              then 'another text' end as other_text,
            case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
                 when s.kind = 'column' then format('column %s.%s', s.relation, s.name)

@@ -5,8 +5,9 @@
  * What is as usual has no line: a line "disabled" or "owned by …" is there where that is so.
  *
  * The server prints the expressions, and names are as this function's search_path makes them: compare only with what
- * this function has said. PostgreSQL 15 to 18 print all of ours alike, also out of a dump; NOT NULL, which is a
- * constraint since 18, is a line of its column.
+ * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
+ * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
+ * is a constraint since 18, is a line of its column.
  * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
@@ -60,7 +61,14 @@ begin
            (select string_agg('inherited by ' || i.inhrelid::regclass, E'\n' order by i.inhrelid::regclass::text)
               from pg_inherits i where i.inhparent = r.oid),
            case when r.relkind in ('v', 'm') then (select string_agg(o, E'\n' order by o) from unnest(r.reloptions) o) end,
-           case when r.relkind in ('v', 'm') then 'text ' || encode(sha256(convert_to(pg_get_viewdef(r.oid), 'utf8')), 'hex') end,
+           -- since PostgreSQL 16 columns of a single relation are printed without its name: so without any, and beside them what is read
+           case when r.relkind in ('v', 'm') then
+             'text ' || encode(sha256(convert_to(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_]\w*\.(?=\w)', '', 'g'), 'utf8')), 'hex') end,
+           (select 'reads ' || string_agg(distinct d.refobjid::regclass::text, ', ' order by d.refobjid::regclass::text)
+              from pg_rewrite w
+              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                              and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+             where w.ev_class = r.oid and w.rulename = '_RETURN'),
            (select format('%s from %s to %s by %s, start %s%s', format_type(s.seqtypid, null), s.seqmin, s.seqmax, s.seqincrement, s.seqstart,
                           case when s.seqcycle then ', cycle' end) from pg_sequence s where s.seqrelid = r.oid),
            case when r.relowner <> v_owner then format('owner to %I', pg_get_userbyid(r.relowner)) end)

@@ -31,7 +31,7 @@ begin
              where line <> all (coalesce(string_to_array(s.declared, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
            (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, E'\n')) with ordinality as l (line, n)
              where line <> all (coalesce(string_to_array(s.present, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
-           case when s.kind in ('function', 'view') and substring(s.present from '\mtext \w+$') <> substring(s.declared from '\mtext \w+$')
+           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text \w+$') <> substring(s.declared from '(?n)^text \w+$')
              then 'another text' end as other_text,
            case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
                 when s.kind = 'column' then format('column %s.%s', s.relation, s.name)
