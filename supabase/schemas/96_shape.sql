@@ -6,11 +6,14 @@
 do $$
 begin
   execute format(
-    'create or replace function tokenbook.declared_shape() returns jsonb language plpgsql immutable security invoker '
-    'set search_path = pg_catalog, pg_temp as $body$ begin return %L; end $body$',
-    (select jsonb_agg(to_jsonb(s) order by s.kind collate "C", s.relation collate "C", s.name collate "C") from tokenbook.present_shape() s));
+    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
+    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
+    format('begin return query values %s; end',
+      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
+                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
+         from tokenbook.present_shape() s)));
 end
 $$;
 comment on function tokenbook.declared_shape is
-  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: [{kind, relation, name, definition}].';
+  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);

@@ -14,7 +14,7 @@ as $$
 declare
   v_function constant text := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
 begin
-  return coalesce(position('%' in v_function) > 0 or v_function = any (tokenbook.own_functions()), false); -- @whose-request-it-is
+  return coalesce(position('%' in v_function) > 0 or v_function = any (tokenbook.own_functions()), false);
 end
 $$;
 comment on function tokenbook.is_own_request is

@@ -17,7 +17,7 @@ begin
   with present as (
     select * from tokenbook.present_shape()
   ), declared as (
-    select d.* from jsonb_to_recordset(tokenbook.declared_shape()) as d (kind text, relation text, name text, definition text)
+    select * from tokenbook.declared_shape()
   ), differences as (
     select coalesce(d.kind, p.kind) as kind, coalesce(d.relation, p.relation) as relation, coalesce(d.name, p.name) as name,
            d.definition as declared, p.definition as present
@@ -27,11 +27,11 @@ begin
   ), lines as (
     -- what differs line by line, but for texts, of which only digests are kept
     select s.*,
-           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.present, E'\n')) with ordinality as l (line, n)
-             where line <> all (coalesce(string_to_array(s.declared, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
-           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, E'\n')) with ordinality as l (line, n)
-             where line <> all (coalesce(string_to_array(s.present, E'\n'), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
-           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text \w+$') <> substring(s.declared from '(?n)^text \w+$')
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.present, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.declared, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.present, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
+           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text [0-9a-f]+$') <> substring(s.declared from '(?n)^text [0-9a-f]+$')
              then 'another text' end as other_text,
            case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
                 when s.kind = 'column' then format('column %s.%s', s.relation, s.name)
@@ -50,7 +50,7 @@ begin
              case when l.kind in ('table', 'foreign table', 'view', 'sequence')
                     or (l.kind = 'index' and l.present !~ '^CREATE UNIQUE')
                     -- one that must be given is given by none of ours
-                    or (l.kind = 'column' and not (l.present ~ '\nnot null' and l.present !~ '\n(default|generated) '))
+                    or (l.kind = 'column' and not (l.present ~ '(?n)^not null$' and l.present !~ '(?n)^(default|generated) '))
                   then 'warning' else 'fault' end
            when l.kind = 'table' and l.added = 'replica identity full' and l.lost is null then 'warning'
            else 'fault'

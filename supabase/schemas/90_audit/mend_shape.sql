@@ -11,11 +11,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_declared constant text[] := coalesce(string_to_array(p_declared, E'\n'), '{}');
+  v_declared constant text[] := coalesce(string_to_array(p_declared, chr(10)), '{}');
   v_added constant text[] := array(
-    select line from unnest(string_to_array(p_present, E'\n')) line where line <> all (v_declared));
+    select line from unnest(string_to_array(p_present, chr(10))) line where line <> all (v_declared));
   v_lost constant text[] := array(
-    select line from unnest(v_declared) line where line <> all (coalesce(string_to_array(p_present, E'\n'), '{}')));
+    select line from unnest(v_declared) line where line <> all (coalesce(string_to_array(p_present, chr(10)), '{}')));
   v_on constant text := format('%s on %s', p_name, p_relation);
   v_table constant text := format('alter table %s ', p_relation);
   v_column constant text := format('%salter column %s ', v_table, p_name);
@@ -34,7 +34,7 @@ begin
       (select format('alter function %s %s', p_name, string_agg(case when line like 'set %' and n = 1 then 'reset all ' || line else line end, ' ' order by is_set, n))
          from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
                  from unnest(v_declared) with ordinality as d (line, place)
-                where line ~ '^(volatile|stable|immutable|security|strict|called|set)\M') d
+                where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
        having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
 
   elsif p_kind = 'trigger' then
@@ -46,7 +46,7 @@ begin
   elsif p_kind = 'policy' then
     return concat_ws('; ',
       'drop policy ' || case when p_present is not null then v_on end,
-      'create policy ' || v_on || ' ' || replace(p_declared, E'\n', ' '));
+      'create policy ' || v_on || ' ' || replace(p_declared, chr(10), ' '));
   elsif p_kind = 'rule' then
     return 'drop rule ' || v_on;
   elsif p_kind = 'constraint' then
@@ -54,7 +54,7 @@ begin
       v_table || 'drop constraint ' || case when p_present is not null then p_name end,
       v_table || 'add constraint ' || p_name || ' ' || p_declared);
   elsif p_kind = 'index' then
-    return case when p_present = p_declared || E'\nnot valid' then 'reindex index ' || p_name
+    return case when p_present = p_declared || chr(10) || 'not valid' then 'reindex index ' || p_name
       else concat_ws('; ', 'drop index ' || case when p_present is not null then p_name end, p_declared) end;
   elsif p_kind = 'publication' then
     return format('alter publication %s %s table %s', p_name, case when p_declared is null then 'drop' when p_present is null then 'add' else 'set' end, p_relation);
@@ -84,12 +84,12 @@ begin
                    when line = 'row level security forced' then v_table || 'no force row level security'
                    when line like 'inherited by %' then format('alter table %s no inherit %s', substr(line, 14), p_relation)
                    when line like 'owner to %' then v_table || format('owner to %s', (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook'))
-                   when p_kind = 'view' and line ~ '^\w+=' then format('alter view %s reset (%s)', p_relation, split_part(line, '=', 1))
+                   when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s reset (%s)', p_relation, split_part(line, '=', 1))
                  end as statement
             from unnest(v_added) line
-           where not (p_kind = 'view' and split_part(line, '=', 1) in (select split_part(l, '=', 1) from unnest(v_lost) l where l ~ '^\w+='))
+           where not (p_kind = 'view' and split_part(line, '=', 1) in (select split_part(l, '=', 1) from unnest(v_lost) l where l ~ '^[a-z_]+='))
           union all
-          select case when p_kind = 'view' and line ~ '^\w+=' then format('alter view %s set (%s)', p_relation, line) end
+          select case when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s set (%s)', p_relation, line) end
             from unnest(v_lost) line) s);
   end if;
   return null;
