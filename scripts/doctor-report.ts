@@ -2,11 +2,14 @@ import type { Finding } from "./data/installation.ts";
 
 const signs = { ok: "ok     ", warning: "warning", fault: "FAULT  " };
 
+/** For the text of a function, a column and the like, of which only the migration has the whole statement. */
+const inMigrations = "-- no statement that could be said here: run again what the migrations say of it";
+
 /** The findings for people: a line a subject that is sound; of the others what is wrong, and the statement that mends it. */
 export function doctorReport(findings: readonly Finding[], where: string): string {
   const lines = findings.flatMap(({ subject, status, finding, remedy }) => [
     `${signs[status]}  ${subject}: ${finding}`,
-    ...(remedy === null ? [] : [`           ${remedy};`]),
+    ...(status === "ok" ? [] : [`           ${remedy === null ? inMigrations : `${remedy};`}`]),
   ]);
   return [...lines, "", `${verdict(findings)} (${where})`].join("\n");
 }

@@ -7,8 +7,8 @@ import { doctorReport } from "./doctor-report.ts";
 import { chooseTarget, withTarget } from "./target.ts";
 
 const usage = `What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row
-level security, triggers and functions that were changed, and what stands open beside them in the project.
-It reads only, and says the statement that mends each finding.
+level security, whatever of Tokenbook's is not as it was made, and what stands open beside it in the project.
+It reads only, and says the statement that mends each finding where there is one.
 
   npm run doctor
   npm run --silent doctor -- --json              for machines

@@ -7,7 +7,7 @@ export interface Finding {
   /** `warning`: of the project around Tokenbook, or harmless to the books by itself. */
   status: "ok" | "warning" | "fault";
   finding: string;
-  /** The statement that mends it; null when there is nothing to mend. */
+  /** The statements that mend it; null when there is nothing to mend, or only the migrations say how it was made. */
   remedy: string | null;
 }
 

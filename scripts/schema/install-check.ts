@@ -28,7 +28,7 @@ export function ownNames(sources: readonly string[]): OwnNames {
     ...names(/^create view public\.(\w+)/gm),
     ...[...all.matchAll(/^create (?:unique )?index (\w+)\s+on public\./gm)].map(([, name]) => name!),
   ];
-  const exposed = [...all.matchAll(/tokenbook\.expose\(f, [^)]*\) from unnest\(array\[([^\]]*)\]/g)];
+  const exposed = [...all.matchAll(/c_for_\w+ constant text\[\] := array\[([^\]]*)\]/g)];
   const functions = [
     ...exposed.flatMap(([, quoted]) => [...quoted!.matchAll(/'(\w+)'/g)].map(([, name]) => name!)),
     ...names(/^create function public\.(\w+)/gm),
@@ -61,7 +61,7 @@ ${list(functions)}];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
-    'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+    'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
   c_words constant text := ${words};
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');

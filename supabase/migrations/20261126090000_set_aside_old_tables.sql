@@ -17,6 +17,7 @@ begin
   foreach v_table in array array['token_balances', 'token_usage', 'token_transactions', 'user_storage'] loop
     execute format('alter table public.%I set schema tokenbook', v_table);
     execute format('alter table tokenbook.%I rename to %I', v_table, 'old_' || v_table);
+    execute format('alter table tokenbook.%I enable row level security', 'old_' || v_table); -- as everything in tokenbook
   end loop;
 
   for v_function in
@@ -29,3 +30,5 @@ begin
   end loop;
 end
 $$;
+
+drop function tokenbook.move_legacy_grants(text); -- has served

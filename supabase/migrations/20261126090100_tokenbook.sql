@@ -62,7 +62,7 @@ declare
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
-    'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+    'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
   c_words constant text := 'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
@@ -1181,9 +1181,9 @@ create table public.token_plans (
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
-  constraint token_plans_rollover_lifetime_is_positive check (
-    rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+  constraint token_plans_rollover_lifetime_is_positive check (rollover_lifetime_days between 1 and 36500),
+  constraint token_plans_rollover_lifetime_is_of_a_rollover check (
+    rollover_lifetime_days is null or coalesce(rollover_tokens, rollover_percent) is not null)
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
@@ -1768,9 +1768,7 @@ create table public.token_team_members (
   constraint token_team_members_pkey primary key (user_id, member_id),
   constraint token_team_members_are_not_their_payers check (user_id <> member_id),
   constraint token_team_members_caps_are_within_limits check (
-    coalesce(cap_day, 0) between 0 and 1000000000000
-    and coalesce(cap_week, 0) between 0 and 1000000000000
-    and coalesce(cap_month, 0) between 0 and 1000000000000),
+    least(cap_day, cap_week, cap_month) >= 0 and greatest(cap_day, cap_week, cap_month) <= 1000000000000),
   constraint token_team_members_leave_after_they_came check (until >= since)
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
@@ -1922,7 +1920,8 @@ alter table tokenbook.migration_reports enable row level security;
 /*
  * The refusal `busy` as an answer instead of an exception, for a call that has booked a portion of what
  * was due and must keep it. Through the API it is the very response of the refusal: status 503,
- * Retry-After, the same body. In SQL it is that body with success false.
+ * Retry-After, the same body. In SQL it is that body with success false; and to a function of the project's
+ * that was asked and called ours, whose own status it is: what it wrote stays, so its caller must not hear 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -1933,13 +1932,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform set_config('response.status', '503', true),
-          set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  if tokenbook.is_own_request() then -- @status-of-own-requests
+    perform set_config('response.status', '503', true),
+            set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  end if;
   return jsonb_build_object('success', false) || tokenbook.describe_refusal('busy', '{}');
 end
 $$;
 comment on function tokenbook.answer_busy is
-  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 through the API.';
+  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 where the API was asked for one of Tokenbook''s functions.';
 
 -- from supabase/schemas/10_access/authorize.sql
 
@@ -2073,7 +2074,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
-  v_function text;
 begin
   if v_headers is null or v_headers = '' then
     return; -- plain SQL
@@ -2085,11 +2085,7 @@ begin
     return;
   end if;
 
-  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
-  if current_setting('request.method', true) is distinct from 'POST'
-    or (position('%' in v_function) > 0 -- written otherwise, and perhaps one of ours
-      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
-  then
+  if current_setting('request.method', true) is distinct from 'POST' or not tokenbook.is_own_request() then
     return;
   end if;
   if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
@@ -2408,6 +2404,30 @@ $$;
 comment on function tokenbook.is_ledger_lost is
   'Whether the user''s account counts transactions that are not in the ledger.';
 
+-- from supabase/schemas/10_access/is_own_request.sql
+
+/*
+ * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: a status,
+ * and what a body may be, are for whoever was asked to say.
+ * A path with something escaped may be one of ours, and counts as one.
+ * Caller: internal.   Reads the settings that PostgREST makes; false in plain SQL.
+ */
+create function tokenbook.is_own_request()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function constant text := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+begin
+  return coalesce(position('%' in v_function) > 0 or v_function = any (tokenbook.own_functions()), false);
+end
+$$;
+comment on function tokenbook.is_own_request is
+  'Whether the API was asked for one of Tokenbook''s functions by its name. False in plain SQL, and where a function of the project''s was asked for that calls one.';
+
 -- from supabase/schemas/10_access/is_user.sql
 
 /*
@@ -2520,11 +2540,42 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/own_objects.sql
+
+/*
+ * What is ours in the catalogue: everything in tokenbook, and in public what own_relations and own_functions name.
+ * A function of the project's that has the name of one of those is among them: the API would take either for the other.
+ * Caller: present_rights, present_shape, check_token_installation.
+ */
+create function tokenbook.own_objects()
+returns table (class regclass, object oid)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select 'pg_class'::regclass, c.oid
+    from pg_class c
+   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+     and (c.relnamespace = 'tokenbook'::regnamespace
+       or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  union all
+  select 'pg_proc'::regclass, p.oid
+    from pg_proc p
+   where p.pronamespace = 'tokenbook'::regnamespace
+      or (p.pronamespace = 'public'::regnamespace and p.proname = any (tokenbook.own_functions()));
+end
+$$;
+comment on function tokenbook.own_objects is
+  'The relations and functions of Tokenbook: in schema tokenbook all, in public those of own_relations and own_functions. Returns class, object.';
+
 -- from supabase/schemas/10_access/present_rights.sql
 
 /*
  * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
- * functions. In public a function is ours that one in tokenbook has the name of.
+ * functions.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
 create function tokenbook.present_rights()
@@ -2536,11 +2587,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  with relations as (
-    select c.* from pg_class c
-     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-       and (c.relnamespace = 'tokenbook'::regnamespace
-         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  with own as (
+    select * from tokenbook.own_objects()
+  ), relations as (
+    select c.* from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
   )
   select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
     from (
@@ -2554,16 +2604,147 @@ begin
         from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
       union all
       select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
-        from pg_proc p
-       where p.pronamespace = 'tokenbook'::regnamespace
-          or (p.pronamespace = 'public'::regnamespace
-            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
+        from own join pg_proc p on own.class = 'pg_proc'::regclass and p.oid = own.object) o
    cross join lateral aclexplode(o.rights) a
    where a.grantee <> o.owner;
 end
 $$;
 comment on function tokenbook.present_rights is
   'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+
+-- from supabase/schemas/10_access/present_shape.sql
+
+/*
+ * What is ours, as it is now: a row for each thing, and its definition in lines, so that what differs can be said.
+ * A table's columns, constraints, indexes, triggers, rules, policies and publications have rows of their own.
+ * Only what changes what is computed, who sees it and whether it lasts: not comments, costs or storage.
+ * What is as usual has no line: a line "disabled" or "owned by …" is there where that is so.
+ *
+ * The server prints the expressions, and names are as this function's search_path makes them: compare only with what
+ * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
+ * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
+ * is a constraint since 18, is a line of its column.
+ * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
+ * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
+ * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
+ */
+create function tokenbook.present_shape()
+returns table (kind text, relation text, name text, definition text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant oid := (select n.nspowner from pg_namespace n where n.nspname = 'tokenbook');
+begin
+  return query
+  with own as (
+    select * from tokenbook.own_objects()
+  ), relations as (
+    select c.*, c.oid::regclass::text as name
+      from own o
+      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
+     where not (c.relnamespace = 'tokenbook'::regnamespace and starts_with(c.relname, 'old_'))
+  ), functions as (
+    select p.*, p.oid::regprocedure::text as name
+      from own o
+      join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
+     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
+  )
+  -- what can be changed by `alter function` comes first, in the words of that statement
+  select 'function', '', f.name, concat_ws(chr(10),
+           case f.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end,
+           case when f.prosecdef then 'security definer' else 'security invoker' end,
+           case when f.proisstrict then 'strict' else 'called on null input' end,
+           (select string_agg(format('set %s = %s', s.name,
+                     case s.name when 'search_path' then s.value else quote_literal(s.value) end), chr(10) order by s.name)
+              from unnest(f.proconfig) c
+             cross join lateral (select split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)) as s (name, value)),
+           case when f.proowner <> v_owner then format('owner to %I', pg_get_userbyid(f.proowner)) end,
+           'in ' || (select l.lanname from pg_language l where l.oid = f.prolang),
+           'from ' || pg_get_function_arguments(f.oid),
+           'to ' || pg_get_function_result(f.oid),
+           'text ' || encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc), 'utf8')), 'hex'))
+    from functions f
+  union all
+  select case when r.relkind in ('r', 'p') then 'table' when r.relkind = 'S' then 'sequence' when r.relkind = 'f' then 'foreign table' else 'view' end,
+         r.name, r.name, concat_ws(chr(10),
+           case when r.relkind = 'r' and r.relpersistence = 'u' then 'unlogged' end,
+           case when r.relkind in ('r', 'p') and r.relreplident <> 'd' then
+             'replica identity ' || case r.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'using an index' end end,
+           case when r.relforcerowsecurity then 'row level security forced' end,
+           (select string_agg('inherited by ' || i.inhrelid::regclass, chr(10) order by i.inhrelid::regclass::text)
+              from pg_inherits i where i.inhparent = r.oid),
+           case when r.relkind in ('v', 'm') then (select string_agg(o, chr(10) order by o) from unnest(r.reloptions) o) end,
+           -- since PostgreSQL 16 columns of a single relation are printed without its name: so without any, and beside them what is read
+           case when r.relkind in ('v', 'm') then
+             'text ' || encode(sha256(convert_to(regexp_replace(pg_get_viewdef(r.oid), '[[:<:]][a-z_][a-z0-9_]*[.](?=[a-z_])', '', 'g'), 'utf8')), 'hex') end,
+           (select 'reads ' || string_agg(distinct d.refobjid::regclass::text, ', ' order by d.refobjid::regclass::text)
+              from pg_rewrite w
+              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                              and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+             where w.ev_class = r.oid and w.rulename = '_RETURN'),
+           (select format('%s from %s to %s by %s, start %s%s', format_type(s.seqtypid, null), s.seqmin, s.seqmax, s.seqincrement, s.seqstart,
+                          case when s.seqcycle then ', cycle' end) from pg_sequence s where s.seqrelid = r.oid),
+           case when r.relowner <> v_owner then format('owner to %I', pg_get_userbyid(r.relowner)) end)
+    from relations r
+  union all
+  select 'column', r.name, quote_ident(a.attname), concat_ws(chr(10),
+           format_type(a.atttypid, a.atttypmod) || case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation else '' end,
+           case a.attidentity when 'a' then 'generated always as identity' when 'd' then 'generated by default as identity' end,
+           case when a.attnotnull then 'not null' end,
+           case when a.attgenerated = '' then 'default ' || pg_get_expr(d.adbin, d.adrelid)
+                else format('generated always as (%s)', pg_get_expr(d.adbin, d.adrelid)) end)
+    from relations r
+    join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+   where r.relkind in ('r', 'p')
+  union all
+  select 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
+    from relations r
+    join pg_constraint c on c.conrelid = r.oid and c.contype in ('c', 'p', 'u', 'x', 'f')
+  union all
+  select 'index', r.name, i.indexrelid::regclass::text, concat_ws(chr(10),
+           pg_get_indexdef(i.indexrelid), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
+    from relations r
+    join pg_index i on i.indrelid = r.oid
+   where not (i.indisvalid and exists (
+     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
+  union all
+  select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
+           pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
+    from pg_trigger g
+   where not g.tgisinternal
+     -- on auth.users too
+     and (g.tgrelid in (select r.oid from relations r) or g.tgfoid in (select f.oid from functions f))
+  union all
+  select 'rule', r.name, quote_ident(w.rulename), pg_get_ruledef(w.oid)
+    from relations r
+    join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN'
+  union all
+  select 'policy', r.name, quote_ident(p.polname), concat_ws(chr(10),
+           case when p.polpermissive then 'as permissive' else 'as restrictive' end,
+           'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+           'to ' || (select string_agg(case u when 0 then 'public' else quote_ident(pg_get_userbyid(u)) end, ', ' order by pg_get_userbyid(u))
+                       from unnest(p.polroles) u),
+           'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
+           'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
+    from relations r
+    join pg_policy p on p.polrelid = r.oid
+  union all
+  select 'publication', r.name, quote_ident(b.pubname), concat_ws(chr(10),
+           'columns ' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+                            from pg_attribute a where a.attrelid = r.oid and a.attnum = any (pr.prattrs)),
+           'where ' || pg_get_expr(pr.prqual, pr.prrelid))
+    from relations r
+    join pg_publication_rel pr on pr.prrelid = r.oid
+    join pg_publication b on b.oid = pr.prpubid;
+end
+$$;
+comment on function tokenbook.present_shape is
+  'What is Tokenbook''s, as it is now: kind (function, table, view, sequence, column, constraint, index, trigger, rule, policy, publication), relation, name, definition in lines. To compare with declared_shape.';
 
 -- from supabase/schemas/10_access/queue_for_account.sql
 
@@ -10828,14 +11009,19 @@ comment on function tokenbook.chain_ledger is
 -- from supabase/schemas/90_audit/check_token_installation.sql
 
 /*
- * What threatens the books from outside of them: settings that lose commits, rights that were not declared, row
- * level security switched off, triggers that are gone, functions that were changed; and what stands open beside
- * them in the project, which is not Tokenbook's to close: that it names, with the statement that closes it.
- * A row for each finding; and a row for each subject of which there is none, with the status ok.
+ * What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that were
+ * not declared, row level security switched off, and anything of ours that is not as it was made (compare_shape); and
+ * what stands open beside them in the project, which is not Tokenbook's to close: that it names, with the statement
+ * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
+ *
+ * Compares with what the install found in the catalogue, as the server printed it. That stays the same in a dump that
+ * is restored, also to another version from PostgreSQL 15 to 18. Who may change our functions may change
+ * what they are compared with: this finds what was changed unawares, not what somebody who owns the database hides.
  * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
- * Returns subject, status (ok, warning, fault), finding, remedy (a statement).
+ * Returns subject, status (ok, warning, fault), finding, remedy (statements, separated by ;). It is NULL where no statement
+ * mends it without a loss: run again what the migrations say of it.
  */
--- Security definer: the declared rights are internal.
+-- Security definer: what was declared is internal.
 create function tokenbook.check_token_installation()
 returns table (subject text, status text, finding text, remedy text)
 language plpgsql
@@ -10847,43 +11033,27 @@ begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   return query
   with own as (
-    select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
-     where c.relkind in ('r', 'p')
-       and (c.relnamespace = 'tokenbook'::regnamespace
-         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
-  ), own_functions as (
-    select p.*, p.oid::regprocedure::text as name, p.pronamespace = 'public'::regnamespace as is_wrapper
-      from pg_proc p
-     where p.pronamespace = 'tokenbook'::regnamespace
-        or (p.pronamespace = 'public'::regnamespace
-          and p.proname in (select f.proname from pg_proc f where f.pronamespace = 'tokenbook'::regnamespace))
+    select * from tokenbook.own_objects()
   ), settings as (
-    select case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
-                when s.setrole = 0 then format('database %s', current_database())
-                else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
-           case when s.setdatabase = 0 then format('alter role %I', pg_get_userbyid(s.setrole))
-                when s.setrole = 0 then format('alter database %I', current_database())
-                else format('alter role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end
-             || ' reset synchronous_commit' as remedy
-      from pg_db_role_setting s
-     cross join unnest(s.setconfig) as setting
-     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
-       and lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+    select o.setting, o.whose, format('alter %s reset %s', o.whose_statement, o.setting) as remedy
+      from (
+        select split_part(lower(setting), '=', 1) as setting,
+               case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
+                    when s.setrole = 0 then format('database %s', current_database())
+                    else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
+               case when s.setdatabase = 0 then format('role %I', pg_get_userbyid(s.setrole))
+                    when s.setrole = 0 then format('database %I', current_database())
+                    else format('role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end as whose_statement
+          from pg_db_role_setting s
+         cross join unnest(s.setconfig) as setting
+         where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+           and lower(setting) ~ '^(synchronous_commit=(off|false|no|0)|session_replication_role=replica)$') o
   ), present as (
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), triggers (name, of, definition) as (values
-    ('token_transactions_keep_append_only', 'public.token_transactions',
-     'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('changes_keep_append_only', 'tokenbook.changes',
-     'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
-     'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('token_plans_date_default_plan', 'public.token_plans',
-     'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
-    ('tokenbook_register_user', 'auth.users',
-     'after insert on auth.users for each row execute function tokenbook.register_user()')
+  ), shape as (
+    select * from tokenbook.compare_shape()
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -10898,6 +11068,16 @@ begin
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
          select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  ), kinds (type, name) as (values
+    ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
+  ), subjects (place, subject, sound) as (values
+    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
+    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
+    (3, 'row level security', 'it is on for every table of Tokenbook''s, with the policies that were made and no other'),
+    (4, 'triggers', 'all are there and enabled, as they were made, and no other'),
+    (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
+    (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
+    (7, 'the project', 'nothing beside Tokenbook in public stands open')
   ), findings (place, subject, status, finding, remedy) as (
     -- what is answered must outlive a crash
     select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
@@ -10911,11 +11091,7 @@ begin
      where s.name = 'synchronous_commit' and s.reset_val = 'off' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
     union all
     select 1, 'durability', 'fault', format('synchronous_commit is off for %s: a crash loses their last commits, which callers believe in', s.whose), s.remedy
-      from settings s
-    union all
-    select 1, 'durability', 'fault', format('function %s sets synchronous_commit off', f.name), format('alter function %s reset synchronous_commit', f.name)
-      from own_functions f cross join unnest(f.proconfig) as setting
-     where lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+      from settings s where s.setting = 'synchronous_commit'
     union all
     -- rights
     select 2, 'rights', case when p.grantee in ('public', 'anon', 'authenticated', 'service_role') or p.privilege !~ '^select' then 'fault' else 'warning' end,
@@ -10940,56 +11116,44 @@ begin
      where pg_get_userbyid(m.member) in ('anon', 'authenticated')
        and (r.rolsuper or r.rolbypassrls or r.rolname in ('postgres', 'pg_read_all_data', 'pg_write_all_data', 'pg_maintain'))
     union all
+    select 2, 'rights', 'warning',
+           format('new %s that %s makes in schema tokenbook are open to %s', kinds.name, pg_get_userbyid(d.defaclrole), a.grantee),
+           format('alter default privileges for role %I in schema tokenbook revoke all on %s from %s', pg_get_userbyid(d.defaclrole), kinds.name, a.grantee)
+      from pg_default_acl d
+      join kinds on kinds.type = d.defaclobjtype::text
+     cross join lateral (
+       select distinct case x.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end as grantee
+         from aclexplode(d.defaclacl) x where x.grantee <> d.defaclrole) a
+     where d.defaclnamespace = 'tokenbook'::regnamespace
+    union all
     -- row level security
     select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
       from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
     union all
-    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
-           format('alter table %s enable row level security', o.name)
-      from own o where not o.relrowsecurity
-    union all
-    select 3, 'row level security', 'fault', format('policy %I on %s lets clients in without asking who they are', p.polname, o.name),
-           format('drop policy %I on %s', p.polname, o.name)
+    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', c.oid::regclass),
+           format('alter table %s enable row level security', c.oid::regclass)
       from own o
-      join pg_policy p on p.polrelid = o.oid and p.polpermissive
-     where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
-       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
+      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relrowsecurity
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
-      from triggers t
-     where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
+    select 4, 'triggers', 'fault', format('session_replication_role is replica for %s: their calls pass every trigger and foreign key', s.whose), s.remedy
+      from settings s where s.setting = 'session_replication_role'
     union all
-    select 4, 'triggers', 'fault', format('trigger %s on %s is disabled', t.name, t.of), format('alter table %s enable trigger %I', t.of, t.name)
-      from triggers t
-      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where g.tgenabled not in ('O', 'A')
+    select 4, 'triggers', 'fault', 'session_replication_role is replica on the server: every call passes every trigger and foreign key',
+           'alter system reset session_replication_role'
+      from pg_settings s
+     where s.name = 'session_replication_role' and s.reset_val = 'replica' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
     union all
-    select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
-           format('create or replace trigger %I %s', t.name, t.definition)
-      from triggers t
-      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
-    union all
-    -- functions
-    select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
-           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
-      from own_functions f
-     where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
-    union all
-    -- those in SQL have none, so that they can be written into the statement that calls them (decision 22)
-    select 5, 'functions', 'fault', format('function %s has lost its search_path', f.name),
-           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
-      from own_functions f
-      join pg_language l on l.oid = f.prolang and l.lanname = 'plpgsql'
-     where not f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
-    union all
-    select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
-           format('alter function %s security invoker', f.name)
-      from own_functions f where f.prosecdef and f.is_wrapper
+    -- policies, triggers, functions, tables
+    select p.place, p.subject, s.status, s.finding, s.remedy
+      from shape s
+     cross join lateral (
+       select * from subjects where subjects.subject = case s.kind
+         when 'policy' then 'row level security' when 'trigger' then 'triggers' when 'rule' then 'triggers'
+         when 'function' then 'functions' else 'tables' end) p
     union all
     -- the project around it
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('%s %s by %s: not Tokenbook''s to close', t.name,
              case when t.writers is not null and t.readers is not null then 'is read and written'
                   when t.writers is not null then 'is written' else 'is read' end
@@ -11002,47 +11166,40 @@ begin
       from theirs t
      where coalesce(t.readers, t.writers) is not null and not t.relrowsecurity and not t.asks_as_caller
     union all
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
              case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
            format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
        and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-       and p.oid not in (select f.oid from own_functions f)
+       and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
          select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
              kinds.name, pg_get_userbyid(d.defaclrole), string_agg(distinct a.grantee::regrole::text, ' and ')),
            format('alter default privileges for role %I %srevoke all on %s from anon, authenticated',
              pg_get_userbyid(d.defaclrole), case when d.defaclnamespace <> 0 then 'in schema public ' else '' end, kinds.name)
       from pg_default_acl d
-      join (values ('r', 'tables'), ('f', 'functions'), ('S', 'sequences')) as kinds (type, name) on kinds.type = d.defaclobjtype::text
+      join kinds on kinds.type = d.defaclobjtype::text
      cross join lateral aclexplode(d.defaclacl) a
-     where d.defaclnamespace in (0, 'public'::regnamespace)
+     where d.defaclnamespace in (0, 'public'::regnamespace) and kinds.type <> 'T'
        and a.grantee in ('anon'::regrole, 'authenticated'::regrole)
        -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
        and pg_get_userbyid(d.defaclrole) = current_user
      group by d.defaclrole, d.defaclnamespace, kinds.name
     union all
     -- anon is part of public: what is revoked from anon alone stays open through it
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
-  ), subjects (place, subject, sound) as (values
-    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
-    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
-    (3, 'row level security', 'it is on for every table of Tokenbook''s'),
-    (4, 'triggers', 'all are there and enabled'),
-    (5, 'functions', 'each runs with the rights and the search_path that it was made with'),
-    (6, 'the project', 'nothing beside Tokenbook in public stands open')
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -11054,7 +11211,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row level security that is off, triggers and functions that were changed; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (a statement that mends it); a row with ok for a subject of which there is no finding.';
+  'What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 
@@ -11202,6 +11359,79 @@ end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
   'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+
+-- from supabase/schemas/90_audit/compare_shape.sql
+
+/*
+ * What of ours is not as it was made: missing, otherwise, or there though nobody declared it. A fault is what changes
+ * what is computed, who sees it or whether it lasts; a warning what a project may have added to our tables without
+ * changing that (an index, a column that may be left out, a table in our schema), and a publication.
+ * Of what nobody declared, only the thing itself is named, and not its parts.
+ * Caller: internal (check_token_installation).   Returns kind, status, finding, remedy.
+ */
+create function tokenbook.compare_shape()
+returns table (kind text, status text, finding text, remedy text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with present as (
+    select * from tokenbook.present_shape()
+  ), declared as (
+    select * from tokenbook.declared_shape()
+  ), differences as (
+    select coalesce(d.kind, p.kind) as kind, coalesce(d.relation, p.relation) as relation, coalesce(d.name, p.name) as name,
+           d.definition as declared, p.definition as present
+      from declared d
+      full join present p on (p.kind, p.relation, p.name) = (d.kind, d.relation, d.name)
+     where d.definition is distinct from p.definition -- @shape-is-compared
+  ), lines as (
+    -- what differs line by line, but for texts, of which only digests are kept
+    select s.*,
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.present, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.declared, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.present, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
+           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text [0-9a-f]+$') <> substring(s.declared from '(?n)^text [0-9a-f]+$')
+             then 'another text' end as other_text,
+           case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
+                when s.kind = 'column' then format('column %s.%s', s.relation, s.name)
+                when s.kind = 'publication' then format('publication %s of %s', s.name, s.relation)
+                else format('%s %s on %s', s.kind, s.name, s.relation) end as thing
+      from differences s
+     -- the parts of what is missing, or nobody declared, go without saying
+     where s.name = s.relation or s.relation = ''
+        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
+              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
+  )
+  select l.kind,
+         case
+           when l.kind = 'publication' then 'warning'
+           when l.declared is null then
+             case when l.kind in ('table', 'foreign table', 'view', 'sequence')
+                    or (l.kind = 'index' and l.present !~ '^CREATE UNIQUE')
+                    -- one that must be given is given by none of ours
+                    or (l.kind = 'column' and not (l.present ~ '(?n)^not null$' and l.present !~ '(?n)^(default|generated) '))
+                  then 'warning' else 'fault' end
+           when l.kind = 'table' and l.added = 'replica identity full' and l.lost is null then 'warning'
+           else 'fault'
+         end,
+         l.thing || case
+           when l.present is null then ' is missing'
+           when l.declared is null then ' is there, and nobody declared it' || case when l.kind in ('column', 'constraint', 'policy') then ': ' || l.added else '' end
+           else ' is not as it was made: ' || concat_ws(', ',
+             case when l.lost is null then l.added else concat_ws(' ', l.added, case when l.added is null then 'without' else 'instead of' end, l.lost) end,
+             l.other_text)
+         end,
+         tokenbook.mend_shape(l.kind, l.relation, l.name, l.declared, l.present)
+    from lines l;
+end
+$$;
+comment on function tokenbook.compare_shape is
+  'What of Tokenbook''s is missing, otherwise than it was made, or there though nobody declared it. Returns kind, status (warning, fault), finding, remedy (statements; NULL where none mends it without a loss).';
 
 -- from supabase/schemas/90_audit/counter_at_opening.sql
 
@@ -12750,6 +12980,108 @@ $$;
 comment on function tokenbook.live_difference is
   'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
 
+-- from supabase/schemas/90_audit/mend_shape.sql
+
+/*
+ * The statements that make one thing of ours again what it was declared to be, where statements can: NULL for what is
+ * found in the migration that made it (the text of a function or view, a column), and for what holds somebody's rows.
+ * Caller: internal (compare_shape), which says the definitions; NULL is one that there is not.
+ */
+create function tokenbook.mend_shape(p_kind text, p_relation text, p_name text, p_declared text, p_present text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_declared constant text[] := coalesce(string_to_array(p_declared, chr(10)), '{}');
+  v_added constant text[] := array(
+    select line from unnest(string_to_array(p_present, chr(10))) line where line <> all (v_declared));
+  v_lost constant text[] := array(
+    select line from unnest(v_declared) line where line <> all (coalesce(string_to_array(p_present, chr(10)), '{}')));
+  v_on constant text := format('%s on %s', p_name, p_relation);
+  v_table constant text := format('alter table %s ', p_relation);
+  v_column constant text := format('%salter column %s ', v_table, p_name);
+begin
+  if p_kind = 'function' then
+    if p_declared is null then
+      return 'drop function ' || p_name;
+    end if;
+    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
+      return null;
+    end if;
+    return concat_ws('; ',
+      (select format('alter function %s owner to %s', p_name, o.owner) from unnest(v_added) line
+        cross join lateral (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook') o (owner)
+        where line like 'owner to %'),
+      (select format('alter function %s %s', p_name, string_agg(case when line like 'set %' and n = 1 then 'reset all ' || line else line end, ' ' order by is_set, n))
+         from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
+                 from unnest(v_declared) with ordinality as d (line, place)
+                where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
+       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
+
+  elsif p_kind = 'trigger' then
+    return case
+      when p_declared is null then 'drop trigger ' || v_on
+      when v_added <@ array['disabled', 'for replicas only'] and v_lost = '{}' then v_table || 'enable trigger ' || p_name
+      else regexp_replace(p_declared, '^CREATE TRIGGER', 'create or replace trigger')
+    end;
+  elsif p_kind = 'policy' then
+    return concat_ws('; ',
+      'drop policy ' || case when p_present is not null then v_on end,
+      'create policy ' || v_on || ' ' || replace(p_declared, chr(10), ' '));
+  elsif p_kind = 'rule' then
+    return 'drop rule ' || v_on;
+  elsif p_kind = 'constraint' then
+    return concat_ws('; ',
+      v_table || 'drop constraint ' || case when p_present is not null then p_name end,
+      v_table || 'add constraint ' || p_name || ' ' || p_declared);
+  elsif p_kind = 'index' then
+    return case when p_present = p_declared || chr(10) || 'not valid' then 'reindex index ' || p_name
+      else concat_ws('; ', 'drop index ' || case when p_present is not null then p_name end, p_declared) end;
+  elsif p_kind = 'publication' then
+    return format('alter publication %s %s table %s', p_name, case when p_declared is null then 'drop' when p_present is null then 'add' else 'set' end, p_relation);
+
+  -- what follows may hold rows: only what takes none away
+  elsif p_declared is null or p_present is null then
+    return null;
+  elsif p_kind = 'column' then
+    -- the type is the first line; how it is generated is for the migration to say
+    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
+      return null;
+    end if;
+    return (
+      select string_agg(statement, '; ')
+        from (
+          select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
+           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
+          union all
+          select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
+  elsif p_kind in ('table', 'view', 'sequence') then
+    return (
+      select case when count(*) = count(statement) then string_agg(statement, '; ') end
+        from (
+          select case
+                   when line = 'unlogged' then v_table || 'set logged'
+                   when line like 'replica identity %' then v_table || 'replica identity default'
+                   when line = 'row level security forced' then v_table || 'no force row level security'
+                   when line like 'inherited by %' then format('alter table %s no inherit %s', substr(line, 14), p_relation)
+                   when line like 'owner to %' then v_table || format('owner to %s', (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook'))
+                   when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s reset (%s)', p_relation, split_part(line, '=', 1))
+                 end as statement
+            from unnest(v_added) line
+           where not (p_kind = 'view' and split_part(line, '=', 1) in (select split_part(l, '=', 1) from unnest(v_lost) l where l ~ '^[a-z_]+='))
+          union all
+          select case when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s set (%s)', p_relation, line) end
+            from unnest(v_lost) line) s);
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.mend_shape is
+  'The statements that make one thing of Tokenbook''s what it was declared to be; NULL where the migration that made it says how, and where rows could be lost.';
+
 -- from supabase/schemas/90_audit/next_ledger_user.sql
 
 /*
@@ -14181,37 +14513,46 @@ grant select on table public.token_plans to anon; -- the price list
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
--- Functions. Self: a user for themselves, an admin for anyone, the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
-  'deduct_tokens_with_fifo',
-  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
-  'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
-  'get_token_spend_caps', 'list_token_team_members']) f;
-
--- Admins and the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-  'set_token_account_state', 'list_token_changes',
-  'change_token_plan', 'renew_token_subscription',
-  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment',
-  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
-  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-  'reconcile_user_token_balance', 'find_token_discrepancies',
-  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
-  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
-  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
-
--- The server alone.
-select tokenbook.expose(f, 'service_role') from unnest(array[
-  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
-  'check_token_installation']) f;
+-- Functions.
+do $$
+declare
+  -- a user for themselves, an admin for anyone, the server
+  c_for_self constant text[] := array[
+    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+    'deduct_tokens_with_fifo',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'reserve_tokens', 'capture_tokens', 'release_tokens',
+    'get_user_storage_quota', 'create_token_payment',
+    'set_token_top_up',
+    'get_token_spend_caps', 'list_token_team_members'];
+  c_for_admins constant text[] := array[
+    'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+    'set_token_account_state', 'list_token_changes',
+    'change_token_plan', 'renew_token_subscription',
+    'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+    'list_parked_token_payments', 'assign_parked_token_payment',
+    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+    'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+    'reconcile_user_token_balance', 'find_token_discrepancies',
+    'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+    'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance'];
+  c_for_server constant text[] := array[
+    'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+    'record_token_payment_event',
+    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+    'check_token_installation'];
+begin
+  perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
+  perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
+    c_for_self || c_for_admins || c_for_server || array['tokens_used']);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
+end
+$$;
 
 /*
  * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
@@ -14228,6 +14569,7 @@ $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
 comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+comment on function tokenbook.own_functions is 'The functions of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql
@@ -14246,3 +14588,25 @@ begin
   end if;
 end
 $$;
+
+-- from supabase/schemas/96_shape.sql
+
+/*
+ * Everything of ours as it has been made, as a function: check_token_installation compares with it what is there later.
+ * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it. A release
+ * that changes anything of ours makes it anew at its end.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
+    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
+    format('begin return query values %s; end',
+      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
+                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
+         from tokenbook.present_shape() s)));
+end
+$$;
+comment on function tokenbook.declared_shape is
+  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);

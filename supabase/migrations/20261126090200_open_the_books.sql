@@ -307,8 +307,6 @@ $$;
 
 -- What has served ---------------------------------------------------------------------------------
 
-drop function tokenbook.move_legacy_grants(text);
-
 do $$
 declare
   v_table text;

@@ -43,37 +43,46 @@ grant select on table public.token_plans to anon; -- the price list
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 
--- Functions. Self: a user for themselves, an admin for anyone, the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
-  'deduct_tokens_with_fifo',
-  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
-  'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
-  'get_token_spend_caps', 'list_token_team_members']) f;
-
--- Admins and the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-  'set_token_account_state', 'list_token_changes',
-  'change_token_plan', 'renew_token_subscription',
-  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment',
-  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
-  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-  'reconcile_user_token_balance', 'find_token_discrepancies',
-  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
-  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
-  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
-
--- The server alone.
-select tokenbook.expose(f, 'service_role') from unnest(array[
-  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
-  'check_token_installation']) f;
+-- Functions.
+do $$
+declare
+  -- a user for themselves, an admin for anyone, the server
+  c_for_self constant text[] := array[
+    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+    'deduct_tokens_with_fifo',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'reserve_tokens', 'capture_tokens', 'release_tokens',
+    'get_user_storage_quota', 'create_token_payment',
+    'set_token_top_up',
+    'get_token_spend_caps', 'list_token_team_members'];
+  c_for_admins constant text[] := array[
+    'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+    'set_token_account_state', 'list_token_changes',
+    'change_token_plan', 'renew_token_subscription',
+    'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+    'list_parked_token_payments', 'assign_parked_token_payment',
+    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+    'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+    'reconcile_user_token_balance', 'find_token_discrepancies',
+    'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+    'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance'];
+  c_for_server constant text[] := array[
+    'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+    'record_token_payment_event',
+    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+    'check_token_installation'];
+begin
+  perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
+  perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
+    c_for_self || c_for_admins || c_for_server || array['tokens_used']);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
+end
+$$;
 
 /*
  * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
@@ -90,4 +99,5 @@ $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
 comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+comment on function tokenbook.own_functions is 'The functions of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Catalog } from "../../scripts/schema/catalog.ts";
+import { expectSoundInstallation } from "../support/installation.ts";
 import { asUser, rpc } from "../support/roles.ts";
 import {
   ann,
@@ -53,6 +54,7 @@ async function expectAGuestThatGivesNothing(guest: Guest, name: string): Promise
     expect(rowCount, "the app's own trigger").toBe(1);
   }
   expect(await rowsOfOurs(guest.db), "nor for one who signs up, or reads a balance").toEqual(written);
+  await expectSoundInstallation(guest.db);
 }
 
 describe.each(["a-credits", "d-profiles-by-id", "e-own-private", "h-newer-profiles"])("%s", (name) => {
@@ -155,12 +157,13 @@ describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", 
   });
 });
 
-test("a project whose new tables and functions are closed keeps that as well", async () => {
+test("a project whose new tables and functions are closed keeps that as well, and is found sound", async () => {
   const guest = await startProject("e-own-private", { defaultPrivileges: "none", byCli: false });
   const before = await factsOf(guest.db);
   await install(guest);
 
   const changed = await touched(before, await factsOf(guest.db));
+  await expectSoundInstallation(guest.db);
   await guest.remove();
   expect(changed).toEqual([]);
 });

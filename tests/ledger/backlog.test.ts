@@ -102,6 +102,47 @@ describe("an account of which more is due than one call books", () => {
     }
   });
 
+  /** What a function of the project's answers that writes, and calls ours of an account that is behind. */
+  async function askTheirs(mutant?: string) {
+    const fixture = await createCallerFixture();
+    if (mutant !== undefined) await applyMutant(fixture.db, mutant);
+    await fixture.db.admin.query(`
+      create table public.app_orders (user_id uuid);
+      create function public.app_order(p_user_id uuid) returns jsonb language plpgsql as $$
+      begin
+        insert into public.app_orders values (p_user_id);
+        return public.deduct_tokens_with_fifo(p_user_id, 1);
+      end $$;
+      grant insert on public.app_orders to service_role;
+      grant execute on function public.app_order to service_role`);
+    const api = await openApi(fixture);
+    try {
+      const user = await withGrants(fixture.db, 1_500, { due: true });
+      const { status, headers, body } = await api.ask("server", "rpc/app_order", {
+        method: "POST",
+        body: JSON.stringify({ p_user_id: user }),
+      });
+      const { rowCount } = await fixture.db.admin.query("select from public.app_orders");
+      return { status, retryAfter: headers.get("retry-after"), body, orders: rowCount };
+    } finally {
+      await api.close();
+      await fixture.close();
+    }
+  }
+
+  test("a function of the project's own that called ours is told so, and says itself what its caller hears", async () => {
+    expect(await askTheirs()).toMatchObject({
+      status: 200,
+      retryAfter: null,
+      body: { success: false, code: "PT503", message: "busy" },
+      orders: 1,
+    });
+  });
+
+  test("the test sees it: 503 for what was written", { tags: ["proof"] }, async () => {
+    expect(await askTheirs("busy-for-whoever-was-asked")).toMatchObject({ status: 503, orders: 1 });
+  });
+
   describe("because more came back to grants that have run out than one call books", () => {
     /** A hold over 1,100 grants, all of which run out before it is released. */
     async function releasedTooLate(of: Database) {

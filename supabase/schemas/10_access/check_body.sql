@@ -18,7 +18,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
-  v_function text;
 begin
   if v_headers is null or v_headers = '' then
     return; -- plain SQL
@@ -30,11 +29,7 @@ begin
     return;
   end if;
 
-  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
-  if current_setting('request.method', true) is distinct from 'POST'
-    or (position('%' in v_function) > 0 -- written otherwise, and perhaps one of ours
-      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
-  then
+  if current_setting('request.method', true) is distinct from 'POST' or not tokenbook.is_own_request() then
     return;
   end if;
   if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then

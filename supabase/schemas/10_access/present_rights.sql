@@ -1,6 +1,6 @@
 /*
  * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
- * functions. In public a function is ours that one in tokenbook has the name of.
+ * functions.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
 create function tokenbook.present_rights()
@@ -12,11 +12,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  with relations as (
-    select c.* from pg_class c
-     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-       and (c.relnamespace = 'tokenbook'::regnamespace
-         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  with own as (
+    select * from tokenbook.own_objects()
+  ), relations as (
+    select c.* from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
   )
   select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
     from (
@@ -30,10 +29,7 @@ begin
         from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
       union all
       select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
-        from pg_proc p
-       where p.pronamespace = 'tokenbook'::regnamespace
-          or (p.pronamespace = 'public'::regnamespace
-            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
+        from own join pg_proc p on own.class = 'pg_proc'::regclass and p.oid = own.object) o
    cross join lateral aclexplode(o.rights) a
    where a.grantee <> o.owner;
 end

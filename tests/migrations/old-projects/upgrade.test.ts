@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrationUp } from "local-platform/project/supabase-cli";
+import { expectSoundInstallation } from "../../support/installation.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
@@ -183,6 +184,7 @@ describe.each(STATES)("$state", ({ state, load, migrations, by, cleared }) => {
 
     console.log(`${state}: facts=${expected.size} differences=${differences.length}`);
     expect(differences.map((difference) => describeDifference(difference, "empty", "old"))).toEqual([]);
+    await expectSoundInstallation(db);
   });
 
   test("every old row stays readable: transactions as history, usage, and its cost", async () => {

@@ -39,9 +39,9 @@ create table public.token_plans (
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
-  constraint token_plans_rollover_lifetime_is_positive check (
-    rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+  constraint token_plans_rollover_lifetime_is_positive check (rollover_lifetime_days between 1 and 36500),
+  constraint token_plans_rollover_lifetime_is_of_a_rollover check (
+    rollover_lifetime_days is null or coalesce(rollover_tokens, rollover_percent) is not null)
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 

@@ -16,9 +16,7 @@ create table public.token_team_members (
   constraint token_team_members_pkey primary key (user_id, member_id),
   constraint token_team_members_are_not_their_payers check (user_id <> member_id),
   constraint token_team_members_caps_are_within_limits check (
-    coalesce(cap_day, 0) between 0 and 1000000000000
-    and coalesce(cap_week, 0) between 0 and 1000000000000
-    and coalesce(cap_month, 0) between 0 and 1000000000000),
+    least(cap_day, cap_week, cap_month) >= 0 and greatest(cap_day, cap_week, cap_month) <= 1000000000000),
   constraint token_team_members_leave_after_they_came check (until >= since)
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
