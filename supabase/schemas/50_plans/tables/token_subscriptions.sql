@@ -16,6 +16,7 @@ create table public.token_subscriptions (
   next_plan_type text references public.token_plans (plan_type),
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
+  constraint token_subscriptions_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
   constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
 );
