@@ -485,6 +485,8 @@ begin
      ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
                         else began.plan_type end, s.plan_type),
      ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
+     -- the present plan says nothing of it, once its payment was taken back
+     ('plan_type as bought', case when began.payment_id = p.id::text then p.to_plan else began.plan_type end, began.plan_type),
      ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),

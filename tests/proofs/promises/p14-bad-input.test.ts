@@ -64,6 +64,8 @@ function faultOf(
   const said = `${code} ${message.slice(0, 120)}`;
   if (status >= 500) return `HTTP ${status}: ${said}`;
   if (isSlug(message)) return errors[message].sqlstate === code ? undefined : `another SQLSTATE: ${said}`;
+  // PostgREST's own statement, of a body that is no object where `?columns=` keeps it from looking
+  if (code === "22023" && message.startsWith("cannot call populate_composite on a scalar")) return undefined;
   if (!native.includes(code)) return `not registered: ${said}`;
   // what was sent stands in quotes; only the rest is ours
   const rest = `${message} ${detail ?? ""}`.replace(/"[^]*"/g, "");
