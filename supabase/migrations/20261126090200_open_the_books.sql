@@ -157,6 +157,10 @@ begin
         from public.token_balances b where b.is_open group by b.user_id
     ) g on g.user_id = a.user_id;
 
+  -- Who had a trial has had one.
+  perform tokenbook.remember_trial(b.user_id)
+     from (select distinct g.user_id from public.token_balances g where g.grant_type = 'trial') b;
+
   -- Count before believing.
   if (select count(*) from tokenbook.old_token_balances)
      <> (select count(*) from public.token_balances) + v_grants_left_out

@@ -49,7 +49,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'deduct_tokens_with_fifo',
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'create_token_payment',
+  'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
   'set_token_top_up',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
@@ -71,6 +71,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+  'set_token_trial_policy',
   'record_token_payment_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
   'check_token_installation']) f;

@@ -120,6 +120,7 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
     p_kind: "depleted",
     p_outcome: "failed",
     p_plan_type: "annual",
+    p_policy: "refuse",
     p_provider: "stripe",
     p_reason: "a reason",
     p_rule: "empty",

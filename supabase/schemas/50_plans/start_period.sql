@@ -13,7 +13,9 @@
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); where that is
+ * nothing and nobody asked for it, nothing begins: transaction is NULL, and the subscription is as it was.
+ * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
   p_plan public.token_plans,
@@ -77,6 +79,14 @@ begin
   if transaction.id is not null then
     replayed := true;
     return;
+  end if;
+
+  -- act: of a trial as much as the policy gives; nothing begins of one that nobody asked for and it does not give
+  if p_plan.grant_type = 'trial' then
+    p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
+    if p_plan.tokens is null then
+      return;
+    end if;
   end if;
 
   -- act: the period that closes

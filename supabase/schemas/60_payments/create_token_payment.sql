@@ -3,7 +3,8 @@
  * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
+ * too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -50,6 +51,7 @@ begin
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
     end if;
+    perform tokenbook.require_trial(p_user_id, v_plan.grant_type);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
       select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
@@ -79,4 +81,4 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity, too_many_payments, forbidden, busy.';

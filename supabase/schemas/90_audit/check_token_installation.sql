@@ -44,17 +44,17 @@ begin
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), triggers (name, of, definition) as (values
-    ('token_transactions_keep_append_only', 'public.token_transactions',
+  ), triggers (name, of, kind, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions', 'trigger',
      'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('changes_keep_append_only', 'tokenbook.changes',
+    ('changes_keep_append_only', 'tokenbook.changes', 'trigger',
      'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings', 'trigger',
      'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('token_plans_date_default_plan', 'public.token_plans',
+    ('token_plans_date_default_plan', 'public.token_plans', 'trigger',
      'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
-    ('tokenbook_register_user', 'auth.users',
-     'after insert on auth.users for each row execute function tokenbook.register_user()')
+    ('tokenbook_register_user', 'auth.users', 'constraint trigger',
+     'after insert on auth.users deferrable initially deferred for each row execute function tokenbook.register_user()')
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -127,7 +127,7 @@ begin
        and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create %s %I %s', t.kind, t.name, t.definition)
       from triggers t
      where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
     union all
@@ -137,10 +137,12 @@ begin
      where g.tgenabled not in ('O', 'A')
     union all
     select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
-           format('create or replace trigger %I %s', t.name, t.definition)
+           -- a constraint trigger cannot be replaced
+           case t.kind when 'trigger' then format('create or replace trigger %I %s', t.name, t.definition)
+                else format('drop trigger %I on %s; create %s %I %s', t.name, t.of, t.kind, t.name, t.definition) end
       from triggers t
       join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
+     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create %s %I %s', t.kind, t.name, t.definition))
     union all
     -- functions
     select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),

@@ -1021,6 +1021,10 @@ export const notTheBooks: Record<string, string> = {
     "what an admin has said of a finding: it holds only while the finding is as it was",
   "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
   "tokenbook.chosen_limits": "the project's own choice",
+  "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.trial_keys": "a random key: nothing else says what it is",
+  "tokenbook.trials_taken":
+    "digests without a user, so that they outlive them: who had a trial, on which no token that was given depends",
   "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
   "tokenbook.ledger_checkpoints":
     "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",
