@@ -21,7 +21,7 @@ declare
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
@@ -37,7 +37,7 @@ begin
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
-grant select on table public.token_plans to anon; -- the price list
+grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
 -- A computed field: whoever may read the row may read it.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);

@@ -81,7 +81,8 @@ export async function paymentsIn(
 async function fromCapture({ id, amount, custom_id = "" }: z.infer<typeof Capture>, catalogue: Catalogue) {
   const [user, plan] = custom_id.split(":");
   const paid = cents(amount.value, amount.currency_code);
-  const isItsPrice = plan !== undefined && (await catalogue.costs(plan, paid, amount.currency_code));
+  const isItsPrice =
+    plan !== undefined && (await catalogue.costs({ plan_type: plan }, 1, paid, amount.currency_code));
   const facts: Facts = {
     kind: "paid",
     user_id: userId(user),
@@ -114,9 +115,9 @@ async function fromSale(sale: z.infer<typeof Sale>, catalogue: Catalogue, api: P
   };
   if (sale.billing_agreement_id !== undefined) {
     const subscription = await subscriptionOf(sale.billing_agreement_id, api);
-    const plans = await catalogue.plansOf("paypal_plan_id", [subscription.plan_id]);
+    const sold = await catalogue.soldUnder("paypal", [subscription.plan_id]);
     facts.user_id = userId(subscription.custom_id);
-    facts.plan_type = plans.get(subscription.plan_id);
+    Object.assign(facts, sold.get(subscription.plan_id));
   }
   return [{ id: sale.id, facts }];
 }

@@ -158,9 +158,10 @@ async function thePlan(
   catalogue: Catalogue,
 ): Promise<string | undefined> {
   const prices = bought.flatMap(({ price }) => price ?? []);
-  const plans = await catalogue.plansOf("stripe_price_id", prices);
-  const ours = bought.filter(({ price }) => price !== undefined && plans.has(price));
-  return ours.length === 1 && ours[0]!.quantity === 1 ? plans.get(ours[0]!.price!) : undefined;
+  const sold = await catalogue.soldUnder("stripe", prices);
+  const ours = bought.filter(({ price }) => price !== undefined && sold.has(price));
+  const thing = ours.length === 1 && ours[0]!.quantity === 1 ? sold.get(ours[0]!.price!) : undefined;
+  return thing !== undefined && "plan_type" in thing ? thing.plan_type : undefined;
 }
 
 /** The id of what Stripe sends as an id or, expanded, as an object. */

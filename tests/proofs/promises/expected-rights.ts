@@ -59,12 +59,17 @@ export const reading: Readable[] = [
   {
     // what things cost, to whoever is signed in
     sees: sees("no", "common", "common", "common", "common", "common", "common", "no"),
-    relations: ["public.token_action_costs", "public.token_model_prices", "public.token_default_spend_caps"],
+    relations: [
+      "public.token_action_costs",
+      "public.token_model_prices",
+      "public.token_default_spend_caps",
+      "public.token_price_ids",
+    ],
   },
   {
     // the price list hangs in the shop window
     sees: sees("common", "common", "common", "common", "common", "common", "common", "no"),
-    relations: ["public.token_plans"],
+    relations: ["public.token_plans", "public.token_packs"],
   },
   {
     sees: sees("no", "no", "no", "no", "no", "no", "no", "no"),

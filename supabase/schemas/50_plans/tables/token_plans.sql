@@ -1,4 +1,4 @@
--- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+-- The catalogue: what each plan gives. Data of the project; no migration overwrites a row.
 create table public.token_plans (
   plan_type text primary key,
   name text not null,
@@ -17,7 +17,9 @@ create table public.token_plans (
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
   paypal_plan_id text unique,
+  former_paypal_plan_ids text[] not null default '{}',
   is_offered boolean not null default true,
   is_default boolean not null default false,
   given_to_users_since timestamptz,
@@ -46,7 +48,7 @@ create table public.token_plans (
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
 comment on table public.token_plans is
-  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
 comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
@@ -64,7 +66,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
 comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
