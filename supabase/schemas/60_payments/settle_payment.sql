@@ -2,11 +2,11 @@
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
  * rows; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once: what a payment gave never changes after it was
+ * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
- * Returns the payment; NULL while user, plan or the payment itself is missing.
+ * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.
  */
 create function tokenbook.settle_payment(
@@ -24,8 +24,9 @@ declare
   v_account public.token_accounts;
   v_payment public.token_payments;
   v_part public.token_payments;
-  v_plan public.token_plans;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
   if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
@@ -41,32 +42,25 @@ begin
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
+       terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, p_facts.amount_cents,
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       case when p_facts.plan_type is not null then
+         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
+       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
   v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts

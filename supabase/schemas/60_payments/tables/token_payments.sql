@@ -11,6 +11,7 @@ create table public.token_payments (
   quantity integer not null default 1,
   amount_cents bigint not null,
   currency text not null,
+  terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
@@ -26,6 +27,7 @@ create table public.token_payments (
   constraint token_payments_are_for_a_plan_or_a_pack check (num_nonnulls(to_plan, pack_type) = 1),
   constraint token_payments_buy_a_plan_once check (
     quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
+  constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
   constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
@@ -43,6 +45,7 @@ comment on column public.token_payments.pack_type is 'The pack they pay for; or 
 comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
 comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: {name, tokens (of one), lifetime_days; of a pack priority; of a plan articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
