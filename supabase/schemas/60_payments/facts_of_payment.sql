@@ -52,7 +52,7 @@ begin
        and not t.f ? 'parked_reason' -- that one gives nothing by itself
      group by 1, 2, 3
   ), known as (
-    select th.*, p.plan_type is not null and th.quantity > 1 as is_plan_several_times
+    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
       from things th
       left join public.token_plans p on p.plan_type = th.plan_type
       left join public.token_packs k on k.pack_type = th.pack_type
@@ -66,7 +66,7 @@ begin
            order by u.nth limit 1),
          coalesce(
            one.reason,
-           case when exists (select from known n where n.is_plan_several_times) then 'quantity'
+           case when exists (select from known n where n.is_too_many) then 'quantity'
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
                 else 'nothing_named' end)
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
@@ -81,7 +81,7 @@ begin
              (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
         from told t) one
     left join lateral (
-      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_plan_several_times order by n.nth limit 1) bought on true;
+      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
 
   v_facts.provider := p_provider;
   v_facts.user_id := coalesce(v_facts.user_id, (

@@ -14,7 +14,7 @@ begin
   return '{
     "user_unknown": "Nothing says which user paid, or there is no such user.",
     "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
-    "quantity": "A plan was bought more than once in one payment.",
+    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
     "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
