@@ -130,7 +130,7 @@ export const lints = {
        where (r.relkind in ('r', 'p', 'v', 'm', 'f')
               and (has_table_privilege('anon', r.oid, 'insert, update, delete, truncate, references, trigger')
                    or has_any_column_privilege('anon', r.oid, 'insert, update, references')
-                   or (r.oid not in (to_regclass('public.token_plans')::oid, to_regclass('public.token_packs')::oid)
+                   or (r.name not in ('token_plans', 'token_packs', 'public.token_plans', 'public.token_packs')
                        and (has_table_privilege('anon', r.oid, 'select')
                             or has_any_column_privilege('anon', r.oid, 'select')))))
           or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,

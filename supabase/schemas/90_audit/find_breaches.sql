@@ -344,7 +344,7 @@ begin
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
      ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
-     ('quantity', coalesce(t.payload ->> 'top_up_quantity', '1'), r.quantity::text),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
