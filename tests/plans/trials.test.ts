@@ -220,7 +220,14 @@ const waysToPay = [
         p_event_id: `evt_${id}`,
         p_event_type: "invoice.paid",
         p_provider_payment_id: `in_${id}`,
-        p_facts: { kind: "paid", user_id: user, plan_type: "paid_trial", amount_cents: 100, currency: "usd" },
+        p_facts: {
+          kind: "paid",
+          occurred_at: new Date().toISOString(),
+          user_id: user,
+          plan_type: "paid_trial",
+          amount_cents: 100,
+          currency: "usd",
+        },
       },
       of,
     );

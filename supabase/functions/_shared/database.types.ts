@@ -438,6 +438,52 @@ export type Database = {
         };
         Relationships: [];
       };
+      token_packs: {
+        Row: {
+          created_at: string;
+          currency: string;
+          former_stripe_price_ids: string[];
+          is_offered: boolean;
+          lifetime_days: number | null;
+          name: string;
+          pack_type: string;
+          price_cents: number;
+          priority: number;
+          stripe_price_id: string | null;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          currency?: string;
+          former_stripe_price_ids?: string[];
+          is_offered?: boolean;
+          lifetime_days?: number | null;
+          name: string;
+          pack_type: string;
+          price_cents: number;
+          priority?: number;
+          stripe_price_id?: string | null;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          created_at?: string;
+          currency?: string;
+          former_stripe_price_ids?: string[];
+          is_offered?: boolean;
+          lifetime_days?: number | null;
+          name?: string;
+          pack_type?: string;
+          price_cents?: number;
+          priority?: number;
+          stripe_price_id?: string | null;
+          tokens?: number;
+          updated_at?: string;
+        };
+        Relationships: [];
+      };
       token_payments: {
         Row: {
           amount_cents: number;
@@ -525,6 +571,8 @@ export type Database = {
           created_at: string;
           currency: string;
           features: NonNullable<Json>;
+          former_paypal_plan_ids: string[];
+          former_stripe_price_ids: string[];
           given_to_users_since: string | null;
           grant_lifetime_days: number | null;
           grant_type: string;
@@ -551,6 +599,8 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          former_paypal_plan_ids?: string[];
+          former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
@@ -576,6 +626,8 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          former_paypal_plan_ids?: string[];
+          former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
@@ -1036,6 +1088,17 @@ export type Database = {
           vibe_assistant_tokens_used?: number | null;
           vibe_assistant_total_cost?: never;
         };
+        Relationships: [];
+      };
+      token_price_ids: {
+        Row: {
+          is_current: boolean | null;
+          pack_type: string | null;
+          plan_type: string | null;
+          price_id: string | null;
+          provider: string | null;
+        };
+        ComputedFields: never;
         Relationships: [];
       };
       token_usage_history: {

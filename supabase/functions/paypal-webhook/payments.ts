@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { type Facts, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import { type Facts, type PaidFacts, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { cents } from "./money.ts";
 
@@ -36,6 +36,7 @@ const SaleRefund = z.object({
 });
 
 const Dispute = z.object({
+  dispute_id: z.string(),
   disputed_transactions: z.array(z.object({ seller_transaction_id: z.string() })),
   dispute_outcome: z.object({ outcome_code: z.string() }).optional(),
 });
@@ -80,7 +81,8 @@ export async function paymentsIn(
 async function fromCapture({ id, amount, custom_id = "" }: z.infer<typeof Capture>, catalogue: Catalogue) {
   const [user, plan] = custom_id.split(":");
   const paid = cents(amount.value, amount.currency_code);
-  const isItsPrice = plan !== undefined && (await catalogue.costs(plan, paid, amount.currency_code));
+  const isItsPrice =
+    plan !== undefined && (await catalogue.costs({ plan_type: plan }, 1, paid, amount.currency_code));
   const facts: Facts = {
     kind: "paid",
     user_id: userId(user),
@@ -105,7 +107,7 @@ function fromCaptureRefund({ links, seller_payable_breakdown }: z.infer<typeof C
 
 /** A subscription's payment. Its plan and its user are the subscription's, which PayPal is asked for. */
 async function fromSale(sale: z.infer<typeof Sale>, catalogue: Catalogue, api: PaypalApi): Promise<Payments> {
-  const facts: Facts = {
+  const facts: PaidFacts = {
     kind: "paid",
     amount_cents: cents(sale.amount.total, sale.amount.currency),
     currency: sale.amount.currency,
@@ -113,9 +115,9 @@ async function fromSale(sale: z.infer<typeof Sale>, catalogue: Catalogue, api: P
   };
   if (sale.billing_agreement_id !== undefined) {
     const subscription = await subscriptionOf(sale.billing_agreement_id, api);
-    const plans = await catalogue.plansOf("paypal_plan_id", [subscription.plan_id]);
+    const sold = await catalogue.soldUnder("paypal", [subscription.plan_id]);
     facts.user_id = userId(subscription.custom_id);
-    facts.plan_type = plans.get(subscription.plan_id);
+    Object.assign(facts, sold.get(subscription.plan_id));
   }
   return [{ id: sale.id, facts }];
 }
@@ -138,10 +140,11 @@ function fromSaleRefund({ sale_id, total_refunded_amount: total }: z.infer<typeo
 /** Outcomes after which the money is ours: the buyer lost, gave up, or PayPal paid him itself. */
 const won = ["RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER"];
 
-function fromDispute({ disputed_transactions, dispute_outcome }: z.infer<typeof Dispute>): Payments {
-  const isWon = dispute_outcome !== undefined && won.includes(dispute_outcome.outcome_code);
+function fromDispute(dispute: z.infer<typeof Dispute>): Payments {
+  const { dispute_id, disputed_transactions, dispute_outcome: outcome } = dispute;
+  const over = outcome !== undefined && (won.includes(outcome.outcome_code) ? "won" : "lost");
   return disputed_transactions.map(({ seller_transaction_id: id }) => ({
     id,
-    facts: { kind: isWon ? "dispute_won" : "disputed" },
+    facts: { kind: "dispute", dispute_id, status: over || "open" },
   }));
 }

@@ -72,7 +72,7 @@ begin
     if v_subscription.is_active and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
-      perform tokenbook.require_trial(p_user_id, v_plan.grant_type);
+      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;

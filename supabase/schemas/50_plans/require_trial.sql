@@ -3,7 +3,7 @@
  * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
  * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
  */
-create function tokenbook.require_trial(p_user_id uuid, p_grant_type text)
+create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
 returns void
 language plpgsql
 volatile -- as tokenbook.ask_trial
@@ -13,7 +13,7 @@ as $$
 declare
   v_refusal text;
 begin
-  if p_grant_type = 'trial' then
+  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
     v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
     if v_refusal is not null then
       perform tokenbook.refuse(v_refusal, '{}');

@@ -13,8 +13,8 @@
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); where that is
- * nothing and nobody asked for it, nothing begins: transaction is NULL, and the subscription is as it was.
+ * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
+ * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
  * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
@@ -81,7 +81,7 @@ begin
     return;
   end if;
 
-  -- act: of a trial as much as the policy gives; nothing begins of one that nobody asked for and it does not give
+  -- act: of a trial as much as the policy gives; an initial plan that it does not give does not begin
   if p_plan.grant_type = 'trial' then
     p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
     if p_plan.tokens is null then

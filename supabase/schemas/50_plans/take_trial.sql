@@ -1,9 +1,9 @@
 /*
  * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
  * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
- * What was paid for is given whole, whatever the policy, and remembered: the policy stops a second one before money
- * moves. What nobody asked for (a default plan at registration, a provider's payment of nothing) does not
- * begin: NULL. What was asked for is refused.
+ * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
+ * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
+ * NULL. What was asked for is refused.
  * p_entry is the transaction to be: user_id, actor_role, payment_id.
  * Caller: tokenbook.start_period, holding the account's lock.   Locks: the digests.
  * Errors: trial_already_taken, trial_needs_identity, busy.
@@ -21,13 +21,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
-  v_is_asked_for boolean := p_entry.actor_role <> 'system';
   v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id);
   v_remembered record;
   v_judged record;
 begin
   if p_entry.payment_id is not null then
-    select p.amount_cents > 0, p.provider = 'manual' into v_is_paid, v_is_asked_for
+    select p.amount_cents > 0 or p.provider <> 'manual' into v_is_paid
       from public.token_payments p
      where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
   end if;
@@ -44,7 +43,7 @@ begin
   elsif v_judged.share = 'reduced' then
     return least(p_plan.tokens,
       coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
-  elsif v_is_asked_for then
+  elsif p_entry.actor_role <> 'system' then
     perform tokenbook.refuse(v_judged.refusal, '{}');
   end if;
   return null;
