@@ -154,7 +154,7 @@ test("who never had one may go down to it, and has it with the next period; once
     effective: "period_end",
     tokens_granted: 0,
   });
-  await letTimePass(db, user, 32);
+  await letTimePass(db, user, 64);
 
   expect(await call("renew_token_subscription", { p_user_id: user })).toMatchObject({
     plan_type: "monthly_trial",
