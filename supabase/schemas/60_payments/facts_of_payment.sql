@@ -86,7 +86,8 @@ begin
   v_facts.provider := p_provider;
   v_facts.user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id)); -- @customers-find-users
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
   if v_booked.id is not null then
     v_facts.provider_payment_id := v_booked.provider_payment_id;
     v_facts.user_id := v_booked.user_id; -- @booked-once-stays
@@ -136,7 +137,8 @@ begin
            e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, (e.facts ->> 'refunded_cents')::bigint desc
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
   )
   select least(coalesce(sum(greatest(
            r.gone_cents,

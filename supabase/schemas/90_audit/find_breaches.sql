@@ -565,6 +565,10 @@ begin
     left join downgrades d on d.user_id = s.user_id
     left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
     left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
+    -- one that was booked before it was known as a part of another payment has given its plan over to that one
+    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
+    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
+    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
    cross join lateral (
      select -- a lower plan without a price begins by itself when the period ends
             coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
@@ -574,18 +578,18 @@ begin
             coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
             -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
             coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            paid.refund is not null as is_touched) as how
+            paid.refund is not null or whole.id is not null as is_touched) as how
    cross join lateral (values
      ('user', began.user_id::text, s.user_id::text),
      ('id', began.subscription_id::text, s.id::text),
      ('created_at', began.created_at::text, s.created_at::text),
      ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
+                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
      ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
      ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
+     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
      ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
                          else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
      ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
