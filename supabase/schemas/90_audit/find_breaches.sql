@@ -135,12 +135,11 @@ begin
        and (p_until is null or c.user_id <= p_until)
      order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
     select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
