@@ -99,7 +99,9 @@ export interface ProviderEvent {
   occurredAt: string;
   /** What it says of payments, several facts of one too: nothing when the event is of a kind that does not concern us. */
   payments: { id: string; facts: Facts }[];
-  subscriptions?: { id: string; facts: SubscriptionFacts }[];
+  subscriptions?: { id: string; facts: SubscriptionFacts }[] | undefined;
+  /** Why it changes nothing, for whoever reads the answer in the provider's dashboard. */
+  note?: string | undefined;
 }
 
 /**
@@ -134,7 +136,7 @@ export function webhook(
         }),
       );
     }
-    return Response.json({ received: true, outcomes });
+    return Response.json({ received: true, outcomes, ...(event.note !== undefined && { note: event.note }) });
   };
 }
 
