@@ -12,7 +12,7 @@ import { fromRefund, fromReversal } from "./refunds.ts";
 import { fromSale } from "./sales.ts";
 import { fromSubscription } from "./subscriptions.ts";
 
-type Said = Pick<ProviderEvent, "payments" | "subscriptions">;
+type Said = Pick<ProviderEvent, "payments" | "subscriptions" | "note">;
 
 type Reader = (event: PaypalEvent, catalogue: Catalogue, api: PaypalApi) => Promise<Said>;
 
@@ -21,10 +21,10 @@ const sale: Reader = async (event, catalogue, api) => ({ payments: await fromSal
 const refund: Reader = async (event, _, api) => ({ payments: await fromRefund(event, api) });
 const reversal: Reader = async (event, _, api) => ({ payments: await fromReversal(event, api) });
 const dispute: Reader = async (event) => ({ payments: fromDispute(event) });
-const subscription: Reader = async (event, catalogue) => ({
-  payments: [],
-  subscriptions: await fromSubscription(event, catalogue),
-});
+const subscription: Reader = async (event, catalogue) => {
+  const subscriptions = await fromSubscription(event, catalogue);
+  return { payments: [], subscriptions, ...(subscriptions.length === 0 && { note: "nobody has agreed to it yet" }) };
+};
 
 /** The events that change something, and who reads each. */
 const readers = new Map<string, Reader>([
@@ -50,15 +50,26 @@ const readers = new Map<string, Reader>([
   ["BILLING.SUBSCRIPTION.PAYMENT.FAILED", subscription],
 ]);
 
+/** Why some of the others change nothing. */
+const notes = new Map([
+  ["PAYMENT.CAPTURE.PENDING", "nothing is paid yet"],
+  ["PAYMENT.CAPTURE.DECLINED", "nothing was paid"],
+  ["PAYMENT.CAPTURE.DENIED", "nothing was paid"],
+  ["PAYMENT.SALE.PENDING", "nothing is paid yet"],
+  ["PAYMENT.SALE.DENIED", "nothing was paid"],
+]);
+
 /**
  * @param body an event that PayPal has sent
- * @returns nothing for an event that changes nothing: a payment that is pending or denied, say
  * @throws {Refusal} invalid_provider_event, when it is not as PayPal documents it
  */
 export async function factsIn(body: unknown, catalogue: Catalogue, api: PaypalApi): Promise<ProviderEvent> {
   const { id, type } = envelopeOf(body);
   const reader = readers.get(type);
-  if (reader === undefined) return { id, type, occurredAt: new Date().toISOString(), payments: [] };
+  if (reader === undefined) {
+    const note = notes.get(type) ?? "events of this type change nothing";
+    return { id, type, occurredAt: new Date().toISOString(), payments: [], note };
+  }
   const { occurredAt, event } = contentsOf(body);
   return { id, type, occurredAt, ...(await reader(event, catalogue, api)) };
 }
