@@ -1,8 +1,14 @@
 /** What an event of PayPal's is made of. Whatever goes on to the books is bounded here. */
 import { z } from "zod";
-import { moment } from "../_shared/fields.ts";
 import type { Refusal } from "../_shared/problem.ts";
 import { providerId, read, unreadable } from "../_shared/provider-event.ts";
+
+const momentRule = "a moment of 1900 to 2199 with its offset from UTC";
+
+/** A moment, as PayPal writes it and the books keep it. */
+export const moment = z.iso
+  .datetime({ offset: true, error: momentRule })
+  .refine((it) => /^(19|20|21)\d\d-.*T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-])/.test(it), momentRule);
 
 /** A verified event that is ours to read. */
 export interface PaypalEvent {

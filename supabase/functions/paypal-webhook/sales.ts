@@ -4,11 +4,10 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { moment } from "../_shared/fields.ts";
 import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
+import { moment, type PaypalEvent } from "./event.ts";
 import { money, type Money, paidMoney } from "./money.ts";
 
 const Sale = z.object({
