@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { type Buyer, type Outcome, standing } from "../event-outcomes.ts";
 import { expectProblem } from "../problem.ts";
-import { startStack, type Stack } from "../stack.ts";
+import { type Answer, startStack, type Stack } from "../stack.ts";
 import { cases, catalogue, type PaypalCase, prepare } from "./cases.ts";
 import { deliver, fresh, type PaypalStandIn, startPaypal } from "./paypal.ts";
 
@@ -21,10 +22,10 @@ afterAll(async () => {
 });
 
 /** Somebody whom no other case is about, and every id that theirs has used. */
-async function buyer(): Promise<Buyer & { ids: Map<string, string> }> {
+async function buyer(on: Stack): Promise<Buyer & { ids: Map<string, string> }> {
   const ids = new Map<string, string>();
   return {
-    userId: (await stack.user()).id,
+    userId: (await on.user()).id,
     ids,
     id(name) {
       if (!ids.has(name)) ids.set(name, fresh(`${name}-`));
@@ -34,25 +35,35 @@ async function buyer(): Promise<Buyer & { ids: Map<string, string> }> {
 }
 
 /** Sends a case's events; how the last one is answered, and how things stand then. */
-async function tried(it: PaypalCase): Promise<Outcome> {
-  const them = await buyer();
-  prepare(paypal, it, them);
-  const before = (await standing(stack.db, { userId: them.userId, ids: [], before: 0 })).tokens ?? 0;
-  const events = it.events(them);
-  for (const event of events.slice(0, -1)) expect((await deliver(stack, event)).status).toBe(200);
-  const answer = await deliver(stack, events.at(-1)!);
-  const { outcomes, note } = (answer.body ?? {}) as Outcome;
-  if (answer.status !== 200) expectProblem(answer, answer.body.code);
+async function tried(on: Stack, it: PaypalCase): Promise<Outcome> {
+  let last: Answer | undefined;
+  const stands = await told(on, it, (events) => events, (answer) => (last = answer)); // prettier-ignore
+  const { outcomes, note } = last!.body as Outcome;
+  if (last!.status !== 200) expectProblem(last!, last!.body.code);
   return {
-    ...(answer.status !== 200 && { refused: answer.body.code }),
+    ...(last!.status !== 200 && { refused: last!.body.code }),
     ...(outcomes !== undefined && outcomes.length > 0 && { outcomes }),
     ...(note !== undefined && { note }),
-    ...(await standing(stack.db, { userId: them.userId, ids: [...them.ids.values()], before })),
+    ...stands,
   };
 }
 
+/** Sends them in that order; how things stand then. */
+async function told(
+  on: Stack,
+  it: PaypalCase,
+  order: (events: object[]) => object[],
+  heard: (answer: Answer) => void = () => {},
+): Promise<Partial<Outcome>> {
+  const them = await buyer(on);
+  prepare(paypal, it, them);
+  const before = (await standing(on.db, { userId: them.userId, ids: [], before: 0 })).tokens ?? 0;
+  for (const event of order(it.events(them))) heard(await deliver(on, event));
+  return await standing(on.db, { userId: them.userId, ids: [...them.ids.values()], before });
+}
+
 test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))("%s (%s): %s", async (_type, _version, _story, it) => {
-  expect(await tried(it)).toEqual(it.comes);
+  expect(await tried(stack, it)).toEqual(it.comes);
 });
 
 test("there are cases of both versions, and of every type that changes something", () => {
@@ -61,4 +72,54 @@ test("there are cases of both versions, and of every type that changes something
   console.log(`PayPal's events: ${cases.length} cases of ${types.size} types, v1 ${versions["v1"]?.length}, v2 ${versions["v2"]?.length}`); // prettier-ignore
   expect(cases.length).toBeGreaterThanOrEqual(25);
   expect(Object.keys(versions)).toEqual(expect.arrayContaining(["v1", "v2"]));
+});
+
+test("told backwards and twice, every case comes to the same", { tags: ["proof"] }, async () => {
+  const readable = cases.filter(({ comes }) => comes.refused === undefined);
+  for (const it of readable) {
+    const { outcomes: _, note: __, ...comes } = it.comes;
+    expect(await told(stack, it, (events) => [...events.toReversed(), ...events]), it.story).toEqual(comes);
+  }
+  console.log(`PayPal's events backwards and twice: ${readable.length} cases`);
+});
+
+// each of them was so once
+test.each([
+  ["looks at no amounts of sales", "sales.ts", "if (paid.cents === price.cents) return undefined;", "return undefined;"],
+  ["looks at no quantities", "sales.ts", "Number(quantity) !== 1", "Number(quantity) < 1"],
+  ["takes every dispute for a claim", "disputes.ts", 'stage === "INQUIRY"', 'stage === "NEVER"'],
+  ["has lost what PayPal has denied", "disputes.ts", 'DENIED: "won"', 'DENIED: "lost"'],
+  ["looks at no amounts of disputes", "disputes.ts", "return status === \"lost\" && isComparable ? got : wanted;", "return undefined;"],
+  ["keeps disputes by payment", "disputes.ts", "dispute_id: dispute.dispute_id", "dispute_id: seller_transaction_id"],
+  ["keeps an outcome when the dispute goes on", "disputes.ts", 'status !== "RESOLVED"', 'status === "NEVER"'],
+  ["leaves the minus", "refunds.ts", "Math.abs(cents)", "cents"],
+  ["takes a reversal for a refund", "facts.ts", '["PAYMENT.CAPTURE.REVERSED", reversal]', '["PAYMENT.CAPTURE.REVERSED", refund]'],
+  ["counts refunds that failed", "refunds.ts", 'FAILED: "failed"', 'FAILED: "succeeded"'],
+])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {
+  const faulty = await startStack(paypal.settings, { file: `paypal-webhook/${file}`, right, wrong });
+  try {
+    await faulty.db.admin.query(catalogue);
+    const failed: string[] = [];
+    for (const it of cases) {
+      const comes = await tried(faulty, it).catch((error: unknown) => error);
+      if (JSON.stringify(comes) !== JSON.stringify(await tried(stack, it))) failed.push(it.story);
+    }
+    console.log(`${wrong}: ${failed.length} of ${cases.length} cases fail: ${failed.join("; ")}`);
+    expect(failed).not.toEqual([]);
+  } finally {
+    await faulty.close();
+  }
+});
+
+test("books that count a reversal beside its dispute fail them too", { tags: ["proof"] }, async () => {
+  const broken = await startStack(paypal.settings);
+  try {
+    await broken.db.admin.query(catalogue);
+    await applyMutant(broken.db, "reversals-beside-their-disputes");
+    const about = cases.filter(({ story }) => /because of/.test(story));
+    expect(about).toHaveLength(2);
+    for (const it of about) expect((await tried(broken, it)).tokens ?? 0, it.story).toBeLessThan(it.comes.tokens!);
+  } finally {
+    await broken.close();
+  }
 });
