@@ -52,11 +52,15 @@ export interface RefundedFacts extends Told {
   amount_cents?: number | undefined;
 }
 
-/** One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not. */
+/**
+ * One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not.
+ * Reversed is what the provider took back by itself, by its own id too: that withholds its amount as long as no
+ * dispute of the payment is known, for a dispute is why, and says how it goes on.
+ */
 export interface DisputeFacts extends Told {
   kind: "dispute";
   dispute_id: string;
-  status: "inquiry" | "open" | "won" | "lost";
+  status: "inquiry" | "reversed" | "open" | "won" | "lost";
   /** Left out: all of the payment. */
   amount_cents?: number | undefined;
 }
@@ -74,6 +78,7 @@ export type ParkedReason =
   | "currency_differs"
   | "several_things"
   | "nothing_paid"
+  | "setup_fee"
   | "nothing_named";
 
 /** What one event says about one subscription, as `record_token_subscription_event` takes it. */
