@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { tableOf } from "../functions/event-outcomes.ts";
+import { paypalCases } from "../functions/paypal-webhook/cases.ts";
 import { stripeCases } from "../functions/stripe-webhook/cases.ts";
 
-const providers = { Stripe: stripeCases };
+const providers = { Stripe: stripeCases, PayPal: paypalCases };
 
 test("the page of payment events shows every case (made anew with -u)", async () => {
   const page = [
