@@ -195,6 +195,13 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   },
   {
     version: v2,
+    type: "PAYMENT.CAPTURE.REFUNDED",
+    story: "a refund that was cancelled",
+    events: (them) => [ordered(them), captureRefund(them.id("capture"), "9.00", { status: "CANCELLED" })],
+    comes: { outcomes: ["approved"], tokens: planTokens },
+  },
+  {
+    version: v2,
     type: "PAYMENT.CAPTURE.REVERSED",
     story: "PayPal takes all of an order back, and no dispute is known",
     events: (them) => [ordered(them), captureReversal(them.id("capture"), "9.00")],
@@ -419,6 +426,17 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   {
     version: v1,
     type: "CUSTOMER.DISPUTE.RESOLVED",
+    story: "a claim is won after another about the same order was lost, for a quarter: that stays lost",
+    events: (them) => [
+      ordered(them),
+      dispute("RESOLVED", [them.id("capture")], { outcome: "RESOLVED_BUYER_FAVOUR", refunded: "2.25" }),
+      dispute("RESOLVED", [them.id("capture")], { outcome: "RESOLVED_SELLER_FAVOUR" }),
+    ],
+    comes: { outcomes: ["approved"], tokens: (planTokens * 3) / 4 },
+  },
+  {
+    version: v1,
+    type: "CUSTOMER.DISPUTE.RESOLVED",
     story: "an inquiry was cancelled by the buyer, and the claim after it is lost: each by its own id",
     events: (them) => [
       ordered(them),
@@ -430,6 +448,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   ],
   "Subscriptions: how they stand": [
   stands("ACTIVATED", "the buyer has subscribed", "active"),
+  stands("RE-ACTIVATED", "it goes on after a pause", "active"),
   stands("UPDATED", "something of it has changed", "active"),
   stands("PAYMENT.FAILED", "a payment has failed; PayPal tries again", "past_due", { failures: 1 }),
   stands("SUSPENDED", "it is paused", "paused", { status: "SUSPENDED" }),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { readers } from "../../../supabase/functions/paypal-webhook/facts.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { type Buyer, type Outcome, standing } from "../event-outcomes.ts";
@@ -71,6 +72,7 @@ test("there are cases of both versions, and of every type that changes something
   console.log(`PayPal's events: ${cases.length} cases of ${types.size} types, v1 ${versions["v1"]?.length}, v2 ${versions["v2"]?.length}`); // prettier-ignore
   expect(cases.length).toBeGreaterThanOrEqual(25);
   expect(Object.keys(versions)).toEqual(expect.arrayContaining(["v1", "v2"]));
+  expect([...readers.keys()].filter((type) => !types.has(type))).toEqual([]);
 });
 
 test("told backwards and twice, every case comes to the same", { tags: ["proof"] }, async () => {
