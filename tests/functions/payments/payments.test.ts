@@ -4,6 +4,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
+import { moment } from "../../support/provider-events.ts";
 
 type User = Caller & { id: string };
 
@@ -164,6 +165,7 @@ describe("the list", () => {
         p_provider_payment_id: parked,
         p_facts: {
           kind: "paid",
+          occurred_at: moment(),
           amount_cents: 900,
           currency: "usd",
         },
@@ -212,6 +214,7 @@ describe("a parked payment", () => {
         p_provider_payment_id: parked,
         p_facts: {
           kind: "paid",
+          occurred_at: moment(),
           amount_cents: 900,
           currency: "usd",
         },
