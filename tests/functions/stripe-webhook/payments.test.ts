@@ -1,4 +1,4 @@
-/** What one event after another comes to is in events.test.ts; here is what happens around them. */
+/** What one event after another comes to is in outcomes.test.ts; here is what happens around them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
 import { withShortLockWaits } from "../../support/time.ts";
