@@ -4,7 +4,10 @@
  */
 import type { Slug } from "../../supabase/functions/_shared/errors.ts";
 import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/webhook.ts";
+import { expect } from "vitest";
 import type { Database } from "../support/database.ts";
+import { expectProblem } from "./problem.ts";
+import type { Answer, Stack } from "./stack.ts";
 
 /** One row of the table. */
 export interface EventCase {
@@ -83,5 +86,42 @@ export async function standing(
     ...(tokens !== 0 && { tokens }),
     ...(parked !== null && { parked }),
     ...(subscription !== null && { subscription: subscription as SubscriptionFacts["status"] }),
+  };
+}
+
+/**
+ * Sends a case's events; how the last one is answered, and how things stand then.
+ *
+ * @param provider `fresh` makes an id that nobody else has, and `prepare` makes the provider's API ready for the case
+ */
+export async function tried<Case extends EventCase>(
+  stack: Stack,
+  it: Case,
+  provider: {
+    deliver: (stack: Stack, event: object) => Promise<Answer>;
+    fresh: (prefix: string) => string;
+    prepare: (it: Case, them: Buyer) => void;
+  },
+): Promise<Outcome> {
+  const ids = new Map<string, string>();
+  const them: Buyer = {
+    userId: (await stack.user()).id,
+    id(name) {
+      if (!ids.has(name)) ids.set(name, provider.fresh(name));
+      return ids.get(name)!;
+    },
+  };
+  provider.prepare(it, them);
+  const before = (await standing(stack.db, { userId: them.userId, ids: [], before: 0 })).tokens ?? 0;
+  const events = it.events(them);
+  for (const event of events.slice(0, -1)) expect((await provider.deliver(stack, event)).status).toBe(200);
+  const answer = await provider.deliver(stack, events.at(-1)!);
+  if (answer.status !== 200) expectProblem(answer, answer.body.code);
+  const { outcomes = [], note } = answer.body as Outcome;
+  return {
+    ...(answer.status !== 200 && { refused: answer.body.code }),
+    ...(outcomes.length > 0 && { outcomes }),
+    ...(note !== undefined && { note }),
+    ...(await standing(stack.db, { userId: them.userId, ids: [...ids.values()], before })),
   };
 }
