@@ -228,6 +228,9 @@ begin
           from paid n
           join disputes l on l.provider = n.provider and l.whole = n.whole
          where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
          group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
