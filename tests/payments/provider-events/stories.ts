@@ -72,7 +72,7 @@ export function kept(story: readonly Told[]): Kept | null {
     return [...last.values()];
   };
   const refunds = ends("refund", "refund_id", ["pending", "succeeded", "canceled", "failed"]);
-  const disputes = ends("dispute", "dispute_id", ["inquiry", "open", "won", "lost"]);
+  const disputes = ends("dispute", "dispute_id", ["inquiry", "reversed", "open", "won", "lost"]);
 
   let refunded = 0;
   for (const part of new Set(story.map(({ payment }) => payment))) {
@@ -94,9 +94,11 @@ export function kept(story: readonly Told[]): Kept | null {
     refunded += Math.max(byId, total === undefined ? 0 : number(total, "refunded_cents")! - failed);
   }
   refunded = Math.min(refunded, amount);
+  // what the provider took back by itself is the dispute's, where there is one
+  const isDisputed = disputes.some(({ facts }) => ["open", "won", "lost"].includes(facts["status"] as string));
   let disputed = 0;
   for (const one of disputes) {
-    if (one.facts["status"] === "open" || one.facts["status"] === "lost")
+    if (["open", "lost", ...(isDisputed ? [] : ["reversed"])].includes(one.facts["status"] as string))
       disputed += number(one, "amount_cents") ?? amount;
   }
   disputed = Math.min(disputed, amount - refunded);
@@ -156,7 +158,9 @@ export function anyStory(dice: Dice): Told[] {
         ),
       );
   }
-  for (const id of ["dp.1", "dp.2"]) {
+  if (dice.chance(0.2))
+    story.push(tell(second(), { kind: "dispute", dispute_id: "rv.1", status: "reversed", amount_cents: 300 }));
+  for (const id of ["dp.1", "dp.2"].slice(0, dice.chance(0.2) ? 0 : 2)) {
     const amount = dice.any([{}, { amount_cents: 900 }, { amount_cents: 300 }]);
     const payment = isOfTwo ? part() : "a";
     let then = second();
