@@ -191,7 +191,7 @@ begin
       select e.*, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 else 4 end,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
                         e.cents desc nulls first, e.currency) as place
         from events e where e.kind = 'dispute') l
      where l.place = 1
