@@ -24,7 +24,7 @@ begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
     perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_policy", "rule": "allow, refuse or reduced"}');
-  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> case p_policy when 'reduced' then 1 else 0 end then
+  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> (case p_policy when 'reduced' then 1 else 0 end) then
     perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
       'field', 'p_reduced_percent',
       'rule', case p_policy when 'reduced' then 'this or p_reduced_tokens, one of the two'
