@@ -15,7 +15,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_address constant text := lower(btrim(normalize(p_email, nfkc), E' \t\n\r\f\v') collate "C");
+  v_blanks constant text := ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13);
+  v_address constant text := lower(btrim(normalize(p_email, nfkc), v_blanks) collate "C");
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
