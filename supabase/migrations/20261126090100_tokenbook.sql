@@ -46,19 +46,20 @@ declare
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
-    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
-    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
+    'check_token_installation', 'check_token_synchronization', 'check_token_trial',
+    'checkpoint_token_ledger', 'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge',
+    'find_token_discrepancies', 'get_recent_token_usage', 'get_token_balance_as_of',
+    'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'refund_token_payment', 'refund_tokens', 'reject_token_payment',
+    'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
+    'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
     'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
     'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
@@ -69,6 +70,7 @@ declare
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
   v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
+  v_identities oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'identities');
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
@@ -184,6 +186,10 @@ begin
     union all
     select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
+    select 2, 'table auth.identities is missing, or has no provider_id: the auth server is older than November 2023', 0, 0, null, null
+     where not exists (
+       select from pg_attribute a where a.attrelid = v_identities and a.attname = 'provider_id' and not a.attisdropped)
+    union all
     select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
       from pg_database d
@@ -202,6 +208,11 @@ begin
            format('grant select, references, trigger on auth.users to %I', current_user)
       from pg_class c
      where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
+    union all
+    select 3, format('%s may not read auth.identities', current_user), 0, 0, c.relowner,
+           format('grant select on auth.identities to %I', current_user)
+      from pg_class c
+     where c.oid = v_identities and not has_table_privilege(c.oid, 'select')
     union all
     select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)
@@ -1125,6 +1136,31 @@ create policy "Users read their own holds" on public.token_holds
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
 
+-- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
+
+-- What a project has chosen for whoever had a trial before; without a row they are refused another.
+create table tokenbook.chosen_trial_policy (
+  is_current boolean primary key default true,
+  policy text not null,
+  reduced_percent integer,
+  reduced_tokens bigint,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_trial_policy_has_one_row check (is_current),
+  constraint chosen_trial_policy_is_known check (policy in ('allow', 'refuse', 'reduced')),
+  constraint chosen_trial_policy_says_how_much
+    check (num_nonnulls(reduced_percent, reduced_tokens) = case policy when 'reduced' then 1 else 0 end),
+  constraint chosen_trial_policy_percent_is_a_part check (reduced_percent between 1 and 99),
+  constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
+);
+comment on table tokenbook.chosen_trial_policy is
+  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
+comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
+comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';
+comment on column tokenbook.chosen_trial_policy.reduced_tokens is 'Of reduced: so many tokens, and no more than the trial gives; or reduced_percent.';
+comment on column tokenbook.chosen_trial_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_trial_policy enable row level security;
+
 -- from supabase/schemas/50_plans/tables/failed_registrations.sql
 
 -- Users who signed up while something was wrong with the books.
@@ -1393,6 +1429,41 @@ alter table public.token_subscriptions enable row level security;
 create policy "Users read their own subscription" on public.token_subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/50_plans/tables/trial_keys.sql
+
+/*
+ * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
+ * database that was made from a schema alone has a key of its own. No function gives it to a caller.
+ */
+create table tokenbook.trial_keys (
+  is_current boolean primary key default true,
+  key bytea not null,
+  made_at timestamptz not null default clock_timestamp(),
+  constraint trial_keys_has_one_row check (is_current),
+  constraint trial_keys_are_long check (length(key) = 32)
+);
+comment on table tokenbook.trial_keys is
+  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
+comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
+comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
+comment on column tokenbook.trial_keys.made_at is 'When it was made.';
+alter table tokenbook.trial_keys enable row level security;
+
+-- from supabase/schemas/50_plans/tables/trials_taken.sql
+
+-- Who has had a trial, as nobody can read it: a keyed digest of each thing that a person is known by. It names no
+-- user, so that it outlives them; and without the key, which is beside it, no guess can be tried.
+create table tokenbook.trials_taken (
+  identifier bytea primary key,
+  taken_at timestamptz not null default clock_timestamp(),
+  constraint trials_taken_are_digests check (length(identifier) = 32)
+);
+comment on table tokenbook.trials_taken is
+  'Who has had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
+comment on column tokenbook.trials_taken.identifier is 'HMAC-SHA256 under tokenbook.trial_keys of one thing that the person is known by (tokenbook.trial_identifiers).';
+comment on column tokenbook.trials_taken.taken_at is 'When it was first remembered.';
+alter table tokenbook.trials_taken enable row level security;
 
 -- from supabase/schemas/60_payments/tables/parked_reasons.sql
 
@@ -2904,6 +2975,8 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
+      ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
@@ -2916,6 +2989,7 @@ begin
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
+      ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -4658,6 +4732,7 @@ comment on function tokenbook.grant_terms is
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be.
+ * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -4735,6 +4810,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if p_grant_type = 'trial' and not v_issued.replayed then
+    perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
+  end if;
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
@@ -4761,7 +4839,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -7586,6 +7664,36 @@ $$;
 comment on function tokenbook.apply_scheduled_downgrade is
   'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
 
+-- from supabase/schemas/50_plans/ask_trial.sql
+
+/*
+ * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
+ * does tokenbook.take_trial.
+ * Caller: internal.
+ */
+create function tokenbook.ask_trial(
+  p_user_id uuid,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+volatile -- as tokenbook.trial_identifiers
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+begin
+  select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
+    into share, refusal, reduced_percent, reduced_tokens
+    from tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1) j;
+end
+$$;
+comment on function tokenbook.ask_trial is 'What the policy would give of a trial to this user now; remembers nothing.';
+
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
 /*
@@ -7595,7 +7703,8 @@ comment on function tokenbook.apply_scheduled_downgrade is
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), trial_already_taken,
+ * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -7661,6 +7770,7 @@ begin
     if v_subscription.is_active and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
+      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;
@@ -7713,7 +7823,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
@@ -7860,6 +7970,41 @@ $$;
 comment on function tokenbook.check_token_synchronization is
   'Limit and balance of everyone with an active subscription, the largest difference first, at most p_limit (1 to 10000); status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/50_plans/check_token_trial.sql
+
+/*
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
+ * is faster has it (tokenbook.take_trial).
+ * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: nobody may read who had a trial.
+create function tokenbook.check_token_trial(p_user_id uuid)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.ask_trial
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_asked record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true); -- @trials-of-oneself
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  v_asked := tokenbook.ask_trial(p_user_id);
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'trial', v_asked.share,
+    'reason', v_asked.refusal,
+    'reduced_percent', v_asked.reduced_percent,
+    'reduced_tokens', v_asked.reduced_tokens);
+end
+$$;
+comment on function tokenbook.check_token_trial is
+  'Whether a user may have a trial. For the user themself, an admin, or the server. Returns {user_id, trial (full, reduced or none), reason (of none: trial_already_taken, or trial_needs_identity: they have neither an address nor a phone number nor an identity at a provider), reduced_percent, reduced_tokens (of reduced, one of the two)}. Errors: user_not_found, forbidden.';
+
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
 /*
@@ -8002,6 +8147,8 @@ comment on function tokenbook.get_users_without_token_balance is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
+ * no plan begins either.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -8062,6 +8209,94 @@ end
 $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
+
+-- from supabase/schemas/50_plans/had_trial.sql
+
+/*
+ * Whether a trial was given to whoever is known by one of these.
+ * Caller: internal.
+ */
+create function tokenbook.had_trial(p_identifiers bytea[])
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
+end
+$$;
+comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
+
+-- from supabase/schemas/50_plans/hmac_sha256.sql
+
+/*
+ * HMAC-SHA256 (RFC 2104) out of what Postgres brings: pgcrypto, which has it, is not in every project, and where
+ * it is, it is in a schema of the project's choice.
+ * Caller: internal.
+ */
+create function tokenbook.hmac_sha256(p_key bytea, p_message bytea)
+returns bytea
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key constant bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
+  v_inner bytea := decode(repeat('36', 64), 'hex');
+  v_outer bytea := decode(repeat('5c', 64), 'hex');
+begin
+  for i in 0 .. length(v_key) - 1 loop
+    v_inner := set_byte(v_inner, i, get_byte(v_inner, i) # get_byte(v_key, i));
+    v_outer := set_byte(v_outer, i, get_byte(v_outer, i) # get_byte(v_key, i));
+  end loop;
+  return sha256(v_outer || sha256(v_inner || p_message));
+end
+$$;
+comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
+
+-- from supabase/schemas/50_plans/judge_trial.sql
+
+/*
+ * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
+ * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
+ * treated like who had one: else each anonymous sign-in would be another person.
+ * Caller: internal.
+ */
+create function tokenbook.judge_trial(
+  p_had_one boolean,
+  p_is_recognisable boolean,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chosen tokenbook.chosen_trial_policy;
+begin
+  select c.* into v_chosen from tokenbook.chosen_trial_policy c where c.is_current;
+  if v_chosen.policy = 'allow' or (p_is_recognisable and not p_had_one) then
+    share := 'full';
+  elsif v_chosen.policy = 'reduced' then
+    share := 'reduced';
+    reduced_percent := v_chosen.reduced_percent;
+    reduced_tokens := v_chosen.reduced_tokens;
+  else
+    share := 'none';
+    refusal := case when p_had_one then 'trial_already_taken' else 'trial_needs_identity' end;
+  end if;
+end
+$$;
+comment on function tokenbook.judge_trial is
+  'What the policy gives of a trial to somebody who had one or not, and whom one can recognise or not: full, reduced or none, with the refusal.';
 
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
@@ -8128,6 +8363,45 @@ end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
 
+-- from supabase/schemas/50_plans/normal_address.sql
+
+/*
+ * One form for all the ways of writing one mailbox: without blanks around it, in Unicode's compatibility form
+ * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
+ * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
+ * address in lower case itself, and what more a collation would do depends on the server.
+ * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
+ * Caller: internal.
+ */
+create function tokenbook.normal_address(p_email text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_blanks constant text := ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13);
+  v_address constant text := lower(btrim(normalize(p_email, nfkc), v_blanks) collate "C");
+  v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
+  v_name text := substring(v_address from '^(.*)@');
+begin
+  if v_name is null or v_name like '"%' then
+    return v_address;
+  end if;
+  if strpos(v_name, '+') > 1 then
+    v_name := split_part(v_name, '+', 1); -- @tags-are-no-names
+  end if;
+  if v_domain in ('gmail.com', 'googlemail.com') then
+    v_domain := 'gmail.com';
+    v_name := replace(v_name, '.', '');
+  end if;
+  return v_name || '@' || v_domain;
+end
+$$;
+comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
+
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
@@ -8162,6 +8436,8 @@ comment on function tokenbook.period_end is 'End of a billing period that begins
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
+ * At the commit, not at the row: the auth server writes the user first and then, in the same transaction, their
+ * identity at a provider, which says too whether they had a trial before. Only a constraint trigger can wait.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -8209,9 +8485,49 @@ $$;
 comment on function tokenbook.register_user is
   'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
 
-create trigger tokenbook_register_user
+create constraint trigger tokenbook_register_user
   after insert on auth.users
+  deferrable initially deferred
   for each row execute function tokenbook.register_user();
+
+-- from supabase/schemas/50_plans/remember_trial.sql
+
+/*
+ * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
+ * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
+ * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
+ * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
+ */
+create function tokenbook.remember_trial(
+  p_user_id uuid,
+  out identifiers integer,
+  out known_before integer
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+  v_new integer;
+begin
+  insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin
+  select i.identifier from unnest(v_identifiers) as i (identifier)
+   order by i.identifier
+  on conflict do nothing;
+  get diagnostics v_new = row_count; -- @first-digest-decides end
+  identifiers := cardinality(v_identifiers);
+  known_before := identifiers - v_new;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.remember_trial is
+  'Remembers that a user has had a trial, by everything that they are known by now; by how many things, and how many of them were remembered before.';
 
 -- from supabase/schemas/50_plans/renew_token_subscription.sql
 
@@ -8221,7 +8537,7 @@ create trigger tokenbook_register_user
  * present period. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
- * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
@@ -8285,7 +8601,35 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/require_trial.sql
+
+/*
+ * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
+ * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
+ */
+create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
+returns void
+language plpgsql
+volatile -- as tokenbook.ask_trial
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refusal text;
+begin
+  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+    v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
+    if v_refusal is not null then
+      perform tokenbook.refuse(v_refusal, '{}');
+    end if;
+  end if;
+end
+$$;
+comment on function tokenbook.require_trial is
+  'Refuses a plan whose grants are trials to whom the policy gives none.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -8533,6 +8877,59 @@ $$;
 comment on function tokenbook.set_token_plan is
   'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
+-- from supabase/schemas/50_plans/set_token_trial_policy.sql
+
+/*
+ * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
+ * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
+ * remembered whichever it is.
+ * Caller: service_role.   Locks: nothing.
+ * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_trial_policy(
+  p_policy text,
+  p_reduced_percent integer default null,
+  p_reduced_tokens bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant bigint := tokenbook.limits() -> 'tokens';
+  v_chosen jsonb;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_policy", "rule": "allow, refuse or reduced"}');
+  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> (case p_policy when 'reduced' then 1 else 0 end) then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_percent',
+      'rule', case p_policy when 'reduced' then 'this or p_reduced_tokens, one of the two'
+                            else 'neither this nor p_reduced_tokens: they are for reduced' end));
+  elsif p_reduced_percent not between 1 and 99 then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_reduced_percent", "rule": "1 to 99"}');
+  elsif p_reduced_tokens not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
+  end if;
+  insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
+  values (p_policy, p_reduced_percent, p_reduced_tokens)
+  on conflict (is_current) do update
+     set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
+         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+  v_chosen := jsonb_build_object(
+    'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
+  perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
+  return jsonb_build_object('success', true) || v_chosen;
+end
+$$;
+comment on function tokenbook.set_token_trial_policy is
+  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
+
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -8550,7 +8947,9 @@ comment on function tokenbook.set_token_plan is
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
+ * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
+ * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
   p_plan public.token_plans,
@@ -8614,6 +9013,14 @@ begin
   if transaction.id is not null then
     replayed := true;
     return;
+  end if;
+
+  -- act: of a trial as much as the policy gives; an initial plan that it does not give does not begin
+  if p_plan.grant_type = 'trial' then
+    p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
+    if p_plan.tokens is null then
+      return;
+    end if;
   end if;
 
   -- act: the period that closes
@@ -8714,6 +9121,62 @@ $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 
+-- from supabase/schemas/50_plans/take_trial.sql
+
+/*
+ * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
+ * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
+ * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
+ * NULL. What was asked for is refused.
+ * p_entry is the transaction to be: user_id, actor_role, payment_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Locks: the digests.
+ * Errors: trial_already_taken, trial_needs_identity, busy.
+ */
+create function tokenbook.take_trial(
+  p_plan public.token_plans,
+  p_provider_payment_id text,
+  p_entry public.token_transactions
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id);
+  v_remembered record;
+  v_judged record;
+begin
+  if p_entry.payment_id is not null then
+    select p.amount_cents > 0 or p.provider <> 'manual' into v_is_paid
+      from public.token_payments p
+     where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
+  end if;
+
+  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
+  if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
+    v_remembered := tokenbook.remember_trial(p_entry.user_id);
+    v_judged := tokenbook.judge_trial(v_remembered.known_before > 0, v_remembered.identifiers > 1);
+  end if;
+
+  if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
+    return p_plan.tokens;
+  elsif v_judged.share = 'reduced' then
+    return least(p_plan.tokens,
+      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
+  elsif p_entry.actor_role <> 'system' then
+    perform tokenbook.refuse(v_judged.refusal, '{}');
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.take_trial is
+  'Remembers a trial, and returns how many of its tokens the user may have; NULL where nobody asked for it and the policy gives none, a refusal where somebody did.';
+
 -- from supabase/schemas/50_plans/token_price_ids.sql
 
 /*
@@ -8750,6 +9213,78 @@ comment on column public.token_price_ids.price_id is 'The price at Stripe, the p
 comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
 comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
 comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+-- from supabase/schemas/50_plans/trial_identifiers.sql
+
+/*
+ * What a user is known by, as digests: their id, and as long as they are a user their normalised address, their
+ * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
+ * another (an anonymous sign-in).
+ * An identity of the providers email and phone says nothing more than the user's row. What users can write
+ * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
+ * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
+ */
+create function tokenbook.trial_identifiers(p_user_id uuid)
+returns bytea[]
+language plpgsql
+volatile -- as tokenbook.trial_key
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key constant bytea := tokenbook.trial_key();
+begin
+  return (
+    select array_agg(d.digest order by d.digest)
+      from (
+        select distinct tokenbook.hmac_sha256(v_key, convert_to(known.by::text, 'UTF8')) as digest
+          from (
+            select jsonb_build_array('user', p_user_id) as by
+            union all
+            select jsonb_build_array('email', tokenbook.normal_address(u.email)) -- @trials-by-address
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.email <> ''
+            union all
+            select jsonb_build_array('phone', u.phone)
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.phone <> ''
+            union all
+            select jsonb_build_array('identity', i.provider, i.provider_id)
+              from auth.users u
+              join auth.identities i on i.user_id = u.id
+             where u.id = p_user_id and u.deleted_at is null and i.provider not in ('email', 'phone') -- @trials-by-identity
+          ) known) d);
+end
+$$;
+comment on function tokenbook.trial_identifiers is
+  'HMAC-SHA256 of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
+
+-- from supabase/schemas/50_plans/trial_key.sql
+
+/*
+ * The key of the digests of trials, made where there is none yet: 32 bytes out of 366 random bits.
+ * Nobody but the functions that make digests may call it, and none of them gives it on.
+ * Caller: internal.   Locks: nothing; of two that make it at once, one waits for the other.
+ */
+create function tokenbook.trial_key()
+returns bytea
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key bytea;
+begin
+  select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  if v_key is null then
+    insert into tokenbook.trial_keys (key)
+    values (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+    on conflict do nothing;
+    select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  end if;
+  return v_key;
+end
+$$;
+comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
 
 -- from supabase/schemas/50_plans/write_offer.sql
 
@@ -8876,7 +9411,7 @@ comment on function tokenbook.write_offer is
  * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
- * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
@@ -8941,7 +9476,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -9111,7 +9646,8 @@ comment on function tokenbook.check_payment_event is
  * more of them waiting than tokenbook.limit_of says.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
- * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
+ * too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -9168,6 +9704,7 @@ begin
     elsif v_offer.is_offered is not true then
       perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
+    perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
       select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
@@ -9204,7 +9741,7 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity, too_many_payments, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
@@ -12144,17 +12681,17 @@ begin
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), triggers (name, of, definition) as (values
-    ('token_transactions_keep_append_only', 'public.token_transactions',
+  ), triggers (name, of, kind, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions', 'trigger',
      'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('changes_keep_append_only', 'tokenbook.changes',
+    ('changes_keep_append_only', 'tokenbook.changes', 'trigger',
      'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings', 'trigger',
      'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('token_plans_date_default_plan', 'public.token_plans',
+    ('token_plans_date_default_plan', 'public.token_plans', 'trigger',
      'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
-    ('tokenbook_register_user', 'auth.users',
-     'after insert on auth.users for each row execute function tokenbook.register_user()')
+    ('tokenbook_register_user', 'auth.users', 'constraint trigger',
+     'after insert on auth.users deferrable initially deferred for each row execute function tokenbook.register_user()')
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -12227,7 +12764,7 @@ begin
        and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create %s %I %s', t.kind, t.name, t.definition)
       from triggers t
      where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
     union all
@@ -12237,10 +12774,12 @@ begin
      where g.tgenabled not in ('O', 'A')
     union all
     select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
-           format('create or replace trigger %I %s', t.name, t.definition)
+           -- a constraint trigger cannot be replaced
+           case t.kind when 'trigger' then format('create or replace trigger %I %s', t.name, t.definition)
+                else format('drop trigger %I on %s; create %s %I %s', t.name, t.of, t.kind, t.name, t.definition) end
       from triggers t
       join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
+     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create %s %I %s', t.kind, t.name, t.definition))
     union all
     -- functions
     select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
@@ -15614,7 +16153,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'deduct_tokens_with_fifo',
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'create_token_payment',
+  'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
   'set_token_top_up',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
@@ -15637,6 +16176,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+  'set_token_trial_policy',
   'record_token_payment_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
   'check_token_installation']) f;
