@@ -7668,7 +7668,7 @@ comment on function tokenbook.apply_scheduled_downgrade is
 
 /*
  * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial.
+ * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
  * Caller: internal.
  */
 create function tokenbook.ask_trial(
@@ -7680,12 +7680,13 @@ create function tokenbook.ask_trial(
 )
 returns record
 language plpgsql
-volatile -- as tokenbook.trial_identifiers
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(
+    p_user_id, coalesce((select k.key from tokenbook.trial_keys k where k.is_current), ''));
 begin
   select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
     into share, refusal, reduced_percent, reduced_tokens
@@ -7983,7 +7984,7 @@ comment on function tokenbook.check_token_synchronization is
 create function tokenbook.check_token_trial(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile -- as tokenbook.ask_trial
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -8511,7 +8512,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id, tokenbook.trial_key());
   v_new integer;
 begin
   insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin
@@ -8613,7 +8614,7 @@ comment on function tokenbook.renew_token_subscription is
 create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
 returns void
 language plpgsql
-volatile -- as tokenbook.ask_trial
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -9146,7 +9147,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id, tokenbook.trial_key());
   v_remembered record;
   v_judged record;
 begin
@@ -9217,27 +9218,25 @@ comment on column public.token_price_ids.is_current is 'Whether it is what the p
 -- from supabase/schemas/50_plans/trial_identifiers.sql
 
 /*
- * What a user is known by, as digests: their id, and as long as they are a user their normalised address, their
+ * What a user is known by, as digests under a key: their id, and as long as they are a user their normalised address, their
  * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
  * another (an anonymous sign-in).
  * An identity of the providers email and phone says nothing more than the user's row. What users can write
  * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
  * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
  */
-create function tokenbook.trial_identifiers(p_user_id uuid)
+create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
 returns bytea[]
 language plpgsql
-volatile -- as tokenbook.trial_key
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_key constant bytea := tokenbook.trial_key();
 begin
   return (
     select array_agg(d.digest order by d.digest)
       from (
-        select distinct tokenbook.hmac_sha256(v_key, convert_to(known.by::text, 'UTF8')) as digest
+        select distinct tokenbook.hmac_sha256(p_key, convert_to(known.by::text, 'UTF8')) as digest
           from (
             select jsonb_build_array('user', p_user_id) as by
             union all
@@ -9255,7 +9254,7 @@ begin
 end
 $$;
 comment on function tokenbook.trial_identifiers is
-  'HMAC-SHA256 of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
+  'HMAC-SHA256 under a key of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
 
 -- from supabase/schemas/50_plans/trial_key.sql
 

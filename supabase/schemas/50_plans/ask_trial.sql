@@ -1,6 +1,6 @@
 /*
  * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial.
+ * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
  * Caller: internal.
  */
 create function tokenbook.ask_trial(
@@ -12,12 +12,13 @@ create function tokenbook.ask_trial(
 )
 returns record
 language plpgsql
-volatile -- as tokenbook.trial_identifiers
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(
+    p_user_id, coalesce((select k.key from tokenbook.trial_keys k where k.is_current), ''));
 begin
   select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
     into share, refusal, reduced_percent, reduced_tokens

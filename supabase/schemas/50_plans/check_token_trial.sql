@@ -9,7 +9,7 @@
 create function tokenbook.check_token_trial(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile -- as tokenbook.ask_trial
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$

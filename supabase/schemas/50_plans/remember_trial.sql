@@ -17,7 +17,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id, tokenbook.trial_key());
   v_new integer;
 begin
   insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin

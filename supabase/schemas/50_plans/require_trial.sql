@@ -6,7 +6,7 @@
 create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
 returns void
 language plpgsql
-volatile -- as tokenbook.ask_trial
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

@@ -21,7 +21,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id);
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id, tokenbook.trial_key());
   v_remembered record;
   v_judged record;
 begin

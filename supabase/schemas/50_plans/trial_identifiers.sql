@@ -1,25 +1,23 @@
 /*
- * What a user is known by, as digests: their id, and as long as they are a user their normalised address, their
+ * What a user is known by, as digests under a key: their id, and as long as they are a user their normalised address, their
  * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
  * another (an anonymous sign-in).
  * An identity of the providers email and phone says nothing more than the user's row. What users can write
  * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
  * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
  */
-create function tokenbook.trial_identifiers(p_user_id uuid)
+create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
 returns bytea[]
 language plpgsql
-volatile -- as tokenbook.trial_key
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_key constant bytea := tokenbook.trial_key();
 begin
   return (
     select array_agg(d.digest order by d.digest)
       from (
-        select distinct tokenbook.hmac_sha256(v_key, convert_to(known.by::text, 'UTF8')) as digest
+        select distinct tokenbook.hmac_sha256(p_key, convert_to(known.by::text, 'UTF8')) as digest
           from (
             select jsonb_build_array('user', p_user_id) as by
             union all
@@ -37,4 +35,4 @@ begin
 end
 $$;
 comment on function tokenbook.trial_identifiers is
-  'HMAC-SHA256 of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
+  'HMAC-SHA256 under a key of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
