@@ -304,7 +304,7 @@ describe("a parked payment", () => {
     const parked = await park();
     const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };
     const ids = async () =>
-      (await list("")).body.parked.map((one: { provider_payment_id: string }) => one.provider_payment_id);
+      (await list("", admin)).body.parked.map((one: { provider_payment_id: string }) => one.provider_payment_id);
     expect(await ids()).toContain(parked);
 
     expectProblem(await post(dismiss, user), "forbidden");
