@@ -3,6 +3,7 @@ import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { show, standing } from "../support/plans.ts";
+import { refund as refunded, told } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
 
@@ -55,7 +56,7 @@ const event = (payment: string, facts: Record<string, unknown>, of = db) =>
       p_event_id: `evt_${++events}`,
       p_event_type: facts["kind"],
       p_provider_payment_id: payment,
-      p_facts: { occurred_at: `2026-11-20T10:00:${String(events % 60).padStart(2, "0")}Z`, ...facts },
+      p_facts: told(facts),
     },
     of,
   );
@@ -257,16 +258,15 @@ describe("a refund", () => {
     const plan = await planOf(user);
     const paid = { kind: "paid", user_id: user, pack_type: "lasting", quantity: 2, amount_cents: 1_000 };
     await event("pi_packs", paid);
-    const back = (id: string, status: string, at: string) =>
-      event("pi_packs", { kind: "refund", refund_id: id, status, amount_cents: 500, occurred_at: at });
+    const balance = async () => (await standing(db, user)).balance;
 
-    await back("re_1", "succeeded", "2026-11-20T11:00:00Z");
-    expect(await standing(db, user)).toMatchObject({ balance: 450_000 });
-    await back("re_2", "pending", "2026-11-20T12:00:00Z");
-    expect(await standing(db, user)).toMatchObject({ balance: 400_000 });
+    await event("pi_packs", refunded("re_1", 500));
+    expect(await balance()).toBe(450_000);
+    await event("pi_packs", refunded("re_2", 500, "pending"));
+    expect(await balance()).toBe(400_000);
     expect(await planOf(user)).toEqual(plan);
-    await back("re_2", "failed", "2026-11-20T13:00:00Z");
-    expect(await standing(db, user)).toMatchObject({ balance: 450_000 });
+    await event("pi_packs", refunded("re_2", 500, "failed"));
+    expect(await balance()).toBe(450_000);
     expect(await planOf(user)).toEqual(plan);
   });
 

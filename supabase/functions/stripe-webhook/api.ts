@@ -1,5 +1,5 @@
 import { Stripe } from "stripe";
-import { setting } from "../_shared/setting.ts";
+import { setting, SettingError } from "../_shared/setting.ts";
 
 /**
  * Stripe's API, if there is a key for it: a restricted one that may read invoices and Checkout
@@ -17,6 +17,28 @@ export function stripeApi(): Stripe | undefined {
   });
 }
 
+/**
+ * Stripe's API, where there must be a key for it.
+ *
+ * @param otherwise what cannot be done without
+ */
+export function requiredStripeApi(otherwise: string): Stripe {
+  const api = stripeApi();
+  if (api === undefined) throw new SettingError("STRIPE_SECRET_KEY", `is not set: without it ${otherwise}`);
+  return api;
+}
+
 function address({ protocol, hostname, port }: URL): Stripe.StripeConfig {
   return { protocol: protocol === "http:" ? "http" : "https", host: hostname, ...(port && { port }) };
+}
+
+/**
+ * Whether events of live mode are expected: what STRIPE_MODE says, and where it says nothing, what the key is of.
+ * With neither, live: a payment in test mode costs nothing, and would give tokens all the same.
+ */
+export function expectsLive(): boolean {
+  const isTestKey = /^[a-z]+_test_/.test(setting("STRIPE_SECRET_KEY") ?? "");
+  const mode = setting("STRIPE_MODE") ?? (isTestKey ? "test" : "live");
+  if (mode !== "live" && mode !== "test") throw new SettingError("STRIPE_MODE", "is neither live nor test");
+  return mode === "live";
 }

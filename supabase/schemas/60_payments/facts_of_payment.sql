@@ -10,7 +10,8 @@
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
  * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency.
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -86,7 +87,8 @@ begin
   v_facts.provider := p_provider;
   v_facts.user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id)); -- @customers-find-users
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
   if v_booked.id is not null then
     v_facts.provider_payment_id := v_booked.provider_payment_id;
     v_facts.user_id := v_booked.user_id; -- @booked-once-stays
@@ -136,7 +138,8 @@ begin
            e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, (e.facts ->> 'refunded_cents')::bigint desc
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
   )
   select least(coalesce(sum(greatest(
            r.gone_cents,
@@ -151,18 +154,22 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  select least(coalesce(sum(case when d.is_withheld then d.amount_cents end), 0), v_facts.amount_cents - v_facts.refunded_cents)
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents
     from (
       select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' in ('open', 'lost') as is_withheld,
+             e.facts ->> 'status' as status,
              coalesce(
                case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
                v_facts.amount_cents) as amount_cents
         from tokenbook.provider_events e
        where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
        order by e.facts ->> 'dispute_id', -- @disputes-by-id
-                e.occurred_at desc, array_position(array['inquiry', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
                 (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
 
   -- what else was told

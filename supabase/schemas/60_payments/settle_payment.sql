@@ -63,10 +63,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
-  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
-  v_payment := tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -75,11 +72,16 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
   end loop;
-  return v_payment;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
+  return tokenbook.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is

@@ -137,12 +137,11 @@ begin
        and (p_until is null or c.user_id <= p_until)
      order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
     select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
@@ -194,7 +193,7 @@ begin
       select e.*, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 else 4 end,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
                         e.cents desc nulls first, e.currency) as place
         from events e where e.kind = 'dispute') l
      where l.place = 1
@@ -231,6 +230,9 @@ begin
           from paid n
           join disputes l on l.provider = n.provider and l.whole = n.whole
          where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
          group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(

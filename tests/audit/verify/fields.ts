@@ -1037,6 +1037,8 @@ export const fields: Record<string, Record<string, Field>> = {
       "below_tokens",
       "tokens",
       "plan_type",
+      "pack_type",
+      "quantity",
       "cooldown_seconds",
       "max_requests",
       "window_seconds",

@@ -187,8 +187,9 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 9 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs] = users as [
+  const users = await Promise.all(Array.from({ length: 10 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits] = users as [
+    string,
     string,
     string,
     string,
@@ -292,13 +293,13 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     rpc(client, "assign_parked_token_payment", {
       p_provider: "stripe",
       p_provider_payment_id: "pi-given",
-      p_user_id: asks,
+      p_user_id: splits,
       p_plan_type: "starter",
     }),
   );
-  const invoice = { kind: "paid", user_id: asks, plan_type: "starter", amount_cents: 900, currency: "usd" };
+  const invoice = { kind: "paid", user_id: splits, plan_type: "starter", amount_cents: 900, currency: "usd" };
   await event("evt-second", "pi-second", invoice);
-  await event("evt-first", "pi-first", { ...invoice, parts: ["pi-second", "pi-third"], customer_id: "cus-asks" });
+  await event("evt-first", "pi-first", { ...invoice, parts: ["pi-second", "pi-third"], customer_id: "cus-splits" });
   await event("evt-third", "pi-third", { kind: "refunded", refunded_cents: 400, amount_cents: 400 });
   await event("evt-more", "pi-first", { ...invoice, plan_type: "grow", amount_cents: 1_000 });
   await event("evt-paid", "pi-lost", {

@@ -382,6 +382,7 @@ export const calling: Callable[] = [
       "tokenbook.change_subscription",
       "tokenbook.check_subscription_event",
       "tokenbook.facts_of_subscription",
+      "tokenbook.hand_plan_over",
       "tokenbook.keep_subscription",
       "tokenbook.next_plan_change",
       "tokenbook.provider_terms",
