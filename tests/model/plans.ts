@@ -156,7 +156,9 @@ export class Plans {
         .filter((one) => !this.isOver(one, moment) && (isOver || rankOf(one) > rankOf(main)))
         .toSorted((x, y) => rankOf(y) - rankOf(x));
       if (best === undefined) return;
-      this.beside = [...this.beside.filter((one) => one !== best), main].filter((one) => !hasEnded(one, moment));
+      this.beside = [...this.beside.filter((one) => one !== best), main].filter(
+        (one) => !hasEnded(one, moment),
+      );
       this.main = best;
     }
   }
@@ -291,8 +293,7 @@ export class Plans {
       const newer = this.beside.find(({ plan, start }) => plan === term.plan && start > term.start);
       this.beside = [...others, newer ?? term];
     } else {
-      const stays =
-        main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
+      const stays = main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
       this.beside = stays ? [...others.filter(({ plan }) => plan !== main.plan), main] : others;
       this.main = term;
     }
@@ -373,10 +374,7 @@ export class Plans {
 
 /** The later one first: what was told of one moment in the order of what it ends in, and the higher amount. */
 const later = (a: Told, b: Told) =>
-  b.at - a.at ||
-  (a.kind === "refunded" ? 0 : b.status - a.status) ||
-  centsOf(b) - centsOf(a) ||
-  0;
+  b.at - a.at || (a.kind === "refunded" ? 0 : b.status - a.status) || centsOf(b) - centsOf(a) || 0;
 const centsOf = ({ kind, cents }: Told) => cents ?? (kind === "dispute" ? Infinity : 0);
 
 /** Each refund or dispute as it was told last. */
