@@ -8272,6 +8272,42 @@ $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
+-- from supabase/schemas/50_plans/grant_of_period.sql
+
+/*
+ * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.grant_of_period(
+  p_user_id uuid,
+  p_subscription_id uuid,
+  p_plan_type text,
+  p_period_start timestamptz
+)
+returns public.token_balances
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and coalesce(
+       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.grant_of_period is
+  'The grant of a period of that plan, NULL when it has none.';
+
 -- from supabase/schemas/50_plans/hand_plan_over.sql
 
 /*
@@ -8626,6 +8662,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
+  v_present public.token_balances;
   v_started record;
   v_transaction public.token_transactions;
 begin
@@ -8643,16 +8680,16 @@ begin
   v_start := coalesce(
     p_period_start,
     case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
-  if not exists (
-    select from public.token_balances b
-     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+  v_present := tokenbook.grant_of_period(p_user_id, v_subscription.id, v_subscription.plan_type, v_start);
+  if v_present.id is null
     and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
 
   select p.* into v_plan from public.token_plans p
-   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+   where p.plan_type = case when v_present.id is null then coalesce(v_subscription.next_plan_type, v_subscription.plan_type)
+                            else v_subscription.plan_type end;
   v_entry.user_id := p_user_id;
   v_entry.action_type := 'renewal_grant';
   v_entry.reason := v_plan.plan_type || ' renewal';
@@ -8717,10 +8754,8 @@ begin
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
     return;
   end if;
-  select b.* into v_closing
-    from public.token_balances b
-   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
-     and b.period_start = p_subscription.period_start;
+  v_closing := tokenbook.grant_of_period(
+    p_subscription.user_id, p_subscription.id, p_subscription.plan_type, p_subscription.period_start);
   v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
@@ -9049,7 +9084,8 @@ comment on function tokenbook.settle_subscription is
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force and paid: that plan is kept beside it, and is in force when the higher one is not any more.
+ * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
+ * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
@@ -9075,6 +9111,7 @@ declare
   v_now timestamptz;
   v_start timestamptz;
   v_grant public.token_balances;
+  v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
   v_is_over boolean;
@@ -9102,18 +9139,19 @@ begin
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
+    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+     where b.user_id = p_entry.user_id and b.id = v_of_period.id
+       and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
+                else b.id = v_of_period.id end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -9127,7 +9165,7 @@ begin
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
   v_is_beside := p_entry.payment_id is not null
     and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
-    and (v_was.expires_at <= v_start) is not true
+    and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
     and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
     if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then

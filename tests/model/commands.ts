@@ -204,7 +204,10 @@ export class Run {
         grants: books.queue().map((grant) => [grant.n, grant.left]),
       },
     );
-    this.count("look", "same");
+    this.count(
+      "look",
+      this.plans.plan === null && this.plans.latest !== null ? "same, the plan is over" : "same",
+    );
   }
 
   private count(what: string, outcome: string): void {

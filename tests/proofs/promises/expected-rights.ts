@@ -296,6 +296,7 @@ export const calling: Callable[] = [
       "tokenbook.present_rights",
       "tokenbook.return_tokens",
       "tokenbook.grant_lifetime",
+      "tokenbook.grant_of_period",
       "tokenbook.grant_terms",
       "tokenbook.counter_at_opening",
       "tokenbook.grants_at_opening",
