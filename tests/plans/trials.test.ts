@@ -22,9 +22,9 @@ async function project({ isDefault = false, mutant = "" } = {}): Promise<Databas
   const made = await createDatabase();
   databases.push(made);
   await made.admin.query(`
-    insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grant_type, grant_lifetime_days, rank)
-    values ('monthly_trial', 'A trial each month', 100000, 0, 'monthly', 'trial', 56, 5),
-           ('paid_trial', 'A trial for a dollar', 100000, 100, 'none', 'trial', 56, 5)`);
+    insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grace_days, grant_type, grant_lifetime_days, rank)
+    values ('monthly_trial', 'A trial each month', 100000, 0, 'monthly', 30, 'trial', 56, 5),
+           ('paid_trial', 'A trial for a dollar', 100000, 100, 'none', 0, 'trial', 56, 5)`);
   if (isDefault)
     await made.admin.query(
       "update public.token_plans set is_default = true, given_to_users_since = '-infinity' where plan_type = 'trial'",
@@ -481,6 +481,10 @@ test.for([
   expect((await given(first, of)).trials[0]).toBe(100_000);
   expect(await given(second, of)).toEqual({ plan: "trial", trials: [tokens] });
   expect(await take(second, of)).toMatchObject({ tokens_granted: tokens, tokens_limit: 2 * tokens });
+  const { payment_id } = await call("create_token_payment", { p_user_id: second, p_to_plan: "trial" }, of);
+  expect(
+    await call("approve_token_payment", { p_user_id: second, p_payment_id: payment_id }, of),
+  ).toMatchObject({ tokens_granted: tokens });
   await call("change_token_plan", { p_user_id: second, p_plan_type: "monthly_trial" }, of);
   await letTimePass(of, second, 32);
   expect(await call("renew_token_subscription", { p_user_id: second }, of)).toMatchObject({

@@ -29,5 +29,8 @@ export const alertKinds = {
   depleted: { asks: "nothing", ends: true, about: "crossing" },
   recovered: { asks: null, ends: false, about: "crossing" },
   expiring_soon: { asks: "hours", ends: false, about: "grant" },
+  payment_parked: { asks: null, ends: false, about: "moment" },
   top_up_requested: { asks: null, ends: false, about: "request" },
+  subscription_ended: { asks: null, ends: false, about: "moment" },
+  subscription_past_due: { asks: null, ends: false, about: "moment" },
 } as const;
