@@ -7,7 +7,7 @@
 import type { Stripe } from "stripe";
 import type { Catalogue } from "../_shared/catalogue.ts";
 import { type Facts, type ProviderEvent, userId } from "../_shared/webhook.ts";
-import { stripeApi } from "./api.ts";
+import { stripeApi } from "../_shared/stripe.ts";
 
 type Payments = ProviderEvent["payments"];
 

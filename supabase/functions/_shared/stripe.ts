@@ -1,0 +1,49 @@
+import { Stripe } from "stripe";
+import { requiredSetting, setting } from "./setting.ts";
+
+/** How patient a client of Stripe's API is. */
+export interface Patience {
+  /** Milliseconds that one request may take. */
+  timeout: number;
+  /** How often it is sent again by itself, under the same key. */
+  maxNetworkRetries: number;
+}
+
+/** Stripe itself waits some tens of seconds for a webhook's answer, and a user looks at a page meanwhile. */
+const usual: Patience = { timeout: 10_000, maxNetworkRetries: 1 };
+
+/** Stripe's API, if there is a key for it (STRIPE_SECRET_KEY). STRIPE_API_BASE is for tests. */
+export function stripeApi(patience = usual): Stripe | undefined {
+  return setting("STRIPE_SECRET_KEY") === undefined ? undefined : requiredStripeApi(patience);
+}
+
+/** @throws {SettingError} without a key, or with one that is none */
+export function requiredStripeApi(patience = usual): Stripe {
+  const base = setting("STRIPE_API_BASE");
+  return new Stripe(requiredSetting("STRIPE_SECRET_KEY"), {
+    httpClient: Stripe.createFetchHttpClient(),
+    ...patience,
+    ...(base !== undefined && address(new URL(base))),
+  });
+}
+
+function address({ protocol, hostname, port }: URL): Stripe.StripeConfig {
+  return { protocol: protocol === "http:" ? "http" : "https", host: hostname, ...(port && { port }) };
+}
+
+/** Whether that is an error of Stripe's of one of those kinds. */
+export function isStripeError(
+  error: unknown,
+  ...types: (
+    | "StripeCardError"
+    | "StripeInvalidRequestError"
+    | "StripeIdempotencyError"
+    | "StripeAuthenticationError"
+    | "StripePermissionError"
+    | "StripeConnectionError"
+    | "StripeAPIError"
+    | "StripeRateLimitError"
+  )[]
+): error is Stripe.errors.StripeError {
+  return error instanceof Stripe.errors.StripeError && types.some((type) => type === error.type);
+}
