@@ -4,33 +4,107 @@ import { errors } from "./errors.ts";
 import { Refusal } from "./problem.ts";
 import { callSql, type Client } from "./sql.ts";
 
-/** What one event says about one payment, as `record_token_payment_event` takes it. */
-export interface Facts {
-  kind: "paid" | "refunded" | "disputed" | "dispute_won";
+/** What every fact may say. */
+interface Told {
+  /** The provider's own time of what it tells, ISO 8601; left out: the event's. */
+  occurred_at?: string | undefined;
+  /** The provider's id of who pays: finds the user where no event names them. */
+  customer_id?: string | undefined;
+  /** ISO 4217. */
+  currency?: string | undefined;
+}
+
+/** A payment was made. */
+export interface PaidFacts extends Told {
+  kind: "paid";
   /** Left out when the event does not say it in a place that only our server can write. */
   user_id?: string | undefined;
-  /** From our catalogue, never from the event's own words. */
+  /** From our catalogue, never from the event's own words: a plan or a pack, never both. */
   plan_type?: string | undefined;
-  /** In the currency's smallest unit. */
+  pack_type?: string | undefined;
+  /** Of the pack; a plan is bought once. Left out: 1. */
+  quantity?: number | undefined;
+  /** The provider's id of the price, for whoever has to say what was bought. */
+  price_id?: string | undefined;
+  /** All that was paid, in the currency's smallest unit. */
   amount_cents?: number | undefined;
-  currency?: string | undefined;
-  /** All that was paid back so far, in the currency's smallest unit. */
-  refunded_cents?: number | undefined;
   /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
   period_start?: string | undefined;
+  /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
+  parts?: string[] | undefined;
+  /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
+  parked_reason?: ParkedReason | undefined;
+}
+
+/** One refund, by its own id. Pending and succeeded have taken the money; failed and canceled have not. */
+export interface RefundFacts extends Told {
+  kind: "refund";
+  refund_id: string;
+  status: "pending" | "succeeded" | "failed" | "canceled";
+  amount_cents: number;
+}
+
+/** All that was refunded of a payment at that moment, where no ids are told. */
+export interface RefundedFacts extends Told {
+  kind: "refunded";
+  refunded_cents: number;
+  /** Of the payment. */
+  amount_cents?: number | undefined;
+}
+
+/** One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not. */
+export interface DisputeFacts extends Told {
+  kind: "dispute";
+  dispute_id: string;
+  status: "inquiry" | "open" | "won" | "lost";
+  /** Left out: all of the payment. */
+  amount_cents?: number | undefined;
+}
+
+/** What one event says about one payment, as `record_token_payment_event` takes it. */
+export type Facts = PaidFacts | RefundFacts | RefundedFacts | DisputeFacts;
+
+/** Why a payment waits for an admin: the slugs of `tokenbook.parked_reasons()`, which has a sentence for each. */
+export type ParkedReason =
+  | "user_unknown"
+  | "price_unknown"
+  | "quantity"
+  | "proration"
+  | "amount_differs"
+  | "currency_differs"
+  | "several_things"
+  | "nothing_paid"
+  | "nothing_named";
+
+/** What one event says about one subscription, as `record_token_subscription_event` takes it. */
+export interface SubscriptionFacts {
+  kind: "subscription";
+  /** Left out: the event's. */
+  occurred_at?: string | undefined;
+  user_id?: string | undefined;
+  customer_id?: string | undefined;
+  plan_type?: string | undefined;
+  price_id?: string | undefined;
+  status: "active" | "past_due" | "paused" | "cancelled";
+  /** ISO 8601. */
+  cancel_at?: string | undefined;
+  current_period_end?: string | undefined;
 }
 
 /** What a verified event comes to. */
 export interface ProviderEvent {
   id: string;
   type: string;
-  /** The payments that it is about: none when the event is of a kind that does not concern us. */
+  /** The provider's time of the event, ISO 8601 with its offset: it decides which of two facts is the later one. */
+  occurredAt: string;
+  /** What it says of payments, several facts of one too: nothing when the event is of a kind that does not concern us. */
   payments: { id: string; facts: Facts }[];
+  subscriptions?: { id: string; facts: SubscriptionFacts }[];
 }
 
 /**
  * A handler for `gate` that records what a payment provider reports. Everything that
- * matters is one SQL call a payment, so that a process that dies between commit and answer, and
+ * matters is one SQL call a fact, so that a process that dies between commit and answer, and
  * the delivery that follows, change nothing.
  *
  * It answers 200 only when everything is committed; anything else makes the provider send again.
@@ -45,27 +119,39 @@ export function webhook(
     const event = await read(request, catalogueOf(supabaseAdmin));
     const outcomes: string[] = [];
     for (const { id, facts } of event.payments) {
-      outcomes.push(await record(supabaseAdmin, provider, event, id, facts));
+      outcomes.push(
+        await record(supabaseAdmin, provider, event, "record_token_payment_event", {
+          p_provider_payment_id: id,
+          p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
+        }),
+      );
+    }
+    for (const { id, facts } of event.subscriptions ?? []) {
+      outcomes.push(
+        await record(supabaseAdmin, provider, event, "record_token_subscription_event" as never, {
+          p_provider_subscription_id: id,
+          p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
+        }),
+      );
     }
     return Response.json({ received: true, outcomes });
   };
 }
 
+/** One fact of an event. The books know it by event, payment and content, so several of one event are each recorded once. */
 async function record(
   client: Client,
   provider: string,
   event: ProviderEvent,
-  paymentId: string,
-  facts: Facts,
+  name: Parameters<typeof callSql>[1],
+  fact: Record<string, unknown>,
 ): Promise<string> {
   try {
-    const { status } = await callSql<{ status: string }>(client, "record_token_payment_event", {
+    const { status } = await callSql<{ status: string }>(client, name, {
       p_provider: provider,
-      // One event about several payments is several facts, each recorded once.
-      p_event_id: event.payments.length === 1 ? event.id : `${event.id}:${paymentId}`,
+      p_event_id: event.id,
       p_event_type: event.type,
-      p_provider_payment_id: paymentId,
-      p_facts: facts,
+      ...fact,
     });
     return status;
   } catch (error) {

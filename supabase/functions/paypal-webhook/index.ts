@@ -17,7 +17,7 @@ import { verify } from "./verify.ts";
 /** PayPal states no limit; a dispute with its evidence has some tens of kilobytes. */
 const maxBytes = 512 * 1024;
 
-const Event = z.object({ id: z.string().min(1), event_type: z.string(), resource: z.unknown() });
+const Event = z.object({ id: z.string().min(1), event_type: z.string(), create_time: z.iso.datetime({ offset: true }), resource: z.unknown() });
 
 export default {
   fetch: endpoint(
@@ -28,7 +28,7 @@ export default {
           const api = paypalApi();
           const event = Event.parse(await verify(request, api));
           const payments = await paymentsIn(event.event_type, event.resource, catalogue, api);
-          return { id: event.id, type: event.event_type, payments };
+          return { id: event.id, type: event.event_type, occurredAt: event.create_time, payments };
         }),
       ),
     },

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { type Facts, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import { type Facts, type PaidFacts, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { cents } from "./money.ts";
 
@@ -36,6 +36,7 @@ const SaleRefund = z.object({
 });
 
 const Dispute = z.object({
+  dispute_id: z.string(),
   disputed_transactions: z.array(z.object({ seller_transaction_id: z.string() })),
   dispute_outcome: z.object({ outcome_code: z.string() }).optional(),
 });
@@ -106,7 +107,7 @@ function fromCaptureRefund({ links, seller_payable_breakdown }: z.infer<typeof C
 
 /** A subscription's payment. Its plan and its user are the subscription's, which PayPal is asked for. */
 async function fromSale(sale: z.infer<typeof Sale>, catalogue: Catalogue, api: PaypalApi): Promise<Payments> {
-  const facts: Facts = {
+  const facts: PaidFacts = {
     kind: "paid",
     amount_cents: cents(sale.amount.total, sale.amount.currency),
     currency: sale.amount.currency,
@@ -139,10 +140,11 @@ function fromSaleRefund({ sale_id, total_refunded_amount: total }: z.infer<typeo
 /** Outcomes after which the money is ours: the buyer lost, gave up, or PayPal paid him itself. */
 const won = ["RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER"];
 
-function fromDispute({ disputed_transactions, dispute_outcome }: z.infer<typeof Dispute>): Payments {
-  const isWon = dispute_outcome !== undefined && won.includes(dispute_outcome.outcome_code);
+function fromDispute(dispute: z.infer<typeof Dispute>): Payments {
+  const { dispute_id, disputed_transactions, dispute_outcome: outcome } = dispute;
+  const over = outcome !== undefined && (won.includes(outcome.outcome_code) ? "won" : "lost");
   return disputed_transactions.map(({ seller_transaction_id: id }) => ({
     id,
-    facts: { kind: isWon ? "dispute_won" : "disputed" },
+    facts: { kind: "dispute", dispute_id, status: over || "open" },
   }));
 }

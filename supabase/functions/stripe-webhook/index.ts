@@ -26,7 +26,12 @@ const cryptoProvider = Stripe.createSubtleCryptoProvider();
 async function read(request: Request, catalogue: Catalogue): Promise<ProviderEvent> {
   const secret = requiredSetting("STRIPE_WEBHOOK_SECRET");
   const event = await verified(request, secret);
-  return { id: event.id, type: event.type, payments: await paymentsIn(event, catalogue) };
+  return {
+    id: event.id,
+    type: event.type,
+    occurredAt: new Date(event.created * 1_000).toISOString(),
+    payments: await paymentsIn(event, catalogue),
+  };
 }
 
 /** The event, from the body as it was sent: parsed and written anew, it has another signature. */

@@ -6,8 +6,8 @@
  */
 import type { Stripe } from "stripe";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { type Facts, type ProviderEvent, userId } from "../_shared/webhook.ts";
-import { stripeApi } from "../_shared/stripe.ts";
+import { type DisputeFacts, type Facts, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import { stripeApi } from "./api.ts";
 
 type Payments = ProviderEvent["payments"];
 
@@ -133,12 +133,20 @@ function fromRefundedCharge(charge: Stripe.Charge): Payments {
 }
 
 function fromDispute(dispute: Stripe.Dispute): Payments {
-  const { status } = dispute;
-  const isOver = status === "won" || status === "warning_closed";
-  // An inquiry takes no money yet. If it comes to that, funds_withdrawn says so.
-  if (!isOver && status.startsWith("warning_")) return [];
-  const facts: Facts = { kind: isOver ? "dispute_won" : "disputed", currency: dispute.currency };
+  const facts: Facts = {
+    kind: "dispute",
+    dispute_id: dispute.id,
+    status: disputeStatus(dispute.status),
+    amount_cents: dispute.amount,
+    currency: dispute.currency,
+  };
   return [{ id: idOf(dispute.payment_intent) ?? idOf(dispute.charge)!, facts }];
+}
+
+/** An inquiry takes no money yet. If it comes to that, the dispute is opened under the same id. */
+function disputeStatus(status: Stripe.Dispute.Status): DisputeFacts["status"] {
+  if (status === "won" || status === "lost") return status;
+  return status.startsWith("warning_") ? "inquiry" : "open";
 }
 
 /**

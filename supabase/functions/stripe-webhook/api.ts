@@ -1,0 +1,1 @@
+export { stripeApi } from "../_shared/stripe.ts";
