@@ -5,7 +5,7 @@
  * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
  * apart.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_checkout, user_not_found,
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
  * account_frozen, plan_not_found, pack_not_found, not_for_sale.
  */
 -- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
@@ -31,15 +31,7 @@ begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
-  if num_nonnulls(p_plan_type, p_pack_type) <> 1 then
-    perform tokenbook.refuse('invalid_checkout', '{"field": "p_plan_type", "rule": "a plan or a pack, not both"}');
-  elsif (p_quantity between 1
-         and case when p_plan_type is null then (tokenbook.limits() -> 'pack_quantity')::integer else 1 end) is not true
-  then
-    perform tokenbook.refuse('invalid_checkout', jsonb_build_object(
-      'field', 'p_quantity',
-      'rule', format('1 for a plan, 1 to %s for a pack', tokenbook.limits() -> 'pack_quantity')));
-  end if;
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
   perform tokenbook.require_active(p_user_id, v_account); -- @frozen-buys-nothing
@@ -71,4 +63,4 @@ begin
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_checkout, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, account_frozen, user_not_found, forbidden.';

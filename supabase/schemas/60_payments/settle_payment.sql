@@ -22,8 +22,9 @@ as $$
 declare
   v_account public.token_accounts;
   v_payment public.token_payments;
-  v_plan public.token_plans;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
   if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
     return null;
@@ -39,32 +40,24 @@ begin
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, null);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency, terms,
+       reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
        (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       p_facts.plan_type, coalesce(p_facts.amount_cents, v_offer.amount_cents),
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
   return tokenbook.settle_refunds(
