@@ -34,11 +34,11 @@ begin
   perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  perform tokenbook.require_active(p_user_id, v_account); -- @frozen-buys-nothing
+  perform tokenbook.require_active(p_user_id, v_account);
 
   -- act
   v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
-  if v_offer.is_offered is not true then -- @only-what-is-offered
+  if v_offer.is_offered is not true then
     perform tokenbook.refuse(
       case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
       jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));

@@ -60,13 +60,13 @@ begin
          c.created_at, c.attempts, c.first_attempt_at,
          case
            when not tokenbook.is_user(c.user_id) then 'user_not_found'
-           when tokenbook.is_frozen(a, null) then 'account_frozen' -- @frozen-pays-nothing
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
            when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
            when coalesce(c.amount_cents, 0) = 0 then 'no_price'
            when c.is_offered is not true then 'not_offered'
            when c.customer_id is null then 'no_customer'
            when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
-           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer' -- @asked-for-a-day
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
          end
     from claimed c
     join public.token_accounts a on a.user_id = c.user_id

@@ -71,7 +71,7 @@ begin
           'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
           'pack_type', v_request.pack_type, 'quantity', v_request.quantity,
           'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
-        perform tokenbook.write_alert(v_alert); -- @failures-are-told
+        perform tokenbook.write_alert(v_alert);
       end if;
     end if;
 
