@@ -130,7 +130,7 @@ export const lints = {
        where (r.relkind in ('r', 'p', 'v', 'm', 'f')
               and (has_table_privilege('anon', r.oid, 'insert, update, delete, truncate, references, trigger')
                    or has_any_column_privilege('anon', r.oid, 'insert, update, references')
-                   or (r.oid is distinct from to_regclass('public.token_plans')
+                   or (r.name not in ('token_plans', 'token_packs', 'public.token_plans', 'public.token_packs')
                        and (has_table_privilege('anon', r.oid, 'select')
                             or has_any_column_privilege('anon', r.oid, 'select')))))
           or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,
@@ -225,7 +225,7 @@ export const lints = {
         join (${ownRelations}) r on r.oid = p.polrelid
        where ${readByClients}
          and r.oid not in (
-           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_model_prices',
+           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_packs', 'public.token_model_prices',
              'public.token_action_costs', 'public.token_default_spend_caps']) price)`,
   },
   internal_relation_readable: {

@@ -39,9 +39,13 @@ end
 $$;
 grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
--- A computed field: whoever may read the row may read it.
-select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
-grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+-- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
+select tokenbook.withdraw_rights('function', f)
+  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
+grant execute on function
+    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
+    tokenbook.find_offer(text, text, integer)
+  to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
@@ -57,6 +61,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
   'set_token_account_state', 'list_token_changes',
+  'set_token_plan', 'set_token_pack',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
   'list_parked_token_payments', 'assign_parked_token_payment',

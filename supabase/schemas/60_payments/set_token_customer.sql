@@ -1,9 +1,9 @@
 /*
  * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
  * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
- * The same again changes nothing.
- * Caller: service_role.   Locks: nothing; the primary key decides between two at once.
- * Errors: invalid_user_id, invalid_customer, user_not_found.   Keeps: I10.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.   Keeps: I10.
  */
 -- Security definer: nobody may write the table themselves.
 create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
@@ -27,10 +27,7 @@ begin
   end if;
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
 
-  insert into tokenbook.provider_customers (provider, customer_id, user_id)
-  values (p_provider, p_customer_id, p_user_id)
-  on conflict do nothing;
-  v_is_new := found;
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
   if v_is_new then
     perform tokenbook.record_change(
       'set_token_customer', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
@@ -45,4 +42,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_customer is
-  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found.';
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';

@@ -69,7 +69,7 @@ begin
         v_alert.created_at := v_request.settled_at;
         v_alert.payload := jsonb_build_object(
           'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
-          'pack_type', v_request.pack_type, 'quantity', v_request.quantity,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
           'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
         perform tokenbook.write_alert(v_alert);
       end if;

@@ -343,6 +343,8 @@ begin
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
@@ -549,6 +551,9 @@ begin
      ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
                                                    greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
      ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- a pack gives what it was asked for at, as often as it was bought
+     ('terms', case when how.is_paid and p.pack_type is not null
+                    then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
@@ -570,6 +575,9 @@ begin
      ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
      ('from_plan', b.from_plan, p.from_plan),
      ('to_plan', b.to_plan, p.to_plan),
+     ('pack_type', b.pack_type, p.pack_type),
+     ('quantity', b.quantity::text, p.quantity::text),
+     ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
      ('amount_cents', b.amount_cents::text, p.amount_cents::text),
      ('currency', b.currency, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),

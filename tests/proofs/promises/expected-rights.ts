@@ -174,6 +174,8 @@ export const calling: Callable[] = [
       "retry_token_alerts",
       "reverse_token_restatement",
       "set_token_account_state",
+      "set_token_pack",
+      "set_token_plan",
       "set_token_spend_cap",
       "set_token_alert_rule",
       "settle_token_top_up",
@@ -182,6 +184,11 @@ export const calling: Callable[] = [
       "verify_token_ledger",
       "void_token_grant",
     ),
+  },
+  {
+    // the catalogue, which everyone reads anyway: what a computed field asks as its caller
+    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
+    functions: ["tokenbook.find_offer"],
   },
   {
     reach: reach(
@@ -240,6 +247,12 @@ export const calling: Callable[] = [
       "tokenbook.check_action_type",
       "tokenbook.check_body",
       "tokenbook.check_request",
+      "tokenbook.check_offer",
+      "tokenbook.check_price_ids",
+      "tokenbook.check_purchase",
+      "tokenbook.give_what_was_bought",
+      "tokenbook.keep_former_ids",
+      "tokenbook.write_offer",
       "tokenbook.check_scope",
       "tokenbook.is_frozen",
       "tokenbook.is_set_aside",

@@ -13,14 +13,28 @@ create table public.token_packs (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint token_packs_name_is_plain check (pack_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_packs_title_is_short check (length(name) between 1 and 200),
   -- as many as can be bought at once are one grant, and a grant has its limit
   constraint token_packs_tokens_are_within_limits
     check (tokens between 1 and (tokenbook.limits() -> 'pack_tokens')::bigint),
   constraint token_packs_lifetime_is_positive check (lifetime_days between 1 and 36500),
   constraint token_packs_priority_is_between_0_and_100 check (priority between 0 and 100),
   constraint token_packs_cost_something check (price_cents between 1 and 1000000000000),
-  constraint token_packs_currency_is_three_letters check (currency ~ '^[a-z]{3}$')
+  constraint token_packs_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_packs_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
 );
+
+-- what set_token_pack answers whoever breaks one
+comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
+comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
+comment on constraint token_packs_lifetime_is_positive on public.token_packs is '1 to 36500, or null for ever';
+comment on constraint token_packs_priority_is_between_0_and_100 on public.token_packs is '0 to 100';
+comment on constraint token_packs_cost_something on public.token_packs is '1 to 1000000000000: what costs nothing is given by grant_tokens';
+comment on constraint token_packs_currency_is_three_letters on public.token_packs is 'three lower-case letters (ISO 4217)';
+comment on constraint token_packs_stripe_price_id_is_short on public.token_packs is '1 to 255 characters';
+comment on constraint token_packs_former_stripe_price_ids_are_few on public.token_packs is 'at most 100';
 
 comment on table public.token_packs is
   'The packs: tokens that are bought once, beside any plan. The project''s own data, changed by set_token_pack; everyone may read it.';

@@ -27,6 +27,7 @@ create table public.token_plans (
   updated_at timestamptz not null default now(),
   constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_title_is_short check (length(name) between 1 and 200),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
   constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
@@ -38,6 +39,12 @@ create table public.token_plans (
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
     grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+  constraint token_plans_features_are_a_small_object
+    check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
+  constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
+  constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
+  constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -46,6 +53,28 @@ create table public.token_plans (
     or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
+
+-- what set_token_plan answers whoever breaks one
+comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
+comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
+comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
+comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
+comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_former_stripe_price_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_former_paypal_plan_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or more, or null for no cap';
+comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
+comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
+comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';

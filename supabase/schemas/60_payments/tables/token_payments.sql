@@ -14,7 +14,7 @@ create table public.token_payments (
   terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
-  is_disputed boolean not null default false,
+  disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
   idempotency_key text,
   reason text,
@@ -28,7 +28,7 @@ create table public.token_payments (
   constraint token_payments_buy_a_plan_once check (
     quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
-  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
 );
@@ -43,12 +43,12 @@ comment on column public.token_payments.from_plan is 'The plan they were on; NUL
 comment on column public.token_payments.to_plan is 'The plan they pay for; or a pack.';
 comment on column public.token_payments.pack_type is 'The pack they pay for; or a plan.';
 comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
-comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency.';
+comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
 comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: {name, tokens (of one), lifetime_days; of a pack priority; of a plan articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
-comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';

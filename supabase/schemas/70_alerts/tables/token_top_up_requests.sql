@@ -6,6 +6,8 @@ create table public.token_top_up_requests (
   status text not null default 'pending',
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   amount_cents bigint,
   currency text,
   customer_id text,
@@ -16,7 +18,9 @@ create table public.token_top_up_requests (
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_top_up_requests_pkey primary key (user_id, id),
-  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_ask_for_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_up_requests_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
@@ -32,8 +36,10 @@ comment on table public.token_top_up_requests is
 comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
 comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
-comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
 comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
 comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
 comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
@@ -52,6 +58,8 @@ create index token_top_up_requests_due_idx
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
+create index token_top_up_requests_pack_idx
+  on public.token_top_up_requests (pack_type) where pack_type is not null;
 
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
