@@ -1,7 +1,8 @@
 /**
  * Stripe's API on this machine, as far as `checkout` and `top-up` ask it, and in its manners: keys that answer for a
- * request that was sent before (failures of Stripe's own among them), and refuse other words; declines as errors that
- * carry their PaymentIntent; unknown parameters, customers and prices refused. And it may be unwell.
+ * request that was sent before (failures of Stripe's own among them), refuse other words, and say so while the first
+ * is under way; declines as errors that carry their PaymentIntent; unknown parameters, customers and prices refused.
+ * And it may be unwell.
  *
  * What it charges is what its cards say (`cards`), and what it took is in `intents`.
  */
@@ -23,8 +24,12 @@ export const cards = {
 
 export type Card = keyof typeof cards;
 
-/** How it is unwell: at a request that it never saw (before), or one that it has carried out (after). */
+/**
+ * How it is unwell: at a request that it never saw (before), or one that it has carried out (after). `slow`: it
+ * does not answer, and carries the request out in its own time.
+ */
 export type Trouble =
+  | "slow"
   | "silent before"
   | "silent after"
   | "hangs up after"
@@ -32,6 +37,9 @@ export type Trouble =
   | "500 after"
   | "429"
   | "401";
+
+/** How long it takes where it is slow. */
+export const slowMs = 1_500;
 
 /** Nested, as the brackets of a form say. */
 export interface Params {
@@ -418,7 +426,15 @@ export async function startStripeApi(): Promise<StripeApi> {
           },
         };
       }
-      return { reply: kept.reply!, replayed: true };
+      return kept.reply === undefined
+        ? { reply: { status: 409, body: { error: { type: "idempotency_error", code: "idempotency_key_in_use" } } } }
+        : { reply: kept.reply, replayed: true };
+    }
+    if (ailment === "slow") {
+      const keep = (reply?: Reply) => asked.key !== undefined && replies.set(asked.key, { words, reply });
+      keep();
+      setTimeout(() => keep(perform(asked).reply), slowMs).unref();
+      return {};
     }
     const { reply: good, isKept } =
       ailment === "500 before" ? { reply: trouble(500, "api_error"), isKept: false } : perform(asked);

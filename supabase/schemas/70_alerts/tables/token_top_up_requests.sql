@@ -13,7 +13,7 @@ create table public.token_top_up_requests (
   customer_id text,
   attempts integer not null default 0,
   first_attempt_at timestamptz,
-  next_attempt_at timestamptz default clock_timestamp(),
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
