@@ -48,14 +48,14 @@ begin
     replayed := transaction.id is not null;
     if not replayed then
       v_grant.grant_type := 'purchase';
-      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity;
+      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity; -- @packs-as-asked
       v_grant.priority := p_payment.terms ->> 'priority';
       v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
       v_grant.payment_id := p_payment.id;
       v_grant.metadata := p_entry.metadata;
       p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
-      v_given := tokenbook.issue_grant(
-        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
+      v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
       transaction := v_given.transaction;
     end if;
   end if;

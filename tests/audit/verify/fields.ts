@@ -798,6 +798,34 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere(waits, gaveNothing),
     ),
+    pack_type: field(
+      [
+        {
+          to: "case when x.pack_type is null then 'one' end",
+          where: `not ${waits}`,
+          named: ofPayment,
+        },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
+    quantity: field(
+      [
+        { to: "x.quantity + $2", where: `not ${waits}`, named: ofPayment },
+        { to: "x.quantity + $2", where: `not ${waits} and x.pack_type is not null`, named: money },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
+    terms: field(
+      [
+        { to: `x.terms || '{"name": "another"}'`, where: `not ${waits}`, named: ofPayment },
+        {
+          to: `x.terms || jsonb_build_object('tokens', (x.terms ->> 'tokens')::bigint + $2)`,
+          where: `not ${waits} and x.pack_type is not null`,
+          named: money,
+        },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
     amount_cents: field(off("amount_cents", ofPayment, `not ${waits}`), freeWhere(waits, gaveNothing)),
     currency: field(
       [{ to: "'eur'", where: `not ${waits}`, named: ofPayment }],
@@ -967,6 +995,11 @@ export const fields: Record<string, Record<string, Field>> = {
     status: unseen(charged),
     tokens: field(off("tokens", topUp, "x.tokens is not null")),
     plan_type: field([{ to: "'annual'", named: topUp }]),
+    pack_type: field([
+      { to: "case when x.pack_type is null then 'one' end", named: topUp },
+      { to: "'another'", named: topUp },
+    ]),
+    quantity: field(off("quantity", topUp)),
     reason: unseen(charged),
     created_at: field(hoursOff("created_at", topUp)),
     settled_at: unseen(charged),
@@ -1008,6 +1041,7 @@ export const fields: Record<string, Record<string, Field>> = {
 /** Tables that are not the books, and why nothing in the books says what they should be. */
 export const notTheBooks: Record<string, string> = {
   "public.token_plans": "the project's own catalogue",
+  "public.token_packs": "the project's own catalogue",
   "public.token_model_prices": "the project's own prices",
   "public.token_action_costs": "the project's own prices",
   "public.token_default_spend_caps": "the project's own choice",

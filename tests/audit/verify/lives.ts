@@ -144,13 +144,15 @@ export async function createUserToRestate(db: Database): Promise<string> {
   return user;
 }
 
-/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's. */
+/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's; and two packs. */
 const plans = `
   insert into public.token_plans
     (plan_type, name, tokens, storage_gb, price_cents, billing_cycle, grant_lifetime_days, balance_cap, rollover_percent, rollover_lifetime_days, rank)
   values ('carries', 'Carries over', 1000, 10, 900, '28day', 28, null, 50, 56, 12),
          ('fills', 'Fills up', 1000, 0, 800, '28day', null, 1000, null, null, 11),
-         ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1)`;
+         ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1);
+  insert into public.token_packs (pack_type, name, tokens, lifetime_days, price_cents)
+  values ('one', 'One', 1000, null, 500), ('another', 'Another', 700, 30, 300)`;
 
 /**
  * What takes a user of its own each: plans that carry over, fill up and are left; payments by hand and by
@@ -181,8 +183,9 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: facts,
     });
-  const users = await Promise.all(Array.from({ length: 8 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads] = users as [
+  const users = await Promise.all(Array.from({ length: 9 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs] = users as [
+    string,
     string,
     string,
     string,
@@ -255,6 +258,22 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_reason: "a mistake",
     p_take_back: true,
   });
+
+  const askForPacks = (pack: string, quantity: number) =>
+    asUser(db, packs, (client) =>
+      rpc(client, "create_token_payment", { p_user_id: packs, p_pack_type: pack, p_quantity: quantity }),
+    ).then(({ payment_id }) => payment_id as string);
+  const three = await askForPacks("one", 3);
+  await byAdmin(packs, "approve_token_payment", { p_payment_id: three, p_reason: "seen on the account" });
+  await byAdmin(packs, "refund_token_payment", {
+    p_payment_id: three,
+    p_reason: "one of the three",
+    p_refunded_cents: 500,
+  });
+  await about(packs)("approve_token_payment", { p_payment_id: await askForPacks("another", 1) });
+  await askForPacks("another", 2);
+  await about(packs)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 900 });
+  await about(packs)("set_token_top_up", { p_below_tokens: 5_000, p_pack_type: "another", p_quantity: 4 });
 
   await event("evt-parked", "pi-parked", { kind: "paid", amount_cents: 700, currency: "eur" });
   await event("evt-paid", "pi-lost", {

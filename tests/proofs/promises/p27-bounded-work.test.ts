@@ -142,8 +142,8 @@ const heaps: Heap[] = [
       const user = await createUser(db);
       await grant(db, user, 1_000);
       await db.admin.query(
-        `insert into public.token_payments (user_id, status, to_plan, amount_cents, currency, decided_at)
-         select $1, case when n > 5 then 'rejected' else 'pending' end, 'annual', 900, 'usd', case when n > 5 then now() end
+        `insert into public.token_payments (user_id, status, to_plan, amount_cents, currency, terms, decided_at)
+         select $1, case when n > 5 then 'rejected' else 'pending' end, 'annual', 900, 'usd', '{}', case when n > 5 then now() end
            from generate_series(1, $2::integer) n`,
         [user, count],
       );
