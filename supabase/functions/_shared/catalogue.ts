@@ -1,4 +1,3 @@
-import { limits } from "./lists.ts";
 import { type Client, rowsOf } from "./sql.ts";
 
 /** What is sold: a plan, or a pack. As `record_token_payment_event` takes it. */
@@ -11,11 +10,8 @@ export interface Catalogue {
    * called before counts too: subscriptions go on at it. Ids that are not ours are left out.
    */
   soldUnder(provider: "stripe" | "paypal", ids: readonly string[]): Promise<Map<string, Thing>>;
-  /**
-   * Whether there is such a plan or pack, and so many of it cost exactly this. A plan is sold once, packs by the
-   * quantity.
-   */
-  costs(thing: Thing, quantity: number, amountCents: number, currency: string): Promise<boolean>;
+  /** What one of it costs, in the currency's smallest unit; undefined: there is no such plan or pack. */
+  priceOf(thing: Thing): Promise<{ cents: number; currency: string } | undefined>;
 }
 
 /** @param client one that may read the catalogue */
@@ -38,21 +34,13 @@ export function catalogueOf(client: Client): Catalogue {
       );
     },
 
-    async costs(thing, quantity, amountCents, currency) {
-      const isPlan = "plan_type" in thing;
-      if (!Number.isInteger(quantity) || quantity < 1 || quantity > (isPlan ? 1 : limits.pack_quantity)) {
-        return false;
-      }
+    async priceOf(thing) {
       const [found] = rowsOf(
-        isPlan
+        "plan_type" in thing
           ? await client.from("token_plans").select("price_cents, currency").eq("plan_type", thing.plan_type)
           : await client.from("token_packs").select("price_cents, currency").eq("pack_type", thing.pack_type),
       );
-      return (
-        found !== undefined &&
-        found.price_cents * quantity === amountCents &&
-        found.currency.toLowerCase() === currency.toLowerCase()
-      );
+      return found && { cents: found.price_cents, currency: found.currency };
     },
   };
 }

@@ -1,5 +1,5 @@
 import { Stripe } from "stripe";
-import { requiredSetting, setting } from "./setting.ts";
+import { setting, SettingError } from "./setting.ts";
 
 /** How patient a client of Stripe's API is. */
 export interface Patience {
@@ -14,17 +14,26 @@ const usual: Patience = { timeout: 10_000, maxNetworkRetries: 1 };
 
 /** Stripe's API, if there is a key for it (STRIPE_SECRET_KEY). STRIPE_API_BASE is for tests. */
 export function stripeApi(patience = usual): Stripe | undefined {
-  return setting("STRIPE_SECRET_KEY") === undefined ? undefined : requiredStripeApi(patience);
-}
-
-/** @throws {SettingError} without a key, or with one that is none */
-export function requiredStripeApi(patience = usual): Stripe {
+  const key = setting("STRIPE_SECRET_KEY");
+  if (key === undefined) return undefined;
   const base = setting("STRIPE_API_BASE");
-  return new Stripe(requiredSetting("STRIPE_SECRET_KEY"), {
+  return new Stripe(key, {
     httpClient: Stripe.createFetchHttpClient(),
     ...patience,
     ...(base !== undefined && address(new URL(base))),
   });
+}
+
+/**
+ * Stripe's API, where there must be a key for it.
+ *
+ * @param otherwise what cannot be done without
+ * @throws {SettingError}
+ */
+export function requiredStripeApi(otherwise: string, patience = usual): Stripe {
+  const api = stripeApi(patience);
+  if (api === undefined) throw new SettingError("STRIPE_SECRET_KEY", `is not set: without it ${otherwise}`);
+  return api;
 }
 
 function address({ protocol, hostname, port }: URL): Stripe.StripeConfig {

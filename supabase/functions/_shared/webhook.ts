@@ -52,11 +52,15 @@ export interface RefundedFacts extends Told {
   amount_cents?: number | undefined;
 }
 
-/** One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not. */
+/**
+ * One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not.
+ * Reversed is what the provider took back by itself, by its own id too: that withholds its amount as long as no
+ * dispute of the payment is known, for a dispute is why, and says how it goes on.
+ */
 export interface DisputeFacts extends Told {
   kind: "dispute";
   dispute_id: string;
-  status: "inquiry" | "open" | "won" | "lost";
+  status: "inquiry" | "reversed" | "open" | "won" | "lost";
   /** Left out: all of the payment. */
   amount_cents?: number | undefined;
 }
@@ -74,6 +78,7 @@ export type ParkedReason =
   | "currency_differs"
   | "several_things"
   | "nothing_paid"
+  | "setup_fee"
   | "nothing_named";
 
 /** What one event says about one subscription, as `record_token_subscription_event` takes it. */
@@ -99,7 +104,9 @@ export interface ProviderEvent {
   occurredAt: string;
   /** What it says of payments, several facts of one too: nothing when the event is of a kind that does not concern us. */
   payments: { id: string; facts: Facts }[];
-  subscriptions?: { id: string; facts: SubscriptionFacts }[];
+  subscriptions?: { id: string; facts: SubscriptionFacts }[] | undefined;
+  /** Why it changes nothing, for whoever reads the answer in the provider's dashboard. */
+  note?: string | undefined;
 }
 
 /**
@@ -134,7 +141,7 @@ export function webhook(
         }),
       );
     }
-    return Response.json({ received: true, outcomes });
+    return Response.json({ received: true, outcomes, ...(event.note !== undefined && { note: event.note }) });
   };
 }
 

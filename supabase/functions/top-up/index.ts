@@ -29,7 +29,7 @@ const patience = { timeout: 30_000, maxNetworkRetries: 0 };
 export default {
   fetch: endpoint({
     POST: gate("secret", async (_request, { supabaseAdmin }) => {
-      const api = configured(() => requiredStripeApi(patience));
+      const api = configured(() => requiredStripeApi("nothing can be charged", patience));
       const counts = { done: 0, failed: 0, waiting: 0 };
       const end = Date.now() + budgetMs;
 

@@ -37,7 +37,7 @@ begin
     when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
     when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
     when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
-      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'open', 'won', 'lost') then 'status'
+      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
     when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1

@@ -10,7 +10,8 @@
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
  * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency.
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -151,19 +152,25 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  select least(coalesce(sum(case when d.is_withheld then d.amount_cents end), 0), v_facts.amount_cents - v_facts.refunded_cents)
+  with disputes as (
+    select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+           e.facts ->> 'status' as status,
+           coalesce(
+             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+             v_facts.amount_cents) as amount_cents
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+     order by e.facts ->> 'dispute_id', e.occurred_at desc, -- @latest-of-each-dispute
+              array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+              (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency'
+  )
+  select least(coalesce(sum(d.amount_cents) filter (
+           where d.status in ('open', 'lost')
+              or d.status = 'reversed'
+                 and not exists (select from disputes o where o.status in ('open', 'won', 'lost')) -- @one-loss-a-dispute
+         ), 0), v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents
-    from (
-      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' in ('open', 'lost') as is_withheld,
-             coalesce(
-               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-               v_facts.amount_cents) as amount_cents
-        from tokenbook.provider_events e
-       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-       order by e.facts ->> 'dispute_id', e.occurred_at desc, -- @latest-of-each-dispute
-                array_position(array['inquiry', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+    from disputes d;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(

@@ -20,6 +20,7 @@ begin
     "currency_differs": "The currency is not the one of what was named.",
     "several_things": "Several things were bought in one payment.",
     "nothing_paid": "Nothing was paid.",
+    "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought."
   }';
 end

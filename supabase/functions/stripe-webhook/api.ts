@@ -1,1 +1,0 @@
-export { stripeApi } from "../_shared/stripe.ts";
