@@ -3,7 +3,7 @@
  * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
  * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
  * Caller: service_role.   Locks: the customer.
- * Errors: invalid_user_id, invalid_customer, user_not_found, busy.   Keeps: I10.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
  */
 -- Security definer: nobody may write the table themselves.
 create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
@@ -28,11 +28,6 @@ begin
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
 
   v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
-  if v_is_new then
-    perform tokenbook.record_change(
-      'set_token_customer', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-      jsonb_build_object('provider', p_provider, 'customer_id', p_customer_id));
-  end if;
   select c.user_id into v_user_id
     from tokenbook.provider_customers c
    where c.provider = p_provider and c.customer_id = p_customer_id;
