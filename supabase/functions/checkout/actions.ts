@@ -3,7 +3,7 @@ import { configured } from "../_shared/configured.ts";
 import type { Context } from "../_shared/database.ts";
 import { smallInteger, text, uuid } from "../_shared/fields.ts";
 import type { Sql } from "../_shared/operation.ts";
-import { requiredStripeApi } from "../_shared/stripe.ts";
+import { requiredStripeApi } from "../stripe-webhook/api.ts";
 import { allowedAddresses } from "./addresses.ts";
 import { customersOf } from "./customers.ts";
 import { inOurWords } from "./refusals.ts";

@@ -13,7 +13,7 @@ import { Refusal } from "../_shared/problem.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
 import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
-import { expectsLive } from "./mode.ts";
+import { expectsLive } from "./api.ts";
 import { Event } from "./objects.ts";
 import { fromDispute, fromInvoice, fromRefund, fromRefundedCharge, fromSession } from "./payments.ts";
 import { fromFailedPayment, fromSubscription } from "./subscriptions.ts";

@@ -33,7 +33,7 @@ const list = <T extends z.ZodType>(of: T) =>
   z.object({ data: z.array(of, "a list").max(1000, "at most 1000 items"), has_more: z.boolean().nullish() });
 
 export const Event = z.object({
-  id: providerId,
+  id: z.string("an id").regex(/^evt_\w{1,251}$/, "evt_ and at most 251 letters, digits and _"),
   type: label,
   created: moment,
   livemode: z.boolean("true or false"),

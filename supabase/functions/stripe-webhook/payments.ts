@@ -5,10 +5,10 @@
  * PaymentIntent's wherever there is one, because charges, refunds and disputes know no other.
  */
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { read } from "../_shared/provider-event.ts";
-import { requiredStripeApi, stripeApi } from "../_shared/stripe.ts";
+import { read, unreadable } from "../_shared/provider-event.ts";
 import type { DisputeFacts, Facts, PaidFacts, RefundFacts } from "../_shared/webhook.ts";
 import { userId } from "../_shared/webhook.ts";
+import { requiredStripeApi, stripeApi } from "./api.ts";
 import { asId, bought, type Line } from "./bought.ts";
 import {
   Charge,
@@ -143,6 +143,7 @@ async function paymentsOf(invoice: Invoice, event: Event): Promise<[string, ...s
     .toSorted((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
     .map(({ id }) => id);
   const [first = invoice.id, ...others] = new Set(ids);
+  if (others.length > 100) throw unreadable(whence(event), "payments", "at most 101 payments of one invoice");
   return [first, ...others];
 }
 

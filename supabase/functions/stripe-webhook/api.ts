@@ -1,8 +1,10 @@
 import { Stripe } from "stripe";
-import { setting, SettingError } from "./setting.ts";
+import { setting, SettingError } from "../_shared/setting.ts";
 
-/** How patient a client of Stripe's API is. */
-export interface Patience {
+// `checkout` and `top-up` import this too: their maps have `stripe`, and not every function's, as _shared would need.
+
+/** How patient a client is. */
+interface Patience {
   /** Milliseconds that one request may take. */
   timeout: number;
   /** How often it is sent again by itself, under the same key. */
@@ -12,7 +14,7 @@ export interface Patience {
 /** Stripe itself waits some tens of seconds for a webhook's answer, and a user looks at a page meanwhile. */
 const usual: Patience = { timeout: 10_000, maxNetworkRetries: 1 };
 
-/** Stripe's API, if there is a key for it (STRIPE_SECRET_KEY). STRIPE_API_BASE is for tests. */
+/** Stripe's API, if there is a key for it. STRIPE_API_BASE is for tests. */
 export function stripeApi(patience = usual): Stripe | undefined {
   const key = setting("STRIPE_SECRET_KEY");
   if (key === undefined) return undefined;
@@ -28,7 +30,6 @@ export function stripeApi(patience = usual): Stripe | undefined {
  * Stripe's API, where there must be a key for it.
  *
  * @param otherwise what cannot be done without
- * @throws {SettingError}
  */
 export function requiredStripeApi(otherwise: string, patience = usual): Stripe {
   const api = stripeApi(patience);
@@ -38,6 +39,17 @@ export function requiredStripeApi(otherwise: string, patience = usual): Stripe {
 
 function address({ protocol, hostname, port }: URL): Stripe.StripeConfig {
   return { protocol: protocol === "http:" ? "http" : "https", host: hostname, ...(port && { port }) };
+}
+
+/**
+ * Whether events of live mode are expected: what STRIPE_MODE says, and where it says nothing, what the key is of.
+ * With neither, live: a payment in test mode costs nothing, and would give tokens all the same.
+ */
+export function expectsLive(): boolean {
+  const isTestKey = /^[a-z]+_test_/.test(setting("STRIPE_SECRET_KEY") ?? "");
+  const mode = setting("STRIPE_MODE") ?? (isTestKey ? "test" : "live");
+  if (mode !== "live" && mode !== "test") throw new SettingError("STRIPE_MODE", "is neither live nor test");
+  return mode === "live";
 }
 
 /** Whether that is an error of Stripe's of one of those kinds. */
