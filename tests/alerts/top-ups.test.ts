@@ -84,6 +84,50 @@ test("a balance that falls below asks once, in the same commit, and charges noth
   });
 });
 
+test("packs are asked for by name and number, and so says the alert", async () => {
+  await db.admin.query(
+    `insert into public.token_packs (pack_type, name, tokens, price_cents, is_offered)
+     values ('small', 'Small', 100, 10, true), ('gone', 'Gone', 100, 10, false)`,
+  );
+  const ofPacks = (more: Record<string, unknown>) => enable({ p_tokens: undefined, ...more });
+  const refused = { message: "invalid_top_up" };
+  await expect(enable({ p_pack_type: "small" })).rejects.toMatchObject(refused);
+  await expect(ofPacks({ p_pack_type: "small", p_plan_type: "starter" })).rejects.toMatchObject(refused);
+  await expect(enable({ p_quantity: 2 })).rejects.toMatchObject(refused);
+  for (const p_quantity of [0, -1, 1_001, null]) {
+    await expect(ofPacks({ p_pack_type: "small", p_quantity })).rejects.toMatchObject({
+      ...refused,
+      detail: expect.stringContaining('"field": "p_quantity"'),
+    });
+  }
+  for (const p_pack_type of ["gone", "none", "starter"]) {
+    await expect(ofPacks({ p_pack_type })).rejects.toMatchObject({ message: "pack_not_found" });
+  }
+
+  const { top_up } = await ofPacks({ p_pack_type: "small", p_quantity: 3 });
+  expect(top_up).toMatchObject({ tokens: null, plan_type: null, pack_type: "small", quantity: 3 });
+  await deduct(db, user, 60);
+  const { rows } = await db.admin.query(
+    `select r.tokens, r.plan_type, r.pack_type, r.quantity, t.payload
+       from public.token_top_up_requests r
+       join public.token_alerts t on t.user_id = r.user_id and t.request_id = r.id
+      where r.user_id = $1`,
+    [user],
+  );
+  expect(rows).toEqual([
+    {
+      tokens: null,
+      plan_type: null,
+      pack_type: "small",
+      quantity: 3,
+      payload: expect.objectContaining({ top_up_pack_type: "small", top_up_quantity: 3 }),
+    },
+  ]);
+  await settle("done");
+  await ofPacks({ p_pack_type: undefined, p_tokens: 500 });
+  expect((await requests()).at(-1)).toMatchObject({ status: "done" });
+});
+
 test("whoever is below already when he switches it on is asked for at once", async () => {
   await deduct(db, user, 80);
   const { pending_request_id: id } = await enable({ p_tokens: undefined, p_plan_type: "starter" });

@@ -5,6 +5,8 @@
 import type { Slug } from "../../supabase/functions/_shared/errors.ts";
 import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/webhook.ts";
 import type { Database } from "../support/database.ts";
+import { expectProblem } from "./problem.ts";
+import type { Answer, Stack } from "./stack.ts";
 
 /** One row of the table. */
 export interface EventCase {
@@ -84,4 +86,48 @@ export async function standing(
     ...(parked !== null && { parked }),
     ...(subscription !== null && { subscription: subscription as SubscriptionFacts["status"] }),
   };
+}
+
+/** How a provider's events are sent in tests. */
+export interface Sender<Case extends EventCase> {
+  deliver: (stack: Stack, event: object) => Promise<Answer>;
+  /** An id that nobody else has. */
+  fresh: (prefix: string) => string;
+  /** Makes the provider's API ready for the case. */
+  prepare: (it: Case, them: Buyer) => void;
+}
+
+/** Sends a case's events, about somebody whom no other case is about: every answer, and how things stand then. */
+export async function told<Case extends EventCase>(
+  stack: Stack,
+  it: Case,
+  { deliver, fresh, prepare }: Sender<Case>,
+  order = (events: object[]) => events,
+): Promise<{ answers: Answer[]; stands: Awaited<ReturnType<typeof standing>> }> {
+  const ids = new Map<string, string>();
+  const them: Buyer = {
+    userId: (await stack.user()).id,
+    id(name) {
+      if (!ids.has(name)) ids.set(name, fresh(name));
+      return ids.get(name)!;
+    },
+  };
+  prepare(it, them);
+  const before = (await standing(stack.db, { userId: them.userId, ids: [], before: 0 })).tokens ?? 0;
+  const answers: Answer[] = [];
+  for (const event of order(it.events(them))) answers.push(await deliver(stack, event));
+  const stands = await standing(stack.db, { userId: them.userId, ids: [...ids.values()], before });
+  return { answers, stands };
+}
+
+/** How the last event of a case is answered, and how things stand then. */
+export async function tried<Case extends EventCase>(stack: Stack, it: Case, sender: Sender<Case>): Promise<Outcome> {
+  const { answers, stands } = await told(stack, it, sender);
+  const { status, body } = answers.at(-1)!;
+  if (status !== 200) {
+    expectProblem(answers.at(-1)!, body.code);
+    return { refused: body.code, ...stands };
+  }
+  const { outcomes, note } = body as Outcome;
+  return { ...(outcomes!.length > 0 && { outcomes }), ...(note !== undefined && { note }), ...stands };
 }

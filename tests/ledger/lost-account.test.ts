@@ -5,6 +5,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
+import { told } from "../support/provider-events.ts";
 
 let db: Database;
 let user: string;
@@ -151,7 +152,7 @@ test("a provider's payment is kept by the provider until the account is back", a
       p_event_id: `e.${user}`,
       p_event_type: "x",
       p_provider_payment_id: `p.${user}`,
-      p_facts: paid,
+      p_facts: told(paid),
     }),
   ).rejects.toMatchObject(lost);
   expect(await books()).toEqual(before);

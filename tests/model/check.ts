@@ -64,9 +64,13 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
     returns jsonb language sql as $$
       select public.record_token_payment_event(
         'stripe', format('%s.%s', p_user_id, p_nth), 'x', format('%s.payment.%s', p_user_id, p_payment),
-        p_said || case when p_said ->> 'kind' = 'paid'
-                       then jsonb_build_object('user_id', p_user_id, 'period_start', public.test_period(p_user_id, p_period))
-                       else '{}' end)
+        -- what comes again says what it said
+        coalesce((
+          select e.facts from tokenbook.provider_events e
+           where e.provider_payment_id = format('%s.payment.%s', p_user_id, p_payment) and e.event_id = format('%s.%s', p_user_id, p_nth)),
+          p_said || case when p_said ->> 'kind' = 'paid'
+                         then jsonb_build_object('user_id', p_user_id, 'period_start', public.test_period(p_user_id, p_period))
+                         else '{}' end))
     $$`);
   await spendInOrder(books, order);
   await books.admin.query("update public.token_plans set is_offered = false, is_default = false");

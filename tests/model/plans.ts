@@ -2,6 +2,7 @@
  * Plans and payments once more, on top of the reference model's books: written from the decisions and
  * the guide to payments, and from nothing in supabase/schemas.
  */
+import type { Command, statuses } from "./any-command.ts";
 import { type Books, type Grant, type Parts, Refused, sum } from "./reference.ts";
 
 const DAY = 86_400;
@@ -55,13 +56,13 @@ export interface Payment {
 
 /** What a provider's events have said of a payment. */
 export interface Facts {
+  told: Told[];
+  /** What was booked, or would be: the first plan that was told. */
   plan: string | null;
-  isPaid: boolean;
-  refunded: number;
-  wasDisputed: boolean;
-  wasWon: boolean;
   payment: Payment | null;
 }
+
+export type Told = Extract<Command, { do: "event" }>;
 
 export interface Started {
   grant: Grant | null;
@@ -130,9 +131,9 @@ export class Plans {
       throw new Refused("payment_already_decided");
     const most = Math.max(payment.amount, 1);
     const inAll = refunded ?? most;
-    if (inAll > most || inAll < Math.max(payment.refunded, 1)) throw new Refused("invalid_amount");
+    if (inAll > most || inAll < 0) throw new Refused("invalid_amount");
     const wasKnown = inAll === payment.refunded;
-    this.settle(payment, inAll, false);
+    this.settle(payment, inAll, 0);
     return wasKnown;
   }
 
@@ -161,14 +162,28 @@ export class Plans {
 
   /** Brings the books to what is known of a provider's payment. */
   settleFacts(facts: Facts, period: number | null): Payment | null {
-    if (facts.plan === null || !facts.isPaid) return null;
+    if (facts.plan === null) return null;
     if (facts.payment === null) {
       facts.payment = aPayment(this.plan, facts.plan, catalogue[facts.plan]!, false);
       facts.payment.status = "approved";
       this.begin(facts.plan, period, facts.payment);
     }
-    this.settle(facts.payment, facts.refunded, facts.wasDisputed && !facts.wasWon);
-    return facts.payment;
+    const { payment, told } = facts;
+    const paid = told.flatMap(({ kind, cents }) => (kind === "paid" && cents !== null ? cents : []));
+    payment.amount = paid.length > 0 ? Math.max(...paid) : catalogue[payment.to]!.price;
+
+    const refunds = latest(told, "refund");
+    const gone = refunds.filter(({ status }) => status < 2);
+    const [total] = told.filter(({ kind }) => kind === "refunded").toSorted(later);
+    const bounced = refunds.filter(({ status, at }) => status >= 2 && total !== undefined && at >= total.at);
+    const refunded = Math.min(
+      payment.amount,
+      Math.max(sumOf(gone, 0), (total?.cents ?? 0) - sumOf(bounced, 0)),
+    );
+    const withheld = latest(told, "dispute").filter(({ status }) => status === 1 || status === 3);
+    const disputed = Math.min(payment.amount - refunded, sumOf(withheld, payment.amount));
+    this.settle(payment, refunded, disputed);
+    return payment;
   }
 
   /** A period of a plan, once per payment and once per period: the tokens are added, and the plan limit is the balance. */
@@ -222,12 +237,16 @@ export class Plans {
     books.carry(closing, tokens, hasRunOut, terms.days * DAY);
   }
 
-  /** Tokens and plan as what went back in all, or a dispute, asks. */
-  private settle(payment: Payment, refunded: number, isDisputed: boolean): void {
+  /** Tokens and plan as what was lost of the money asks: what went back in all, and what disputes withhold. */
+  private settle(payment: Payment, refunded: number, disputed: number): void {
     const { books } = this;
-    const isAll = refunded > 0 && refunded >= payment.amount;
-    const share = payment.amount === 0 ? 0 : Math.floor((payment.tokens * refunded) / payment.amount);
-    const wanted = isDisputed || isAll ? payment.tokens : share;
+    const lost = refunded + disputed;
+    const isAll = lost > 0 && lost >= payment.amount;
+    const wanted = isAll
+      ? payment.tokens
+      : lost === 0
+        ? 0
+        : Math.floor((payment.tokens * lost) / payment.amount);
     const more = wanted - payment.clawed;
     if (more > 0) {
       for (const [n, part] of books.clawBack(more, payment.grant!))
@@ -238,11 +257,11 @@ export class Plans {
     }
     payment.clawed = wanted;
     payment.refunded = refunded;
-    payment.status = isAll ? "refunded" : "approved";
+    payment.status = refunded > 0 && refunded >= payment.amount ? "refunded" : "approved";
 
     // the plan that it bought is in force unless all of it was taken back
     if (this.payment !== payment) return;
-    const plan = wanted === payment.tokens ? (payment.from ?? payment.to) : payment.to;
+    const plan = isAll ? (payment.from ?? payment.to) : payment.to;
     if (plan === this.plan) return;
     this.plan = plan;
     this.end = endOf(plan, this.start);
@@ -270,6 +289,23 @@ export class Plans {
     return parts;
   }
 }
+
+/** The later one first: what was told of one moment in the order of what it ends in, and the higher amount. */
+const later = (a: Told, b: Told) =>
+  b.at - a.at ||
+  (a.kind === "refunded" ? 0 : b.status - a.status) ||
+  centsOf(b) - centsOf(a) ||
+  0;
+const centsOf = ({ kind, cents }: Told) => cents ?? (kind === "dispute" ? Infinity : 0);
+
+/** Each refund or dispute as it was told last. */
+function latest(told: Told[], kind: keyof typeof statuses): Told[] {
+  const of = told.filter((one) => one.kind === kind).toSorted(later);
+  return of.filter((one, i) => of.findIndex(({ id }) => id === one.id) === i);
+}
+
+/** Of several, with what an amount is that was left out. */
+const sumOf = (told: Told[], whole: number) => sum(told.map(({ cents }) => cents ?? whole));
 
 function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
   return {

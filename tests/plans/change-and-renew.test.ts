@@ -374,6 +374,7 @@ test("a payment's event that comes again does not undo an upgrade that came afte
     p_provider_payment_id: `again.${user}`,
     p_facts: {
       kind: "paid",
+      occurred_at: "2026-11-01T00:00:00Z",
       user_id: user,
       plan_type: "starter",
       amount_cents: 900,

@@ -124,9 +124,9 @@ export function webhook(
 ): (request: Request, context: Context) => Promise<Response> {
   return async (request, { supabaseAdmin }) => {
     const event = await read(request, catalogueOf(supabaseAdmin));
-    const outcomes: string[] = [];
+    const recorded: Recorded[] = [];
     for (const { id, facts } of event.payments) {
-      outcomes.push(
+      recorded.push(
         await record(supabaseAdmin, provider, event, "record_token_payment_event", {
           p_provider_payment_id: id,
           p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
@@ -134,15 +134,27 @@ export function webhook(
       );
     }
     for (const { id, facts } of event.subscriptions ?? []) {
-      outcomes.push(
+      recorded.push(
         await record(supabaseAdmin, provider, event, "record_token_subscription_event" as never, {
           p_provider_subscription_id: id,
           p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
         }),
       );
     }
-    return Response.json({ received: true, outcomes, ...(event.note !== undefined && { note: event.note }) });
+    const parked = recorded.flatMap(({ parked_reason }) => parked_reason ?? []);
+    return Response.json({
+      received: true,
+      outcomes: recorded.map(({ status }) => status),
+      ...(parked.length > 0 && { parked }),
+      ...(event.note !== undefined && { note: event.note }),
+    });
   };
+}
+
+/** How a payment or a subscription stands after a fact of it was recorded. */
+interface Recorded {
+  status: string;
+  parked_reason?: string | null;
 }
 
 /** One fact of an event. The books know it by event, payment and content, so several of one event are each recorded once. */
@@ -152,21 +164,21 @@ async function record(
   event: ProviderEvent,
   name: Parameters<typeof callSql>[1],
   fact: Record<string, unknown>,
-): Promise<string> {
+): Promise<Recorded> {
   try {
-    const { status } = await callSql<{ status: string }>(client, name, {
+    return await callSql<Recorded>(client, name, {
       p_provider: provider,
       p_event_id: event.id,
       p_event_type: event.type,
       ...fact,
     });
-    return status;
   } catch (error) {
-    // The provider cannot do anything about a refusal. It is ours to see: 500, and in the log.
-    if (error instanceof Refusal && errors[error.slug].status < 500) {
-      throw new Error(`${event.type} ${event.id}: refused with ${error.slug}`, { cause: error });
-    }
-    throw error;
+    if (!(error instanceof Refusal) || errors[error.slug].status >= 500) throw error;
+    const cause = new Error(`${event.type} ${event.id}: refused with ${error.slug} ${JSON.stringify(error.facts)}`);
+    // What the books cannot keep no delivery can mend.
+    if (error.slug === "invalid_provider_event") throw new Refusal(error.slug, error.facts, { cause });
+    // The provider cannot do anything about another refusal. It is ours to see: 500, and in the log.
+    throw cause;
   }
 }
 

@@ -22,7 +22,9 @@ const Subtotal = z
   .object({
     amount: z.object({ currency: z.string(), details: z.object({ subtotal: z.string().optional() }).optional() }),
   })
-  .transform(({ amount: { currency, details } }) => details?.subtotal && { total: details.subtotal, currency })
+  .transform(({ amount: { currency, details } }) =>
+    details?.subtotal === undefined ? undefined : { total: details.subtotal, currency },
+  )
   .pipe(money.optional());
 
 const Subscription = z.object({

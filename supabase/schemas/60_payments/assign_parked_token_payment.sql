@@ -3,7 +3,7 @@
  * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
  * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
- * invalid_quantity, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
+ * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
@@ -30,7 +30,14 @@ begin
   -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  perform tokenbook.check_thing(p_plan_type, p_pack_type, p_quantity);
+  if num_nonnulls(p_plan_type, p_pack_type) > 0 then
+    perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  end if;
+  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+    perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+    perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
+  end if;
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
@@ -56,7 +63,8 @@ begin
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_said <> '{}' then
-    v_said := v_said || jsonb_build_object('kind', 'assigned', 'quantity', p_quantity);
+    v_said := v_said || jsonb_build_object('kind', 'assigned')
+      || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
     values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
             'assign_parked_token_payment', v_now, v_said);
@@ -73,4 +81,4 @@ begin
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_quantity, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';

@@ -129,7 +129,7 @@ begin
            e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
-     order by e.facts ->> 'refund_id', e.occurred_at desc, -- @latest-of-each-refund
+     order by e.facts ->> 'refund_id', e.occurred_at desc,
               array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
               (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
   ), totals as (
@@ -160,8 +160,8 @@ begin
              v_facts.amount_cents) as amount_cents
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-     order by e.facts ->> 'dispute_id', e.occurred_at desc, -- @latest-of-each-dispute
-              array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+     order by e.facts ->> 'dispute_id', -- @disputes-by-id
+              e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
               (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency'
   )
   select least(coalesce(sum(d.amount_cents) filter (

@@ -32,7 +32,7 @@ begin
     order by f.provider_payment_id
       for no key update;
   -- joined to others while this waited: those have to be locked in their order, by whoever comes again
-  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then -- @joined-while-waiting
+  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
     perform tokenbook.refuse('busy', '{}');
   end if;
   return v_ids;

@@ -124,6 +124,16 @@ begin
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), refund_changes as (
+    -- of payments by hand, the last that was said to have gone back
+    select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
+           (c.details ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.changes c
+     where c.change = 'refund_token_payment'
+       and (p_user_id is null or c.user_id = p_user_id)
+       and (p_after is null or c.user_id > p_after)
+       and (p_until is null or c.user_id <= p_until)
+     order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
     -- of a payment whose user is not known yet: said when all are asked about
     select f.* from tokenbook.provider_payments f
@@ -131,20 +141,104 @@ begin
        and (p_after is null or f.user_id > p_after)
        and (p_until is null or f.user_id <= p_until)
        and (f.user_id is not null or p_after is null)
-  ), told as (
-    select f.provider, f.provider_payment_id, count(*) as events,
-           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
-           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
-           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
-           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
-           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
-           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
-           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
-           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
-           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
-           min(e.received_at) as first_at, max(e.received_at) as last_at
+  ), parts as (
+    -- each payment is a part of itself
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    union all
+    select m.provider, m.part_of, m.provider_payment_id
       from facts f
-      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+      join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
+     where f.part_of is null
+  ), events as (
+    select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
+           row_number() over (
+             partition by o.provider, o.whole
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from parts o
+      join tokenbook.provider_events e on e.provider = o.provider and e.provider_payment_id = o.part
+  ), said as (
+    select e.provider, e.whole, count(*) as events, bool_or(e.kind = 'paid') as is_paid,
+           (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
+           (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
+           (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
+           (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
+           bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+      from events e group by e.provider, e.whole
+  ), of_parts as (
+    select o.provider, o.whole, o.part,
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
+           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
+           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+      from parts o
+      left join said s on s.provider = o.provider and s.whole = o.whole
+      left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
+     group by o.provider, o.whole, o.part
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.cents desc, e.part) as place
+        from events e where e.kind = 'refund') l
+     where l.place = 1
+  ), disputes as (
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 else 4 end,
+                        e.cents desc nulls first, e.currency) as place
+        from events e where e.kind = 'dispute') l
+     where l.place = 1
+  ), refunded as (
+    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
+           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+      from (
+        select p.provider, p.whole, p.part, p.charged, p.total,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
+          from of_parts p
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, p.charged, p.total) o
+     group by o.provider, o.whole
+  ), paid as (
+    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
+           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), told as (
+    select p.*, least(p.refunded, p.effective) as refunded_cents,
+           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+      from paid p
+      left join (
+        select n.provider, n.whole,
+               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
+          from paid n
+          join disputes l on l.provider = n.provider and l.whole = n.whole
+         where l.fact ->> 'status' in ('lost', 'open')
+         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+  ), differing as (
+    select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
+             'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+      from facts f
+      join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
@@ -470,6 +564,7 @@ begin
     left join subscriptions s on s.user_id = began.user_id
     left join downgrades d on d.user_id = s.user_id
     left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
+    left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
    cross join lateral (
      select -- a lower plan without a price begins by itself when the period ends
             coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
@@ -479,7 +574,7 @@ begin
             coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
             -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
             coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+            paid.refund is not null as is_touched) as how
    cross join lateral (values
      ('user', began.user_id::text, s.user_id::text),
      ('id', began.subscription_id::text, s.id::text),
@@ -532,25 +627,36 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
      select p.status in ('approved', 'refunded') as is_paid,
-            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
+            p.refunded_cents + p.disputed_cents as lost,
+            -- what the last entry took or gave back for
+            (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
+            (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
-     ('share', case when not how.is_paid then 0
-                    when p.is_disputed or how.is_refunded then p.tokens
-                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
-                    else 0 end::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid or how.lost = 0 then 0
+                    when how.lost >= p.amount_cents then p.tokens
+                    else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),
+     ('share by its entry', case when not how.is_paid or coalesce(how.lost_then, 0) = 0 then 0
+                                 when how.lost_then >= how.amount_then then p.tokens
+                                 else floor(p.tokens::numeric * how.lost_then / how.amount_then) end::text, p.tokens_clawed_back::text),
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
-     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
-     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     ('refunded_cents', case when not how.is_paid then 0
+                             when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
+                             when f.part_of is not null then greatest(p.amount_cents, 1)
+                             else f.refunded_cents end::text, p.refunded_cents::text),
+     ('disputed_cents', case when how.is_paid and p.provider <> 'manual' then f.disputed_cents else 0 end::text, p.disputed_cents::text),
+     ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
+     ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
+     ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
      -- a pack gives what it was asked for at, as often as it was bought
      ('terms', case when how.is_paid and p.pack_type is not null
                     then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
@@ -568,6 +674,8 @@ begin
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
     left join payments p on p.user_id = t.user_id and p.id = b.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+    left join told o on o.provider = p.provider and o.whole = p.provider_payment_id
    cross join lateral (values
      ('id', b.id::text, p.id::text),
      ('entry', b.id::text, t.payment_id::text),
@@ -578,8 +686,9 @@ begin
      ('pack_type', b.pack_type, p.pack_type),
      ('quantity', b.quantity::text, p.quantity::text),
      ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
-     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
-     ('currency', b.currency, p.currency),
+     -- more may have been told since than what was booked first
+     ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
@@ -592,26 +701,47 @@ begin
          concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from facts f
-    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+    left join told t on t.provider = f.provider and t.whole = f.provider_payment_id
+    left join differing x on x.provider = f.provider and x.whole = f.provider_payment_id
+    left join tokenbook.provider_payments w on w.provider = f.provider and w.provider_payment_id = f.part_of
+    left join payments p on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
    cross join lateral (values
-     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
-     ('is_paid', t.is_paid::text, f.is_paid::text),
-     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
+     ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
+     ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
-     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
-     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
-     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
+     ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
-     -- who or what no event tells, an admin has said
-     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('customer_id', t.customer_id, f.customer_id),
+     ('price_id', t.price_id, f.price_id),
+     -- of what was told, one; none where none of it is in the catalogue
+     ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
+                              then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
+     ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
+     ('parked_reason', case when t.is_paid is not true then null
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when t.reason is not null then t.reason
+                            when t.are_several and f.parked_reason = 'quantity' then 'quantity'
+                            when t.price_id is not null or t.things is not null then 'price_unknown'
+                            else 'nothing_named' end, f.parked_reason),
+     ('disagrees', x.others::text, f.disagrees::text),
      ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
      ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
+  select 'I12 the parts of a payment are together', f.user_id, null, null,
+         concat_ws(' ', e.provider, e.whole, 'with', named.part), 'apart'
+    from events e
+    join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
+   cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
+   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+  union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and f.plan_type is not null
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
@@ -622,6 +752,14 @@ begin
      and not exists (
        select from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
+  select 'I12 a fact is as it was told', null, null, null,
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.digest, e.occurred_at)
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+       or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,

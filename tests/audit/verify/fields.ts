@@ -119,10 +119,13 @@ const changed = `(x.plan_type is distinct from (
     select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
      where t.user_id = x.user_id and t.terms ? 'subscription' order by t.id desc limit 1)
   or exists (select from public.token_payments p where p.user_id = x.user_id and p.id::text = x.payment_id
-     and (p.refunded_cents > 0 or p.tokens_clawed_back > 0)))`;
+     and exists (select from public.token_transactions t
+                  where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'clawback')))`;
 const asInTheCatalogue =
   "of a plan that came by itself, or came back when a payment was taken back: as the catalogue had it then, and no entry has it";
 const stopped = "no function ends a subscription: a project that does says so here itself";
+const aPart = "x.part_of is not null";
+const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
 const besidePlan = "given beside a plan, or before the books: no entry has it";
@@ -837,10 +840,10 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "$2", where: "x.tokens is null", named: money },
     ]),
     refunded_cents: field([
-      ...off("refunded_cents", money, "x.provider <> 'manual' or x.refunded_cents > 0"),
+      ...off("refunded_cents", money),
       { to: "x.refunded_cents + 50", named: money },
     ]),
-    is_disputed: field([{ to: "not x.is_disputed", named: money }]),
+    disputed_cents: field(off("disputed_cents", money)),
     tokens_clawed_back: field(off("tokens_clawed_back", money)),
     idempotency_key: field(
       [{ to: "'user:another'", where: `not ${waits}`, named: ofPayment }],
@@ -871,44 +874,66 @@ export const fields: Record<string, Record<string, Field>> = {
   },
 
   "tokenbook.provider_payments": {
-    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }]),
-    provider_payment_id: field([{ to: "'another'", named: /^I12 an event is of a payment$/ }]),
+    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }], freeWhere(aPart, untold)),
+    provider_payment_id: field([{ to: "'another'", where: `not (${aPart})`, named: /^I12 an event is of a payment$/ }]),
+    part_of: field([
+      { to: "'another'", named: facts },
+      { to: "null", where: "x.part_of is not null", named: /^I12 / },
+    ]),
     user_id: field(
-      [{ to: another, where: "x.user_id is not null", named: /^I12 what was paid is booked$/ }],
+      [{ to: another, where: "x.user_id is not null and x.part_of is null", named: /^I12 what was paid is booked$/ }],
       freeWhere("x.user_id is null", parked),
     ),
+    customer_id: field([{ to: "'another'", named: facts }]),
     plan_type: field(
       [{ to: "'annual'", where: "x.plan_type is not null", named: facts }],
       freeWhere("x.plan_type is null", parked),
     ),
+    pack_type: field([{ to: "'another'", named: facts }]),
+    quantity: field([{ to: "7", named: /^I12 / }]),
+    price_id: field([{ to: "'another'", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
-    amount_cents: field(off("amount_cents", facts)),
+    amount_cents: field(
+      off("amount_cents", facts, "x.amount_cents is not null"),
+      freeWhere("not x.is_paid", "of what nobody has paid yet: no token depends on it"),
+    ),
     currency: field([{ to: "'gbp'", named: facts }]),
     refunded_cents: field(off("refunded_cents", facts)),
-    was_disputed: field([{ to: "not x.was_disputed", named: facts }]),
-    dispute_was_won: field([{ to: "not x.dispute_was_won", named: facts }]),
+    disputed_cents: field(off("disputed_cents", facts)),
     period_start: field([
       { to: "coalesce(x.period_start, clock_timestamp()) + interval '1 hour'", named: facts },
     ]),
+    parked_reason: field([
+      { to: "'proration'", named: facts },
+      { to: "null", where: "x.parked_reason is not null", named: facts },
+    ]),
+    disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
     created_at: field(
-      [{ to: "x.created_at + $2 * interval '1 hour'", named: facts }],
+      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
+      freeWhere(aPart, "when its id was first heard of, for people"),
     ),
     updated_at: field(
-      [{ to: "x.updated_at - $2 * interval '1 hour'", named: facts }],
+      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["more", "much more", "another row's"], "later: when it was last heard of, for people"),
+      freeWhere(aPart, "when what is known of it last changed, for people"),
     ),
   },
 
   // nobody's rows: these are made wrong by any-corruption.ts alone
   "tokenbook.provider_events": {
     provider: field([]),
+    provider_payment_id: field([]),
     event_id: unseen(
       "the provider's own name for it; another one only lets the same event come again, which changes nothing",
     ),
+    digest: field([]),
     event_type: unseen("the provider's word for its kind; the facts say it in ours"),
-    provider_payment_id: field([]),
-    facts: field([], freeWays(["added to"], "what the books do not read")),
+    occurred_at: field(
+      [],
+      freeWhere("x.facts ->> 'kind' = 'assigned'", "when an admin said it: they are asked only where no event says it"),
+    ),
+    facts: field([]),
     received_at: field(
       [],
       freeWays(
@@ -1018,6 +1043,8 @@ export const fields: Record<string, Record<string, Field>> = {
       "below_tokens",
       "tokens",
       "plan_type",
+      "pack_type",
+      "quantity",
       "cooldown_seconds",
       "max_requests",
       "window_seconds",
@@ -1061,6 +1088,8 @@ export const notTheBooks: Record<string, string> = {
     "what an admin has said of a finding: it holds only while the finding is as it was",
   "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
   "tokenbook.chosen_limits": "the project's own choice",
+  "tokenbook.provider_customers":
+    "whose a provider's customer is: finds the user of a payment to come, and says nothing of one that is booked",
   "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
   "tokenbook.ledger_checkpoints":
     "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",

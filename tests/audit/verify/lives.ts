@@ -5,6 +5,7 @@ import { grant } from "../../support/books.ts";
 import { populateUser } from "../../support/populated-user.ts";
 import { oldUser } from "../replay/old-user.ts";
 import type { Database } from "../../support/database.ts";
+import { dispute, refund, told } from "../../support/provider-events.ts";
 
 /** A user of before the books: they opened with what was left of his grants. */
 export async function createUserOfBefore(db: Database): Promise<string> {
@@ -47,7 +48,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
       p_event_id: `${facts["kind"]}-${user}`,
       p_event_type: facts["kind"],
       p_provider_payment_id: `pi-${user}`,
-      p_facts: facts,
+      p_facts: told(facts),
     });
 
   await grant(db, user, 500 + n, { type: "trial", expires_in: "1 hour" });
@@ -125,8 +126,11 @@ export async function live(db: Database, user: string, admin: string, n: number)
     await pay({ kind: "refunded", refunded_cents: 900 });
     await grant(db, user, 5_000, { type: "admin" });
   } else if (n % 3 === 1) {
-    await pay({ kind: "disputed" });
-    await pay({ kind: "dispute_won" });
+    await pay(dispute("open"));
+    await pay(dispute("won"));
+    await pay(dispute("lost", "dp_2", 450));
+    await pay(refund("re_1", 300, "pending"));
+    await pay(refund("re_1", 300, "failed"));
   }
   await grant(db, user, 80);
   if (n % 2 === 0) await hold(60);
@@ -181,10 +185,11 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_event_id: id,
       p_event_type: facts["kind"],
       p_provider_payment_id: of,
-      p_facts: facts,
+      p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 9 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs] = users as [
+  const users = await Promise.all(Array.from({ length: 10 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits] = users as [
+    string,
     string,
     string,
     string,
@@ -275,7 +280,28 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
   await about(packs)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 900 });
   await about(packs)("set_token_top_up", { p_below_tokens: 5_000, p_pack_type: "another", p_quantity: 4 });
 
-  await event("evt-parked", "pi-parked", { kind: "paid", amount_cents: 700, currency: "eur" });
+  await event("evt-parked", "pi-parked", {
+    kind: "paid",
+    amount_cents: 700,
+    currency: "eur",
+    customer_id: "cus-nobody",
+    price_id: "price-unknown",
+  });
+  // of nobody, given to somebody; of two payments, one of which had been booked by itself; told in two ways
+  await event("evt-given", "pi-given", { kind: "paid", amount_cents: 900, currency: "usd" });
+  await asAdmin(db, admin, (client) =>
+    rpc(client, "assign_parked_token_payment", {
+      p_provider: "stripe",
+      p_provider_payment_id: "pi-given",
+      p_user_id: splits,
+      p_plan_type: "starter",
+    }),
+  );
+  const invoice = { kind: "paid", user_id: splits, plan_type: "starter", amount_cents: 900, currency: "usd" };
+  await event("evt-second", "pi-second", invoice);
+  await event("evt-first", "pi-first", { ...invoice, parts: ["pi-second", "pi-third"], customer_id: "cus-splits" });
+  await event("evt-third", "pi-third", { kind: "refunded", refunded_cents: 400, amount_cents: 400 });
+  await event("evt-more", "pi-first", { ...invoice, plan_type: "grow", amount_cents: 1_000 });
   await event("evt-paid", "pi-lost", {
     kind: "paid",
     user_id: lost,
@@ -293,9 +319,9 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_input_tokens: 7,
     p_idempotency_key: "everything",
   });
-  await event("evt-dispute", "pi-lost", { kind: "disputed" });
+  await event("evt-dispute", "pi-lost", dispute("open"));
   await grant(db, lost, 5_000_000, { priority: 20, expires_in: "90 days" });
-  await event("evt-won", "pi-lost", { kind: "dispute_won" });
+  await event("evt-won", "pi-lost", dispute("won"));
   await about(lost)("refund_tokens", {
     p_transaction_id: all.transaction_id,
     p_reason: "nothing came of it",

@@ -1,6 +1,6 @@
 /**
  * PayPal's events in the shapes that it documents, v1 and v2, and what becomes of each: for
- * events.test.ts, and for docs/guides/payment-events.md.
+ * outcomes.test.ts, and for docs/guides/payment-events.md.
  */
 import type { Buyer, EventCase } from "../event-outcomes.ts";
 import {
@@ -20,9 +20,9 @@ import {
   usd,
 } from "./paypal.ts";
 
-/** What a case's catalogue has: the plan starter for 9.00 USD, and packs of 1,000 tokens for 5.00 USD and 500 JPY. */
+/** What a case's catalogue has: the plan starter for 9.00 USD, and packs of 50,000 tokens for 5.00 USD and 500 JPY. */
 export const planTokens = 400_000;
-export const packTokens = 1_000;
+export const packTokens = 50_000;
 export const catalogue = `
   update public.token_plans set paypal_plan_id = 'P-STARTER' where plan_type = 'starter';
   insert into public.token_packs (pack_type, name, tokens, price_cents, currency)
@@ -76,7 +76,7 @@ const stands = (type: string, story: string, status: NonNullable<EventCase["come
   events: (them) => [
     subscriptionEvent(type, them.id("I"), { custom: them.userId, payer: them.id("PAYER"), ...options }),
   ],
-  comes: { outcomes: [status], subscription: status },
+  comes: { outcomes: ["recorded"], subscription: status },
 });
 
 const parkedOrder = (story: string, custom: (them: Buyer) => string | undefined, parked: NonNullable<EventCase["comes"]["parked"]>, value?: string, currency?: string): PaypalCase => ({
@@ -104,8 +104,9 @@ const nothing = (version: string, type: string, story: string, made: (them: Buye
   comes: { note },
 });
 
-export const cases: readonly PaypalCase[] = [
-  // orders
+/** By heading. */
+export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
+  "Orders": [
   {
     version: v2,
     type: "PAYMENT.CAPTURE.COMPLETED",
@@ -144,8 +145,8 @@ export const cases: readonly PaypalCase[] = [
     events: (them) => [captureV1(them.id("capture"))],
     comes: { outcomes: ["parked"], parked: "nothing_named" },
   },
-
-  // refunds and reversals of orders
+  ],
+  "Refunds and reversals of orders": [
   {
     version: v2,
     type: "PAYMENT.CAPTURE.REFUNDED",
@@ -221,8 +222,8 @@ export const cases: readonly PaypalCase[] = [
     ],
     comes: { outcomes: ["approved"], tokens: planTokens },
   },
-
-  // subscriptions' payments
+  ],
+  "Subscriptions: what is paid, and paid back": [
   {
     version: v1,
     type: "PAYMENT.SALE.COMPLETED",
@@ -307,8 +308,8 @@ export const cases: readonly PaypalCase[] = [
     events: (them) => [sold(them), saleReversal(them.id("reversal"), "9.00", them.id("reversal"))],
     comes: { outcomes: ["refunded"] },
   },
-
-  // disputes
+  ],
+  "Disputes": [
   {
     version: v1,
     type: "CUSTOMER.DISPUTE.CREATED",
@@ -426,8 +427,8 @@ export const cases: readonly PaypalCase[] = [
     ],
     comes: { outcomes: ["refunded"] },
   },
-
-  // how subscriptions stand
+  ],
+  "Subscriptions: how they stand": [
   stands("ACTIVATED", "the buyer has subscribed", "active"),
   stands("UPDATED", "something of it has changed", "active"),
   stands("PAYMENT.FAILED", "a payment has failed; PayPal tries again", "past_due", { failures: 1 }),
@@ -440,11 +441,11 @@ export const cases: readonly PaypalCase[] = [
     type: "BILLING.SUBSCRIPTION.CANCELLED",
     story: "an agreement of the kind before 2019 has been ended",
     events: (them) => [agreementEvent("CANCELLED", them.id("I"), "Cancelled", them.id("PAYER"))],
-    comes: { outcomes: ["cancelled"], subscription: "cancelled" },
+    comes: { outcomes: ["waiting"], subscription: "cancelled" },
   },
   nothing(v2, "BILLING.SUBSCRIPTION.UPDATED", "the buyer has not agreed yet", (them) => subscriptionEvent("UPDATED", them.id("I"), { status: "APPROVAL_PENDING" }), "nobody has agreed to it yet"), // prettier-ignore
-
-  // what changes nothing, and what cannot be read
+  ],
+  "What changes nothing, and what cannot be read": [
   nothing(v1, "CATALOG.PRODUCT.CREATED", "whatever else PayPal tells", () => event("CATALOG.PRODUCT.CREATED", { id: "PROD-1" }), "events of this type change nothing"), // prettier-ignore
   {
     version: v2,
@@ -467,7 +468,10 @@ export const cases: readonly PaypalCase[] = [
     events: (them) => [{ ...dispute("CREATED", [them.id("capture")]), create_time: undefined }],
     comes: { refused: "invalid_provider_event" },
   },
-];
+  ],
+};
+
+export const cases = Object.values(paypalCases).flat();
 
 /** What PayPal tells during a case. */
 export function prepare(paypal: PaypalStandIn, { places }: PaypalCase, them: Buyer): void {

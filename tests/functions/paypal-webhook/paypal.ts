@@ -18,8 +18,8 @@ export interface PaypalStandIn extends StandIn {
   settings: Record<string, string>;
   /** What it tells by GET, by path: subscriptions, their plans, refunds. */
   places: Map<string, object>;
-  /** Makes every answer but those of its sign-in fail in that way; 200 ends it. */
-  fail(status: number): void;
+  /** Makes every answer but those of its sign-in fail in that way, or those of one place; 200 ends it. */
+  fail(status: number, place?: string): void;
   /** Takes every access token back. */
   signOut(): void;
 }
@@ -28,7 +28,7 @@ export async function startPaypal(): Promise<PaypalStandIn> {
   const places: PaypalStandIn["places"] = new Map();
   const basic = Buffer.from(`${client.PAYPAL_CLIENT_ID}:${client.PAYPAL_CLIENT_SECRET}`).toString("base64");
   let token: string = randomUUID();
-  let status = 200;
+  let failing = { status: 200, place: "/" };
   const standIn = await startStandIn(({ method, path, headers, body }) => {
     if (path === "/v1/oauth2/token") {
       const mayEnter =
@@ -38,7 +38,9 @@ export async function startPaypal(): Promise<PaypalStandIn> {
         : { status: 401, body: { error: "invalid_client" } };
     }
     if (headers["authorization"] !== `Bearer ${token}`) return { status: 401, body: {} };
-    if (status !== 200) return { status, body: { name: "INTERNAL_SERVER_ERROR" } };
+    if (failing.status !== 200 && path.startsWith(failing.place)) {
+      return { status: failing.status, body: { name: "INTERNAL_SERVER_ERROR" } };
+    }
     if (path === "/v1/notifications/verify-webhook-signature") {
       return isReadable(body)
         ? { body: { verification_status: isMine(body) ? "SUCCESS" : "FAILURE" } }
@@ -51,7 +53,7 @@ export async function startPaypal(): Promise<PaypalStandIn> {
     ...standIn,
     places,
     settings: { ...client, PAYPAL_WEBHOOK_ID: webhookId, PAYPAL_API_BASE: standIn.url },
-    fail: (with_) => void (status = with_),
+    fail: (status, place = "/") => void (failing = { status, place }),
     signOut: () => void (token = randomUUID()),
   };
 }
@@ -429,6 +431,10 @@ export function forgeries(
     "another time": [body, { ...good, "paypal-transmission-time": later }],
     "a time to come": [body, transmission(body, undefined, undefined, Date.now() + 3_600_000)],
     "another webhook": [body, transmission(body, "WH-OF-A-FORGER")],
+    "an event of the sandbox": [
+      body.replaceAll("api.paypal.com", "api.sandbox.paypal.com"),
+      { ...transmission(body, "WH-OF-THE-SANDBOX"), "paypal-cert-url": certUrl.replace("api.", "api.sandbox.") },
+    ],
     "another webhook, named in the body": [forgers, transmission(forgers, "WH-OF-A-FORGER")],
     "another user": [body.replace(user, randomUUID()), good],
     "a higher amount": [body.replace("9.00", "9000.00"), good],

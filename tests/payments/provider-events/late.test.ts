@@ -5,6 +5,7 @@ import { asService, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { letTimePass } from "../../support/time.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
+import { told } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -45,7 +46,7 @@ const event = (user: string, payment: string, facts: Record<string, unknown>) =>
     p_event_id: `${payment}.${String(facts["kind"])}.${user}`,
     p_event_type: "x",
     p_provider_payment_id: `${payment}.${user}`,
-    p_facts: facts,
+    p_facts: told(facts),
   });
 
 async function subscription(user: string) {

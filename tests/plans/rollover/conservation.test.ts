@@ -79,7 +79,7 @@ async function follow(db: Database, sequence: readonly Step[], mix: Record<strin
         case "old payment":
           // a payment that is told late: for the period before this one
           return ask(
-            `select public.record_token_payment_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'user_id', $1::uuid,
+            `select public.record_token_payment_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', $1::uuid,
                'plan_type', s.plan_type, 'amount_cents', 100, 'period_start', s.period_start - interval '28 days'))
                from public.token_subscriptions s where s.user_id = $1`,
             `pi-${user}-${payments++}`,

@@ -61,7 +61,7 @@ const operations: Record<string, { sql: string; of?: keyof Things }> = {
   approval: { sql: "public.approve_token_payment($1, $2)", of: "payment" },
   "a provider's payment": {
     sql: `public.record_token_payment_event('stripe', 'evt_fault', 'paid', 'pi_fault',
-            jsonb_build_object('kind', 'paid', 'user_id', $1::uuid, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'))`,
+            jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', $1::uuid, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'))`,
   },
   expiry: { sql: "(select public.expire_old_token_grants() from (select $1::uuid) due)" },
 };
