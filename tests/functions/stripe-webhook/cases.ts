@@ -15,6 +15,7 @@ import {
   list,
   movementOf,
   type Parts,
+  paymentIntentOf,
   refundOf,
   sessionOf,
   subscriptionOf,
@@ -30,6 +31,7 @@ export const prices = {
   professional: "price_professional",
   pack: "price_pack",
 };
+export const packType = "boost_of_the_tests";
 export const packTokens = 50_000;
 
 export interface StripeCase extends EventCase {
@@ -148,6 +150,19 @@ const singlePayments: StripeCase[] = [
   row(june2024, completed, "at a price that is not in the catalogue", parked("price_unknown"),
     ({ bought }) => [bought([itemOf("price_of_a_shirt")])]),
   row(october2026, completed, "nothing that has a price", parked("nothing_named"), ({ bought }) => [bought([])]),
+];
+
+const topUps: StripeCase[] = [
+  row(october2026, "payment_intent.succeeded", "an automatic top-up with two packs was paid", approved(100_000),
+    ({ event, version, id, userId }) => [
+      event("payment_intent.succeeded", paymentIntentOf(version, id("pi"), {
+        user_id: userId, pack_type: packType, quantity: "2", top_up_request_id: "0a1b2c3d-0000-4000-8000-000000000001",
+      }, 1000)),
+    ]),
+  row(october2026, "payment_intent.succeeded", "any other payment was made", { note: "its session or its invoice says what was bought" },
+    ({ event, version, id, userId }) => [
+      event("payment_intent.succeeded", paymentIntentOf(version, id("pi"), { user_id: userId, plan_type: "starter" })),
+    ]),
 ];
 
 const trial: Line = { price: prices.starter, amount: 0 };
@@ -475,7 +490,7 @@ const others: StripeCase[] = [
 
 /** All of them, by the heading under which they are shown. */
 export const stripeCases: Record<string, StripeCase[]> = {
-  "Single payments": singlePayments,
+  "Single payments": [...singlePayments, ...topUps],
   Invoices: invoices,
   Refunds: refunds,
   Disputes: disputes,

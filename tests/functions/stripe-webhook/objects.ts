@@ -389,6 +389,52 @@ export function invoiceOf(
   };
 }
 
+/** A payment that succeeded, with what our server wrote into it. */
+export const paymentIntentOf = (version: Version, id: string, metadata: Parts, amount = 900): Parts => ({
+  id,
+  object: "payment_intent",
+  amount,
+  amount_capturable: 0,
+  amount_details: { tip: {} },
+  amount_received: amount,
+  application: null,
+  application_fee_amount: null,
+  automatic_payment_methods: { allow_redirects: "never", enabled: true },
+  canceled_at: null,
+  cancellation_reason: null,
+  capture_method: "automatic_async",
+  client_secret: `${id}_secret_1`,
+  confirmation_method: "automatic",
+  created: now,
+  currency: "usd",
+  customer: null,
+  description: null,
+  last_payment_error: null,
+  latest_charge: `ch_of_${id}`,
+  livemode: true,
+  metadata,
+  next_action: null,
+  on_behalf_of: null,
+  payment_method: "pm_1",
+  payment_method_configuration_details: null,
+  payment_method_options: { card: { request_three_d_secure: "automatic" } },
+  payment_method_types: ["card"],
+  processing: null,
+  receipt_email: null,
+  review: null,
+  setup_future_usage: null,
+  shipping: null,
+  source: null,
+  statement_descriptor: null,
+  statement_descriptor_suffix: null,
+  status: "succeeded",
+  transfer_data: null,
+  transfer_group: null,
+  ...(isEarly(version)
+    ? { invoice: null }
+    : { customer_account: null, excluded_payment_method_types: null, hooks: null, presentment_details: null }),
+});
+
 export const refundOf = (version: Version, id: string, intent: string | null, status: string, amount: number, parts: Parts = {}): Parts => ({
   id,
   object: "refund",
