@@ -93,7 +93,7 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
   if (whole.length === 0 && invoice.total <= 0) {
     return nothing("nothing was bought: a trial's invoice, or a change that credits the customer");
   }
-  const what: Partial<PaidFacts> =
+  const what: Awaited<ReturnType<typeof bought>> =
     whole.length === 0 && lines.length > 0
       ? { price_id: asId(lines[0]!.price), parked_reason: "proration" }
       : await bought(whole, catalogue);

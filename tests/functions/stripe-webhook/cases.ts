@@ -185,7 +185,7 @@ const invoices: StripeCase[] = [
     ]),
   row(june2024, "invoice.paid", "the next period", approved(800_000),
     ({ billed, id }) => [
-      billed([planLine]),
+      billed([{ ...planLine, isEarlier: true }]),
       billed([planLine], { billing_reason: "subscription_cycle" }, { id: id("in_2"), intent: id("pi_2") }),
     ]),
   row(june2024, "invoice.paid", "a renewal at the price's former id", approved(400_000),

@@ -25,7 +25,8 @@ const isEarly = (version: Version) => version < "2025-03-31";
 /** When all that the fixtures speak of began: an hour ago. */
 export const now = Math.floor(Date.now() / 1000) - 3600;
 
-const month = { start: now, end: now + 30 * 86_400 };
+const days = 86_400;
+const month = { start: now, end: now + 30 * days };
 
 /** @param second when it happened, after {@link now} */
 export function eventOf(version: Version, type: string, object: Parts, id: string, second: number): StripeEvent {
@@ -184,12 +185,14 @@ export interface Line {
   isProration?: boolean;
   /** What a coupon took off; `amount` is without it. */
   discount?: number;
-  /** Of a subscription, or for itself. */
+  /** For itself, and not a subscription's. */
   isOnce?: boolean;
+  /** Of the period before. */
+  isEarlier?: boolean;
 }
 
 function lineOf(version: Version, subscription: string | null, currency: string, line: Line, n: number): Parts {
-  const { price, amount = 900, quantity = 1, isProration = false, discount = 0, isOnce = false } = line;
+  const { price, amount = 900, quantity = 1, isProration = false, discount = 0, isOnce = false, isEarlier = false } = line;
   const its = isOnce ? null : subscription;
   const both = {
     id: `il_${n}`,
@@ -203,7 +206,7 @@ function lineOf(version: Version, subscription: string | null, currency: string,
     invoice: "in_1",
     livemode: true,
     metadata: {},
-    period: month,
+    period: isEarlier ? { start: now - 30 * days, end: now } : month,
     quantity,
   };
   if (isEarly(version)) {
