@@ -102,7 +102,7 @@ const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens 
 const gone: Outcome = { outcomes: ["refunded"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
-  outcomes: [subscription!],
+  outcomes: ["recorded"],
   subscription: subscription!,
   ...(tokens > 0 && { tokens }),
 });
@@ -401,10 +401,18 @@ const subscriptions: StripeCase[] = [
     ({ event, subscription }) => [event("customer.subscription.created", subscription("trialing"))]),
   row(october2026, "customer.subscription.created", "its first payment is to come", { note: notBegun },
     ({ event, subscription }) => [event("customer.subscription.created", subscription("incomplete"))]),
-  row(october2026, completed, "a subscription was begun; what it gives, its invoice says", is("active"),
+  row(october2026, completed, "a subscription was begun; which plan it is of, its own events say",
+    { outcomes: ["waiting"], subscription: "active" },
     ({ event, session, id }) => [
       event(completed, session({ mode: "subscription", payment_intent: null, invoice: id("in"), subscription: id("sub"), customer: id("cus") })),
     ]),
+  row(october2026, completed, "a subscription was begun by a user whom its first invoice did not name, and who has waited since",
+    { outcomes: ["waiting"], subscription: "active", tokens: 400_000 },
+    ({ billed, event, session, id }) => [
+      billed([planLine], { customer: id("cus") }, { userId: null }),
+      event(completed, session({ mode: "subscription", payment_intent: null, invoice: id("in"), subscription: id("sub"), customer: id("cus") })),
+    ],
+    byOne),
   row(june2024, "customer.subscription.updated", "a payment is late", is("past_due"),
     ({ event, subscription }) => [
       event("customer.subscription.created", subscription("active")),
