@@ -54,7 +54,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
   'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
@@ -76,8 +76,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'record_token_payment_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
   'check_token_installation']) f;
 
 /*

@@ -41,8 +41,8 @@ comment on column public.token_alerts.kind is 'What happened: dropped, depleted,
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
