@@ -6,7 +6,7 @@ import { applyMutant } from "../../support/mutants.ts";
 import { expectProblem } from "../problem.ts";
 import { type Stack, startStack } from "../stack.ts";
 import { startStripeApi, type StripeApi } from "../stripe-api.ts";
-import { deliver, event, secret } from "../stripe-webhook/stripe.ts";
+import { deliver, event } from "../stripe-webhook/stripe.ts";
 import {
   agesAfter,
   intentsOf,
@@ -24,7 +24,6 @@ let api: StripeApi;
 let stack: Stack;
 beforeAll(async () => {
   api = await startStripeApi();
-  api.settings = { ...api.settings, STRIPE_WEBHOOK_SECRET: secret } as typeof api.settings;
   stack = await startTopUps(api);
 });
 beforeEach(() => {
