@@ -46,7 +46,7 @@ test("there are cases of the API versions before and after 2025, and of every ty
 /** What docs/guides/payments.md tells people to choose in Stripe's dashboard. */
 const actedOn = [
   "checkout.session.completed", "checkout.session.async_payment_succeeded", "invoice.paid", "invoice.payment_failed",
-  "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
+  "payment_intent.succeeded", "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
   "charge.dispute.created", "charge.dispute.updated", "charge.dispute.funds_withdrawn",
   "charge.dispute.funds_reinstated", "charge.dispute.closed",
   "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
