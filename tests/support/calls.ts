@@ -115,7 +115,7 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
     p_delta: 1,
     p_event_id: `evt-2-${mark}`,
     p_event_type: "paid",
-    p_facts: { kind: "paid" },
+    p_facts: { kind: "paid", occurred_at: "2026-11-01T00:00:00Z" },
     p_grant_type: "purchase",
     p_items: [{ user_id: id, tokens: 1 }],
     p_kind: "depleted",

@@ -33,7 +33,6 @@ const statuses: Record<string, RefundFacts["status"]> = {
 const usual: Record<string, RefundFacts["status"]> = {
   "PAYMENT.REFUND.PENDING": "pending",
   "PAYMENT.REFUND.FAILED": "failed",
-  "PAYMENT.REFUND.CANCELLED": "canceled",
 };
 
 export async function fromRefund(event: PaypalEvent, api: PaypalApi): Promise<ProviderEvent["payments"]> {

@@ -35,10 +35,15 @@ const Subscription = z.object({
 });
 
 const Plan = z.object({
+  billing_cycles: z
+    .array(
+      z.object({ tenure_type: z.string(), pricing_scheme: z.object({ fixed_price: money.optional() }).optional() }),
+    )
+    .default([]),
   payment_preferences: z.object({ setup_fee: money.optional() }).optional(),
 });
 
-/** It buys the subscription's plan where exactly the plan's price was paid, once. */
+/** It buys the subscription's plan, once, where exactly the plan's price was paid. */
 export async function fromSale(
   event: PaypalEvent,
   catalogue: Catalogue,
@@ -66,7 +71,7 @@ export async function fromSale(
   const fault =
     price === undefined ? "price_unknown"
     : Number(quantity) !== 1 ? "quantity"
-    : await differs(sale.amount, subtotal, price, () => setupFeeOf(plan_id, api)); // prettier-ignore
+    : await differs(sale.amount, subtotal, price, () => pricesOf(plan_id, api)); // prettier-ignore
   Object.assign(facts, {
     user_id: userId(custom_id),
     customer_id: subscriber?.payer_id,
@@ -77,28 +82,44 @@ export async function fromSale(
   return payments;
 }
 
+/** What a plan costs at PayPal, as the merchant has set it there. */
+interface PaypalPrices {
+  regular?: Money | undefined;
+  setupFee?: Money | undefined;
+}
+
 /**
- * Why what was paid is not the plan's price, if it is not. With it, the plan's setup fee may have been
- * paid: together they pay for one period. The fee by itself pays for none.
+ * Why what was paid is not the plan's price, if it is not. That is the catalogue's, or the one that the
+ * plan has at PayPal, for subscriptions to what it was called before. Taxes may come on top; or the plan's
+ * setup fee: together they pay for one period. The fee by itself pays for none.
  */
 async function differs(
   paid: Money,
   subtotal: Money | undefined,
   price: Money,
-  setupFee: () => Promise<Money | undefined>,
+  atPaypal: () => Promise<PaypalPrices>,
 ): Promise<ParkedReason | undefined> {
-  const sameCurrency = (other: Money) => other.currency.toLowerCase() === paid.currency.toLowerCase();
-  if (!sameCurrency(price)) return "currency_differs";
-  if (paid.cents === price.cents) return undefined;
-  if (subtotal?.cents === price.cents && paid.cents > price.cents) return undefined;
-  const fee = await setupFee();
-  if (fee === undefined || fee.cents <= 0 || !sameCurrency(fee)) return "amount_differs";
-  if (paid.cents === price.cents + fee.cents) return undefined;
-  return paid.cents === fee.cents ? "setup_fee" : "amount_differs";
+  const isComparable = (it: Money | undefined) => it?.currency.toLowerCase() === paid.currency.toLowerCase();
+  const pays = (it: Money) =>
+    isComparable(it) && (paid.cents === it.cents || (subtotal?.cents === it.cents && paid.cents > it.cents));
+  if (pays(price)) return undefined;
+
+  const { regular, setupFee } = await atPaypal();
+  const prices = [price, regular].filter((it) => it !== undefined).filter(isComparable);
+  if (prices.length === 0) return "currency_differs";
+  if (prices.some(pays)) return undefined;
+  if (setupFee === undefined || !isComparable(setupFee)) return "amount_differs";
+  if (prices.some(({ cents }) => paid.cents === cents + setupFee.cents)) return undefined;
+  return paid.cents === setupFee.cents ? "setup_fee" : "amount_differs";
 }
 
-/** As the merchant has set it in the plan: what the subscription says of it, a buyer's page may have written. */
-async function setupFeeOf(planId: string, api: PaypalApi): Promise<Money | undefined> {
+/** What a subscription says of its plan, a buyer's page may have overridden. What the plan says, it may not. */
+async function pricesOf(planId: string, api: PaypalApi): Promise<PaypalPrices> {
   const answer = await api.find(`/v1/billing/plans/${planId}`);
-  return answer && Plan.parse(answer).payment_preferences?.setup_fee;
+  if (answer === undefined) return {};
+  const { billing_cycles: cycles, payment_preferences: preferences } = Plan.parse(answer);
+  return {
+    regular: cycles.find(({ tenure_type }) => tenure_type === "REGULAR")?.pricing_scheme?.fixed_price,
+    setupFee: preferences?.setup_fee,
+  };
 }

@@ -58,7 +58,7 @@ begin
       perform (p_facts ->> 'period_start')::timestamptz;
       return (p_facts ->> 'occurred_at')::timestamptz;
     exception
-      when datetime_field_overflow or invalid_datetime_format then
+      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
         v_field := 'occurred_at, period_start';
     end;
   end if;

@@ -87,7 +87,8 @@ begin
   v_facts.provider := p_provider;
   v_facts.user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id)); -- @customers-find-users
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
   if v_booked.id is not null then
     v_facts.provider_payment_id := v_booked.provider_payment_id;
     v_facts.user_id := v_booked.user_id; -- @booked-once-stays
@@ -137,7 +138,8 @@ begin
            e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, (e.facts ->> 'refunded_cents')::bigint desc
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
   )
   select least(coalesce(sum(greatest(
            r.gone_cents,
@@ -152,25 +154,23 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  with disputes as (
-    select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-           e.facts ->> 'status' as status,
-           coalesce(
-             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-             v_facts.amount_cents) as amount_cents
-      from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-     order by e.facts ->> 'dispute_id', -- @disputes-by-id
-              e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-              (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency'
-  )
-  select least(coalesce(sum(d.amount_cents) filter (
-           where d.status in ('open', 'lost')
-              or d.status = 'reversed'
-                 and not exists (select from disputes o where o.status in ('open', 'won', 'lost')) -- @one-loss-a-dispute
-         ), 0), v_facts.amount_cents - v_facts.refunded_cents)
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents
-    from disputes d;
+    from (
+      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+             e.facts ->> 'status' as status,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as amount_cents
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+       order by e.facts ->> 'dispute_id', -- @disputes-by-id
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(

@@ -63,10 +63,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
-  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
-  v_payment := tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -78,8 +75,15 @@ begin
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
+    update public.token_subscriptions s
+       set payment_id = v_payment.id::text
+     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
   end loop;
-  return v_payment;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
+  return tokenbook.settle_refunds(
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is

@@ -135,12 +135,11 @@ begin
        and (p_until is null or c.user_id <= p_until)
      order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
     select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
@@ -192,7 +191,7 @@ begin
       select e.*, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 else 4 end,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
                         e.cents desc nulls first, e.currency) as place
         from events e where e.kind = 'dispute') l
      where l.place = 1
@@ -229,6 +228,9 @@ begin
           from paid n
           join disputes l on l.provider = n.provider and l.whole = n.whole
          where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
          group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -565,6 +567,10 @@ begin
     left join downgrades d on d.user_id = s.user_id
     left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
     left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
+    -- one that was booked before it was known as a part of another payment has given its plan over to that one
+    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
+    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
+    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
    cross join lateral (
      select -- a lower plan without a price begins by itself when the period ends
             coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
@@ -574,18 +580,18 @@ begin
             coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
             -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
             coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            paid.refund is not null as is_touched) as how
+            paid.refund is not null or whole.id is not null as is_touched) as how
    cross join lateral (values
      ('user', began.user_id::text, s.user_id::text),
      ('id', began.subscription_id::text, s.id::text),
      ('created_at', began.created_at::text, s.created_at::text),
      ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
+                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
      ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
      ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
+     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
      ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
                          else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
      ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,

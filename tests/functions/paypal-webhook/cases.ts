@@ -24,7 +24,8 @@ import {
 export const planTokens = 400_000;
 export const packTokens = 50_000;
 export const catalogue = `
-  update public.token_plans set paypal_plan_id = 'P-STARTER' where plan_type = 'starter';
+  update public.token_plans
+     set paypal_plan_id = 'P-STARTER', former_paypal_plan_ids = '{P-OF-LAST-YEAR}' where plan_type = 'starter';
   insert into public.token_packs (pack_type, name, tokens, price_cents, currency)
   values ('small', 'Small', ${packTokens}, 500, 'usd'), ('yen', 'Yen', ${packTokens}, 500, 'jpy')`;
 
@@ -51,9 +52,25 @@ const subscribed =
       ...options,
     }),
     ...(fee !== undefined && {
-      "/v1/billing/plans/P-STARTER": { id: "P-STARTER", payment_preferences: { setup_fee: usd(fee) } },
+      "/v1/billing/plans/P-STARTER": planAtPaypal("P-STARTER", "9.00", fee),
     }),
   });
+
+/** A plan of PayPal's, as PayPal tells it. */
+const planAtPaypal = (id: string, price: string, fee = "0.00") => ({
+  id,
+  status: "ACTIVE",
+  billing_cycles: [
+    {
+      tenure_type: "REGULAR",
+      sequence: 1,
+      total_cycles: 0,
+      frequency: { interval_unit: "MONTH", interval_count: 1 },
+      pricing_scheme: { version: 1, fixed_price: usd(price) },
+    },
+  ],
+  payment_preferences: { auto_bill_outstanding: true, setup_fee: usd(fee), payment_failure_threshold: 3 },
+});
 
 /** A dispute about the order, its outcome, and what is left of the tokens. */
 const resolved = (outcome: string, story: string, tokens: number): PaypalCase => ({
@@ -195,6 +212,13 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   },
   {
     version: v2,
+    type: "PAYMENT.CAPTURE.REFUNDED",
+    story: "a refund that was cancelled",
+    events: (them) => [ordered(them), captureRefund(them.id("capture"), "9.00", { status: "CANCELLED" })],
+    comes: { outcomes: ["approved"], tokens: planTokens },
+  },
+  {
+    version: v2,
     type: "PAYMENT.CAPTURE.REVERSED",
     story: "PayPal takes all of an order back, and no dispute is known",
     events: (them) => [ordered(them), captureReversal(them.id("capture"), "9.00")],
@@ -250,8 +274,19 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
     events: (them) => [sale(them.id("sale"), them.id("I"), { total: "19.00" })],
     comes: { outcomes: ["approved"], tokens: planTokens },
   },
+  {
+    version: v1,
+    type: "PAYMENT.SALE.COMPLETED",
+    story: "a plan that PayPal calls otherwise now, at the price that it has there",
+    places: (them) => ({
+      ...subscribed({ plan: "P-OF-LAST-YEAR" })(them),
+      "/v1/billing/plans/P-OF-LAST-YEAR": planAtPaypal("P-OF-LAST-YEAR", "7.00"),
+    }),
+    events: (them) => [sale(them.id("sale"), them.id("I"), { total: "7.00" })],
+    comes: { outcomes: ["approved"], tokens: planTokens },
+  },
   parkedSale("the plan's setup fee by itself", "setup_fee", { total: "10.00" }, subscribed({}, "10.00")),
-  parkedSale("a cent, for a plan whose price the buyer's page has overridden", "amount_differs", { total: "0.01" }),
+  parkedSale("a cent, for a plan whose price the buyer's page has overridden", "amount_differs", { total: "0.01" }, subscribed({}, "0.00")),
   parkedSale("twice the price: a payment that had failed and the next one", "amount_differs", { total: "18.00" }),
   parkedSale("the price in another currency", "currency_differs", { currency: "EUR" }),
   parkedSale("five of a plan", "quantity", { total: "45.00" }, subscribed({ quantity: "5" })),
@@ -419,6 +454,17 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   {
     version: v1,
     type: "CUSTOMER.DISPUTE.RESOLVED",
+    story: "a claim is won after another about the same order was lost, for a quarter: that stays lost",
+    events: (them) => [
+      ordered(them),
+      dispute("RESOLVED", [them.id("capture")], { outcome: "RESOLVED_BUYER_FAVOUR", refunded: "2.25" }),
+      dispute("RESOLVED", [them.id("capture")], { outcome: "RESOLVED_SELLER_FAVOUR" }),
+    ],
+    comes: { outcomes: ["approved"], tokens: (planTokens * 3) / 4 },
+  },
+  {
+    version: v1,
+    type: "CUSTOMER.DISPUTE.RESOLVED",
     story: "an inquiry was cancelled by the buyer, and the claim after it is lost: each by its own id",
     events: (them) => [
       ordered(them),
@@ -430,6 +476,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
   ],
   "Subscriptions: how they stand": [
   stands("ACTIVATED", "the buyer has subscribed", "active"),
+  stands("RE-ACTIVATED", "it goes on after a pause", "active"),
   stands("UPDATED", "something of it has changed", "active"),
   stands("PAYMENT.FAILED", "a payment has failed; PayPal tries again", "past_due", { failures: 1 }),
   stands("SUSPENDED", "it is paused", "paused", { status: "SUSPENDED" }),
