@@ -82,6 +82,14 @@ test("several packs, and a plan, cost what the catalogue says", async () => {
   expect(rows).toEqual([{ plan_type: "starter" }]);
 });
 
+test("what Stripe's own event says of it gives nothing twice", async () => {
+  const one = await runShort(stack, api);
+  await run(stack);
+  const paid = event("payment_intent.succeeded", intentsOf(api, one)[0]!);
+  for (let nth = 0; nth < 2; nth++) expect((await deliver(stack, paid)).status).toBe(200);
+  expect(await standing(stack, one)).toMatchObject({ status: "done", tokens: 1_040, payments: 1 });
+});
+
 test("a refund at Stripe of what was topped up takes the tokens back", async () => {
   const one = await runShort(stack, api);
   await run(stack);
