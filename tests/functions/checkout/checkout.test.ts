@@ -5,6 +5,7 @@ import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { type Caller, type Fault, startStack, type Stack } from "../stack.ts";
 import { startStripeApi, type StripeApi } from "../stripe-api.ts";
+import { deliver, event, secret } from "../stripe-webhook/stripe.ts";
 
 const app = "https://app.example.com";
 
@@ -17,6 +18,7 @@ beforeAll(async () => {
   api.price("price_small", 500);
   stack = await startStack({
     ...api.settings,
+    STRIPE_WEBHOOK_SECRET: secret,
     CHECKOUT_ORIGINS: `${app} http://localhost:3000`,
   });
   await stack.db.admin.query(
@@ -157,6 +159,26 @@ describe("a page to pay at", () => {
     );
     expectProblem(await buy({ packType: "small", idempotencyKey: "no good" }), "invalid_idempotency_key");
   });
+});
+
+test("what was bought is there once Stripe says that it was paid: the success page needs nothing but the balance", async () => {
+  await buy({ packType: "small", quantity: 3 });
+  const [session] = api.sessions;
+  const paid = event("checkout.session.completed", {
+    ...session,
+    line_items: undefined, // Stripe does not send them along
+    payment_status: "paid",
+    payment_intent: "pi_of_the_page",
+    payment_link: null,
+    invoice: null,
+    amount_total: 1_500,
+    currency: "usd",
+  });
+  const tokens = async () =>
+    (await stack.ask("balance", { caller: user })).body.total_active as number;
+  const before = await tokens();
+  for (let nth = 0; nth < 2; nth++) expect((await deliver(stack, paid)).status).toBe(200);
+  expect((await tokens()) - before).toBe(3_000);
 });
 
 describe("who may", () => {

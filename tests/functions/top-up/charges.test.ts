@@ -6,7 +6,7 @@ import { applyMutant } from "../../support/mutants.ts";
 import { expectProblem } from "../problem.ts";
 import { type Stack, startStack } from "../stack.ts";
 import { startStripeApi, type StripeApi } from "../stripe-api.ts";
-import { deliver, event, secret } from "../stripe-webhook/stripe.ts";
+import { deliver, event } from "../stripe-webhook/stripe.ts";
 import {
   agesAfter,
   intentsOf,
@@ -24,7 +24,6 @@ let api: StripeApi;
 let stack: Stack;
 beforeAll(async () => {
   api = await startStripeApi();
-  api.settings = { ...api.settings, STRIPE_WEBHOOK_SECRET: secret } as typeof api.settings;
   stack = await startTopUps(api);
 });
 beforeEach(() => {
@@ -81,6 +80,14 @@ test("several packs, and a plan, cost what the catalogue says", async () => {
     [plan.user],
   );
   expect(rows).toEqual([{ plan_type: "starter" }]);
+});
+
+test("what Stripe's own event says of it gives nothing twice", async () => {
+  const one = await runShort(stack, api);
+  await run(stack);
+  const paid = event("payment_intent.succeeded", intentsOf(api, one)[0]!);
+  for (let nth = 0; nth < 2; nth++) expect((await deliver(stack, paid)).status).toBe(200);
+  expect(await standing(stack, one)).toMatchObject({ status: "done", tokens: 1_040, payments: 1 });
 });
 
 test("a refund at Stripe of what was topped up takes the tokens back", async () => {

@@ -4,6 +4,7 @@ import { grant } from "../../support/books.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import { type Fault, type Stack, startStack } from "../stack.ts";
 import type { Card, StripeApi } from "../stripe-api.ts";
+import { secret } from "../stripe-webhook/stripe.ts";
 
 /** A function that waits no longer for Stripe than a test does. */
 export const impatient: Fault = {
@@ -65,14 +66,17 @@ export const keyless: Fault = {
 export const doesNotLook: Fault = {
   file: "top-up/charge.ts",
   right: "request.attempt > 1 ? await madeBefore(api, request) : undefined",
-  wrong: "(null as unknown as Stripe.PaymentIntent | undefined) ?? undefined",
+  wrong: "undefined as Stripe.PaymentIntent | undefined",
 };
 
 /** A pack of 1,000 tokens for 5.00. */
 export const pack = { pack_type: "small", tokens: 1_000, price_cents: 500 };
 
 export async function startTopUps(api: StripeApi, ...faults: Fault[]): Promise<Stack> {
-  const stack = await startStack(api.settings, [impatient, ...faults]);
+  const stack = await startStack({ ...api.settings, STRIPE_WEBHOOK_SECRET: secret }, [
+    impatient,
+    ...faults,
+  ]);
   await setPack(stack, {});
   return stack;
 }

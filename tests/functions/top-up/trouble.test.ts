@@ -5,6 +5,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { Dice, seed } from "../../support/dice.ts";
 import type { Fault, Stack } from "../stack.ts";
 import { cards, type Card, slowMs, startStripeApi, type StripeApi, type Trouble } from "../stripe-api.ts";
+import { deliver, event } from "../stripe-webhook/stripe.ts";
 import {
   agesAfter,
   diesAfterCharging,
@@ -90,6 +91,18 @@ test.each([
     tokens: 1_040,
     payments: 1,
   });
+});
+
+test("a run dies after it has charged, and Stripe's own event comes first: the next run gives nothing twice", async () => {
+  const stack = await startTopUps(api, diesAfterCharging);
+  const one = await runShort(stack, api);
+  expect((await run(stack)).status).toBe(500);
+  expect((await deliver(stack, event("payment_intent.succeeded", intentsOf(api, one)[0]!))).status).toBe(200);
+  expect(await standing(stack, one)).toMatchObject({ status: "pending", tokens: 1_040, payments: 1 });
+  await later(stack);
+  expect((await run(stack)).body.done).toBe(1);
+  expect(await standing(stack, one)).toMatchObject({ status: "done", tokens: 1_040, payments: 1 });
+  await stack.close();
 });
 
 test("after a day without an answer nothing is asked for under the old key; what was paid is found all the same", async () => {
