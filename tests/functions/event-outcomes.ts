@@ -121,7 +121,11 @@ export async function told<Case extends EventCase>(
 }
 
 /** How the last event of a case is answered, and how things stand then. */
-export async function tried<Case extends EventCase>(stack: Stack, it: Case, sender: Sender<Case>): Promise<Outcome> {
+export async function tried<Case extends EventCase>(
+  stack: Stack,
+  it: Case,
+  sender: Sender<Case>,
+): Promise<Outcome> {
   const { answers, stands } = await told(stack, it, sender);
   const { status, body } = answers.at(-1)!;
   if (status !== 200) {
