@@ -170,7 +170,7 @@ describe("the tests see it", { tags: ["proof"] }, () => {
   });
 });
 
-/** 48 users with every card, through a Stripe that is unwell at a third of what it is asked, until all is settled. */
+/** 48 users with every card, through a Stripe that is unwell at much of what it is asked, until all is settled. */
 async function storm(...faults: Fault[]) {
   const stack: Stack = await startTopUps(api, ...faults);
   const dice = new Dice(seed);
@@ -180,9 +180,10 @@ async function storm(...faults: Fault[]) {
   );
   const met: Record<string, number> = {};
   api.slowMs = 8_000; // slower than a run: the next one does not see it yet
-  api.ail = () => {
-    if (!dice.chance(0.35)) return undefined;
-    const trouble = dice.any(everyTrouble);
+  api.ail = ({ method, path }) => {
+    const isCharge = method === "POST" && path === "/v1/payment_intents";
+    if (!dice.chance(isCharge ? 0.7 : 0.3)) return undefined;
+    const trouble = isCharge && dice.chance(0.5) ? "slow" : dice.any(everyTrouble);
     met[trouble] = (met[trouble] ?? 0) + 1;
     return trouble;
   };
@@ -192,9 +193,9 @@ async function storm(...faults: Fault[]) {
   }
   api.ail = () => undefined;
   await sleep(api.slowMs + 200);
-  for (const intent of api.intents) if (intent.status === "processing") api.clear(intent, "succeeded");
   let mix: Record<string, number> = {};
   for (let nth = 0; nth < 5 && (nth === 0 || mix["pending"] !== undefined); nth++) {
+    for (const intent of api.intents) if (intent.status === "processing") api.clear(intent, "succeeded");
     await later(stack);
     await run(stack);
     mix = {};
