@@ -25,19 +25,21 @@ declare
     'token_default_spend_caps', 'token_default_spend_caps_key', 'token_default_spend_caps_pkey',
     'token_holds', 'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey',
     'token_holds_spender_idx', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
-    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
+    'token_model_prices', 'token_model_prices_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
     'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
     'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
     'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
-    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
-    'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx', 'token_top_ups',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_subscriptions_next_plan_idx',
+    'token_subscriptions_pkey', 'token_subscriptions_plan_idx', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
@@ -45,20 +47,21 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
     'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
+    'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge',
+    'find_token_discrepancies', 'get_recent_token_usage', 'get_token_balance_as_of',
+    'get_token_customer', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
+    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
     'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
     'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
     'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
     'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer',
+    'set_token_limit', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
+    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -357,7 +360,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';
@@ -391,7 +394,8 @@ alter table tokenbook.chosen_limits enable row level security;
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * times pack_quantity, what one may buy at once, is no more than a movement may have. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -410,6 +414,7 @@ begin
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "pack_tokens": 1000000000, "pack_quantity": 1000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;
@@ -916,7 +921,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {refunded_cents, is_disputed}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1138,9 +1143,69 @@ comment on column tokenbook.failed_registrations.error is 'SQLSTATE and message.
 comment on column tokenbook.failed_registrations.failed_at is 'When.';
 alter table tokenbook.failed_registrations enable row level security;
 
+-- from supabase/schemas/50_plans/tables/token_packs.sql
+
+-- The catalogue's other half: tokens to buy once, beside any plan. Data of the project, as token_plans is.
+create table public.token_packs (
+  pack_type text primary key,
+  name text not null,
+  tokens bigint not null,
+  lifetime_days integer,
+  priority smallint not null default 50,
+  price_cents bigint not null,
+  currency text not null default 'usd',
+  stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
+  is_offered boolean not null default true,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint token_packs_name_is_plain check (pack_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_packs_title_is_short check (length(name) between 1 and 200),
+  -- as many as can be bought at once are one grant, and a grant has its limit
+  constraint token_packs_tokens_are_within_limits
+    check (tokens between 1 and (tokenbook.limits() -> 'pack_tokens')::bigint),
+  constraint token_packs_lifetime_is_positive check (lifetime_days between 1 and 36500),
+  constraint token_packs_priority_is_between_0_and_100 check (priority between 0 and 100),
+  constraint token_packs_cost_something check (price_cents between 1 and 1000000000000),
+  constraint token_packs_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_packs_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
+);
+
+-- what set_token_pack answers whoever breaks one
+comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
+comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
+comment on constraint token_packs_lifetime_is_positive on public.token_packs is '1 to 36500, or null for ever';
+comment on constraint token_packs_priority_is_between_0_and_100 on public.token_packs is '0 to 100';
+comment on constraint token_packs_cost_something on public.token_packs is '1 to 1000000000000: what costs nothing is given by grant_tokens';
+comment on constraint token_packs_currency_is_three_letters on public.token_packs is 'three lower-case letters (ISO 4217)';
+comment on constraint token_packs_stripe_price_id_is_short on public.token_packs is '1 to 255 characters';
+comment on constraint token_packs_former_stripe_price_ids_are_few on public.token_packs is 'at most 100';
+
+comment on table public.token_packs is
+  'The packs: tokens that are bought once, beside any plan. The project''s own data, changed by set_token_pack; everyone may read it.';
+comment on column public.token_packs.pack_type is 'The pack''s name in code.';
+comment on column public.token_packs.name is 'The pack''s name for people.';
+comment on column public.token_packs.tokens is 'Tokens that one of it gives, 1 to 10^9.';
+comment on column public.token_packs.lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_packs.priority is '0 to 100, default 50; its tokens are spent before those of a higher number.';
+comment on column public.token_packs.price_cents is 'Price of one, in cents of the currency.';
+comment on column public.token_packs.currency is 'ISO 4217, lower case.';
+comment on column public.token_packs.stripe_price_id is 'The price at Stripe. At PayPal a pack needs none: the order names it.';
+comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: who pays at one of these still gets the pack.';
+comment on column public.token_packs.is_offered is 'Whether it can be bought now.';
+comment on column public.token_packs.created_at is 'When it was added.';
+comment on column public.token_packs.updated_at is 'When it was last changed.';
+
+alter table public.token_packs enable row level security;
+create policy "Everyone reads the packs" on public.token_packs
+  for select to anon, authenticated
+  using (true);
+
 -- from supabase/schemas/50_plans/tables/token_plans.sql
 
--- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+-- The catalogue: what each plan gives. Data of the project; no migration overwrites a row.
 create table public.token_plans (
   plan_type text primary key,
   name text not null,
@@ -1159,7 +1224,9 @@ create table public.token_plans (
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
   paypal_plan_id text unique,
+  former_paypal_plan_ids text[] not null default '{}',
   is_offered boolean not null default true,
   is_default boolean not null default false,
   given_to_users_since timestamptz,
@@ -1167,6 +1234,7 @@ create table public.token_plans (
   updated_at timestamptz not null default now(),
   constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_title_is_short check (length(name) between 1 and 200),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
   constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
@@ -1178,6 +1246,12 @@ create table public.token_plans (
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
     grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+  constraint token_plans_features_are_a_small_object
+    check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
+  constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
+  constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
+  constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1187,8 +1261,30 @@ create table public.token_plans (
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
+-- what set_token_plan answers whoever breaks one
+comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
+comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
+comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
+comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
+comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_former_stripe_price_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_former_paypal_plan_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or more, or null for no cap';
+comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
+comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
+comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+
 comment on table public.token_plans is
-  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
 comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
@@ -1206,7 +1302,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
 comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
@@ -1297,66 +1395,145 @@ create policy "Users read their own subscription" on public.token_subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+-- from supabase/schemas/60_payments/tables/parked_reasons.sql
+
+/*
+ * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
+ * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.parked_reasons()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{
+    "user_unknown": "Nothing says which user paid, or there is no such user.",
+    "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
+    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
+    "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
+    "amount_differs": "The amount is not the price of what was named.",
+    "currency_differs": "The currency is not the one of what was named.",
+    "several_things": "Several things were bought in one payment.",
+    "nothing_paid": "Nothing was paid.",
+    "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "nothing_named": "Nothing says what was bought."
+  }';
+end
+$$;
+comment on function tokenbook.parked_reasons is
+  'Why a provider''s payment may wait for an admin: {reason: a sentence for people}.';
+
+-- from supabase/schemas/60_payments/tables/provider_customers.sql
+
+-- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+create table tokenbook.provider_customers (
+  provider text not null,
+  customer_id text not null,
+  user_id uuid,
+  told_at timestamptz not null default clock_timestamp(),
+  event_id text not null default '',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint provider_customers_pkey primary key (provider, customer_id)
+);
+comment on table tokenbook.provider_customers is
+  'Customers of payment providers and the users they are, learned from whatever named both. The row is the lock of a customer, too.';
+comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
+comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
+create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
+alter table tokenbook.provider_customers enable row level security;
+
 -- from supabase/schemas/60_payments/tables/provider_events.sql
 
--- Every event that was acted on, once.
+-- What providers have told us, one fact a row, and what an admin has said of a parked payment: the one source of
+-- all that is known of a provider's payment. Never changed: a fact counts for ever, whatever comes after it.
 create table tokenbook.provider_events (
   provider text not null,
-  event_id text not null,
-  event_type text not null,
   provider_payment_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
   facts jsonb not null,
   received_at timestamptz not null default clock_timestamp(),
-  constraint provider_events_pkey primary key (provider, event_id)
+  constraint provider_events_pkey primary key (provider, provider_payment_id, event_id, digest)
 );
 comment on table tokenbook.provider_events is
-  'Events of payment providers that were acted on: committed with their effect, or not at all.';
+  'Facts that payment providers told us, and admins'' assignments: committed with their effect, or not at all. The same event with the same content is one row; with other content it is another.';
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
-comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
+comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
 comment on column tokenbook.provider_events.received_at is 'When it came first.';
 alter table tokenbook.provider_events enable row level security;
 
 -- from supabase/schemas/60_payments/tables/provider_payments.sql
 
--- What a provider has told us of a payment, merged: the same facts in any order, any number of
--- times, make the same row. It is also what makes a provider's payment id unique, and where a
--- payment waits whose user or plan is not known.
+-- What is known of a provider's payment: computed from all of its events by tokenbook.facts_of_payment, so that the
+-- same events in any order, any number of times, make the same row. It is also what makes a provider's payment id
+-- unique, the lock of its events, and where a payment waits whose user is not known, or what was bought.
 create table tokenbook.provider_payments (
   provider text not null,
   provider_payment_id text not null,
+  part_of text,
   user_id uuid,
+  customer_id text,
   plan_type text,
+  pack_type text,
+  quantity integer,
+  price_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
   refunded_cents bigint not null default 0,
-  was_disputed boolean not null default false,
-  dispute_was_won boolean not null default false,
+  disputed_cents bigint not null default 0,
   period_start timestamptz,
+  parked_reason text,
+  disagrees jsonb,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint provider_payments_pkey primary key (provider, provider_payment_id)
+  constraint provider_payments_pkey primary key (provider, provider_payment_id),
+  constraint provider_payments_park_for_a_known_reason check (tokenbook.parked_reasons() ? parked_reason),
+  constraint provider_payments_lose_no_more_than_was_paid
+    check (refunded_cents >= 0 and disputed_cents >= 0 and refunded_cents + disputed_cents <= amount_cents)
 );
 comment on table tokenbook.provider_payments is
-  'Facts about a provider''s payments, merged from its events. One without user or plan is parked for an admin.';
+  'What is known of a provider''s payments, computed from all that was told of each. One that was paid and has a parked_reason waits for an admin.';
 comment on column tokenbook.provider_payments.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_payments.provider_payment_id is 'The provider''s id of the payment.';
-comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet.';
-comment on column tokenbook.provider_payments.plan_type is 'The plan, by our own catalogue; NULL = not known yet.';
+comment on column tokenbook.provider_payments.part_of is 'The payment whose facts have what is told of this one: both paid for the same. NULL = it is one by itself.';
+comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet. Once it is booked: whom it was booked to.';
+comment on column tokenbook.provider_payments.customer_id is 'The provider''s id of who paid.';
+comment on column tokenbook.provider_payments.plan_type is 'The plan that was bought, by our own catalogue; NULL = a pack, or not known yet. Once it is booked: what was.';
+comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
+comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
+comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
-comment on column tokenbook.provider_payments.amount_cents is 'What was paid, in cents.';
+comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'The most that has been reported refunded in all.';
-comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
-comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
+comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
-  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where user_id is null or plan_type is null;
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null;
+create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
+create index provider_payments_waiting_customer_idx
+  on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
@@ -1369,12 +1546,15 @@ create table public.token_payments (
   provider text not null default 'manual',
   provider_payment_id text,
   from_plan text references public.token_plans (plan_type),
-  to_plan text not null references public.token_plans (plan_type),
+  to_plan text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   amount_cents bigint not null,
   currency text not null,
+  terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
-  is_disputed boolean not null default false,
+  disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
   idempotency_key text,
   reason text,
@@ -1384,7 +1564,11 @@ create table public.token_payments (
   constraint token_payments_pkey primary key (user_id, id),
   constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
   constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
-  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_are_for_a_plan_or_a_pack check (num_nonnulls(to_plan, pack_type) = 1),
+  constraint token_payments_buy_a_plan_once check (
+    quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
+  constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
 );
@@ -1395,13 +1579,16 @@ comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
 comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
-comment on column public.token_payments.from_plan is 'The plan he was on.';
-comment on column public.token_payments.to_plan is 'The plan he pays for.';
-comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.from_plan is 'The plan they were on; NULL = none, or a pack was bought, which leaves it alone.';
+comment on column public.token_payments.to_plan is 'The plan they pay for; or a pack.';
+comment on column public.token_payments.pack_type is 'The pack they pay for; or a plan.';
+comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
+comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: {name, tokens (of one), lifetime_days; of a pack priority; of a plan articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
-comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
@@ -1417,6 +1604,7 @@ create index token_payments_pending_idx on public.token_payments (created_at) wh
 create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
+create index token_payments_pack_idx on public.token_payments (pack_type) where pack_type is not null;
 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments
@@ -1442,11 +1630,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false}}';
+  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
+           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
+           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1575,8 +1765,8 @@ comment on column public.token_alerts.kind is 'What happened: dropped, depleted,
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1600,35 +1790,54 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens. The charge is the server's business; here is what was asked for
--- and what came of it.
+-- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
+-- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
   status text not null default 'pending',
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
+  amount_cents bigint,
+  currency text,
+  customer_id text,
+  attempts integer not null default 0,
+  first_attempt_at timestamptz,
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_top_up_requests_pkey primary key (user_id, id),
-  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_ask_for_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_up_requests_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null
-      when 'done' then settled_at is not null
-      when 'failed' then settled_at is not null
+      when 'pending' then settled_at is null and next_attempt_at is not null
+      when 'done' then settled_at is not null and next_attempt_at is null
+      when 'failed' then settled_at is not null and next_attempt_at is null
       else false
-    end)
+    end),
+  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
 comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
 comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
-comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
+comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
+comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
+comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
+comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
+comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
+comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1636,9 +1845,13 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_due_idx
+  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
+create index token_top_up_requests_pack_idx
+  on public.token_top_up_requests (pack_type) where pack_type is not null;
 
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
@@ -1654,6 +1867,8 @@ create table public.token_top_ups (
   below_tokens bigint not null,
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   cooldown_seconds integer not null,
   max_requests integer not null,
   window_seconds integer not null,
@@ -1661,7 +1876,9 @@ create table public.token_top_ups (
   updated_at timestamptz not null default clock_timestamp(),
   constraint token_top_ups_threshold_is_within_limits check (below_tokens between 1 and 1000000000000),
   constraint token_top_ups_tokens_are_within_limits check (tokens between 1 and 1000000000000),
-  constraint token_top_ups_buy_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_ups_buy_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_ups_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_ups_cooldown_is_within_limits check (cooldown_seconds between 30 and 2592000),
   constraint token_top_ups_cap_is_within_limits check (max_requests between 1 and 100),
   constraint token_top_ups_window_is_within_limits check (window_seconds between 60 and 2592000)
@@ -1671,8 +1888,10 @@ comment on table public.token_top_ups is
 comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
 comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
-comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_ups.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_ups.quantity is 'How many packs to buy; of anything else 1.';
 comment on column public.token_top_ups.cooldown_seconds is 'Seconds from the last request, or from its outcome, to the next at least.';
 comment on column public.token_top_ups.max_requests is 'Requests in window_seconds at most.';
 comment on column public.token_top_ups.window_seconds is 'The window of max_requests.';
@@ -1680,6 +1899,7 @@ comment on column public.token_top_ups.paused_at is 'Since when nothing is asked
 comment on column public.token_top_ups.updated_at is 'When it was last set, or paused.';
 
 create index token_top_ups_plan_idx on public.token_top_ups (plan_type) where plan_type is not null;
+create index token_top_ups_pack_idx on public.token_top_ups (pack_type) where pack_type is not null;
 
 alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
@@ -2668,17 +2888,23 @@ begin
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
-      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
+      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
+      ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
+      ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('pack_not_found', 'PT404', 'Use a pack of the catalogue (token_packs).'),
+      ('plan_in_use', 'PT409', 'Make another plan with what is to be different, and take this one out of the offer.'),
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
@@ -2686,6 +2912,7 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -4739,7 +4966,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'is_disputed', 'tokens_clawed_back'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
@@ -7508,6 +7735,104 @@ $$;
 comment on function tokenbook.change_token_plan is
   'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
 
+-- from supabase/schemas/50_plans/check_offer.sql
+
+/*
+ * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
+ * one object. Locks the settings: catalogue changes are one after the other.
+ * Caller: internal.   Returns the actor.
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_offer(
+  p_slug text,
+  p_field text,
+  p_given jsonb,
+  p_reason text,
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select a.actor_role, a.actor_id into actor_role, actor_id from tokenbook.authorize_operator() a;
+  if (jsonb_typeof(p_given) = 'object' and octet_length(p_given::text) <= 65536) is not true then
+    perform tokenbook.refuse(p_slug, jsonb_build_object('field', p_field, 'rule', 'an object of at most 65536 bytes'));
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  perform tokenbook.lock_settings();
+end
+$$;
+comment on function tokenbook.check_offer is
+  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+
+-- from supabase/schemas/50_plans/check_price_ids.sql
+
+/*
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
+ * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_price_ids(p_slug text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_provider text;
+begin
+  select i.provider into v_provider
+    from public.token_price_ids i
+   group by i.provider, i.price_id
+  having count(*) > 1
+   limit 1;
+  if v_provider is not null then
+    perform tokenbook.refuse(p_slug, jsonb_build_object(
+      'field', case v_provider when 'stripe' then 'stripe_price_id' else 'paypal_plan_id' end,
+      'rule', 'an id, now or formerly, of nothing else'));
+  end if;
+end
+$$;
+comment on function tokenbook.check_price_ids is
+  'Refuses a catalogue in which one id of a provider stands for more than one thing.';
+
+-- from supabase/schemas/50_plans/check_purchase.sql
+
+/*
+ * Refuses what nobody can buy: not exactly one of a plan and a pack, or another quantity than one may buy at
+ * once. A plan is bought once.
+ * Caller: internal.   Errors: invalid_purchase.
+ */
+create function tokenbook.check_purchase(p_plan_type text, p_pack_type text, p_quantity integer)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := tokenbook.limits() -> 'pack_quantity';
+begin
+  if num_nonnulls(p_plan_type, p_pack_type) <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_pack_type", "rule": "a plan or a pack, one of them"}');
+  elsif p_quantity is null or p_quantity not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_purchase', jsonb_build_object(
+      'field', 'p_quantity', 'rule', format('a whole number from 1 to %s', v_limit)));
+  elsif p_plan_type is not null and p_quantity <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_quantity", "rule": "1: a plan is bought once"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_purchase is
+  'Refuses with invalid_purchase what is not exactly one plan, or 1 to 1000 of one pack.';
+
 -- from supabase/schemas/50_plans/check_token_synchronization.sql
 
 /*
@@ -7585,6 +7910,49 @@ comment on function tokenbook.date_default_plan is
 create trigger token_plans_date_default_plan
   before insert or update on public.token_plans
   for each row execute function tokenbook.date_default_plan();
+
+-- from supabase/schemas/50_plans/find_offer.sql
+
+/*
+ * A plan or a pack as the catalogue sells it now: what so many of it cost, and what it gives. Exactly one of
+ * the two is named. NULL where there is none; one that is not offered any more is found too, and is_offered says so.
+ * terms: {name, tokens (of one), lifetime_days}, of a pack {priority}, of a plan {articles_limit, storage_gb, features}.
+ * What a payment keeps from the moment it was asked for (token_payments.terms).
+ * Caller: internal, and token_offer_now, which runs as its caller.
+ */
+create function tokenbook.find_offer(
+  p_plan_type text,
+  p_pack_type text,
+  p_quantity integer default 1,
+  out amount_cents bigint,
+  out currency text,
+  out is_offered boolean,
+  out terms jsonb
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select o.price_cents * p_quantity, o.currency, o.is_offered, o.terms
+    into amount_cents, currency, is_offered, terms
+    from (
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.grant_lifetime_days,
+               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
+        from public.token_plans p
+       where p.plan_type = p_plan_type
+      union all
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.lifetime_days, 'priority', p.priority)
+        from public.token_packs p
+       where p.pack_type = p_pack_type) o;
+end
+$$;
+comment on function tokenbook.find_offer is
+  'A plan or a pack as the catalogue sells it now: what so many cost, whether it is offered, and its terms.';
 
 -- from supabase/schemas/50_plans/get_user_storage_quota.sql
 
@@ -7714,6 +8082,45 @@ end
 $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
+
+-- from supabase/schemas/50_plans/keep_former_ids.sql
+
+/*
+ * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
+ * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
+ * still gets what it pays for, and nobody has to think of it.
+ * Caller: internal.
+ */
+create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_former text;
+  v_ids jsonb;
+begin
+  foreach v_name in array array['stripe_price_id', 'paypal_plan_id'] loop
+    v_former := format('former_%ss', v_name);
+    v_ids := coalesce(p_given -> v_former, p_row -> v_former);
+    if p_given ? v_name and jsonb_typeof(v_ids) = 'array'
+      and p_row ->> v_name is distinct from p_given ->> v_name
+    then
+      v_ids := v_ids - coalesce(p_given ->> v_name, '');
+      if p_row ->> v_name is not null then
+        v_ids := v_ids - (p_row ->> v_name) || (p_row -> v_name);
+      end if;
+      p_given := p_given || jsonb_build_object(v_former, v_ids);
+    end if;
+  end loop;
+  return p_given;
+end
+$$;
+comment on function tokenbook.keep_former_ids is
+  'Fields to be written to the catalogue, with the ids that they replace among the former ones.';
 
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
@@ -8013,6 +8420,139 @@ $$;
 comment on function tokenbook.roll_over is
   'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
 
+-- from supabase/schemas/50_plans/set_token_pack.sql
+
+/*
+ * Makes a pack, or changes the fields that are given of one that is there. It counts for whoever buys from now on:
+ * what was bought stays as it was given, and payments that wait keep the terms they were asked for at. A former
+ * name at Stripe still counts for the pack. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_pack, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_pack(
+  p_pack_type text,
+  p_pack jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_pack public.token_packs;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_pack', 'p_pack', p_pack, p_reason);
+
+  select p.* into v_pack from public.token_packs p where p.pack_type = p_pack_type;
+  v_written := tokenbook.write_offer(
+    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)));
+  perform tokenbook.check_price_ids('invalid_pack');
+
+  if v_written.changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_pack', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'pack_type', p_pack_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'pack_type', p_pack_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'pack', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_pack is
+  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for whoever buys from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
+
+-- from supabase/schemas/50_plans/set_token_plan.sql
+
+/*
+ * Makes a plan, or changes the fields that are given of one that is there. What changed counts from the next
+ * period of each user on (rank, price, offer, names at providers: at once); payments that wait keep the terms they
+ * were asked for at. The length of periods and the type of grants are what a plan is: they stay while anybody
+ * is on it, is to be, or has asked for it.
+ * A former name at a provider still counts for the plan. is_default true takes it from the plan that had it.
+ * The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_plan, invalid_reason, plan_in_use.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_plan(
+  p_plan_type text,
+  p_plan jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_plan public.token_plans;
+  v_fixed text;
+  v_default_before text;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
+
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+  select f.name into v_fixed
+    from (values ('billing_cycle', v_plan.billing_cycle), ('grant_type', v_plan.grant_type)) as f (name, value)
+   where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
+   limit 1;
+  if v_fixed is not null then
+    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
+    if exists (
+      select from public.token_subscriptions s where p_plan_type in (s.plan_type, s.next_plan_type)
+      union all
+      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+    then
+      perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
+    end if;
+  end if;
+
+  if p_plan -> 'is_default' = 'true' then
+    update public.token_plans p
+       set is_default = false, updated_at = clock_timestamp()
+     where p.is_default and p.plan_type is distinct from p_plan_type
+    returning p.plan_type into v_default_before;
+  end if;
+  v_written := tokenbook.write_offer(
+    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)));
+  perform tokenbook.check_price_ids('invalid_plan');
+
+  if v_written.changed <> '{}' or v_default_before is not null then
+    perform tokenbook.record_change(
+      'set_token_plan', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'plan_type', p_plan_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'default_before', v_default_before,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'plan', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_plan is
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -8194,12 +8734,166 @@ $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 
+-- from supabase/schemas/50_plans/token_price_ids.sql
+
+/*
+ * What is sold under which name of a provider, present and former ones: one row a name. What webhooks
+ * ask; so what a price stands for is said once, for plans and packs and for both providers.
+ */
+create view public.token_price_ids
+with (security_invoker = true)
+as
+select 'stripe' as provider, p.stripe_price_id as price_id, p.plan_type, null::text as pack_type, true as is_current
+  from public.token_plans p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_stripe_price_ids) as former (id)
+union all
+select 'paypal', p.paypal_plan_id, p.plan_type, null, true
+  from public.token_plans p
+ where p.paypal_plan_id is not null
+union all
+select 'paypal', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_paypal_plan_ids) as former (id)
+union all
+select 'stripe', p.stripe_price_id, null, p.pack_type, true
+  from public.token_packs p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, null, p.pack_type, false
+  from public.token_packs p cross join lateral unnest(p.former_stripe_price_ids) as former (id);
+comment on view public.token_price_ids is
+  'What is sold under which id of a payment provider, present and former ones. Read-only.';
+comment on column public.token_price_ids.provider is 'stripe or paypal.';
+comment on column public.token_price_ids.price_id is 'The price at Stripe, the plan at PayPal.';
+comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
+comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
+comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+-- from supabase/schemas/50_plans/write_offer.sql
+
+/*
+ * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
+ * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
+ * constraint that a value breaks, and the field; so there is no second list of either.
+ * Caller: set_token_plan, set_token_pack, holding the settings' lock.
+ * Returns the row before (NULL: there was none) and after, and the fields that have changed.
+ * Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.write_offer(
+  p_slug text,
+  p_table text,
+  p_key text,
+  p_name text,
+  p_given jsonb,
+  out before jsonb,
+  out after jsonb,
+  out changed text[]
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field record;
+  v_fault text;
+  v_constraint text;
+  v_column text;
+begin
+  -- validate: the types; NULL only where there may be none
+  for v_field in
+    select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
+           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+      from jsonb_each(p_given) as g (name, value)
+      left join pg_attribute c
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+  loop
+    v_fault := case
+      when v_field.type is null then 'a field that can be set'
+      when v_field.kind = 'null' then case when v_field.must then 'not null' end
+      when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
+      when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
+      when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
+      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
+             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+              where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
+        then 'an array of texts of 1 to 255 characters'
+      when v_field.type in ('bigint', 'integer', 'smallint') and (
+             v_field.kind <> 'number'
+             or case when v_field.kind = 'number' then v_field.value::numeric else 0 end not between
+                  case v_field.type when 'bigint' then -9223372036854775808 when 'integer' then -2147483648 else -32768 end
+                  and case v_field.type when 'bigint' then 9223372036854775807 when 'integer' then 2147483647 else 32767 end
+             or case when v_field.kind = 'number' then v_field.value::numeric % 1 else 0 end <> 0) then 'a whole number'
+    end;
+    if v_fault is not null then
+      perform tokenbook.refuse(p_slug, jsonb_build_object('field', left(v_field.name, 64), 'rule', v_fault));
+    elsif v_field.kind = 'number' then
+      p_given := p_given || jsonb_build_object(v_field.name, trunc(v_field.value::numeric)); -- 5.0 is 5
+    end if;
+  end loop;
+
+  -- act
+  execute format('select to_jsonb(t) from public.%I t where t.%I = $1', p_table, p_key) into before using p_name;
+  begin
+    if before is null then
+      p_given := p_given || jsonb_build_object(p_key, p_name);
+      execute format(
+        'insert into public.%1$I as t (%2$s) select %2$s from jsonb_populate_record(null::public.%1$I, $1) returning to_jsonb(t)',
+        p_table, (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g))
+        into after using p_given;
+    elsif p_given <> '{}' then
+      execute format(
+        'update public.%1$I t set %2$s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.%1$I, $1) r '
+        'where t.%3$I = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+        p_table, (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g), p_key)
+        into after using p_given, p_name;
+    end if;
+  exception
+    when check_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      select coalesce(obj_description(c.oid, 'pg_constraint'), replace(substr(c.conname, length(p_table) + 2), '_', ' ')),
+             (select a.attname
+                from unnest(c.conkey) with ordinality as k (attnum, nth)
+                join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
+               order by p_given ? a.attname desc, k.nth
+               limit 1)
+        into v_fault, v_column
+        from pg_constraint c
+       where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+    when not_null_violation then
+      get stacked diagnostics v_column = column_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', 'given when it is made'));
+    when unique_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
+    when invalid_datetime_format or datetime_field_overflow then
+      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
+  end;
+  after := coalesce(after, before);
+  changed := array(
+    select a.name from jsonb_each(after) as a (name, value)
+     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     order by 1);
+end
+$$;
+comment on function tokenbook.write_offer is
+  'Writes a plan or a pack: the fields that are given of one that is there, or a new one; refuses what its columns and constraints do.';
+
 -- from supabase/schemas/60_payments/approve_token_payment.sql
 
 /*
- * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan limit becomes the new total. The payment is its own key: approving twice
- * answers what the first time answered.
+ * Approves a pending payment: its plan and tokens, or its packs, in this commit, on the terms it was asked for
+ * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
+ * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
+ * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
@@ -8219,10 +8913,8 @@ as $$
 declare
   v_entry public.token_transactions;
   v_payment public.token_payments;
-  v_plan public.token_plans;
-  v_started record;
+  v_given record;
   v_transaction public.token_transactions;
-  v_subscription public.token_subscriptions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -8237,56 +8929,57 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
-           decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
-  v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
-  v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
-  v_transaction := v_started.transaction;
-  v_subscription := v_started.subscription;
+  v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  v_transaction := v_given.transaction;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', case when v_started.replayed
+    'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
       -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else v_subscription.tokens_limit
+      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
-    'replayed', v_started.replayed);
+    'replayed', v_given.replayed);
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
 /*
- * Says whose a parked payment is, and for which plan, and brings the books to it.
+ * Says whose a parked payment is, and what was bought, and brings the books to it. What an admin says is a fact like
+ * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
  * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found,
- * payment_not_found, payment_already_decided, busy.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
+ * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,
   p_user_id uuid,
-  p_plan_type text default null
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8297,49 +8990,156 @@ as $$
 declare
   v_actor record;
   v_facts tokenbook.provider_payments;
+  v_ids text[];
+  v_now timestamptz;
+  v_said jsonb;
 begin
+  -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if num_nonnulls(p_plan_type, p_pack_type) > 0 then
+    perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  end if;
   if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+    perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
-  v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+
+  -- lock
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  v_now := clock_timestamp();
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_facts.user_id <> p_user_id or v_facts.plan_type <> p_plan_type then
+  elsif v_facts.user_id <> p_user_id
+    or num_nonnulls(p_plan_type, p_pack_type) = 1 and num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 1
+      and (v_facts.plan_type, v_facts.pack_type, v_facts.quantity) is distinct from (p_plan_type, p_pack_type, p_quantity)
+  then
     perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
   end if;
-  update tokenbook.provider_payments f
-     set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  perform tokenbook.record_change(
-    'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-    jsonb_build_object(
-      'provider', p_provider, 'provider_payment_id', p_provider_payment_id, 'plan_type', v_facts.plan_type));
+
+  -- record
+  v_said := jsonb_strip_nulls(jsonb_build_object(
+    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
+    'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
+  if v_said <> '{}' then
+    v_said := v_said || jsonb_build_object('kind', 'assigned')
+      || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
+    insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+    values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
+            'assign_parked_token_payment', v_now, v_said);
+    v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+    perform tokenbook.record_change(
+      'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id,
+        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity));
+  end if;
+
+  -- act
   return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and for which plan, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/check_payment_event.sql
+
+/*
+ * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
+ * do without. Returns when it happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_payment_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_payment_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  v_cents constant text := '^[0-9]{1,15}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
+    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
+      or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
+    when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when case jsonb_typeof(p_facts -> 'parts')
+           when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
+             or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
+           else p_facts ? 'parts'
+         end then 'parts'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'period_start')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+        v_field := 'occurred_at, period_start';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_payment_event is
+  'Refuses what is no fact of a payment; returns when it happened.';
 
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
- * Asks for a plan: a payment that waits for an administrator. Price and currency are the
- * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * Asks for a plan, or for packs: a payment that waits for an administrator. Price, currency and terms are the
+ * catalogue's, never the caller's, and the payment keeps them: what is asked for now is given then. A user has no
+ * more of them waiting than tokenbook.limit_of says.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
   p_user_id uuid,
-  p_to_plan text,
-  p_idempotency_key text default null
+  p_to_plan text default null,
+  p_idempotency_key text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8350,7 +9150,7 @@ as $$
 declare
   v_actor record;
   v_account public.token_accounts;
-  v_plan public.token_plans;
+  v_offer record;
   v_payment public.token_payments;
   v_key text;
   v_limit integer;
@@ -8358,6 +9158,7 @@ declare
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_to_plan, p_pack_type, p_quantity);
   -- as in the ledger: a user's keys and the server's for him never meet
   v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := tokenbook.lock_account(p_user_id);
@@ -8370,15 +9171,22 @@ begin
     from public.token_payments p
    where p.user_id = p_user_id and p.idempotency_key = v_key;
   v_replayed := v_payment.id is not null;
-  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
-    perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  if v_replayed and (v_payment.to_plan, v_payment.pack_type, v_payment.quantity)
+                    is distinct from (p_to_plan, p_pack_type, p_quantity)
+  then
+    perform tokenbook.refuse('idempotency_key_reused', jsonb_build_object('differs', array_remove(array[
+      case when v_payment.to_plan is distinct from p_to_plan then 'to_plan' end,
+      case when v_payment.pack_type is distinct from p_pack_type then 'pack_type' end,
+      case when v_payment.quantity <> p_quantity then 'quantity' end], null)));
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
     perform tokenbook.apply_scheduled_downgrade(p_user_id);
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
-    if v_plan.plan_type is null then
+    v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
+    if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    elsif v_offer.is_offered is not true then
+      perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
@@ -8387,15 +9195,19 @@ begin
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
     end if;
-    insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
-    values (p_user_id,
-            (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
-            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
-            v_key)
+    insert into public.token_payments as p
+      (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
+    values
+      (p_user_id,
+       case when p_to_plan is not null then (
+         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
+       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-      jsonb_build_object('payment_id', v_payment.id, 'to_plan', v_payment.to_plan));
+      jsonb_build_object(
+        'payment_id', v_payment.id, 'to_plan', v_payment.to_plan, 'pack_type', v_payment.pack_type,
+        'quantity', case when v_payment.pack_type is not null then v_payment.quantity end));
   end if;
   return jsonb_build_object(
     'success', true,
@@ -8403,19 +9215,429 @@ begin
     'status', v_payment.status,
     'from_plan', v_payment.from_plan,
     'to_plan', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
+    'terms', v_payment.terms,
     'amount_cents', v_payment.amount_cents,
     'currency', v_payment.currency,
     'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/customer_of.sql
+
+/*
+ * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
+ * is known.
+ * Caller: internal.
+ */
+create function tokenbook.customer_of(p_provider text, p_user_id uuid)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select c.customer_id
+      from tokenbook.provider_customers c
+     where c.provider = p_provider and c.user_id = p_user_id
+     order by c.created_at desc, c.customer_id desc
+     limit 1);
+end
+$$;
+comment on function tokenbook.customer_of is
+  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
+-- from supabase/schemas/60_payments/facts_of_payment.sql
+
+/*
+ * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
+ * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * with the events of this payment, and with nothing else (I11).
+ *
+ * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
+ *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - Amount: the largest that was told; without one, the price in the catalogue.
+ * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
+ *   total, less what failed since, where that is more. Of parts, each by itself, then together.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ */
+create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+  v_booked public.token_payments;
+  v_reason text;
+  v_charged bigint;
+begin
+  select p.* into v_booked
+    from tokenbook.provider_payments f
+    join public.token_payments p
+      on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+   order by p.decided_at, p.id
+   limit 1;
+
+  with told as materialized (
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           row_number() over (
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+  ), users as (
+    select (t.f ->> 'user_id')::uuid as user_id, t.kind = 'assigned' as is_assigned, min(t.nth) as nth
+      from told t where t.f ? 'user_id' group by 1, 2
+  ), things as (
+    select t.f ->> 'plan_type' as plan_type, t.f ->> 'pack_type' as pack_type,
+           coalesce((t.f ->> 'quantity')::integer, 1) as quantity, min(t.nth) as nth
+      from told t
+     where t.kind in ('paid', 'assigned') and num_nonnulls(t.f -> 'plan_type', t.f -> 'pack_type') = 1
+       and not t.f ? 'parked_reason' -- that one gives nothing by itself
+     group by 1, 2, 3
+  ), known as (
+    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+      from things th
+      left join public.token_plans p on p.plan_type = th.plan_type
+      left join public.token_packs k on k.pack_type = th.pack_type
+     where p.plan_type is not null or k.pack_type is not null
+  )
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+         bought.plan_type, bought.pack_type, bought.quantity,
+         (select u.user_id from users u
+           where exists (select from auth.users a where a.id = u.user_id)
+              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           order by u.nth limit 1),
+         coalesce(
+           one.reason,
+           case when exists (select from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select from things) then 'price_unknown'
+                else 'nothing_named' end)
+    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+    from (
+      select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
+             (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
+             (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
+             (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
+             (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+        from told t) one
+    left join lateral (
+      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
+
+  v_facts.provider := p_provider;
+  v_facts.user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
+  if v_booked.id is not null then
+    v_facts.provider_payment_id := v_booked.provider_payment_id;
+    v_facts.user_id := v_booked.user_id; -- @booked-once-stays
+    v_facts.plan_type := v_booked.to_plan;
+    v_facts.pack_type := v_booked.pack_type;
+    v_facts.quantity := v_booked.quantity;
+  end if;
+  v_facts.provider_payment_id := coalesce(v_facts.provider_payment_id, p_ids[1]);
+  v_facts.parked_reason := case
+    when not v_facts.is_paid then null -- nobody waits for anything
+    when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
+    when v_facts.user_id is null then 'user_unknown'
+  end;
+
+  -- the amount
+  select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
+    into v_facts.amount_cents
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+     and e.facts ->> 'kind' = 'paid' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true;
+  -- what each part was charged says it of all together, where each is told
+  select sum(part.amount_cents) into v_charged
+    from (select max((e.facts ->> 'amount_cents')::bigint) as amount_cents
+            from tokenbook.provider_events e
+           where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+             and e.facts ->> 'kind' = 'refunded' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true
+           group by e.provider_payment_id) part
+  having count(part.amount_cents) = cardinality(p_ids);
+  v_facts.amount_cents := coalesce(
+    greatest(v_facts.amount_cents, v_charged),
+    v_booked.amount_cents,
+    (select p.price_cents from public.token_plans p where p.plan_type = v_facts.plan_type),
+    (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
+
+  -- what went back
+  with refunds as (
+    select distinct on (e.facts ->> 'refund_id')
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
+           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
+     order by e.facts ->> 'refund_id', e.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
+              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+  ), totals as (
+    select distinct on (e.provider_payment_id)
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
+  )
+  select least(coalesce(sum(greatest(
+           r.gone_cents,
+           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
+           0)), 0), v_facts.amount_cents)
+    into v_facts.refunded_cents
+    from unnest(p_ids) as part (id)
+    left join totals t on t.part = part.id
+   cross join lateral (
+     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+       from refunds r where r.part = part.id) r;
+
+  -- what is withheld
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
+    into v_facts.disputed_cents
+    from (
+      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+             e.facts ->> 'status' as status,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as amount_cents
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+       order by e.facts ->> 'dispute_id', -- @disputes-by-id
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+
+  -- what else was told
+  select nullif(jsonb_strip_nulls(jsonb_build_object(
+           'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+    into v_facts.disagrees
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids);
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_payment is
+  'What is known of a provider''s payment, computed from all that was told of it and of its parts.';
+
+-- from supabase/schemas/60_payments/get_token_customer.sql
+
+/*
+ * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
+ * account has one too: whoever pays may end what they pay for.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
+ */
+-- Security definer: nobody reads the table themselves.
+create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
+end
+$$;
+comment on function tokenbook.get_token_customer is
+  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
+
+-- from supabase/schemas/60_payments/give_what_was_bought.sql
+
+/*
+ * Gives what a payment bought, once, on the terms it was asked for at, whatever the catalogue says since: of a plan
+ * its period (tokenbook.start_period); of a pack its tokens, as many as were bought in one grant, and the
+ * subscription stays as it is. What approval and the providers' events have in common.
+ * p_entry is the transaction to be: user_id, reason, actor, metadata.
+ * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
+ * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ */
+create function tokenbook.give_what_was_bought(
+  p_payment public.token_payments,
+  p_period_start timestamptz,
+  p_entry public.token_transactions,
+  out payment public.token_payments,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_grant public.token_balances;
+  v_given record;
+begin
+  p_entry.payment_id := p_payment.id;
+  if p_payment.to_plan is not null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
+    v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'lifetime_days';
+    v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
+    v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
+    v_plan.features := p_payment.terms -> 'features';
+    v_given := tokenbook.start_period(
+      v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
+    transaction := v_given.transaction;
+    replayed := v_given.replayed;
+  else
+    perform tokenbook.lock_account(p_entry.user_id);
+    perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
+    replayed := transaction.id is not null;
+    if not replayed then
+      v_grant.grant_type := 'purchase';
+      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity; -- @packs-as-asked
+      v_grant.priority := p_payment.terms ->> 'priority';
+      v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
+      v_grant.payment_id := p_payment.id;
+      v_grant.metadata := p_entry.metadata;
+      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
+      v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+      transaction := v_given.transaction;
+    end if;
+  end if;
+
+  -- what it gave, for what a refund takes back
+  update public.token_payments p
+     set tokens = b.tokens_granted
+    from public.token_balances b
+   where p.user_id = p_entry.user_id and p.id = p_payment.id
+     and b.user_id = p.user_id and b.payment_id = p.id
+  returning p.* into payment;
+end
+$$;
+comment on function tokenbook.give_what_was_bought is
+  'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';
+
+-- from supabase/schemas/60_payments/joined_payments.sql
+
+/*
+ * The ids of all payments that are parts of the same as one of these, in order; NULL when none is known.
+ * Caller: internal.   Locks: nothing.
+ */
+create function tokenbook.joined_payments(p_provider text, p_ids text[])
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for a lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with named as (
+      select coalesce(f.part_of, f.provider_payment_id) as whole
+        from tokenbook.provider_payments f
+       where f.provider = p_provider and f.provider_payment_id = any (p_ids))
+    select array_agg(joined.id order by joined.id) from (
+      select n.whole as id from named n
+      union
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.part_of in (select n.whole from named n)) joined); -- @parts-are-joined
+end
+$$;
+comment on function tokenbook.joined_payments is
+  'The ids of all payments that are parts of the same as one of these.';
+
+-- from supabase/schemas/60_payments/keep_payment_facts.sql
+
+/*
+ * Computes anew what is known of a provider's payment and keeps it: in one row, to which those of its other parts
+ * point. A part that was booked by itself before it was known as one keeps whose it is, so that it can be undone.
+ * Caller: internal, holding the locks of these ids.   Returns the row.
+ */
+create function tokenbook.keep_payment_facts(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+begin
+  update tokenbook.provider_payments f
+     set part_of = v_facts.provider_payment_id,
+         user_id = (select p.user_id from public.token_payments p
+                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         parked_reason = null, disagrees = null,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+     and f.provider_payment_id <> v_facts.provider_payment_id;
+  update tokenbook.provider_payments f
+     set part_of = null,
+         user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         pack_type = v_facts.pack_type,
+         quantity = v_facts.quantity,
+         price_id = v_facts.price_id,
+         is_paid = v_facts.is_paid,
+         amount_cents = v_facts.amount_cents,
+         currency = v_facts.currency,
+         refunded_cents = v_facts.refunded_cents,
+         disputed_cents = v_facts.disputed_cents,
+         period_start = v_facts.period_start,
+         parked_reason = v_facts.parked_reason,
+         disagrees = v_facts.disagrees,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
+  returning f.* into v_facts;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.keep_payment_facts is
+  'Computes anew what is known of a provider''s payment, and keeps and returns it.';
 
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
- * next one give the created_at, provider and provider_payment_id of the last row.
+ * Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought,
+ * oldest first, each with its reason, in pages: for the next one give the created_at, provider and
+ * provider_payment_id of the last row.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  * Keeps: I11.
  */
@@ -8426,7 +9648,11 @@ create function tokenbook.list_parked_token_payments(
   p_after_provider text default null,
   p_after_payment_id text default null
 )
-returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
+returns table (
+  provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
+  price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
+  parked_reason text, explanation text, created_at timestamptz
+)
 language plpgsql
 stable
 security definer
@@ -8440,10 +9666,11 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
   end if;
   return query
-  select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
-         f.refunded_cents, f.created_at
+  select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
+         f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
+         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-   where (f.user_id is null or f.plan_type is null)
+   where f.parked_reason is not null
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -8451,62 +9678,191 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/60_payments/lock_customer.sql
+
+/*
+ * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
+ * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
+ * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * Returns whether the customer's user is another than before.
+ * Caller: internal.   Errors: busy.
+ */
+create function tokenbook.lock_customer(
+  p_provider text,
+  p_customer_id text,
+  p_user_id uuid,
+  p_told_at timestamptz,
+  p_event_id text
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- twice, then twice for the payment, and the account's: together less than the statement may take
+as $$
+declare
+  v_customer tokenbook.provider_customers;
+begin
+  insert into tokenbook.provider_customers (provider, customer_id) values (p_provider, p_customer_id) on conflict do nothing;
+  select c.* into v_customer
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id
+     for no key update;
+  if p_user_id is null
+    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-of-a-customer
+  then
+    return false;
+  end if;
+  update tokenbook.provider_customers c
+     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return p_user_id is distinct from v_customer.user_id;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_customer is
+  'Locks a provider''s customer and learns whose they are; says whether that is new.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
- * it is made first). Taken before the account's lock, always; waits at most three seconds, then
- * says busy.
+ * Locks what is known of a provider's payment: its row, and those of all payments that are parts of the same or
+ * are named in p_parts. With p_create those that are not there are made first. Taken before the account's lock,
+ * always, and in the order of their ids; waits a second and a half at most, then says busy.
+ * Returns their ids; NULL when nothing is known of the payment.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_provider_payment(
   p_provider text,
   p_provider_payment_id text,
+  p_parts text[] default '{}',
   p_create boolean default false
 )
-returns tokenbook.provider_payments
+returns text[]
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
+set lock_timeout = '700ms' -- twice, as the customer's before it, and the account's after: together less than the statement may take
 as $$
 declare
-  v_facts tokenbook.provider_payments;
+  v_ids text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
-    values (p_provider, p_provider_payment_id)
+    select p_provider, named.id from unnest(p_provider_payment_id || p_parts) as named (id) order by named.id
     on conflict do nothing;
   end if;
-  select f.* into v_facts
-    from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-     for no key update;
-  return v_facts;
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  perform 1 from tokenbook.provider_payments f
+    where f.provider = p_provider and f.provider_payment_id = any (v_ids)
+    order by f.provider_payment_id
+      for no key update;
+  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
+  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return v_ids;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_provider_payment is
-  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
+  'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/prepare_token_checkout.sql
+
+/*
+ * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
+ * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
+ * nothing is bought until the provider says so.
+ * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
+ * apart.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale.
+ */
+-- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
+create function tokenbook.prepare_token_checkout(
+  p_user_id uuid,
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.require_active
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_offer record;
+  v_price_id text;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_active(p_user_id, v_account);
+
+  -- act
+  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
+  if v_offer.is_offered is not true then
+    perform tokenbook.refuse(
+      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
+      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
+  end if;
+  select i.price_id into v_price_id
+    from public.token_price_ids i
+   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
+  if v_price_id is null or v_offer.amount_cents = 0 then
+    perform tokenbook.refuse('not_for_sale', '{}');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'plan_type', p_plan_type,
+    'pack_type', p_pack_type,
+    'quantity', p_quantity,
+    'price_id', v_price_id,
+    'amount_cents', v_offer.amount_cents,
+    'currency', v_offer.currency,
+    'customer_id', tokenbook.customer_of('stripe', p_user_id),
+    'idempotency_key', encode(sha256(convert_to(
+      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
+end
+$$;
+comment on function tokenbook.prepare_token_checkout is
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
- * Takes one event of a payment provider: merges what it says into what is known of the payment, and
- * brings the books to it, in one commit. The same event again changes nothing, and different events
- * in any order end in the same state (tokenbook.settle_payment). A payment whose user or plan is not
- * known is parked, never dropped.
- * p_facts: {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency,
- * refunded_cents (in all), period_start}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the payment's facts, then the
- * account.
- * Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.
- * Keeps: I1 to I5, I9, I10.
+ * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
+ * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
+ * The same event with the same content changes nothing; with other content it is another, and both count. So events
+ * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
+ * the customer that wait for one, too, a portion at a time.
+ * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
+ * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
+ * the account.
+ * Errors: invalid_provider_event, balance_limit_exceeded, busy.
+ * Keeps: I1 to I5, I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.record_token_payment_event(
@@ -8524,80 +9880,77 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments;
-  v_replayed boolean;
+  v_occurred_at timestamptz;
+  v_user_id uuid;
+  v_parts text[];
+  v_ids text[];
+  v_waiting text[] := '{}';
   v_other text;
+  v_replayed boolean;
+  v_answer jsonb;
 begin
+  -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_provider is null or p_provider not in ('stripe', 'paypal')
-    or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(length(p_event_type), 0) not between 1 and 255
-    or coalesce(jsonb_typeof(p_facts), '') <> 'object'
-    or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
-    or octet_length(p_facts::text) > 8192
-    or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
-    or p_facts ->> 'amount_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'refunded_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    or p_facts ->> 'period_start' !~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}'
-  then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, whole amounts that are not negative, a user''s id, a period of 1900 to 2199"}');
-  end if;
-
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
+  v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
+  select known.id into v_user_id
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
-    (p_facts ->> 'user_id')::uuid))
+    v_user_id,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
   then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
-  insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
-  values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)
+
+  -- lock
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
+  then
+    v_waiting := array(
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
+         and f.provider_payment_id <> p_provider_payment_id
+       order by f.created_at, f.provider_payment_id
+       limit 20); -- @waiting-of-a-customer
+  end if;
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
+
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
+
+  -- record
+  insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
-  if v_replayed then
-    -- an event says for ever what it said first
-    select e.provider_payment_id, e.facts into v_other, p_facts
-      from tokenbook.provider_events e where e.provider = p_provider and e.event_id = p_event_id;
-    if v_other <> p_provider_payment_id then
-      perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["provider_payment_id"]}');
-    end if;
-  end if;
 
-  -- merge: every line is a maximum, an "or", or "the first that is known"
-  update tokenbook.provider_payments f
-     set user_id = coalesce(f.user_id, (
-           select known.id from (
-             select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-             union all
-             select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-            limit 1)),
-         plan_type = coalesce(f.plan_type, (
-           select p.plan_type from public.token_plans p where p.plan_type = p_facts ->> 'plan_type')),
-         is_paid = f.is_paid or p_facts ->> 'kind' = 'paid',
-         amount_cents = greatest(f.amount_cents, (p_facts ->> 'amount_cents')::bigint),
-         currency = coalesce(f.currency, lower(p_facts ->> 'currency')),
-         refunded_cents = greatest(f.refunded_cents, (p_facts ->> 'refunded_cents')::bigint),
-         was_disputed = f.was_disputed or p_facts ->> 'kind' = 'disputed',
-         dispute_was_won = f.dispute_was_won or p_facts ->> 'kind' = 'dispute_won',
-         period_start = coalesce(f.period_start, (p_facts ->> 'period_start')::timestamptz),
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
+  -- act
+  v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  foreach v_other in array v_waiting loop
+    continue when v_other = any (v_ids);
+    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
+    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  end loop;
+  return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one verified event of a payment provider (stripe or paypal) and brings the books to it; the same event again changes nothing, and any order of events ends in the same state. For the server only. p_facts {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency, refunded_cents (in all), period_start}. Returns {success, status (parked, waiting, approved, refunded), payment_id, user_id, plan_type, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
 /*
  * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
- * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
- * refunds comes by their webhooks.
+ * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
+ * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
@@ -8642,14 +9995,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
-  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+  if v_refunded not between 0 and greatest(v_payment.amount_cents, 1) then
     perform tokenbook.refuse('invalid_amount',
-      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: from 0 to what was paid"}');
   end if;
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
   if not v_replayed then -- a refund of a few cents takes no token, and has no entry
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -8669,7 +10022,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/reject_token_payment.sql
 
@@ -8726,7 +10079,7 @@ comment on function tokenbook.reject_token_payment is
 -- from supabase/schemas/60_payments/restore_clawback.sql
 
 /*
- * Gives back what a dispute had taken, when it was won: the debt first, then the tokens, to the
+ * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
  * grants that they came from, last taken first; what a later grant repaid goes to the payment's
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
@@ -8787,6 +10140,49 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/set_token_customer.sql
+
+/*
+ * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
+ * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ */
+-- Security definer: nobody may write the table themselves.
+create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_user_id uuid;
+  v_is_new boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
+    perform tokenbook.refuse('invalid_customer',
+      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  select c.user_id into v_user_id
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return jsonb_build_object(
+    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
+    'replayed', not v_is_new);
+end
+$$;
+comment on function tokenbook.set_token_customer is
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -8814,12 +10210,19 @@ begin
     'success', true,
     'status', case
       when v_payment.id is not null then v_payment.status
-      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      when p_facts.parked_reason is not null then 'parked'
       else 'waiting'
     end,
+    'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'pack_type', p_facts.pack_type,
+    'quantity', p_facts.quantity,
+    'amount_cents', p_facts.amount_cents,
+    'refunded_cents', p_facts.refunded_cents,
+    'disputed_cents', p_facts.disputed_cents,
+    'disagrees', p_facts.disagrees,
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
@@ -8832,14 +10235,15 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 -- from supabase/schemas/60_payments/settle_payment.sql
 
 /*
- * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
- * at the event that came last: so any order of events, and any number of times, ends in the same
- * state. The caller has locked the facts row; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
- * tokenbook.settle_refunds.
+ * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
+ * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
+ * rows; then the account is locked, always in this order.
+ * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
+ * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
+ * What had been booked under the id of a part, before it was known to be one, is taken back.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
- * Returns the payment; NULL while user, plan or the payment itself is missing.
- * Keeps: I1 to I5, I9.
+ * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
+ * Keeps: I1 to I5, I9, I12.
  */
 create function tokenbook.settle_payment(
   p_facts tokenbook.provider_payments,
@@ -8855,10 +10259,12 @@ as $$
 declare
   v_account public.token_accounts;
   v_payment public.token_payments;
-  v_plan public.token_plans;
+  v_part public.token_payments;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
-  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+  if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
   end if;
 
@@ -8872,54 +10278,67 @@ begin
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
+       terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       case when p_facts.plan_type is not null then
+         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
+       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  for v_part in
+    select p.*
+      from tokenbook.provider_payments f
+      join public.token_payments p
+        on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
+     order by p.provider_payment_id
+  loop
+    perform tokenbook.settle_refunds(
+      v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
+      p_actor_role, p_actor_id);
+    update public.token_subscriptions s
+       set payment_id = v_payment.id::text
+     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
+  end loop;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
   return tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, p_actor_role, p_actor_id);
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is
-  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+  'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
- * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
- * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
- * Less than before (a dispute was won): given back. The same state again changes nothing.
- * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
+ * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
+ * then the plan goes back to the one before. What comes back (a refund that bounced, a dispute that was won) gives
+ * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * p_payment is the payment with the amount and currency that it is to have.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
 create function tokenbook.settle_refunds(
   p_payment public.token_payments,
   p_refunded_cents bigint,
-  p_is_disputed boolean,
+  p_disputed_cents bigint,
   p_reason text,
   p_actor_role text,
   p_actor_id uuid
@@ -8931,13 +10350,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
+  v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
   v_to_claw := case
-    when p_is_disputed or v_is_refunded then p_payment.tokens
-    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    when v_is_all_lost then p_payment.tokens
+    when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
     else 0
   end;
   v_entry.user_id := p_payment.user_id;
@@ -8945,24 +10365,26 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
-  v_entry.terms := jsonb_build_object(
-    'refund', jsonb_build_object('refunded_cents', p_refunded_cents, 'is_disputed', p_is_disputed));
+  v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
+    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
   if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
       v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
   elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'dispute won ' || p_reason;
+    v_entry.reason := 'given back ' || p_reason;
     perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
   end if;
 
   update public.token_payments p
-     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+     set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
+         amount_cents = p_payment.amount_cents,
+         currency = p_payment.currency,
          refunded_cents = p_refunded_cents,
-         is_disputed = p_is_disputed,
+         disputed_cents = p_disputed_cents,
          tokens_clawed_back = v_to_claw
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
@@ -8979,8 +10401,7 @@ begin
     from public.token_plans plan
    where s.user_id = p_payment.user_id
      and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_to_claw = p_payment.tokens
-                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
+     and plan.plan_type = case when v_is_all_lost then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
      and s.plan_type <> plan.plan_type;
   if found then
     perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
@@ -8989,7 +10410,36 @@ begin
 end
 $$;
 comment on function tokenbook.settle_refunds is
-  'Brings tokens, debt, plan limit and plan to what has been refunded of a payment in all, or to its dispute.';
+  'Brings tokens, debt, plan limit and plan to what refunds and disputes have left of a payment''s money.';
+
+-- from supabase/schemas/60_payments/token_offer_now.sql
+
+/*
+ * A computed field: what the catalogue says now of what a payment is for, beside the payment's own amount_cents,
+ * currency and terms; for whoever is about to approve it. differs names what has changed since it was asked for.
+ * In SQL `p.token_offer_now`, over the API `select=token_offer_now`.
+ * Its parameter has no name, so that it is a field and no rpc.
+ * Caller: authenticated, service_role; it sees no more than the row it is given, and the catalogue.
+ * Returns {amount_cents, currency, is_offered, terms, differs: [name, …]}.
+ */
+create function public.token_offer_now(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_jsonb(o) || jsonb_build_object('differs', array(
+           select asked.name
+             from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
+                  as asked (name, value)
+            where asked.value is distinct from
+                  (o.terms || jsonb_build_object('amount_cents', o.amount_cents, 'currency', o.currency)) -> asked.name
+            order by asked.name))
+    from tokenbook.find_offer($1.to_plan, $1.pack_type, $1.quantity) o
+$$;
+comment on function public.token_offer_now is
+  'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -9153,6 +10603,87 @@ end
 $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
+
+-- from supabase/schemas/70_alerts/claim_token_top_ups.sql
+
+/*
+ * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
+ * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
+ * it to the next one when the lease ends; each lease is longer than the one before.
+ * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
+ * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
+ *
+ * fault says why nothing is to be charged (any more), NULL where it may be:
+ *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
+ *   no_price         for tokens without a pack; or what it is for costs nothing
+ *   not_offered      the plan or pack is not sold any more
+ *   no_customer      the user has never paid at Stripe, so that there is no card
+ *   too_old          asked for three days ago, and nobody has charged it
+ *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
+ * Whoever has tried before looks first whether the charge was made.
+ * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
+returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  return query
+  with due as (
+    select r.user_id, r.id
+      from public.token_top_up_requests r
+     where r.status = 'pending' and r.next_attempt_at <= v_now
+     order by r.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_top_up_requests r
+       set attempts = r.attempts + 1,
+           first_attempt_at = coalesce(r.first_attempt_at, v_now),
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
+           currency = case when r.attempts = 0 then o.currency else r.currency end,
+           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
+      from due
+      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
+     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
+     where r.user_id = due.user_id and r.id = due.id
+    returning r.*, o.is_offered
+  )
+  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
+         c.created_at, c.attempts, c.first_attempt_at,
+         case
+           when not tokenbook.is_user(c.user_id) then 'user_not_found'
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
+           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
+           when c.is_offered is not true then 'not_offered'
+           when c.customer_id is null then 'no_customer'
+           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
+         end
+    from claimed c
+    join public.token_accounts a on a.user_id = c.user_id
+    left join public.token_top_ups t on t.user_id = c.user_id
+   order by c.created_at, c.user_id;
+end
+$$;
+comment on function tokenbook.claim_token_top_ups is
+  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
 
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
@@ -9525,8 +11056,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -9539,7 +11070,8 @@ begin
   v_alert.created_at := p_at;
   v_alert.payload := jsonb_build_object(
     'request_id', v_request.id, 'threshold_tokens', v_top_up.below_tokens,
-    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type);
+    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+    'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity);
   perform tokenbook.write_alert(v_alert);
 end
 $$;
@@ -9711,13 +11243,13 @@ comment on function tokenbook.set_token_alert_rule is
 -- from supabase/schemas/70_alerts/set_token_top_up.sql
 
 /*
- * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens or which
- * plan, and how often at most. Sets it going again when a failed charge had paused it. Who is below
+ * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens, which plan or
+ * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. Who is below
  * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
  * server that takes money answers it with settle_token_top_up.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
- * user_not_found, account_frozen (only to switch it off goes on), busy.
+ * pack_not_found, user_not_found, account_frozen (only to switch it off goes on), busy.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_top_up(
@@ -9728,7 +11260,9 @@ create function tokenbook.set_token_top_up(
   p_plan_type text default null,
   p_cooldown_seconds integer default 60,
   p_max_requests integer default 3,
-  p_window_seconds integer default 86400
+  p_window_seconds integer default 86400,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -9748,6 +11282,8 @@ begin
   v_asked.below_tokens := p_below_tokens;
   v_asked.tokens := p_tokens;
   v_asked.plan_type := p_plan_type;
+  v_asked.pack_type := p_pack_type;
+  v_asked.quantity := p_quantity;
   v_asked.cooldown_seconds := p_cooldown_seconds;
   v_asked.max_requests := p_max_requests;
   v_asked.window_seconds := p_window_seconds;
@@ -9759,8 +11295,12 @@ begin
       then null
     when (v_asked.below_tokens between 1 and 1000000000000) is not true
       then '{"field": "p_below_tokens", "rule": "a whole number from 1 to 1000000000000"}'
-    when num_nonnulls(v_asked.tokens, v_asked.plan_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
-      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type instead"}'
+    when num_nonnulls(v_asked.tokens, v_asked.plan_type, v_asked.pack_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
+      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type or p_pack_type instead"}'
+    when v_asked.pack_type is null and v_asked.quantity is distinct from 1
+      then '{"field": "p_quantity", "rule": "1, where no pack is named"}'
+    when (v_asked.quantity between 1 and (tokenbook.limits() -> 'pack_quantity')::integer) is not true
+      then jsonb_build_object('field', 'p_quantity', 'rule', format('1 to %s', tokenbook.limits() -> 'pack_quantity'))::text
     when (v_asked.cooldown_seconds between 30 and 2592000) is not true
       then '{"field": "p_cooldown_seconds", "rule": "30 to 2592000"}'
     when (v_asked.max_requests between 1 and 100) is not true
@@ -9771,11 +11311,10 @@ begin
   if v_fault is not null then
     perform tokenbook.refuse('invalid_top_up', v_fault::jsonb);
   end if;
-  if v_asked.is_enabled and v_asked.plan_type is not null
-    and not exists (
-      select from public.token_plans p where p.plan_type = v_asked.plan_type and p.is_offered)
+  if v_asked.is_enabled and v_asked.tokens is null
+    and (tokenbook.find_offer(v_asked.plan_type, v_asked.pack_type)).is_offered is not true
   then
-    perform tokenbook.refuse('plan_not_found', '{}');
+    perform tokenbook.refuse(case when v_asked.plan_type is not null then 'plan_not_found' else 'pack_not_found' end, '{}');
   end if;
 
   -- lock
@@ -9789,15 +11328,17 @@ begin
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
     insert into public.token_top_ups as t
-      (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
+      (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
-      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type,
+      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type, v_asked.pack_type, v_asked.quantity,
        v_asked.cooldown_seconds, v_asked.max_requests, v_asked.window_seconds)
     on conflict (user_id) do update
        set is_enabled = true,
            below_tokens = excluded.below_tokens,
            tokens = excluded.tokens,
            plan_type = excluded.plan_type,
+           pack_type = excluded.pack_type,
+           quantity = excluded.quantity,
            cooldown_seconds = excluded.cooldown_seconds,
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
@@ -9824,7 +11365,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_top_up is
-  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, account_frozen, forbidden, busy.';
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user themself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, for p_plan_type, or for p_quantity (1 to 1000) of p_pack_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, pack_not_found, user_not_found, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/settle_token_alert.sql
 
@@ -9875,7 +11416,10 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. The same word again changes nothing; another one is refused.
+ * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
+ * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
+ * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
+ * is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -9897,13 +11441,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
+  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -9915,7 +11461,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', p_outcome) then
+  elsif v_request.status not in ('pending', v_status) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -9923,13 +11469,25 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if p_outcome = 'failed' then
+    if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
+      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+        v_alert.user_id := p_user_id;
+        v_alert.kind := 'top_up_' || p_outcome;
+        v_alert.rule := 'auto_top_up';
+        v_alert.request_id := p_request_id;
+        v_alert.created_at := v_request.settled_at;
+        v_alert.payload := jsonb_build_object(
+          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
+          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
+        perform tokenbook.write_alert(v_alert);
+      end if;
     end if;
 
     -- record
@@ -9947,7 +11505,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -11475,27 +13033,123 @@ begin
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), refund_changes as (
+    -- of payments by hand, the last that was said to have gone back
+    select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
+           (c.details ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.changes c
+     where c.change = 'refund_token_payment'
+       and (p_user_id is null or c.user_id = p_user_id)
+       and (p_after is null or c.user_id > p_after)
+       and (p_until is null or c.user_id <= p_until)
+     order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
-  ), told as (
-    select f.provider, f.provider_payment_id, count(*) as events,
-           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
-           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
-           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
-           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
-           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
-           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
-           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
-           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
-           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
-           min(e.received_at) as first_at, max(e.received_at) as last_at
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
+  ), parts as (
+    -- each payment is a part of itself
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    union all
+    select m.provider, m.part_of, m.provider_payment_id
       from facts f
-      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+      join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
+     where f.part_of is null
+  ), events as (
+    select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
+           row_number() over (
+             partition by o.provider, o.whole
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from parts o
+      join tokenbook.provider_events e on e.provider = o.provider and e.provider_payment_id = o.part
+  ), said as (
+    select e.provider, e.whole, count(*) as events, bool_or(e.kind = 'paid') as is_paid,
+           (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
+           (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
+           (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
+           (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
+           bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+      from events e group by e.provider, e.whole
+  ), of_parts as (
+    select o.provider, o.whole, o.part,
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
+           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
+           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+      from parts o
+      left join said s on s.provider = o.provider and s.whole = o.whole
+      left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
+     group by o.provider, o.whole, o.part
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.cents desc, e.part) as place
+        from events e where e.kind = 'refund') l
+     where l.place = 1
+  ), disputes as (
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from events e where e.kind = 'dispute') l
+     where l.place = 1
+  ), refunded as (
+    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
+           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+      from (
+        select p.provider, p.whole, p.part, p.charged, p.total,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
+          from of_parts p
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, p.charged, p.total) o
+     group by o.provider, o.whole
+  ), paid as (
+    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
+           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), told as (
+    select p.*, least(p.refunded, p.effective) as refunded_cents,
+           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+      from paid p
+      left join (
+        select n.provider, n.whole,
+               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
+          from paid n
+          join disputes l on l.provider = n.provider and l.whole = n.whole
+         where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
+         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+  ), differing as (
+    select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
+             'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+      from facts f
+      join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
@@ -11689,11 +13343,13 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
@@ -11819,6 +13475,11 @@ begin
     left join subscriptions s on s.user_id = began.user_id
     left join downgrades d on d.user_id = s.user_id
     left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
+    left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
+    -- one that was booked before it was known as a part of another payment has given its plan over to that one
+    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
+    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
+    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
    cross join lateral (
      select -- a lower plan without a price begins by itself when the period ends
             coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
@@ -11828,18 +13489,18 @@ begin
             coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
             -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
             coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+            paid.refund is not null or whole.id is not null as is_touched) as how
    cross join lateral (values
      ('user', began.user_id::text, s.user_id::text),
      ('id', began.subscription_id::text, s.id::text),
      ('created_at', began.created_at::text, s.created_at::text),
      ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
+                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
      ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
      ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
                       s.period_start::text),
      ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
+     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
      ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
                          else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
      ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
@@ -11881,25 +13542,39 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
      select p.status in ('approved', 'refunded') as is_paid,
-            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
+            p.refunded_cents + p.disputed_cents as lost,
+            -- what the last entry took or gave back for
+            (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
+            (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
-     ('share', case when not how.is_paid then 0
-                    when p.is_disputed or how.is_refunded then p.tokens
-                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
-                    else 0 end::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid or how.lost = 0 then 0
+                    when how.lost >= p.amount_cents then p.tokens
+                    else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),
+     ('share by its entry', case when not how.is_paid or coalesce(how.lost_then, 0) = 0 then 0
+                                 when how.lost_then >= how.amount_then then p.tokens
+                                 else floor(p.tokens::numeric * how.lost_then / how.amount_then) end::text, p.tokens_clawed_back::text),
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
-     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
-     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     ('refunded_cents', case when not how.is_paid then 0
+                             when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
+                             when f.part_of is not null then greatest(p.amount_cents, 1)
+                             else f.refunded_cents end::text, p.refunded_cents::text),
+     ('disputed_cents', case when how.is_paid and p.provider <> 'manual' then f.disputed_cents else 0 end::text, p.disputed_cents::text),
+     ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
+     ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
+     ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
+     -- a pack gives what it was asked for at, as often as it was bought
+     ('terms', case when how.is_paid and p.pack_type is not null
+                    then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
@@ -11914,6 +13589,8 @@ begin
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
     left join payments p on p.user_id = t.user_id and p.id = b.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+    left join told o on o.provider = p.provider and o.whole = p.provider_payment_id
    cross join lateral (values
      ('id', b.id::text, p.id::text),
      ('entry', b.id::text, t.payment_id::text),
@@ -11921,8 +13598,12 @@ begin
      ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
      ('from_plan', b.from_plan, p.from_plan),
      ('to_plan', b.to_plan, p.to_plan),
-     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
-     ('currency', b.currency, p.currency),
+     ('pack_type', b.pack_type, p.pack_type),
+     ('quantity', b.quantity::text, p.quantity::text),
+     ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
+     -- more may have been told since than what was booked first
+     ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
@@ -11935,26 +13616,47 @@ begin
          concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from facts f
-    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+    left join told t on t.provider = f.provider and t.whole = f.provider_payment_id
+    left join differing x on x.provider = f.provider and x.whole = f.provider_payment_id
+    left join tokenbook.provider_payments w on w.provider = f.provider and w.provider_payment_id = f.part_of
+    left join payments p on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
    cross join lateral (values
-     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
-     ('is_paid', t.is_paid::text, f.is_paid::text),
-     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
+     ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
+     ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
-     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
-     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
-     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
+     ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
-     -- who or what no event tells, an admin has said
-     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('customer_id', t.customer_id, f.customer_id),
+     ('price_id', t.price_id, f.price_id),
+     -- of what was told, one; none where none of it is in the catalogue
+     ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
+                              then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
+     ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
+     ('parked_reason', case when t.is_paid is not true then null
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when t.reason is not null then t.reason
+                            when t.are_several and f.parked_reason = 'quantity' then 'quantity'
+                            when t.price_id is not null or t.things is not null then 'price_unknown'
+                            else 'nothing_named' end, f.parked_reason),
+     ('disagrees', x.others::text, f.disagrees::text),
      ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
      ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
+  select 'I12 the parts of a payment are together', f.user_id, null, null,
+         concat_ws(' ', e.provider, e.whole, 'with', named.part), 'apart'
+    from events e
+    join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
+   cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
+   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+  union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and f.plan_type is not null
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
@@ -11965,6 +13667,14 @@ begin
      and not exists (
        select from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
+  select 'I12 a fact is as it was told', null, null, null,
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.digest, e.occurred_at)
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+       or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
@@ -14159,7 +15869,7 @@ declare
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
@@ -14175,11 +15885,15 @@ begin
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
-grant select on table public.token_plans to anon; -- the price list
+grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
--- A computed field: whoever may read the row may read it.
-select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
-grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+-- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
+select tokenbook.withdraw_rights('function', f)
+  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
+grant execute on function
+    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
+    tokenbook.find_offer(text, text, integer)
+  to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
@@ -14188,13 +15902,14 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
   'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
   'set_token_account_state', 'list_token_changes',
+  'set_token_plan', 'set_token_pack',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
   'list_parked_token_payments', 'assign_parked_token_payment',
@@ -14209,8 +15924,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'record_token_payment_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
   'check_token_installation']) f;
 
 /*

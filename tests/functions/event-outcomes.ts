@@ -3,7 +3,7 @@
  * to the running function and compares, and docs/guides/payment-events.md shows the same cases to people.
  */
 import type { Slug } from "../../supabase/functions/_shared/errors.ts";
-import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/webhook.ts";
+import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/facts.ts";
 import type { Database } from "../support/database.ts";
 import { expectProblem } from "./problem.ts";
 import type { Answer, Stack } from "./stack.ts";
@@ -121,7 +121,11 @@ export async function told<Case extends EventCase>(
 }
 
 /** How the last event of a case is answered, and how things stand then. */
-export async function tried<Case extends EventCase>(stack: Stack, it: Case, sender: Sender<Case>): Promise<Outcome> {
+export async function tried<Case extends EventCase>(
+  stack: Stack,
+  it: Case,
+  sender: Sender<Case>,
+): Promise<Outcome> {
   const { answers, stands } = await told(stack, it, sender);
   const { status, body } = answers.at(-1)!;
   if (status !== 200) {

@@ -410,8 +410,7 @@ export async function startStripeApi(): Promise<StripeApi> {
     if (ailment === "silent before") return {};
     if (ailment === "429") return { reply: trouble(429, "invalid_request_error") };
     const words = JSON.stringify([asked.method, asked.path, asked.params]);
-    const kept =
-      asked.method === "POST" && asked.key !== undefined ? replies.get(asked.key) : undefined;
+    const kept = asked.method === "POST" && asked.key !== undefined ? replies.get(asked.key) : undefined;
     if (kept !== undefined) {
       if (kept.words !== words) {
         return {
@@ -427,7 +426,12 @@ export async function startStripeApi(): Promise<StripeApi> {
         };
       }
       return kept.reply === undefined
-        ? { reply: { status: 409, body: { error: { type: "idempotency_error", code: "idempotency_key_in_use" } } } }
+        ? {
+            reply: {
+              status: 409,
+              body: { error: { type: "idempotency_error", code: "idempotency_key_in_use" } },
+            },
+          }
         : { reply: kept.reply, replayed: true };
     }
     if (ailment === "slow") {
@@ -453,11 +457,7 @@ export async function startStripeApi(): Promise<StripeApi> {
       ({ method, path }) => method === asked.method && path === asked.path,
     ).length;
     api.asked.push(asked);
-    const { reply, replayed, hangUp } = answer(
-      asked,
-      api.ail(asked, before),
-      incoming.headers.authorization,
-    );
+    const { reply, replayed, hangUp } = answer(asked, api.ail(asked, before), incoming.headers.authorization);
     if (hangUp) return void incoming.socket.destroy();
     if (reply === undefined) return;
     outgoing.writeHead(reply.status, {

@@ -95,9 +95,9 @@ test.each([
 test("customers are read by their own user, admins and the server, and set by the server alone", async () => {
   const admin = await createUser(db, { admin: true });
   const read = { p_user_id: user, p_provider: "stripe" };
-  await expect(
-    asUser(db, other, (client) => rpc(client, "get_token_customer", read)),
-  ).rejects.toMatchObject({ message: "forbidden" });
+  await expect(asUser(db, other, (client) => rpc(client, "get_token_customer", read))).rejects.toMatchObject({
+    message: "forbidden",
+  });
   for (const answer of [
     await asAdmin(db, admin, (client) => rpc(client, "get_token_customer", read)),
     await asService(db, (client) => rpc(client, "get_token_customer", read)),
@@ -114,7 +114,9 @@ test("customers are read by their own user, admins and the server, and set by th
 });
 
 test("a checkout is made of the catalogue's price and the user's customer, and writes nothing", async () => {
-  const before = await db.admin.query("select count(*) from public.token_payments where user_id = $1", [user]);
+  const before = await db.admin.query("select count(*) from public.token_payments where user_id = $1", [
+    user,
+  ]);
   expect(await prepare({ p_pack_type: "small", p_quantity: 3 })).toEqual({
     user_id: user,
     plan_type: null,
@@ -135,11 +137,8 @@ test("the key that goes on to the provider is bounded, and each user's and the s
   const keys = [
     (await prepare(args)).idempotency_key,
     (await prepare(args, other)).idempotency_key,
-    (
-      await asService(db, (client) =>
-        rpc(client, "prepare_token_checkout", { p_user_id: user, ...args }),
-      )
-    ).idempotency_key,
+    (await asService(db, (client) => rpc(client, "prepare_token_checkout", { p_user_id: user, ...args })))
+      .idempotency_key,
   ];
   for (const key of keys) expect(key).toMatch(/^[0-9a-f]{64}$/);
   expect(new Set(keys).size).toBe(3);

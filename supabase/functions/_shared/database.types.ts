@@ -491,37 +491,44 @@ export type Database = {
           currency: string;
           decided_at: string | null;
           decided_by: string | null;
+          disputed_cents: number;
           from_plan: string | null;
           id: string;
           idempotency_key: string | null;
-          is_disputed: boolean;
+          pack_type: string | null;
           provider: string;
           provider_payment_id: string | null;
+          quantity: number;
           reason: string | null;
           refunded_cents: number;
           status: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan: string | null;
           tokens: number | null;
           tokens_clawed_back: number;
           user_id: string;
+          token_offer_now: Json | null;
         };
-        ComputedFields: never;
+        ComputedFields: "token_offer_now";
         Insert: {
           amount_cents: number;
           created_at?: string;
           currency: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id: string;
@@ -532,16 +539,19 @@ export type Database = {
           currency?: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan?: string;
+          terms?: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id?: string;
@@ -553,6 +563,13 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "token_plans";
             referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_payments_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
           },
           {
             foreignKeyName: "token_payments_to_plan_fkey";
@@ -831,9 +848,17 @@ export type Database = {
       };
       token_top_up_requests: {
         Row: {
+          amount_cents: number | null;
+          attempts: number;
           created_at: string;
+          currency: string | null;
+          customer_id: string | null;
+          first_attempt_at: string | null;
           id: string;
+          next_attempt_at: string | null;
+          pack_type: string | null;
           plan_type: string | null;
+          quantity: number;
           reason: string | null;
           settled_at: string | null;
           status: string;
@@ -842,9 +867,17 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -852,9 +885,17 @@ export type Database = {
           user_id: string;
         };
         Update: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at?: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -862,6 +903,13 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_up_requests_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_up_requests_plan_type_fkey";
             columns: ["plan_type"];
@@ -877,8 +925,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type: string | null;
           paused_at: string | null;
           plan_type: string | null;
+          quantity: number;
           tokens: number | null;
           updated_at: string;
           user_id: string;
@@ -890,8 +940,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id: string;
@@ -902,14 +954,23 @@ export type Database = {
           cooldown_seconds?: number;
           is_enabled?: boolean;
           max_requests?: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id?: string;
           window_seconds?: number;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_ups_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_ups_plan_type_fkey";
             columns: ["plan_type"];
@@ -1161,7 +1222,14 @@ export type Database = {
       };
       arm_token_alerts: { Args: { p_max_accounts?: number }; Returns: number };
       assign_parked_token_payment: {
-        Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
+        Args: {
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_provider: string;
+          p_provider_payment_id: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       capture_tokens: {
@@ -1231,8 +1299,31 @@ export type Database = {
           user_id: string;
         }[];
       };
+      claim_token_top_ups: {
+        Args: { p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          amount_cents: number;
+          attempt: number;
+          created_at: string;
+          currency: string;
+          customer_id: string;
+          fault: string;
+          first_attempt_at: string;
+          pack_type: string;
+          plan_type: string;
+          quantity: number;
+          request_id: string;
+          user_id: string;
+        }[];
+      };
       create_token_payment: {
-        Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_quantity?: number;
+          p_to_plan?: string;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       deduct_tokens_batch: { Args: { p_all_or_nothing?: boolean; p_items: Json }; Returns: Json };
@@ -1297,6 +1388,7 @@ export type Database = {
         }[];
       };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
+      get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
@@ -1353,10 +1445,16 @@ export type Database = {
           amount_cents: number;
           created_at: string;
           currency: string;
-          is_paid: boolean;
+          customer_id: string;
+          disputed_cents: number;
+          explanation: string;
+          pack_type: string;
+          parked_reason: string;
           plan_type: string;
+          price_id: string;
           provider: string;
           provider_payment_id: string;
+          quantity: number;
           refunded_cents: number;
           user_id: string;
         }[];
@@ -1367,6 +1465,16 @@ export type Database = {
       };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
+      prepare_token_checkout: {
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
@@ -1465,7 +1573,13 @@ export type Database = {
         Returns: Json;
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_customer: {
+        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Returns: Json;
+      };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
+      set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
+      set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {
         Args: {
           p_for_everyone?: boolean;
@@ -1483,7 +1597,9 @@ export type Database = {
           p_cooldown_seconds?: number;
           p_is_enabled?: boolean;
           p_max_requests?: number;
+          p_pack_type?: string;
           p_plan_type?: string;
+          p_quantity?: number;
           p_tokens?: number;
           p_user_id: string;
           p_window_seconds?: number;
@@ -1497,6 +1613,12 @@ export type Database = {
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
+      };
+      token_offer_now: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_offer_now with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

@@ -29,5 +29,7 @@ export const alertKinds = {
   depleted: { asks: "nothing", ends: true, about: "crossing" },
   recovered: { asks: null, ends: false, about: "crossing" },
   expiring_soon: { asks: "hours", ends: false, about: "grant" },
+  top_up_failed: { asks: null, ends: false, about: "request" },
   top_up_requested: { asks: null, ends: false, about: "request" },
+  top_up_needs_action: { asks: null, ends: false, about: "request" },
 } as const;

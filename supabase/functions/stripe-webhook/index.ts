@@ -15,7 +15,14 @@ import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
 import { expectsLive } from "./api.ts";
 import { Event } from "./objects.ts";
-import { fromDispute, fromInvoice, fromRefund, fromRefundedCharge, fromSession, fromTopUp } from "./payments.ts";
+import {
+  fromDispute,
+  fromInvoice,
+  fromRefund,
+  fromRefundedCharge,
+  fromSession,
+  fromTopUp,
+} from "./payments.ts";
 import { fromFailedPayment, fromSubscription } from "./subscriptions.ts";
 import { nothing, type Told, whence } from "./told.ts";
 
@@ -70,7 +77,13 @@ async function verified(request: Request, secret: string): Promise<string> {
   const body = await request.text();
   try {
     if (isFromTheFuture(signature)) throw new Error("its time has not come");
-    await Stripe.webhooks.signature!.verifyHeaderAsync(body, signature ?? "", secret, tolerance, cryptoProvider);
+    await Stripe.webhooks.signature!.verifyHeaderAsync(
+      body,
+      signature ?? "",
+      secret,
+      tolerance,
+      cryptoProvider,
+    );
     return body;
   } catch {
     // No reason: it would tell a forger how far they have come.

@@ -61,7 +61,11 @@ export async function charge(api: Stripe, request: Request): Promise<Outcome> {
 async function madeBefore(api: Stripe, request: Request): Promise<Stripe.PaymentIntent | undefined> {
   if (request.customer_id === null) return undefined;
   const since = Math.floor(Date.parse(request.first_attempt_at) / 1000) - 3_600; // two clocks
-  const theirs = api.paymentIntents.list({ customer: request.customer_id, created: { gte: since }, limit: 100 });
+  const theirs = api.paymentIntents.list({
+    customer: request.customer_id,
+    created: { gte: since },
+    limit: 100,
+  });
   try {
     for await (const intent of theirs) {
       if (intent.metadata["top_up_request_id"] === request.request_id) return intent;

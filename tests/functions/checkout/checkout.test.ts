@@ -48,8 +48,7 @@ const addresses = { successUrl: `${app}/thanks?session={CHECKOUT_SESSION_ID}`, c
 const checkout = (body: object, caller: Caller = user, headers: Record<string, string> = {}) =>
   stack.ask("checkout", { caller, body, headers });
 
-const buy = (what: object, caller?: Caller) =>
-  checkout({ action: "buy", ...addresses, ...what }, caller);
+const buy = (what: object, caller?: Caller) => checkout({ action: "buy", ...addresses, ...what }, caller);
 
 const portal = (more: object = {}, caller?: Caller) =>
   checkout({ action: "portal", returnUrl: `${app}/account`, ...more }, caller);
@@ -174,8 +173,7 @@ test("what was bought is there once Stripe says that it was paid: the success pa
     amount_total: 1_500,
     currency: "usd",
   });
-  const tokens = async () =>
-    (await stack.ask("balance", { caller: user })).body.total_active as number;
+  const tokens = async () => (await stack.ask("balance", { caller: user })).body.total_active as number;
   const before = await tokens();
   for (let nth = 0; nth < 2; nth++) expect((await deliver(stack, paid)).status).toBe(200);
   expect((await tokens()) - before).toBe(3_000);
@@ -304,33 +302,41 @@ describe("what is refused, before anything is begun", () => {
   });
 });
 
-test("the test sees it: a variant that takes any address sends users anywhere", { tags: ["proof"] }, async () => {
-  const open: Fault = {
-    file: "checkout/addresses.ts",
-    right: "origins.includes(url.origin) &&",
-    wrong: "",
-  };
-  const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, open);
-  const caller = await faulty.user();
-  const body = { action: "portal", returnUrl: "https://evil.example.com/" };
-  expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
-  await faulty.close();
-});
+test(
+  "the test sees it: a variant that takes any address sends users anywhere",
+  { tags: ["proof"] },
+  async () => {
+    const open: Fault = {
+      file: "checkout/addresses.ts",
+      right: "origins.includes(url.origin) &&",
+      wrong: "",
+    };
+    const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, open);
+    const caller = await faulty.user();
+    const body = { action: "portal", returnUrl: "https://evil.example.com/" };
+    expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
+    await faulty.close();
+  },
+);
 
-test("the test sees it: a variant that does not compare prices charges another", { tags: ["proof"] }, async () => {
-  const blind: Fault = { file: "checkout/sessions.ts", right: "if (!isAsSaid) {", wrong: "if (false) {" };
-  const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, blind);
-  await asService(faulty.db, (client) =>
-    rpc(client, "set_token_pack", {
-      p_pack_type: "small",
-      p_pack: { name: "Small", tokens: 1_000, price_cents: 400, stripe_price_id: "price_small" },
-      p_reason: "a test",
-    }),
-  );
-  const body = { action: "buy", packType: "small", ...addresses };
-  expect((await faulty.ask("checkout", { caller: await faulty.user(), body })).status).toBe(200);
-  await faulty.close();
-});
+test(
+  "the test sees it: a variant that does not compare prices charges another",
+  { tags: ["proof"] },
+  async () => {
+    const blind: Fault = { file: "checkout/sessions.ts", right: "if (!isAsSaid) {", wrong: "if (false) {" };
+    const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, blind);
+    await asService(faulty.db, (client) =>
+      rpc(client, "set_token_pack", {
+        p_pack_type: "small",
+        p_pack: { name: "Small", tokens: 1_000, price_cents: 400, stripe_price_id: "price_small" },
+        p_reason: "a test",
+      }),
+    );
+    const body = { action: "buy", packType: "small", ...addresses };
+    expect((await faulty.ask("checkout", { caller: await faulty.user(), body })).status).toBe(200);
+    await faulty.close();
+  },
+);
 
 describe("Stripe", () => {
   test("out of order, it is not the caller's fault, and the same request may be sent again", async () => {

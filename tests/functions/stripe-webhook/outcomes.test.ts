@@ -30,14 +30,19 @@ const sender: Sender<StripeCase> = {
   },
 };
 
-test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))("%s (%s): %s", async (_, __, ___, it) => {
-  expect(await tried(stack, it, sender)).toEqual(it.comes);
-});
+test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))(
+  "%s (%s): %s",
+  async (_, __, ___, it) => {
+    expect(await tried(stack, it, sender)).toEqual(it.comes);
+  },
+);
 
 test("there are cases of the API versions before and after 2025, and of every type that the function reads", () => {
   const of = (year: string) => cases.filter(({ version }) => version.startsWith(year)).length;
   const types = new Set(cases.map(({ type }) => type));
-  console.log(`Stripe's events: ${cases.length} cases of ${types.size} types, ${of("2024")} of 2024, ${of("2026")} of 2026`);
+  console.log(
+    `Stripe's events: ${cases.length} cases of ${types.size} types, ${of("2024")} of 2024, ${of("2026")} of 2026`,
+  );
   expect(cases.length).toBeGreaterThanOrEqual(40);
   expect([of("2024") > 20, of("2026") > 20]).toEqual([true, true]);
   expect(types).toEqual(new Set([...types, ...actedOn]));
@@ -67,20 +72,75 @@ test.each([
   ["keeps disputes by payment", "payments.ts", "dispute_id: dispute.id,", "dispute_id: payment,"],
   ["takes an inquiry for a dispute", "payments.ts", 'status.startsWith("warning_")', 'status === "warning_"'],
   ["has every prevented dispute lost", "payments.ts", "return taken > 0 ?", "return taken >= 0 ?"],
-  ["looks at no amounts of disputes", "payments.ts", "amount_cents: dispute.amount,", "amount_cents: undefined,"],
-  ["counts refunds that failed", "payments.ts", "status: isOver ? status : ", 'status: isOver ? "succeeded" : '],
+  [
+    "looks at no amounts of disputes",
+    "payments.ts",
+    "amount_cents: dispute.amount,",
+    "amount_cents: undefined,",
+  ],
+  [
+    "counts refunds that failed",
+    "payments.ts",
+    "status: isOver ? status : ",
+    'status: isOver ? "succeeded" : ',
+  ],
   ["joins no payments of an invoice", "payments.ts", "parts: parts.length > 0 ? parts : undefined,", ""],
-  ["gives a plan for a proration", "payments.ts", "filter((line) => !line.isProration)", "filter(() => true)"],
-  ["gives a plan for a trial's invoice", "payments.ts", "filter((line) => line.amount > 0)", "filter(() => true)"],
-  ["gives nothing for what costs nothing", "payments.ts", "invoice.total <= 0)", "invoice.total <= 0 || invoice.amount_paid === 0)"],
-  ["reads the lines of an event only", "payments.ts", "if (lines.has_more !== true)", "if (lines.has_more !== undefined)"],
-  ["gives several of a plan", "bought.ts", '("plan_type" in first.thing ? 1 : limits.pack_quantity)', "limits.pack_quantity"],
-  ["gives one of several packs", "bought.ts", "return { ...first.thing, quantity, price_id }", "return { ...first.thing, quantity: 1, price_id }"],
+  [
+    "gives a plan for a proration",
+    "payments.ts",
+    "filter((line) => !line.isProration)",
+    "filter(() => true)",
+  ],
+  [
+    "gives a plan for a trial's invoice",
+    "payments.ts",
+    "filter((line) => line.amount > 0)",
+    "filter(() => true)",
+  ],
+  [
+    "gives nothing for what costs nothing",
+    "payments.ts",
+    "invoice.total <= 0)",
+    "invoice.total <= 0 || invoice.amount_paid === 0)",
+  ],
+  [
+    "reads the lines of an event only",
+    "payments.ts",
+    "if (lines.has_more !== true)",
+    "if (lines.has_more !== undefined)",
+  ],
+  [
+    "gives several of a plan",
+    "bought.ts",
+    '("plan_type" in first.thing ? 1 : limits.pack_quantity)',
+    "limits.pack_quantity",
+  ],
+  [
+    "gives one of several packs",
+    "bought.ts",
+    "return { ...first.thing, quantity, price_id }",
+    "return { ...first.thing, quantity: 1, price_id }",
+  ],
   ["gives the first of several things", "bought.ts", ".size > 1)", ".size > 9)"],
-  ["believes a payment link's reference", "payments.ts", "session.payment_link !== null) return session.metadata;", "session.payment_link === undefined) return session.metadata;"],
+  [
+    "believes a payment link's reference",
+    "payments.ts",
+    "session.payment_link !== null) return session.metadata;",
+    "session.payment_link === undefined) return session.metadata;",
+  ],
   ["believes connected accounts", "index.ts", "if (event.account != null)", "if (event.account === null)"],
-  ["takes events of test mode", "index.ts", "if (event.livemode !== expectsLive())", "if (event.livemode !== expectsLive() && event.livemode)"],
-  ["reads no lines of 2024", "objects.ts", "price: pricing?.price_details?.price ?? price,", "price: pricing?.price_details?.price,"],
+  [
+    "takes events of test mode",
+    "index.ts",
+    "if (event.livemode !== expectsLive())",
+    "if (event.livemode !== expectsLive() && event.livemode)",
+  ],
+  [
+    "reads no lines of 2024",
+    "objects.ts",
+    "price: pricing?.price_details?.price ?? price,",
+    "price: pricing?.price_details?.price,",
+  ],
   ["reads no prorations of 2024", "objects.ts", "      flag ??\n", "      "],
   ["reads no customers", "payments.ts", "customer_id: asId(session.customer) }", "customer_id: undefined }"],
 ])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {

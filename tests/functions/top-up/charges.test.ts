@@ -30,7 +30,11 @@ beforeEach(() => {
   api.ail = () => undefined;
   api.asked.length = 0;
 });
-afterEach(() => stack.db.admin.query("update public.token_top_up_requests set next_attempt_at = 'infinity' where status = 'pending'"));
+afterEach(() =>
+  stack.db.admin.query(
+    "update public.token_top_up_requests set next_attempt_at = 'infinity' where status = 'pending'",
+  ),
+);
 afterAll(async () => {
   await expectCleanBooks(stack.db);
   await stack.close();
@@ -38,7 +42,8 @@ afterAll(async () => {
 });
 
 /** What Stripe was asked to charge. */
-const charges = () => api.asked.filter(({ method, path }) => method === "POST" && path === "/v1/payment_intents");
+const charges = () =>
+  api.asked.filter(({ method, path }) => method === "POST" && path === "/v1/payment_intents");
 
 test("who has run short is charged the pack's price once, and has its tokens", async () => {
   const one = await runShort(stack, api);
@@ -271,20 +276,27 @@ test("five runs at once charge each of 20 users once, and each is one run's", as
   expect(await outOfStep(stack, api, all)).toEqual([]);
 });
 
-test("the test sees it: claims that do not say so are charged by several runs", { tags: ["proof"] }, async () => {
-  const broken = await startTopUps(api);
-  await applyMutant(broken.db, "top-ups-claimed-by-several");
-  const all = await Promise.all(Array.from({ length: 20 }, () => runShort(broken, api)));
-  await Promise.all(Array.from({ length: 5 }, () => run(broken)));
-  // and even so nobody pays twice: the key is theirs
-  expect(charges().length).toBeGreaterThan(20);
-  expect(all.map((one) => intentsOf(api, one).length)).toEqual(Array(20).fill(1));
-  await broken.close();
-});
+test(
+  "the test sees it: claims that do not say so are charged by several runs",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await startTopUps(api);
+    await applyMutant(broken.db, "top-ups-claimed-by-several");
+    const all = await Promise.all(Array.from({ length: 20 }, () => runShort(broken, api)));
+    await Promise.all(Array.from({ length: 5 }, () => run(broken)));
+    // and even so nobody pays twice: the key is theirs
+    expect(charges().length).toBeGreaterThan(20);
+    expect(all.map((one) => intentsOf(api, one).length)).toEqual(Array(20).fill(1));
+    await broken.close();
+  },
+);
 
 test("nobody but the server may call it", async () => {
   for (const caller of [undefined, await stack.user(), await stack.user({ admin: true })]) {
-    expectProblem(await stack.ask("top-up", { method: "POST", ...(caller && { caller }) }), "not_authenticated");
+    expectProblem(
+      await stack.ask("top-up", { method: "POST", ...(caller && { caller }) }),
+      "not_authenticated",
+    );
   }
 });
 

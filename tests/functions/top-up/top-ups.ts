@@ -73,10 +73,7 @@ export const doesNotLook: Fault = {
 export const pack = { pack_type: "small", tokens: 1_000, price_cents: 500 };
 
 export async function startTopUps(api: StripeApi, ...faults: Fault[]): Promise<Stack> {
-  const stack = await startStack({ ...api.settings, STRIPE_WEBHOOK_SECRET: secret }, [
-    impatient,
-    ...faults,
-  ]);
+  const stack = await startStack({ ...api.settings, STRIPE_WEBHOOK_SECRET: secret }, [impatient, ...faults]);
   await setPack(stack, {});
   return stack;
 }
@@ -182,7 +179,11 @@ export async function outOfStep(stack: Stack, api: StripeApi, all: readonly Topp
     const now = await standing(stack, one);
     const given = Math.round((now.tokens - 40) / pack.tokens);
     const is = `${now.status}, paid ${paid} times, given ${given}`;
-    if (paid > 1 || given !== paid || (now.status !== "pending" && (now.status === "done") !== (paid === 1))) {
+    if (
+      paid > 1 ||
+      given !== paid ||
+      (now.status !== "pending" && (now.status === "done") !== (paid === 1))
+    ) {
       wrong.push(is);
     }
     if (now.status === "failed" && intents.some(({ status }) => status !== "canceled")) {

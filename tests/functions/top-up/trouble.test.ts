@@ -76,7 +76,13 @@ async function twoRuns(trouble: Trouble | undefined, ...faults: Fault[]) {
 
 describe("a charge whose answer is lost is asked for again, and made once", () => {
   test.each(everyTrouble)("%s", async (trouble) => {
-    expect(await twoRuns(trouble)).toMatchObject({ first: 200, status: "done", paid: 1, tokens: 1_040, payments: 1 });
+    expect(await twoRuns(trouble)).toMatchObject({
+      first: 200,
+      status: "done",
+      paid: 1,
+      tokens: 1_040,
+      payments: 1,
+    });
   });
 });
 
