@@ -3,7 +3,7 @@
  * to the running function and compares, and docs/guides/payment-events.md shows the same cases to people.
  */
 import type { Slug } from "../../supabase/functions/_shared/errors.ts";
-import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/webhook.ts";
+import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/facts.ts";
 import type { Database } from "../support/database.ts";
 import { expectProblem } from "./problem.ts";
 import type { Answer, Stack } from "./stack.ts";

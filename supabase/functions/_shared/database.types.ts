@@ -591,6 +591,7 @@ export type Database = {
           former_paypal_plan_ids: string[];
           former_stripe_price_ids: string[];
           given_to_users_since: string | null;
+          grace_days: number | null;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -619,6 +620,7 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -646,6 +648,7 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -726,79 +729,6 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [];
-      };
-      token_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle?: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type?: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
       };
       token_team_members: {
         Row: {
@@ -1162,6 +1092,31 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      token_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean | null;
+          billing_cycle: string | null;
+          cancel_at: string | null;
+          created_at: string;
+          expires_at: string | null;
+          features: Json | null;
+          id: string;
+          in_force_until: string | null;
+          is_active: boolean | null;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string | null;
+          plan_type: string | null;
+          status: string | null;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       token_usage_history: {
         Row: {
           action: string;
@@ -1337,6 +1292,10 @@ export type Database = {
         };
         Returns: Json;
       };
+      dismiss_parked_token_payment: {
+        Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
+        Returns: Json;
+      };
       estimate_tokens: {
         Args: {
           p_action_type?: string;
@@ -1485,6 +1444,16 @@ export type Database = {
           p_facts: Json;
           p_provider: string;
           p_provider_payment_id: string;
+        };
+        Returns: Json;
+      };
+      record_token_subscription_event: {
+        Args: {
+          p_event_id: string;
+          p_event_type: string;
+          p_facts: Json;
+          p_provider: string;
+          p_provider_subscription_id: string;
         };
         Returns: Json;
       };

@@ -141,7 +141,7 @@ test.each([
     "price: pricing?.price_details?.price ?? price,",
     "price: pricing?.price_details?.price,",
   ],
-  ["reads no prorations of 2024", "objects.ts", "      flag ??\n", "      "],
+  ["reads no prorations of 2024", "objects.ts", "flag ?? (parent", "(parent"],
   ["reads no customers", "payments.ts", "customer_id: asId(session.customer) }", "customer_id: undefined }"],
 ])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {
   const faulty = await startStack(

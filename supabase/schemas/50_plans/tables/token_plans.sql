@@ -14,6 +14,7 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -45,6 +46,7 @@ create table public.token_plans (
   constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
+  constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -57,6 +59,7 @@ create unique index token_plans_one_default_idx on public.token_plans (is_defaul
 -- what set_token_plan answers whoever breaks one
 comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
 comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
 comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
 comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
@@ -92,6 +95,7 @@ comment on column public.token_plans.balance_cap is 'A renewal gives no more tha
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
