@@ -185,11 +185,6 @@ export const calling: Callable[] = [
     ),
   },
   {
-    // the catalogue, which everyone reads anyway: what a computed field asks as its caller
-    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
-    functions: ["tokenbook.find_offer"],
-  },
-  {
     reach: reach(
       "ungranted",
       "ungranted",
@@ -247,6 +242,7 @@ export const calling: Callable[] = [
       "tokenbook.check_offer",
       "tokenbook.check_price_ids",
       "tokenbook.check_purchase",
+      "tokenbook.find_offer",
       "tokenbook.give_what_was_bought",
       "tokenbook.keep_former_ids",
       "tokenbook.write_offer",
