@@ -229,8 +229,6 @@ test("what users set for themselves is theirs, and not among the changes", async
   expect(rows.map(({ change }) => change)).toEqual([
     "add_token_team_member",
     "set_token_alert_rule",
-    "set_token_pack",
-    "set_token_plan",
     "set_token_spend_cap",
   ]);
 });
