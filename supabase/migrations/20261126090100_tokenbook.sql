@@ -32,14 +32,13 @@ declare
     'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
     'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
     'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
-    'token_storage_quotas_pkey', 'token_subscriptions', 'token_subscriptions_next_plan_idx',
-    'token_subscriptions_pkey', 'token_subscriptions_plan_idx', 'token_team_members',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
     'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
@@ -47,20 +46,23 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
     'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
-    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
-    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
+    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert',
+    'settle_token_top_up', 'token_offer_now', 'tokens_used', 'track_token_usage',
+    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1220,6 +1222,7 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -1251,6 +1254,7 @@ create table public.token_plans (
   constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
+  constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1263,6 +1267,7 @@ create unique index token_plans_one_default_idx on public.token_plans (is_defaul
 -- what set_token_plan answers whoever breaks one
 comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
 comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
 comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
 comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
@@ -1298,6 +1303,7 @@ comment on column public.token_plans.balance_cap is 'A renewal gives no more tha
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
@@ -1317,7 +1323,7 @@ create policy "Everyone reads the plans" on public.token_plans
 
 -- from supabase/schemas/50_plans/tables/token_storage_quotas.sql
 
--- One row a storage quota that a user was given; together they are his quota.
+-- One row a storage quota that a user was given; together, those that count are their quota.
 create table public.token_storage_quotas (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1330,24 +1336,24 @@ create table public.token_storage_quotas (
   constraint token_storage_quotas_quota_is_positive check (quota_gb > 0)
 );
 comment on table public.token_storage_quotas is
-  'Storage quotas given to a user; his quota is their sum. What he uses of it is counted where the files are.';
+  'Storage quotas given to a user. Their quota is the sum of those that count (get_user_storage_quota): what came with a plan counts while that plan is in force. Users see those alone. What they use of it is counted where the files are.';
 comment on column public.token_storage_quotas.user_id is 'The user.';
 comment on column public.token_storage_quotas.id is 'The quota; unique per user.';
 comment on column public.token_storage_quotas.quota_gb is 'Gigabytes.';
 comment on column public.token_storage_quotas.granted_at is 'Since when.';
 comment on column public.token_storage_quotas.subscription_id is 'The subscription it came with.';
-comment on column public.token_storage_quotas.metadata is 'Where it came from.';
+comment on column public.token_storage_quotas.metadata is 'Where it came from: plan, when it came with one.';
 comment on column public.token_storage_quotas.created_at is 'When it was booked.';
 
+-- who reads what of it: tokenbook.is_storage_in_force
 alter table public.token_storage_quotas enable row level security;
-create policy "Users read their own storage quotas" on public.token_storage_quotas
-  for select to authenticated
-  using ((select auth.uid()) = user_id);
 
 -- from supabase/schemas/50_plans/tables/token_subscriptions.sql
 
--- Which plan a user is on. One row a user; its periods are grants.
-create table public.token_subscriptions (
+-- Behind token_subscriptions: what plans a user has. One row a user; its own columns are the plan that was in force when somebody last touched
+-- the account; beside it are others that go on until their own end. Which of them is in force at a moment says
+-- tokenbook.subscription_at; what everybody reads is the view public.token_subscriptions. Its periods are grants.
+create table tokenbook.subscriptions (
   user_id uuid primary key,
   id uuid not null default gen_random_uuid(),
   plan_type text not null references public.token_plans (plan_type),
@@ -1355,42 +1361,55 @@ create table public.token_subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  is_active boolean not null default true,
   auto_renew boolean not null default true,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
+  grace_days integer not null default 0,
   next_plan_type text references public.token_plans (plan_type),
+  cancel_at timestamptz,
+  paused_at timestamptz,
+  taken_back_at timestamptz,
+  ended_at timestamptz,
+  beside jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
-  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
+  constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
+  constraint subscriptions_expires_after_it_started check (expires_at > period_start),
+  constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array')
 );
-comment on table public.token_subscriptions is
-  'The plan a user is on. Changed in the same transaction as his balance, by the functions only.';
-comment on column public.token_subscriptions.user_id is 'The user.';
-comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
-comment on column public.token_subscriptions.plan_type is 'The plan.';
-comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage.';
-comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
-comment on column public.token_subscriptions.features is 'What else the plan includes.';
-comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column public.token_subscriptions.is_active is 'Whether it is in force.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
-comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
-comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
-comment on column public.token_subscriptions.period_start is 'When the present period began.';
-comment on column public.token_subscriptions.expires_at is 'When it ends; NULL = it does not.';
-comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.created_at is 'Since when he has one.';
-comment on column public.token_subscriptions.updated_at is 'When it last changed.';
+comment on table tokenbook.subscriptions is
+  'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
+comment on column tokenbook.subscriptions.user_id is 'The user.';
+comment on column tokenbook.subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column tokenbook.subscriptions.plan_type is 'The plan.';
+comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor with the end of a plan.';
+comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
+comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
+comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
+comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
+comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
+comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
+comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
-create index token_subscriptions_plan_idx on public.token_subscriptions (plan_type);
-create index token_subscriptions_next_plan_idx on public.token_subscriptions (next_plan_type) where next_plan_type is not null;
+create index subscriptions_plan_idx on tokenbook.subscriptions (plan_type);
+create index subscriptions_next_plan_idx on tokenbook.subscriptions (next_plan_type) where next_plan_type is not null;
 
-alter table public.token_subscriptions enable row level security;
-create policy "Users read their own subscription" on public.token_subscriptions
+-- what the view reads with its caller's rights
+alter table tokenbook.subscriptions enable row level security;
+create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
@@ -1499,6 +1518,8 @@ create table tokenbook.provider_payments (
   period_start timestamptz,
   parked_reason text,
   disagrees jsonb,
+  told_as text,
+  dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint provider_payments_pkey primary key (provider, provider_payment_id),
@@ -1525,15 +1546,82 @@ comment on column tokenbook.provider_payments.disputed_cents is 'What disputes w
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
-  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null;
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null and dismissed_at is null;
 create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscription_events.sql
+
+-- What providers have told us of subscriptions, one fact a row: the one source of all that is known of them.
+create table tokenbook.provider_subscription_events (
+  provider text not null,
+  provider_subscription_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
+  facts jsonb not null,
+  received_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscription_events_pkey primary key (provider, provider_subscription_id, event_id, digest)
+);
+comment on table tokenbook.provider_subscription_events is
+  'Facts of subscriptions that payment providers told us, committed with their effect or not at all. The same event with the same content is one row; with other content it is another.';
+comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
+comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
+comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
+comment on column tokenbook.provider_subscription_events.received_at is 'When it came first.';
+alter table tokenbook.provider_subscription_events enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscriptions.sql
+
+-- What is known of a provider's subscription: computed from all of its events by tokenbook.facts_of_subscription, so
+-- that the same events in any order, any number of times, make the same row. It gives no plan, a payment does that;
+-- it says whether the plan that was paid for is paused, or ends.
+create table tokenbook.provider_subscriptions (
+  provider text not null,
+  provider_subscription_id text not null,
+  user_id uuid,
+  customer_id text,
+  plan_type text,
+  price_id text,
+  status text,
+  cancel_at timestamptz,
+  current_period_end timestamptz,
+  occurred_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_status_is_known check (status in ('active', 'past_due', 'paused', 'cancelled'))
+);
+comment on table tokenbook.provider_subscriptions is
+  'What is known of a provider''s subscriptions, each by its own id, computed from all that was told of it.';
+comment on column tokenbook.provider_subscriptions.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
+comment on column tokenbook.provider_subscriptions.user_id is 'The user that an event names; NULL = none does: whose its customer is counts.';
+comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of who pays.';
+comment on column tokenbook.provider_subscriptions.plan_type is 'Its plan, by our own catalogue, as it was told last; NULL = not known.';
+comment on column tokenbook.provider_subscriptions.price_id is 'The provider''s id of its price, as it was told last.';
+comment on column tokenbook.provider_subscriptions.status is 'active, past_due, paused or cancelled, as it was told last.';
+comment on column tokenbook.provider_subscriptions.cancel_at is 'When it ends, by the same event; NULL = that says nothing of an end.';
+comment on column tokenbook.provider_subscriptions.current_period_end is 'When its period ends, by the same event.';
+comment on column tokenbook.provider_subscriptions.occurred_at is 'When that happened, by the provider''s clock.';
+comment on column tokenbook.provider_subscriptions.created_at is 'When we first heard of it.';
+comment on column tokenbook.provider_subscriptions.updated_at is 'When we last heard of it.';
+create index provider_subscriptions_user_idx on tokenbook.provider_subscriptions (user_id);
+create index provider_subscriptions_customer_idx on tokenbook.provider_subscriptions (provider, customer_id);
+alter table tokenbook.provider_subscriptions enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
 
@@ -1615,7 +1703,7 @@ create policy "Users read their own payments" on public.token_payments
 /*
  * The kinds of alerts. asks: what a rule of that kind says (a threshold; hours; nothing), null for a
  * kind that no rule is of. about: what an alert of it is about (a crossing, counted by epoch; a grant;
- * a request). ends: whether its end can be an alert too.
+ * a request; a moment of a subscription, or of the project: its epoch says which). ends: whether its end can be an alert too.
  * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
  * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
  * can be kept; who writes it is code of its own.
@@ -1629,15 +1717,28 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false}}';
+  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
+           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
+           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
+           "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
-  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request), ends}}.';
+  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request, moment), ends}}.';
+
+-- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
+
+-- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
+-- waits for another to be told.
+create sequence tokenbook.project_alert_numbers as bigint;
+comment on sequence tokenbook.project_alert_numbers is
+  'Numbers of the alerts that are the project''s and no user''s.';
 
 -- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
 
@@ -1743,6 +1844,7 @@ create table public.token_alerts (
     case tokenbook.alert_kinds() -> kind ->> 'about'
       when 'crossing' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'grant' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'moment' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
     end),
@@ -1756,14 +1858,14 @@ create table public.token_alerts (
 ) with (fillfactor = 90);
 comment on table public.token_alerts is
   'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
-comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
+comment on column public.token_alerts.user_id is 'The user; all zeros: the project itself. No foreign key: what somebody was told outlives them.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
-comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
-comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
+comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1787,8 +1889,8 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens. The charge is the server's business; here is what was asked for
--- and what came of it.
+-- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
+-- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1797,6 +1899,12 @@ create table public.token_top_up_requests (
   plan_type text references public.token_plans (plan_type),
   pack_type text references public.token_packs (pack_type),
   quantity integer not null default 1,
+  amount_cents bigint,
+  currency text,
+  customer_id text,
+  attempts integer not null default 0,
+  first_attempt_at timestamptz,
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1807,11 +1915,12 @@ create table public.token_top_up_requests (
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null
-      when 'done' then settled_at is not null
-      when 'failed' then settled_at is not null
+      when 'pending' then settled_at is null and next_attempt_at is not null
+      when 'done' then settled_at is not null and next_attempt_at is null
+      when 'failed' then settled_at is not null and next_attempt_at is null
       else false
-    end)
+    end),
+  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
@@ -1822,6 +1931,12 @@ comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a pl
 comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
 comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
 comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
+comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
+comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
+comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
+comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
+comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
+comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1829,6 +1944,8 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_due_idx
+  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
@@ -2871,6 +2988,7 @@ begin
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
+      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
@@ -2893,6 +3011,8 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -4275,12 +4395,15 @@ begin
     'has_more_grants', false)
     into v_balance
     from public.token_accounts a
-    left join public.token_subscriptions s on s.user_id = a.user_id
+    left join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
-     and s.next_plan_type is null
+     -- the plan in the row is the one in force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
+     and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then
     return null; -- tokens, and no grant: not for this path to say
@@ -4499,8 +4622,8 @@ comment on function tokenbook.get_token_history is
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not; if something is due and the account
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
- * time has come is put into effect.
+ * A user who never had a grant and has a plan is given its tokens first, once; a plan that has ended, or
+ * a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -4544,12 +4667,13 @@ begin
     v_now := clock_timestamp();
   end if;
   if exists (
-    select from public.token_subscriptions s
-     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+    select from tokenbook.subscriptions s
+     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
+       and tokenbook.subscription_at(s, v_now) is distinct from s)
   then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+      perform tokenbook.settle_subscription(v_account_id);
     end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
@@ -4574,12 +4698,7 @@ begin
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
-      'plan_type', (
-        select coalesce(next.plan_type, s.plan_type)
-          from public.token_subscriptions s
-          left join public.token_plans next
-            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
-         where s.user_id = v_account_id),
+      'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select min(b.expires_at) from public.token_balances b
          where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
@@ -4601,7 +4720,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -7544,47 +7663,134 @@ $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
--- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
+-- from supabase/schemas/50_plans/begin_plan.sql
 
 /*
- * Puts a downgrade into effect whose period has ended, when the lower plan costs nothing: there is
- * no payment that could do it, and nothing may depend on a job. Gives no tokens and takes none. A
- * plan that costs something begins with its payment or renewal.
- * Caller: internal.   Locks: the account.   Keeps: I9.
+ * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
+ * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
+ * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
+ * again when this one ends. What provider and time say of each counts at once.
+ * p_was is the row that there is, with what was due recorded; null: there is none.
+ * Caller: internal, holding the account's lock.   Returns the row to be.
  */
-create function tokenbook.apply_scheduled_downgrade(p_user_id uuid)
+create function tokenbook.begin_plan(
+  p_was tokenbook.subscriptions,
+  p_plan public.token_plans,
+  p_start timestamptz,
+  p_payment_method text,
+  p_payment_id text,
+  p_user_id uuid,
+  p_is_beside boolean,
+  p_now timestamptz
+)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_was;
+  v_beside jsonb := coalesce(p_was.beside, '[]');
+begin
+  if v_is.user_id is null then
+    v_is.user_id := p_user_id;
+    v_is.id := gen_random_uuid();
+    v_is.tokens_limit := 0;
+    v_is.created_at := p_now;
+  elsif p_was.plan_type <> p_plan.plan_type
+    and (p_was.ended_at is not null or p_was.paused_at is not null
+      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
+  then
+    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  end if;
+  v_is.plan_type := p_plan.plan_type;
+  v_is.articles_limit := p_plan.articles_limit;
+  v_is.features := p_plan.features;
+  v_is.billing_cycle := p_plan.billing_cycle;
+  v_is.auto_renew := p_plan.billing_cycle <> 'none';
+  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_is.period_start := p_start;
+  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_is.grace_days := tokenbook.grace_of(p_plan);
+  v_is.next_plan_type := null;
+  v_is.cancel_at := null;
+  v_is.paused_at := null;
+  v_is.taken_back_at := null;
+  v_is.ended_at := null;
+  v_is.updated_at := p_now;
+
+  if p_is_beside then
+    if exists (
+      select from jsonb_array_elements(v_beside) e
+       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
+    then
+      return p_was; -- a later period of it is there
+    end if;
+    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
+    v_is := p_was;
+    v_is.updated_at := p_now;
+  end if;
+  -- of each plan the newest; of the one that is in force none
+  v_is.beside := (
+    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
+      from (
+        select distinct on (e.plan ->> 'plan_type') e.plan
+          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
+         where e.plan ->> 'plan_type' <> v_is.plan_type
+           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
+         order by e.plan ->> 'plan_type', e.nth desc) newest);
+  return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
+end
+$$;
+comment on function tokenbook.begin_plan is
+  'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/change_subscription.sql
+
+/*
+ * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
+ * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
+ * p_entry is the transaction to be: reason, actor, metadata.
+ * Does nothing where the row is that already.
+ * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
+ */
+create function tokenbook.change_subscription(
+  p_subscription tokenbook.subscriptions,
+  p_entry public.token_transactions
+)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was tokenbook.subscriptions;
 begin
-  perform tokenbook.lock_account(p_user_id);
-  update public.token_subscriptions s
-     set plan_type = p.plan_type,
-         articles_limit = p.articles_limit,
-         features = p.features,
-         billing_cycle = p.billing_cycle,
-         auto_renew = p.billing_cycle <> 'none',
-         payment_method = null,
-         payment_id = null,
-         period_start = s.expires_at,
-         expires_at = tokenbook.period_end(p.billing_cycle, s.expires_at),
-         next_plan_type = null,
-         updated_at = clock_timestamp()
-    from public.token_plans p
-   where s.user_id = p_user_id
-     and p.plan_type = s.next_plan_type
-     and p.price_cents = 0
-     and s.expires_at <= clock_timestamp();
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
+  p_subscription.updated_at := v_was.updated_at;
+  if v_was is not distinct from p_subscription then
+    return;
   end if;
+  p_subscription.updated_at := clock_timestamp();
+  perform tokenbook.keep_subscription(p_subscription);
+  p_entry.user_id := p_subscription.user_id;
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := 'plan_change';
+  p_entry.tokens := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
+  p_entry.created_at := clock_timestamp();
+  perform tokenbook.record_transaction(p_entry);
+  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id);
 end
 $$;
-comment on function tokenbook.apply_scheduled_downgrade is
-  'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
+comment on function tokenbook.change_subscription is
+  'Brings a subscription to that row, with an entry of 0 tokens that keeps it and says why; nothing where it is that already.';
 
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
@@ -7617,7 +7823,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -7653,12 +7859,13 @@ begin
     end if;
 
     -- act
+    perform tokenbook.settle_subscription(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
-    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-    if v_subscription.is_active and v_subscription.expires_at > v_now
+    select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
       if v_account.user_id is null then
@@ -7667,7 +7874,7 @@ begin
       if v_account.next_due_at <= v_now then
         perform tokenbook.record_expiries(array[p_user_id], v_now);
       end if;
-      update public.token_subscriptions s
+      update tokenbook.subscriptions s
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
@@ -7937,8 +8144,8 @@ comment on function tokenbook.find_offer is
 -- from supabase/schemas/50_plans/get_user_storage_quota.sql
 
 /*
- * A user's storage quota: the sum of what he was given.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * A user's storage quota: the sum of what they were given, what came with a plan while that plan is in force.
+ * Caller: the user for themselves (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
@@ -7952,11 +8159,12 @@ as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
-    select coalesce(sum(s.quota_gb), 0) from public.token_storage_quotas s where s.user_id = p_user_id));
+    select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what he was given: {total_quota_gb}. For the user himself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
 
 -- from supabase/schemas/50_plans/get_users_without_token_balance.sql
 
@@ -7991,6 +8199,26 @@ $$;
 comment on function tokenbook.get_users_without_token_balance is
   'Users with an active subscription and no account: always 0 rows. In the order of users, p_limit (1 to 10000) a page; the next page begins after p_after. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/50_plans/grace_of.sql
+
+/*
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Caller: internal.
+ */
+create function tokenbook.grace_of(p_plan public.token_plans)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+end
+$$;
+comment on function tokenbook.grace_of is
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
 /*
@@ -8014,7 +8242,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_user record;
   v_entry public.token_transactions;
 begin
@@ -8033,11 +8261,14 @@ begin
   end if;
   select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
     from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is not null then
+    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
+  end if;
   select p.* into v_plan
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
   if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;
@@ -8062,6 +8293,136 @@ end
 $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
+
+-- from supabase/schemas/50_plans/grant_of_period.sql
+
+/*
+ * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.grant_of_period(
+  p_user_id uuid,
+  p_subscription_id uuid,
+  p_plan_type text,
+  p_period_start timestamptz
+)
+returns public.token_balances
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and coalesce(
+       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.grant_of_period is
+  'The grant of a period of that plan, NULL when it has none.';
+
+-- from supabase/schemas/50_plans/hand_plan_over.sql
+
+/*
+ * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.hand_plan_over(
+  p_from public.token_payments,
+  p_to public.token_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_from.id::text then
+    v_is.payment_id := p_to.id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_from.id::text
+                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := 'a payment was part of another';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.hand_plan_over is
+  'Makes the plan that one payment began the plan of another, of which that one was a part.';
+
+-- from supabase/schemas/50_plans/is_kept_beside.sql
+
+/*
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
+ * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+end
+$$;
+comment on function tokenbook.is_kept_beside is
+  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
+
+-- from supabase/schemas/50_plans/is_storage_in_force.sql
+
+/*
+ * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
+ * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
+ * Caller: internal, and whoever reads token_storage_quotas.
+ */
+create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+    or exists (
+      select from public.token_subscriptions s
+       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
+         and s.plan_type = p_quota.metadata ->> 'plan');
+end
+$$;
+comment on function tokenbook.is_storage_in_force is
+  'Whether a storage quota counts now: what came with a plan does while that plan is in force.';
+
+create policy "Users read their own storage quotas" on public.token_storage_quotas
+  for select to authenticated
+  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
 
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
@@ -8102,6 +8463,44 @@ $$;
 comment on function tokenbook.keep_former_ids is
   'Fields to be written to the catalogue, with the ids that they replace among the former ones.';
 
+-- from supabase/schemas/50_plans/keep_subscription.sql
+
+/*
+ * Writes a subscription's row, a new one or in the place of the one that there is.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into tokenbook.subscriptions as s select p_subscription.*
+  on conflict (user_id) do update
+     set plan_type = excluded.plan_type,
+         articles_limit = excluded.articles_limit,
+         features = excluded.features,
+         billing_cycle = excluded.billing_cycle,
+         auto_renew = excluded.auto_renew,
+         payment_method = excluded.payment_method,
+         payment_id = excluded.payment_id,
+         period_start = excluded.period_start,
+         expires_at = excluded.expires_at,
+         grace_days = excluded.grace_days,
+         next_plan_type = excluded.next_plan_type,
+         cancel_at = excluded.cancel_at,
+         paused_at = excluded.paused_at,
+         taken_back_at = excluded.taken_back_at,
+         ended_at = excluded.ended_at,
+         beside = excluded.beside,
+         updated_at = excluded.updated_at;
+end
+$$;
+comment on function tokenbook.keep_subscription is
+  'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -8116,7 +8515,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
     from public.token_accounts a
    where s.user_id = p_user_id and a.user_id = s.user_id
@@ -8126,7 +8525,7 @@ begin
   end if;
 end
 $$;
-comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
+comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
 
 -- from supabase/schemas/50_plans/period_end.sql
 
@@ -8151,6 +8550,51 @@ begin
 end
 $$;
 comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+
+-- from supabase/schemas/50_plans/plan_beside.sql
+
+/*
+ * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+begin
+  return to_jsonb(p_subscription)
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+end
+$$;
+comment on function tokenbook.plan_beside is
+  'The plan of a subscription''s row as it is kept beside another, as JSON.';
+
+-- from supabase/schemas/50_plans/plan_ends_at.sql
+
+/*
+ * When a plan that nobody renews is over: at the end of what was paid and its days of grace, or when it was
+ * cancelled for, whichever comes first; NULL = never.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_ends_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    p_subscription.cancel_at, -- @cancelled-has-no-grace
+    p_subscription.expires_at + p_subscription.grace_days * interval '24 hours'); -- @grace-after-the-end
+end
+$$;
+comment on function tokenbook.plan_ends_at is
+  'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
 
 -- from supabase/schemas/50_plans/register_user.sql
 
@@ -8218,7 +8662,7 @@ create trigger tokenbook_register_user
 /*
  * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
  * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
- * present period. Nothing changes before that moment.
+ * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
  * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
@@ -8237,9 +8681,10 @@ as $$
 declare
   v_entry public.token_transactions;
   v_account public.token_accounts;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
+  v_present public.token_balances;
   v_started record;
   v_transaction public.token_transactions;
 begin
@@ -8248,22 +8693,25 @@ begin
     return tokenbook.answer_busy();
   end if;
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is null or not v_subscription.is_active then
+  perform tokenbook.settle_subscription(p_user_id); -- @due-downgrade-first
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or v_subscription.paused_at is not null then
     perform tokenbook.refuse('subscription_not_found', '{}');
   end if;
-  v_start := coalesce(p_period_start, v_subscription.expires_at);
-  if not exists (
-    select from public.token_balances b
-     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+  -- nobody pays for time in which no plan was in force
+  v_start := coalesce(
+    p_period_start,
+    case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
+  v_present := tokenbook.grant_of_period(p_user_id, v_subscription.id, v_subscription.plan_type, v_start);
+  if v_present.id is null
     and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
 
   select p.* into v_plan from public.token_plans p
-   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+   where p.plan_type = case when v_present.id is null then coalesce(v_subscription.next_plan_type, v_subscription.plan_type)
+                            else v_subscription.plan_type end;
   v_entry.user_id := p_user_id;
   v_entry.action_type := 'renewal_grant';
   v_entry.reason := v_plan.plan_type || ' renewal';
@@ -8285,7 +8733,7 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -8302,7 +8750,7 @@ comment on function tokenbook.renew_token_subscription is
  * Caller: internal.   Keeps: I1 to I5, I7, I10.
  */
 create function tokenbook.roll_over(
-  p_subscription public.token_subscriptions,
+  p_subscription tokenbook.subscriptions,
   p_next_start timestamptz,
   p_actor_role text,
   p_actor_id uuid,
@@ -8328,10 +8776,8 @@ begin
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
     return;
   end if;
-  select b.* into v_closing
-    from public.token_balances b
-   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
-     and b.period_start = p_subscription.period_start;
+  v_closing := tokenbook.grant_of_period(
+    p_subscription.user_id, p_subscription.id, p_subscription.plan_type, p_subscription.period_start);
   v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
@@ -8495,7 +8941,9 @@ begin
   if v_fixed is not null then
     perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
     if exists (
-      select from public.token_subscriptions s where p_plan_type in (s.plan_type, s.next_plan_type)
+      select from tokenbook.subscriptions s
+       where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
+          or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
       select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
@@ -8535,6 +8983,115 @@ $$;
 comment on function tokenbook.set_token_plan is
   'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
+-- from supabase/schemas/50_plans/settle_plan_of_payment.sql
+
+/*
+ * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
+ * one's.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_plan_of_payment(
+  p_payment public.token_payments,
+  p_is_taken_back boolean,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_payment.id::text and (v_is.taken_back_at is not null) <> p_is_taken_back then
+    v_is.taken_back_at := v_taken_back_at;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_payment.id::text
+                       and (e.plan ->> 'taken_back_at' is not null) <> p_is_taken_back
+                  then e.plan || jsonb_build_object('taken_back_at', v_taken_back_at) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := case when p_is_taken_back then 'the money for ' || p_payment.to_plan || ' is gone'
+                         else 'the money for ' || p_payment.to_plan || ' came back' end;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+end
+$$;
+comment on function tokenbook.settle_plan_of_payment is
+  'Takes the plan that a payment bought out of force when all of its money is gone, and back in when not all is any more.';
+
+-- from supabase/schemas/50_plans/settle_subscription.sql
+
+/*
+ * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
+ * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
+ * For whoever touches the account and looks at its plan.
+ * Caller: internal.   Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_subscription(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_was tokenbook.subscriptions;
+  v_is tokenbook.subscriptions;
+  v_told tokenbook.subscriptions;
+  v_ended_at timestamptz;
+  v_entry public.token_transactions;
+begin
+  v_account := tokenbook.lock_account(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_account.user_id is null or v_was.user_id is null then
+    return;
+  end if;
+  v_told := tokenbook.apply_provider_terms(v_was);
+  v_is := tokenbook.subscription_at(v_told, clock_timestamp());
+  if v_is is not distinct from v_was then -- as a rule
+    return;
+  end if;
+
+  v_entry.reason := case
+    when v_is.ended_at is not null then v_is.plan_type || ' ended'
+    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
+    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
+    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
+    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
+    else v_is.plan_type || ' goes on'
+  end;
+  v_entry.actor_role := 'system';
+  perform tokenbook.change_subscription(v_is, v_entry);
+
+  v_ended_at := tokenbook.plan_ends_at(v_told);
+  if v_ended_at <= clock_timestamp() and v_was.ended_at is null and v_was.taken_back_at is null
+    and v_is.plan_type is distinct from v_was.next_plan_type
+  then
+    perform tokenbook.tell_of_subscription(
+      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
+  end if;
+end
+$$;
+comment on function tokenbook.settle_subscription is
+  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
+
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -8550,7 +9107,10 @@ comment on function tokenbook.set_token_plan is
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it.
+ * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
+ * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
+ * is not any more.
+ * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -8562,7 +9122,7 @@ create function tokenbook.start_period(
   p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean,
-  out subscription public.token_subscriptions
+  out subscription tokenbook.subscriptions
 )
 returns record
 language plpgsql
@@ -8575,8 +9135,11 @@ declare
   v_now timestamptz;
   v_start timestamptz;
   v_grant public.token_balances;
+  v_of_period public.token_balances;
   v_issued record;
+  v_was tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
 begin
@@ -8593,63 +9156,51 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
-  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
+    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+     where b.user_id = p_entry.user_id and b.id = v_of_period.id
+       and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
+                else b.id = v_of_period.id end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
     return;
   end if;
 
-  -- act: the period that closes
-  if subscription.period_start < v_start then
-    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-    v_account := tokenbook.lock_account(p_entry.user_id);
-  end if;
-
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
-    and (subscription.expires_at is not null
-      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  v_was := subscription;
+  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
+    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
+      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
+  v_is_beside := p_entry.payment_id is not null
+    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+    and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
+    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
-    insert into public.token_subscriptions as s
-      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-       period_start, expires_at, auto_renew)
-    values
-      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
-       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
-    on conflict (user_id) do update
-       set plan_type = excluded.plan_type,
-           articles_limit = excluded.articles_limit,
-           features = excluded.features,
-           billing_cycle = excluded.billing_cycle,
-           is_active = true,
-           auto_renew = excluded.auto_renew,
-           payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id, -- @plan-knows-its-payment
-           period_start = excluded.period_start,
-           expires_at = excluded.expires_at,
-           next_plan_type = null,
-           updated_at = v_now
-    returning s.* into subscription;
+    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
+      -- the period that closes
+      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+      v_account := tokenbook.lock_account(p_entry.user_id);
+    end if;
+    subscription := tokenbook.begin_plan(
+      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+      p_entry.user_id, v_is_beside is true, v_now);
+    perform tokenbook.keep_subscription(subscription);
   end if;
 
   -- act: its storage
@@ -8663,7 +9214,7 @@ begin
     returning * into v_storage;
   end if;
   v_terms := jsonb_strip_nulls(jsonb_build_object(
-    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'subscription', tokenbook.subscription_terms(subscription),
     'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
 
   -- act: the tokens
@@ -8705,7 +9256,7 @@ begin
   end if;
 
   -- record: the plan limit is the balance
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
@@ -8715,6 +9266,113 @@ end
 $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
+
+-- from supabase/schemas/50_plans/subscription_at.sql
+
+/*
+ * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
+ * In the order of time, until nothing more is due:
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
+ *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ * - A higher one that is in force again takes its place back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
+ * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
+ * Tokens stay as they are.
+ * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
+ */
+create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+  v_next public.token_plans;
+  v_best tokenbook.subscriptions;
+  v_stopped_at timestamptz;
+begin
+  loop
+    v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
+      select p.* into v_next
+        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+      if v_next.plan_type is not null then
+        v_is.plan_type := v_next.plan_type;
+        v_is.articles_limit := v_next.articles_limit;
+        v_is.features := v_next.features;
+        v_is.billing_cycle := v_next.billing_cycle;
+        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.payment_method := null;
+        v_is.payment_id := null;
+        v_is.period_start := v_is.expires_at;
+        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.grace_days := tokenbook.grace_of(v_next);
+        v_is.next_plan_type := null;
+        v_is.cancel_at := null;
+        v_is.paused_at := null;
+        v_is.taken_back_at := null;
+        v_stopped_at := tokenbook.plan_ends_at(v_is);
+      end if;
+    end if;
+
+    if v_stopped_at > p_at then
+      v_stopped_at := null;
+    end if;
+    select one.* into v_best
+      from jsonb_array_elements(v_is.beside) as e (plan)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one
+      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
+     where one.taken_back_at is null and one.paused_at is null
+       and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
+       and (v_stopped_at is not null
+         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
+     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+     limit 1;
+    exit when v_best.plan_type is null;
+
+    v_best.beside := (
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
+        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
+       where e.plan ->> 'plan_type' <> v_best.plan_type
+         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+    v_is := v_best;
+  end loop;
+
+  v_is.ended_at := case when v_is.paused_at is null then v_stopped_at else least(v_is.taken_back_at, tokenbook.plan_ends_at(v_is)) end;
+  if v_is.ended_at > p_at then
+    v_is.ended_at := null;
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.subscription_at is
+  'A subscription as it is at that moment, what is due of it included: which plan is in force, or since when none is.';
+
+-- from supabase/schemas/50_plans/subscription_terms.sql
+
+/*
+ * What an entry keeps of the subscription that it began or changed: all of it but the plan limit, which moves with
+ * tokens.
+ * Caller: internal.
+ */
+create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable -- how moments are written is the session's
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(to_jsonb(p_subscription) - array['user_id', 'tokens_limit', 'updated_at']);
+end
+$$;
+comment on function tokenbook.subscription_terms is
+  'What an entry keeps of the subscription that it began or changed, as JSON.';
 
 -- from supabase/schemas/50_plans/token_price_ids.sql
 
@@ -8752,6 +9410,68 @@ comment on column public.token_price_ids.price_id is 'The price at Stripe, the p
 comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
 comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
 comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+-- from supabase/schemas/50_plans/token_subscriptions.sql
+
+/*
+ * The subscription of each user as it is now: which plan is in force. Right at every moment, whether anybody has
+ * touched the account since or not; what is due is asked of tokenbook.subscription_at, and only of rows that have
+ * something due. Reads with its caller's rights: users see their own.
+ */
+create view public.token_subscriptions
+with (security_invoker = true)
+as
+select s.user_id,
+       s.id,
+       case when shown.is_active then (shown.kept).plan_type end as plan_type,
+       s.tokens_limit,
+       case when shown.is_active then (shown.kept).articles_limit else 0 end as articles_limit,
+       case when shown.is_active then (shown.kept).features else '{}' end as features,
+       (shown.kept).billing_cycle,
+       shown.is_active,
+       case when (shown.kept).ended_at is not null then 'ended'
+            when (shown.kept).paused_at is not null then 'paused'
+            when (shown.kept).expires_at <= now() then 'past_due'
+            else 'active' end as status,
+       (shown.kept).auto_renew and shown.is_active and (shown.kept).cancel_at is null as auto_renew,
+       (shown.kept).payment_method,
+       (shown.kept).payment_id,
+       (shown.kept).period_start,
+       (shown.kept).expires_at,
+       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
+       (shown.kept).cancel_at,
+       s.created_at,
+       s.updated_at
+  from tokenbook.subscriptions s
+ -- of a row of which nothing is due, nothing is asked
+ cross join lateral tokenbook.subscription_at(
+   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null then s end,
+   now()) due
+ cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (
+   select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
+comment on view public.token_subscriptions is
+  'The subscription of each user as it is now: which plan is in force, and until when. Read-only; users see their own.';
+comment on column public.token_subscriptions.user_id is 'The user.';
+comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column public.token_subscriptions.plan_type is 'The plan that is in force; NULL = none.';
+comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor when the plan ends.';
+comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit; 0 when no plan is in force.';
+comment on column public.token_subscriptions.features is 'What else the plan includes; nothing when none is in force.';
+comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
+comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
+comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
+comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column public.token_subscriptions.period_start is 'When the present period began.';
+comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column public.token_subscriptions.created_at is 'Since when they have one.';
+comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
 
 -- from supabase/schemas/50_plans/write_offer.sql
 
@@ -8881,6 +9601,40 @@ end
 $$;
 comment on function tokenbook.write_offer is
   'Writes a plan or a pack: the fields that are given of one that is there, or a new one; refuses what its columns and constraints do.';
+
+-- from supabase/schemas/60_payments/apply_provider_terms.sql
+
+/*
+ * A subscription's row with what providers say of each of its plans: since when it is paused, and when it ends. Says
+ * it anew each time, from what is known now, so that it does not matter which event came first, or a payment before
+ * them.
+ * Caller: internal.
+ */
+create function tokenbook.apply_provider_terms(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+begin
+  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+    from tokenbook.provider_terms(
+      p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
+      p_subscription.period_start, p_subscription.expires_at) t;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(
+             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(p_subscription, e.plan) one
+     cross join lateral tokenbook.provider_terms(
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.apply_provider_terms is
+  'A subscription''s row with what providers say of each of its plans now: paused, cancelled.';
 
 -- from supabase/schemas/60_payments/approve_token_payment.sql
 
@@ -9118,6 +9872,64 @@ $$;
 comment on function tokenbook.check_payment_event is
   'Refuses what is no fact of a payment; returns when it happened.';
 
+-- from supabase/schemas/60_payments/check_subscription_event.sql
+
+/*
+ * Refuses what is no fact of a subscription, with what it must be: every text has its bound. Returns when it
+ * happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
+    when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
+    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format then
+        v_field := 'occurred_at, cancel_at, current_period_end';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_subscription_event is
+  'Refuses what is no fact of a subscription; returns when it happened.';
+
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
@@ -9176,7 +9988,7 @@ begin
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
-    perform tokenbook.apply_scheduled_downgrade(p_user_id);
+    perform tokenbook.settle_subscription(p_user_id);
     v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
     if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
@@ -9220,6 +10032,94 @@ end
 $$;
 comment on function tokenbook.create_token_payment is
   'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/customer_of.sql
+
+/*
+ * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
+ * is known.
+ * Caller: internal.
+ */
+create function tokenbook.customer_of(p_provider text, p_user_id uuid)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select c.customer_id
+      from tokenbook.provider_customers c
+     where c.provider = p_provider and c.user_id = p_user_id
+     order by c.created_at desc, c.customer_id desc
+     limit 1);
+end
+$$;
+comment on function tokenbook.customer_of is
+  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
+-- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
+
+/*
+ * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
+ * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
+ * assigned. Dismissing twice changes nothing.
+ * Caller: an admin, service_role.   Locks: the payment's facts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.dismiss_parked_token_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_ids text[];
+  v_facts tokenbook.provider_payments;
+begin
+  v_actor := tokenbook.authorize_operator();
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
+  if v_facts.provider is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_facts.parked_reason is null then
+    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+  end if;
+  if v_facts.dismissed_at is null then
+    update tokenbook.provider_payments f
+       set dismissed_at = clock_timestamp()
+     where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
+    perform tokenbook.record_change(
+      'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
+        'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'provider', p_provider,
+    'provider_payment_id', v_facts.provider_payment_id,
+    'status', 'dismissed',
+    'parked_reason', v_facts.parked_reason,
+    'replayed', v_facts.dismissed_at is not null);
+end
+$$;
+comment on function tokenbook.dismiss_parked_token_payment is
+  'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
@@ -9413,6 +10313,90 @@ $$;
 comment on function tokenbook.facts_of_payment is
   'What is known of a provider''s payment, computed from all that was told of it and of its parts.';
 
+-- from supabase/schemas/60_payments/facts_of_subscription.sql
+
+/*
+ * What is known of a provider's subscription, from everything that was told of it: nothing is added to what was
+ * known before, so the order in which events came can decide nothing. Its work grows with the events of this
+ * subscription, and with nothing else (I11).
+ * - Status, with the end and the period that the same event names: what was told last. Of two facts of one moment,
+ *   what ends a subscription is later than what pauses it, that later than a failed payment, that than all is well.
+ * - Plan and price: the last that were named; a subscription may change its plan. Of plans, those we know.
+ * - User and customer: the first that were named.
+ * Caller: internal, holding the subscription's lock.
+ */
+create function tokenbook.facts_of_subscription(p_provider text, p_provider_subscription_id text)
+returns tokenbook.provider_subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_subscriptions;
+begin
+  with told as materialized (
+    select e.facts as f, e.occurred_at,
+           row_number() over (
+             order by e.occurred_at, -- @latest-of-a-subscription
+                      array_position(array['active', 'past_due', 'paused', 'cancelled'], e.facts ->> 'status'),
+                      e.event_id, e.digest) as nth
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_provider and e.provider_subscription_id = p_provider_subscription_id
+  )
+  select (array_agg(t.f ->> 'status' order by t.nth desc))[1],
+         (array_agg((t.f ->> 'cancel_at')::timestamptz order by t.nth desc))[1],
+         (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
+         (array_agg(t.occurred_at order by t.nth desc))[1],
+         (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
+           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+         (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
+         (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
+         (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
+           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
+              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+    into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
+         v_facts.price_id, v_facts.customer_id, v_facts.user_id
+    from told t;
+  v_facts.provider := p_provider;
+  v_facts.provider_subscription_id := p_provider_subscription_id;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_subscription is
+  'What is known of a provider''s subscription, computed from all that was told of it.';
+
+-- from supabase/schemas/60_payments/get_token_customer.sql
+
+/*
+ * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
+ * account has one too: whoever pays may end what they pay for.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
+ */
+-- Security definer: nobody reads the table themselves.
+create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
+end
+$$;
+comment on function tokenbook.get_token_customer is
+  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
+
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -9456,7 +10440,7 @@ begin
     replayed := v_given.replayed;
   else
     perform tokenbook.lock_account(p_entry.user_id);
-    perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+    perform tokenbook.settle_subscription(p_entry.user_id);
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -9608,7 +10592,7 @@ begin
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
          f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-   where f.parked_reason is not null
+   where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -9616,7 +10600,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -9714,6 +10698,131 @@ $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
 
+-- from supabase/schemas/60_payments/prepare_token_checkout.sql
+
+/*
+ * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
+ * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
+ * nothing is bought until the provider says so.
+ * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
+ * apart.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal).
+ */
+-- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
+create function tokenbook.prepare_token_checkout(
+  p_user_id uuid,
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.require_active
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_offer record;
+  v_price_id text;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_active(p_user_id, v_account);
+
+  -- act
+  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
+  if v_offer.is_offered is not true then
+    perform tokenbook.refuse(
+      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
+      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
+  end if;
+  select i.price_id into v_price_id
+    from public.token_price_ids i
+   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
+  if v_price_id is null or v_offer.amount_cents = 0 then
+    perform tokenbook.refuse('not_for_sale', '{}');
+  end if;
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'plan_type', p_plan_type,
+    'pack_type', p_pack_type,
+    'quantity', p_quantity,
+    'price_id', v_price_id,
+    'amount_cents', v_offer.amount_cents,
+    'currency', v_offer.currency,
+    'customer_id', tokenbook.customer_of('stripe', p_user_id),
+    'idempotency_key', encode(sha256(convert_to(
+      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
+end
+$$;
+comment on function tokenbook.prepare_token_checkout is
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+
+-- from supabase/schemas/60_payments/provider_terms.sql
+
+/*
+ * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
+ * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * paid for at once.
+ * Caller: internal.
+ */
+create function tokenbook.provider_terms(
+  p_user_id uuid,
+  p_provider text,
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_expires_at timestamptz,
+  out cancel_at timestamptz,
+  out paused_at timestamptz
+)
+returns record
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select case when bool_or(s.is_running and s.ends_at is null) then null
+              else max(s.ends_at) filter (where s.is_running) end,
+         case when bool_or(s.is_running) then null else min(s.since) end
+    into cancel_at, paused_at
+    from (
+      select f.occurred_at as since,
+             f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
+             coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
+        from tokenbook.provider_subscriptions f
+       where f.provider = p_provider and f.plan_type = p_plan_type
+         and (f.user_id = p_user_id
+           or f.user_id is null and f.customer_id in (
+             select c.customer_id from tokenbook.provider_customers c
+              where c.provider = p_provider and c.user_id = p_user_id))) s
+   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+end
+$$;
+comment on function tokenbook.provider_terms is
+  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
+
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
@@ -9754,7 +10863,6 @@ declare
   v_parts text[];
   v_ids text[];
   v_waiting text[] := '{}';
-  v_other text;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -9782,12 +10890,7 @@ begin
   if p_facts ? 'customer_id'
     and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
   then
-    v_waiting := array(
-      select f.provider_payment_id from tokenbook.provider_payments f
-       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
-         and f.provider_payment_id <> p_provider_payment_id
-       order by f.created_at, f.provider_payment_id
-       limit 20); -- @waiting-of-a-customer
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -9802,16 +10905,143 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  foreach v_other in array v_waiting loop
-    continue when v_other = any (v_ids);
-    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
-    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  end loop;
+  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
   'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+
+-- from supabase/schemas/60_payments/record_token_subscription_event.sql
+
+/*
+ * Takes one fact that a payment provider's event tells of a subscription: keeps it, computes anew what is known of
+ * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
+ * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
+ * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * One that names a customer and their user gives that user to payments of the customer that wait for one.
+ * A payment that failed is told to the user (an alert subscription_past_due).
+ * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
+ * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
+ * payments, then the subscription's, then the account.
+ * Errors: invalid_provider_event, busy.
+ * Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.record_token_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
+as $$
+declare
+  v_occurred_at timestamptz;
+  v_named uuid;
+  v_user_id uuid;
+  v_facts tokenbook.provider_subscriptions;
+  v_waiting text[] := '{}';
+  v_replayed boolean;
+  v_shown record;
+begin
+  -- validate
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
+  select known.id into v_named
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
+  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+    (select f.user_id from tokenbook.provider_subscriptions f
+      where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
+    v_named,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
+  then
+    return tokenbook.answer_busy();
+  end if;
+
+  -- lock
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
+  then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    if cardinality(v_waiting) > 0 then
+      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+    end if;
+  end if;
+  insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
+  values (p_provider, p_provider_subscription_id)
+  on conflict do nothing;
+  perform 1
+    from tokenbook.provider_subscriptions f
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id
+     for no key update;
+
+  -- record
+  insert into tokenbook.provider_subscription_events
+    (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
+  values
+    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+     v_occurred_at, p_facts)
+  on conflict do nothing;
+  v_replayed := not found;
+  v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  update tokenbook.provider_subscriptions f
+     set user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         price_id = v_facts.price_id,
+         status = v_facts.status,
+         cancel_at = v_facts.cancel_at,
+         current_period_end = v_facts.current_period_end,
+         occurred_at = v_facts.occurred_at,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
+
+  -- act
+  perform tokenbook.settle_payments(p_provider, v_waiting);
+  v_user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+  if v_user_id is not null then
+    perform tokenbook.settle_subscription(v_user_id);
+    if v_facts.status = 'past_due' then
+      perform tokenbook.tell_of_subscription(
+        v_user_id, 'subscription_past_due', v_facts.occurred_at,
+        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    end if;
+  end if;
+
+  select s.plan_type, s.status, s.in_force_until into v_shown
+    from public.token_subscriptions s where s.user_id = v_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'status', case when v_user_id is null or v_facts.plan_type is null then 'waiting' else 'recorded' end,
+    'user_id', v_user_id,
+    'provider_status', v_facts.status,
+    'provider_plan_type', v_facts.plan_type,
+    'plan_type', v_shown.plan_type,
+    'subscription_status', v_shown.status,
+    'in_force_until', v_shown.in_force_until,
+    'replayed', v_replayed);
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.record_token_subscription_event is
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
@@ -9856,7 +11086,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.settle_subscription(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
@@ -10009,6 +11239,49 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/set_token_customer.sql
+
+/*
+ * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
+ * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ */
+-- Security definer: nobody may write the table themselves.
+create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_user_id uuid;
+  v_is_new boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
+    perform tokenbook.refuse('invalid_customer',
+      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  select c.user_id into v_user_id
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return jsonb_build_object(
+    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
+    'replayed', not v_is_new);
+end
+$$;
+comment on function tokenbook.set_token_customer is
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -10030,6 +11303,7 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
+  perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
@@ -10098,7 +11372,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  perform tokenbook.settle_subscription(p_facts.user_id);
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
@@ -10134,12 +11408,10 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
-    update public.token_subscriptions s
-       set payment_id = v_payment.id::text
-     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
   end loop;
 
   v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
@@ -10151,12 +11423,38 @@ $$;
 comment on function tokenbook.settle_payment is
   'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
+-- from supabase/schemas/60_payments/settle_payments.sql
+
+/*
+ * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
+ * known.
+ * Caller: internal, holding the locks of these payments.   Locks: the accounts.
+ */
+create function tokenbook.settle_payments(p_provider text, p_ids text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id text;
+begin
+  foreach v_id in array p_ids loop
+    perform tokenbook.settle_and_describe_payment(
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+  end loop;
+end
+$$;
+comment on function tokenbook.settle_payments is
+  'Brings the books to what is known of these payments of a provider.';
+
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
- * then the plan goes back to the one before. What comes back (a refund that bounced, a dispute that was won) gives
+ * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
  * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
@@ -10215,22 +11513,8 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.token_subscriptions s
-     set plan_type = plan.plan_type,
-         articles_limit = plan.articles_limit,
-         features = plan.features,
-         billing_cycle = plan.billing_cycle,
-         auto_renew = plan.billing_cycle <> 'none',
-         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = p_payment.user_id
-     and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_is_all_lost then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
+  if p_payment.to_plan is not null then
+    perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
   return p_payment;
 end
@@ -10275,6 +11559,31 @@ as $$
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+
+-- from supabase/schemas/60_payments/waiting_payments.sql
+
+/*
+ * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
+ * what others have left waiting (I11).
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @waiting-of-a-customer
+end
+$$;
+comment on function tokenbook.waiting_payments is
+  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -10439,6 +11748,87 @@ $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
 
+-- from supabase/schemas/70_alerts/claim_token_top_ups.sql
+
+/*
+ * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
+ * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
+ * it to the next one when the lease ends; each lease is longer than the one before.
+ * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
+ * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
+ *
+ * fault says why nothing is to be charged (any more), NULL where it may be:
+ *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
+ *   no_price         for tokens without a pack; or what it is for costs nothing
+ *   not_offered      the plan or pack is not sold any more
+ *   no_customer      the user has never paid at Stripe, so that there is no card
+ *   too_old          asked for three days ago, and nobody has charged it
+ *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
+ * Whoever has tried before looks first whether the charge was made.
+ * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
+returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  return query
+  with due as (
+    select r.user_id, r.id
+      from public.token_top_up_requests r
+     where r.status = 'pending' and r.next_attempt_at <= v_now
+     order by r.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_top_up_requests r
+       set attempts = r.attempts + 1,
+           first_attempt_at = coalesce(r.first_attempt_at, v_now),
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
+           currency = case when r.attempts = 0 then o.currency else r.currency end,
+           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
+      from due
+      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
+     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
+     where r.user_id = due.user_id and r.id = due.id
+    returning r.*, o.is_offered
+  )
+  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
+         c.created_at, c.attempts, c.first_attempt_at,
+         case
+           when not tokenbook.is_user(c.user_id) then 'user_not_found'
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
+           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
+           when c.is_offered is not true then 'not_offered'
+           when c.customer_id is null then 'no_customer'
+           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
+         end
+    from claimed c
+    join public.token_accounts a on a.user_id = c.user_id
+    left join public.token_top_ups t on t.user_id = c.user_id
+   order by c.created_at, c.user_id;
+end
+$$;
+comment on function tokenbook.claim_token_top_ups is
+  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
+
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
 /*
@@ -10597,6 +11987,32 @@ $$;
 comment on function tokenbook.first_due_alerts is
   'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
 
+-- from supabase/schemas/70_alerts/next_plan_change.sql
+
+/*
+ * When the rules that hold for a user change by time alone: when their plan ends, and rules are of plans. NULL: not.
+ * Caller: internal.
+ */
+create function tokenbook.next_plan_change(p_user_id uuid, p_at timestamptz)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select least(
+             case when s.next_plan_type is not null and s.expires_at > p_at then s.expires_at end,
+             case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id and s.ended_at is null
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+end
+$$;
+comment on function tokenbook.next_plan_change is
+  'When the alert rules that hold for a user change because their plan ends; NULL when they do not.';
+
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
 /*
@@ -10652,7 +12068,7 @@ begin
   v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
-  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at, tokenbook.next_plan_change(p_user_id, p_at));
 
   update public.token_accounts a
      set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),
@@ -10810,8 +12226,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -11170,7 +12586,10 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. The same word again changes nothing; another one is refused.
+ * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
+ * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
+ * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
+ * is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -11192,13 +12611,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
+  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -11210,7 +12631,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', p_outcome) then
+  elsif v_request.status not in ('pending', v_status) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -11218,13 +12639,25 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if p_outcome = 'failed' then
+    if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
+      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+        v_alert.user_id := p_user_id;
+        v_alert.kind := 'top_up_' || p_outcome;
+        v_alert.rule := 'auto_top_up';
+        v_alert.request_id := p_request_id;
+        v_alert.created_at := v_request.settled_at;
+        v_alert.payload := jsonb_build_object(
+          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
+          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
+        perform tokenbook.write_alert(v_alert);
+      end if;
     end if;
 
     -- record
@@ -11242,7 +12675,84 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
+
+/*
+ * Tells the project that a payment waits for an admin: when it is parked, and again when something else is known of
+ * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_parked_payment(p_facts tokenbook.provider_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_id bigint;
+begin
+  if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known, dismissed_at = null -- @dismissed-until-news
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_parked', 'payment_parked', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'parked_reason', p_facts.parked_reason,
+       'explanation', tokenbook.parked_reasons() ->> p_facts.parked_reason,
+       'price_id', p_facts.price_id,
+       'customer_id', p_facts.customer_id,
+       'paid_by', p_facts.user_id,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_parked_payment is
+  'Writes an alert of the project''s that a payment waits for an admin; again when something else is known of it.';
+
+-- from supabase/schemas/70_alerts/tell_of_subscription.sql
+
+/*
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
+ * says that a payment failed).
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert public.token_alerts;
+begin
+  v_alert.user_id := p_user_id;
+  v_alert.kind := p_kind;
+  v_alert.rule := p_kind;
+  v_alert.epoch := (extract(epoch from p_at) * 1000000)::bigint; -- @told-once-a-moment
+  v_alert.created_at := clock_timestamp();
+  v_alert.payload := p_facts;
+  perform tokenbook.write_alert(v_alert);
+  update public.token_accounts a
+     set last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0)
+   where a.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.tell_of_subscription is
+  'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -11799,7 +13309,7 @@ begin
       from public.token_default_spend_caps d
      where d.plan_type is null
         or d.plan_type = (
-          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id and s.is_active)
+          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id)
     union all
     select 'member', c.spend_window, c.tokens
       from public.token_team_members m
@@ -12729,24 +14239,26 @@ begin
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), subscriptions as (
-    select s.* from public.token_subscriptions s
+    select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), periods as (
-    -- the newest period of each subscription, as the entry keeps it that began it
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+    -- the newest period of each subscription
+    select t.user_id, max(t.id) as transaction_id
+      from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
+  ), standings as (
+    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral (
-       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.created_at
-         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
-     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     cross join lateral jsonb_populate_record(
+       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
-      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+      join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
      order by t.user_id, t.id desc
   ), limit_moves as (
@@ -13062,7 +14574,8 @@ begin
      and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
   union all
   select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
-    from alerts t where t.id <> t.nth
+    from alerts t
+   where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
   select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
     from accounts a
@@ -13080,7 +14593,7 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
@@ -13197,7 +14710,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join public.token_subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- of a subscription from before the books no entry says what its limit was
@@ -13206,46 +14719,35 @@ begin
     join plan_limits l on l.user_id = s.user_id
    where s.tokens_limit <> l.tokens
   union all
-  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+  select 'I9 a subscription is what its newest entry says', coalesce(s.user_id, newest.user_id), null, newest.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
-    from periods began
-    left join subscriptions s on s.user_id = began.user_id
+    from standings newest
+    left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-    left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
-    -- one that was booked before it was known as a part of another payment has given its plan over to that one
-    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
-    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
-    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            paid.refund is not null or whole.id is not null as is_touched) as how
+   cross join lateral (select (newest.kept).*) k
    cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text)
+     ('user', newest.user_id::text, s.user_id::text),
+     ('id', k.id::text, s.id::text),
+     ('created_at', k.created_at::text, s.created_at::text),
+     ('plan_type', k.plan_type, s.plan_type),
+     ('next_plan_type', coalesce(d.plan_type, k.next_plan_type), s.next_plan_type),
+     ('period_start', k.period_start::text, s.period_start::text),
+     ('expires_at', k.expires_at::text, s.expires_at::text),
+     ('grace_days', k.grace_days::text, s.grace_days::text),
+     ('payment_method', k.payment_method, s.payment_method),
+     ('payment_id', k.payment_id, s.payment_id),
+     ('billing_cycle', k.billing_cycle, s.billing_cycle),
+     ('auto_renew', k.auto_renew::text, s.auto_renew::text),
+     ('articles_limit', k.articles_limit::text, s.articles_limit::text),
+     ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('cancel_at', k.cancel_at::text, s.cancel_at::text),
+     ('paused_at', k.paused_at::text, s.paused_at::text),
+     ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
+     ('ended_at', k.ended_at::text, s.ended_at::text),
+     -- and no sooner than what it says of itself
+     ('ended_at', case when s.ended_at is not null
+                       then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
+     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -13483,7 +14985,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join public.token_subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -13533,6 +15035,7 @@ begin
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -15624,6 +17127,15 @@ end
 $$;
 grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
+-- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
+grant select on table tokenbook.subscriptions to authenticated, service_role;
+grant execute on function
+    tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
+    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.is_storage_in_force(public.token_storage_quotas)
+  to authenticated, service_role;
+
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
@@ -15637,7 +17149,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
   'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
@@ -15647,7 +17159,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'set_token_plan', 'set_token_pack',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
   'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -15659,8 +17171,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
   'check_token_installation']) f;
 
 /*

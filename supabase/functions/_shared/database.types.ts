@@ -591,6 +591,7 @@ export type Database = {
           former_paypal_plan_ids: string[];
           former_stripe_price_ids: string[];
           given_to_users_since: string | null;
+          grace_days: number | null;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -619,6 +620,7 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -646,6 +648,7 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -727,79 +730,6 @@ export type Database = {
         };
         Relationships: [];
       };
-      token_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle?: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type?: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
       token_team_members: {
         Row: {
           cap_day: number | null;
@@ -848,8 +778,14 @@ export type Database = {
       };
       token_top_up_requests: {
         Row: {
+          amount_cents: number | null;
+          attempts: number;
           created_at: string;
+          currency: string | null;
+          customer_id: string | null;
+          first_attempt_at: string | null;
           id: string;
+          next_attempt_at: string | null;
           pack_type: string | null;
           plan_type: string | null;
           quantity: number;
@@ -861,8 +797,14 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -873,8 +815,14 @@ export type Database = {
           user_id: string;
         };
         Update: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at?: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -1144,6 +1092,31 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      token_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean | null;
+          billing_cycle: string | null;
+          cancel_at: string | null;
+          created_at: string;
+          expires_at: string | null;
+          features: Json | null;
+          id: string;
+          in_force_until: string | null;
+          is_active: boolean | null;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string | null;
+          plan_type: string | null;
+          status: string | null;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       token_usage_history: {
         Row: {
           action: string;
@@ -1281,6 +1254,23 @@ export type Database = {
           user_id: string;
         }[];
       };
+      claim_token_top_ups: {
+        Args: { p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          amount_cents: number;
+          attempt: number;
+          created_at: string;
+          currency: string;
+          customer_id: string;
+          fault: string;
+          first_attempt_at: string;
+          pack_type: string;
+          plan_type: string;
+          quantity: number;
+          request_id: string;
+          user_id: string;
+        }[];
+      };
       create_token_payment: {
         Args: {
           p_idempotency_key?: string;
@@ -1300,6 +1290,10 @@ export type Database = {
           p_tokens_to_deduct: number;
           p_user_id: string;
         };
+        Returns: Json;
+      };
+      dismiss_parked_token_payment: {
+        Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
         Returns: Json;
       };
       estimate_tokens: {
@@ -1353,6 +1347,7 @@ export type Database = {
         }[];
       };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
+      get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
@@ -1431,6 +1426,16 @@ export type Database = {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      prepare_token_checkout: {
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_token_payment_event: {
         Args: {
@@ -1439,6 +1444,16 @@ export type Database = {
           p_facts: Json;
           p_provider: string;
           p_provider_payment_id: string;
+        };
+        Returns: Json;
+      };
+      record_token_subscription_event: {
+        Args: {
+          p_event_id: string;
+          p_event_type: string;
+          p_facts: Json;
+          p_provider: string;
+          p_provider_subscription_id: string;
         };
         Returns: Json;
       };
@@ -1527,6 +1542,10 @@ export type Database = {
         Returns: Json;
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_customer: {
+        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Returns: Json;
+      };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
