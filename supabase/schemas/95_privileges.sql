@@ -48,13 +48,11 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
--- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
-select tokenbook.withdraw_rights('function', f)
-  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
-grant execute on function
-    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
-    tokenbook.find_offer(text, text, integer)
-  to authenticated, service_role;
+-- Computed fields: whoever may read the row may read them.
+select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
@@ -63,7 +61,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
   'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
-  'set_token_top_up',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
@@ -86,8 +84,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
   'set_token_trial_policy',
-  'record_token_payment_event', 'record_token_subscription_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
   'check_token_installation']) f;
 
 /*

@@ -3,8 +3,7 @@
  * to the running function and compares, and docs/guides/payment-events.md shows the same cases to people.
  */
 import type { Slug } from "../../supabase/functions/_shared/errors.ts";
-import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/webhook.ts";
-import { expect } from "vitest";
+import type { ParkedReason, SubscriptionFacts } from "../../supabase/functions/_shared/facts.ts";
 import type { Database } from "../support/database.ts";
 import { expectProblem } from "./problem.ts";
 import type { Answer, Stack } from "./stack.ts";
@@ -89,39 +88,50 @@ export async function standing(
   };
 }
 
-/**
- * Sends a case's events; how the last one is answered, and how things stand then.
- *
- * @param provider `fresh` makes an id that nobody else has, and `prepare` makes the provider's API ready for the case
- */
-export async function tried<Case extends EventCase>(
+/** How a provider's events are sent in tests. */
+export interface Sender<Case extends EventCase> {
+  deliver: (stack: Stack, event: object) => Promise<Answer>;
+  /** An id that nobody else has. */
+  fresh: (prefix: string) => string;
+  /** Makes the provider's API ready for the case. */
+  prepare: (it: Case, them: Buyer) => void;
+}
+
+/** Sends a case's events, about somebody whom no other case is about: every answer, and how things stand then. */
+export async function told<Case extends EventCase>(
   stack: Stack,
   it: Case,
-  provider: {
-    deliver: (stack: Stack, event: object) => Promise<Answer>;
-    fresh: (prefix: string) => string;
-    prepare: (it: Case, them: Buyer) => void;
-  },
-): Promise<Outcome> {
+  { deliver, fresh, prepare }: Sender<Case>,
+  order = (events: object[]) => events,
+): Promise<{ answers: Answer[]; stands: Awaited<ReturnType<typeof standing>> }> {
   const ids = new Map<string, string>();
   const them: Buyer = {
     userId: (await stack.user()).id,
     id(name) {
-      if (!ids.has(name)) ids.set(name, provider.fresh(name));
+      if (!ids.has(name)) ids.set(name, fresh(name));
       return ids.get(name)!;
     },
   };
-  provider.prepare(it, them);
+  prepare(it, them);
   const before = (await standing(stack.db, { userId: them.userId, ids: [], before: 0 })).tokens ?? 0;
-  const events = it.events(them);
-  for (const event of events.slice(0, -1)) expect((await provider.deliver(stack, event)).status).toBe(200);
-  const answer = await provider.deliver(stack, events.at(-1)!);
-  if (answer.status !== 200) expectProblem(answer, answer.body.code);
-  const { outcomes = [], note } = answer.body as Outcome;
-  return {
-    ...(answer.status !== 200 && { refused: answer.body.code }),
-    ...(outcomes.length > 0 && { outcomes }),
-    ...(note !== undefined && { note }),
-    ...(await standing(stack.db, { userId: them.userId, ids: [...ids.values()], before })),
-  };
+  const answers: Answer[] = [];
+  for (const event of order(it.events(them))) answers.push(await deliver(stack, event));
+  const stands = await standing(stack.db, { userId: them.userId, ids: [...ids.values()], before });
+  return { answers, stands };
+}
+
+/** How the last event of a case is answered, and how things stand then. */
+export async function tried<Case extends EventCase>(
+  stack: Stack,
+  it: Case,
+  sender: Sender<Case>,
+): Promise<Outcome> {
+  const { answers, stands } = await told(stack, it, sender);
+  const { status, body } = answers.at(-1)!;
+  if (status !== 200) {
+    expectProblem(answers.at(-1)!, body.code);
+    return { refused: body.code, ...stands };
+  }
+  const { outcomes, note } = body as Outcome;
+  return { ...(outcomes!.length > 0 && { outcomes }), ...(note !== undefined && { note }), ...stands };
 }

@@ -164,7 +164,7 @@ test("who never had one may go down to it, and has it with the next period; once
   await expect(call("renew_token_subscription", { p_user_id: user })).rejects.toMatchObject(refused);
 });
 
-test("a payment for a second trial is not asked for; one that waited and costs nothing is not approved", async () => {
+test("a second trial is neither sold nor asked for; one that waited and costs nothing is not approved", async () => {
   const user = await createUser(db);
   const ask = (plan: string) =>
     asUser(db, user, (client) => rpc(client, "create_token_payment", { p_user_id: user, p_to_plan: plan }));
@@ -173,6 +173,16 @@ test("a payment for a second trial is not asked for; one that waited and costs n
 
   await expectNothing(() => ask("trial"), refused);
   await expectNothing(() => ask("paid_trial"), refused);
+  await db.admin.query(
+    "update public.token_plans set stripe_price_id = 'price_trial' where plan_type = 'paid_trial'",
+  );
+  await expectNothing(
+    () =>
+      asUser(db, user, (client) =>
+        rpc(client, "prepare_token_checkout", { p_user_id: user, p_plan_type: "paid_trial" }),
+      ),
+    refused,
+  );
   await expectNothing(
     () => call("approve_token_payment", { p_user_id: user, p_payment_id: payment_id }),
     refused,

@@ -111,6 +111,7 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
     p_window_seconds: 86_400,
     p_burn_order: "fifo",
     p_lines: ["tokenbook checkpoint 1 of everyone at 2026-01-01T00:00:00.000000Z"],
+    p_customer_id: `cus_2_${mark}`,
     p_delta: 1,
     p_event_id: `evt-2-${mark}`,
     p_event_type: "paid",

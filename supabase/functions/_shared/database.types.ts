@@ -778,8 +778,14 @@ export type Database = {
       };
       token_top_up_requests: {
         Row: {
+          amount_cents: number | null;
+          attempts: number;
           created_at: string;
+          currency: string | null;
+          customer_id: string | null;
+          first_attempt_at: string | null;
           id: string;
+          next_attempt_at: string | null;
           pack_type: string | null;
           plan_type: string | null;
           quantity: number;
@@ -791,8 +797,14 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -803,8 +815,14 @@ export type Database = {
           user_id: string;
         };
         Update: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at?: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -1237,6 +1255,23 @@ export type Database = {
           user_id: string;
         }[];
       };
+      claim_token_top_ups: {
+        Args: { p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          amount_cents: number;
+          attempt: number;
+          created_at: string;
+          currency: string;
+          customer_id: string;
+          fault: string;
+          first_attempt_at: string;
+          pack_type: string;
+          plan_type: string;
+          quantity: number;
+          request_id: string;
+          user_id: string;
+        }[];
+      };
       create_token_payment: {
         Args: {
           p_idempotency_key?: string;
@@ -1313,6 +1348,7 @@ export type Database = {
         }[];
       };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
+      get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
@@ -1389,6 +1425,16 @@ export type Database = {
       };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
+      prepare_token_checkout: {
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
@@ -1497,6 +1543,10 @@ export type Database = {
         Returns: Json;
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_customer: {
+        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Returns: Json;
+      };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };

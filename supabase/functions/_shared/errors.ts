@@ -206,6 +206,13 @@ export const errors = {
     retryable: false,
     hint: "Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.",
   },
+  invalid_customer: {
+    status: 400,
+    title: "Invalid customer",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give the provider and its id of the customer.",
+  },
   invalid_moment: {
     status: 400,
     title: "Invalid moment",
@@ -359,6 +366,20 @@ export const errors = {
     sqlstate: "PT403",
     retryable: false,
     hint: "The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.",
+  },
+  not_for_sale: {
+    status: 409,
+    title: "Not for sale",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "It has no price at the payment provider, or a wrong one. Nothing was begun.",
+  },
+  already_subscribed: {
+    status: 409,
+    title: "Already subscribed",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The user has a subscription at the payment provider: change it there.",
   },
   top_up_already_settled: {
     status: 409,
@@ -548,6 +569,13 @@ export const errors = {
     sqlstate: null,
     retryable: true,
     hint: "The AI provider took too long. Try again, or ask for a shorter answer.",
+  },
+  payment_provider_failed: {
+    status: 502,
+    title: "Payment provider failed",
+    sqlstate: null,
+    retryable: true,
+    hint: "The payment provider gave no answer. Try again with the same key.",
   },
   account_lost: {
     status: 500,

@@ -15,7 +15,14 @@ import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
 import { expectsLive } from "./api.ts";
 import { Event } from "./objects.ts";
-import { fromDispute, fromInvoice, fromRefund, fromRefundedCharge, fromSession } from "./payments.ts";
+import {
+  fromDispute,
+  fromInvoice,
+  fromRefund,
+  fromRefundedCharge,
+  fromSession,
+  fromTopUp,
+} from "./payments.ts";
 import { fromFailedPayment, fromSubscription } from "./subscriptions.ts";
 import { nothing, type Told, whence } from "./told.ts";
 
@@ -33,6 +40,7 @@ const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Pro
   "checkout.session.async_payment_succeeded": fromSession,
   "invoice.paid": fromInvoice,
   "invoice.payment_failed": fromFailedPayment,
+  "payment_intent.succeeded": fromTopUp,
   "charge.refunded": fromRefundedCharge,
   "charge.refund.updated": fromRefund,
   "refund.created": fromRefund,

@@ -29,6 +29,11 @@ const buyer = z
   .nullish()
   .transform((it) => userId(it?.user_id));
 
+const quantity = z
+  .string("a text")
+  .regex(/^[1-9]\d{0,8}$/, "a whole number")
+  .transform(Number);
+
 const list = <T extends z.ZodType>(of: T) =>
   z.object({ data: z.array(of, "a list").max(1000, "at most 1000 items"), has_more: z.boolean().nullish() });
 
@@ -125,6 +130,21 @@ export const Invoice = z
     }),
   );
 export type Invoice = z.output<typeof Invoice>;
+
+/** A payment that our function `top-up` made: it wrote what for, and which request it answers. */
+export const TopUp = z.object({
+  id: providerId,
+  amount_received: cents,
+  currency,
+  customer: named.nullish(),
+  metadata: z.object({
+    top_up_request_id: z.string("a text").nullish(),
+    user_id: z.string("a text").nullish(),
+    plan_type: providerId.nullish(),
+    pack_type: providerId.nullish(),
+    quantity: quantity.nullish(),
+  }),
+});
 
 export const Refund = z.object({
   id: providerId,

@@ -20,6 +20,7 @@ import {
   LineItem,
   Refund,
   Session,
+  TopUp,
 } from "./objects.ts";
 import { nothing, type Told, whence } from "./told.ts";
 
@@ -95,7 +96,7 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
   if (whole.length === 0 && invoice.total <= 0) {
     return nothing("nothing was bought: a trial's invoice, or a change that credits the customer");
   }
-  const what: Partial<PaidFacts> =
+  const what: Awaited<ReturnType<typeof bought>> =
     whole.length === 0 && lines.length > 0
       ? { price_id: asId(lines[0]!.price), parked_reason: "proration" }
       : await bought(whole, catalogue);
@@ -156,6 +157,25 @@ async function allPaymentsOf({ id, payments }: Invoice, event: Event): Promise<I
     .invoicePayments.list({ invoice: id, status: "paid", limit: 100 })
     .autoPagingToArray({ limit: 1000 });
   return all.map((payment) => read(InvoicePayment, payment, `${whence(event)}, its payments`));
+}
+
+/**
+ * `payment_intent.succeeded`: of a top-up, which has neither a session nor an invoice. `top-up` records it as well;
+ * whichever comes first, it is one payment, and one whose run died is not lost.
+ */
+export function fromTopUp(event: Event): Told {
+  const { metadata, ...intent } = read(TopUp, event.data.object, whence(event), inEvent);
+  if (metadata.top_up_request_id == null) return nothing("its session or its invoice says what was bought");
+  return about(intent.id, {
+    kind: "paid",
+    user_id: userId(metadata.user_id),
+    customer_id: asId(intent.customer),
+    ...(metadata.plan_type == null
+      ? { pack_type: metadata.pack_type ?? undefined, quantity: metadata.quantity ?? undefined }
+      : { plan_type: metadata.plan_type }),
+    amount_cents: intent.amount_received,
+    currency: intent.currency,
+  });
 }
 
 /** `charge.refunded`: what has gone back in all, and each refund where the API version sends them along. */

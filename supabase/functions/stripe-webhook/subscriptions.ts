@@ -14,19 +14,19 @@ import { nothing, type Told, whence } from "./told.ts";
  * out as it does when a payment is late. Collection that is paused (`pause_collection`) leaves a subscription
  * active, as Stripe documents it: the customer keeps what they have.
  */
-const statuses: Record<string, SubscriptionFacts["status"]> = {
-  trialing: "active",
-  active: "active",
-  past_due: "past_due",
-  unpaid: "past_due",
-  paused: "paused",
-  canceled: "cancelled",
-};
+const statuses = new Map<string, SubscriptionFacts["status"]>([
+  ["trialing", "active"],
+  ["active", "active"],
+  ["past_due", "past_due"],
+  ["unpaid", "past_due"],
+  ["paused", "paused"],
+  ["canceled", "cancelled"],
+]);
 
 /** `customer.subscription.*`: each has the whole subscription as it was at that moment. */
 export async function fromSubscription(event: Event, catalogue: Catalogue): Promise<Told> {
   const it = read(Subscription, event.data.object, whence(event), ["data", "object"]);
-  const status = statuses[it.status];
+  const status = statuses.get(it.status);
   if (it.status === "incomplete" || it.status === "incomplete_expired") {
     return nothing("the subscription has not begun: its first payment was not made");
   }

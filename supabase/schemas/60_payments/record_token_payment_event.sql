@@ -36,7 +36,6 @@ declare
   v_parts text[];
   v_ids text[];
   v_waiting text[] := '{}';
-  v_other text;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -64,12 +63,7 @@ begin
   if p_facts ? 'customer_id'
     and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
   then
-    v_waiting := array(
-      select f.provider_payment_id from tokenbook.provider_payments f
-       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
-         and f.provider_payment_id <> p_provider_payment_id
-       order by f.created_at, f.provider_payment_id
-       limit 20); -- @waiting-of-a-customer
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -84,11 +78,7 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  foreach v_other in array v_waiting loop
-    continue when v_other = any (v_ids);
-    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
-    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  end loop;
+  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;

@@ -3,11 +3,12 @@
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * One that names a customer and their user gives that user to payments of the customer that wait for one.
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the customer, then the subscription's facts,
- * then the account.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
+ * payments, then the subscription's, then the account.
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
@@ -31,6 +32,7 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
 begin
@@ -54,8 +56,13 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id' then
-    perform tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
+  then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    if cardinality(v_waiting) > 0 then
+      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+    end if;
   end if;
   insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
   values (p_provider, p_provider_subscription_id)
@@ -87,6 +94,7 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
+  perform tokenbook.settle_payments(p_provider, v_waiting);
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));

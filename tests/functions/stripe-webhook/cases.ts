@@ -15,6 +15,7 @@ import {
   list,
   movementOf,
   type Parts,
+  paymentIntentOf,
   refundOf,
   sessionOf,
   subscriptionOf,
@@ -30,6 +31,7 @@ export const prices = {
   professional: "price_professional",
   pack: "price_pack",
 };
+export const packType = "boost_of_the_tests";
 export const packTokens = 50_000;
 
 export interface StripeCase extends EventCase {
@@ -115,7 +117,7 @@ const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens 
 const gone: Outcome = { outcomes: ["refunded"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
-  outcomes: [subscription!],
+  outcomes: ["recorded"],
   subscription: subscription!,
   ...(tokens > 0 && { tokens }),
 });
@@ -219,6 +221,43 @@ const singlePayments: StripeCase[] = [
   ]),
 ];
 
+const topUps: StripeCase[] = [
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "an automatic top-up with two packs was paid",
+    approved(100_000),
+    ({ event, version, id, userId }) => [
+      event(
+        "payment_intent.succeeded",
+        paymentIntentOf(
+          version,
+          id("pi"),
+          {
+            user_id: userId,
+            pack_type: packType,
+            quantity: "2",
+            top_up_request_id: "0a1b2c3d-0000-4000-8000-000000000001",
+          },
+          1000,
+        ),
+      ),
+    ],
+  ),
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "any other payment was made",
+    { note: "its session or its invoice says what was bought" },
+    ({ event, version, id, userId }) => [
+      event(
+        "payment_intent.succeeded",
+        paymentIntentOf(version, id("pi"), { user_id: userId, plan_type: "starter" }),
+      ),
+    ],
+  ),
+];
+
 const trial: Line = { price: prices.starter, amount: 0 };
 const changed: Line[] = [
   { price: prices.starter, amount: -450, isProration: true },
@@ -251,7 +290,7 @@ const invoices: StripeCase[] = [
     ],
   ),
   row(june2024, "invoice.paid", "the next period", approved(800_000), ({ billed, id }) => [
-    billed([planLine]),
+    billed([{ ...planLine, isEarlier: true }]),
     billed([planLine], { billing_reason: "subscription_cycle" }, { id: id("in_2"), intent: id("pi_2") }),
   ]),
   row(june2024, "invoice.paid", "a renewal at the price's former id", approved(400_000), ({ billed }) => [
@@ -728,8 +767,8 @@ const subscriptions: StripeCase[] = [
   row(
     october2026,
     completed,
-    "a subscription was begun; what it gives, its invoice says",
-    is("active"),
+    "a subscription was begun; which plan it is of, its own events say",
+    { outcomes: ["waiting"], subscription: "active" },
     ({ event, session, id }) => [
       event(
         completed,
@@ -742,6 +781,26 @@ const subscriptions: StripeCase[] = [
         }),
       ),
     ],
+  ),
+  row(
+    october2026,
+    completed,
+    "a subscription was begun by a user whom its first invoice did not name, and who has waited since",
+    { outcomes: ["waiting"], subscription: "active", tokens: 400_000 },
+    ({ billed, event, session, id }) => [
+      billed([planLine], { customer: id("cus") }, { userId: null }),
+      event(
+        completed,
+        session({
+          mode: "subscription",
+          payment_intent: null,
+          invoice: id("in"),
+          subscription: id("sub"),
+          customer: id("cus"),
+        }),
+      ),
+    ],
+    byOne,
   ),
   row(
     june2024,
@@ -913,7 +972,7 @@ const others: StripeCase[] = [
 
 /** All of them, by the heading under which they are shown. */
 export const stripeCases: Record<string, StripeCase[]> = {
-  "Single payments": singlePayments,
+  "Single payments": [...singlePayments, ...topUps],
   Invoices: invoices,
   Refunds: refunds,
   Disputes: disputes,

@@ -4,7 +4,7 @@ import { Stripe } from "stripe";
 import type { Database } from "../../support/database.ts";
 import type { Answer, Stack } from "../stack.ts";
 import { startStandIn, type StandIn } from "../stand-in.ts";
-import { packTokens, prices } from "./cases.ts";
+import { packTokens, packType, prices } from "./cases.ts";
 import {
   eventOf,
   invoiceOf,
@@ -32,8 +32,8 @@ export async function sell(db: Database): Promise<void> {
   );
   await db.admin.query(
     `insert into public.token_packs (pack_type, name, tokens, price_cents, stripe_price_id)
-     values ('boost_of_the_tests', 'Boost', $1, 500, $2)`,
-    [packTokens, prices.pack],
+     values ($1, 'Boost', $2, 500, $3)`,
+    [packType, packTokens, prices.pack],
   );
 }
 
