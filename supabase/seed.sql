@@ -1,6 +1,6 @@
 /*
- * Demo data: a user on each plan, one with a payment that waits for approval, one who spent
- * everything, and an administrator; password `tokenbook-demo` for each. Written through the same
+ * Demo data: two packs beside the plans, a user on each plan, one with a payment that waits for approval, one who
+ * spent everything, and an administrator; password `tokenbook-demo` for each. Written through the same
  * functions as everything else; run again, it changes nothing. For local use only.
  */
 insert into auth.users
@@ -32,6 +32,10 @@ on conflict do nothing;
 insert into tokenbook.admins (user_id, added_by)
 values ('ad000000-0000-4000-8000-000000000003', 'demo data')
 on conflict do nothing;
+
+select public.set_token_pack('pack_500k', '{"name": "500,000 tokens", "tokens": 500000, "price_cents": 900}', 'demo data'),
+       public.set_token_pack('pack_2m',
+         '{"name": "2 million tokens, for a year", "tokens": 2000000, "lifetime_days": 365, "price_cents": 2900}', 'demo data');
 
 do $$
 begin

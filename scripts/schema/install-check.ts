@@ -66,6 +66,7 @@ ${list(functions)}];
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
   v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
+  v_identities oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'identities');
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
@@ -181,6 +182,10 @@ begin
     union all
     select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
+    select 2, 'table auth.identities is missing, or has no provider_id: the auth server is older than November 2023', 0, 0, null, null
+     where not exists (
+       select from pg_attribute a where a.attrelid = v_identities and a.attname = 'provider_id' and not a.attisdropped)
+    union all
     select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
       from pg_database d
@@ -199,6 +204,11 @@ begin
            format('grant select, references, trigger on auth.users to %I', current_user)
       from pg_class c
      where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
+    union all
+    select 3, format('%s may not read auth.identities', current_user), 0, 0, c.relowner,
+           format('grant select on auth.identities to %I', current_user)
+      from pg_class c
+     where c.oid = v_identities and not has_table_privilege(c.oid, 'select')
     union all
     select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)

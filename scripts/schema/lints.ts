@@ -130,7 +130,7 @@ export const lints = {
        where (r.relkind in ('r', 'p', 'v', 'm', 'f')
               and (has_table_privilege('anon', r.oid, 'insert, update, delete, truncate, references, trigger')
                    or has_any_column_privilege('anon', r.oid, 'insert, update, references')
-                   or (r.oid is distinct from to_regclass('public.token_plans')
+                   or (r.name not in ('token_plans', 'token_packs', 'public.token_plans', 'public.token_packs')
                        and (has_table_privilege('anon', r.oid, 'select')
                             or has_any_column_privilege('anon', r.oid, 'select')))))
           or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,
@@ -225,15 +225,15 @@ export const lints = {
         join (${ownRelations}) r on r.oid = p.polrelid
        where ${readByClients}
          and r.oid not in (
-           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_model_prices',
+           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_packs', 'public.token_model_prices',
              'public.token_action_costs', 'public.token_default_spend_caps']) price)`,
   },
   internal_relation_readable: {
-    why: "What is in tokenbook is for the functions: no caller has a use for it, and seeing that it exists is too much.",
+    why: "What is in tokenbook is for the functions: no caller has a use for it, and seeing that it exists is too much. But for what a view in public reads with its caller's rights.",
     query: `
       select format('%s: %s', r.name, role) from (${ownRelations}) r
        cross join unnest(array['anon', 'authenticated', 'service_role']) role
-       where r.nspname = 'tokenbook'
+       where r.nspname = 'tokenbook' and (r.name <> 'tokenbook.subscriptions' or role = 'anon')
          and case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'select')
                   when r.relkind in ('r', 'p', 'v', 'm', 'f') then has_any_column_privilege(role, r.oid, 'select') end`,
   },

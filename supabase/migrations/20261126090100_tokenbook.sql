@@ -25,48 +25,53 @@ declare
     'token_default_spend_caps', 'token_default_spend_caps_key', 'token_default_spend_caps_pkey',
     'token_holds', 'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey',
     'token_holds_spender_idx', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
-    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
+    'token_model_prices', 'token_model_prices_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
     'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
     'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
     'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
-    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
-    'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx', 'token_top_ups',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
+    'check_token_installation', 'check_token_synchronization', 'check_token_trial',
+    'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment',
+    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
     'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
-    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
-    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
+    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
+    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
-    'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+    'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
   c_words constant text := 'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
   v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
+  v_identities oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'identities');
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
@@ -182,6 +187,10 @@ begin
     union all
     select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
+    select 2, 'table auth.identities is missing, or has no provider_id: the auth server is older than November 2023', 0, 0, null, null
+     where not exists (
+       select from pg_attribute a where a.attrelid = v_identities and a.attname = 'provider_id' and not a.attisdropped)
+    union all
     select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
       from pg_database d
@@ -200,6 +209,11 @@ begin
            format('grant select, references, trigger on auth.users to %I', current_user)
       from pg_class c
      where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
+    union all
+    select 3, format('%s may not read auth.identities', current_user), 0, 0, c.relowner,
+           format('grant select on auth.identities to %I', current_user)
+      from pg_class c
+     where c.oid = v_identities and not has_table_privilege(c.oid, 'select')
     union all
     select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)
@@ -357,7 +371,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';
@@ -391,7 +405,8 @@ alter table tokenbook.chosen_limits enable row level security;
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * times pack_quantity, what one may buy at once, is no more than a movement may have. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -410,6 +425,7 @@ begin
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "pack_tokens": 1000000000, "pack_quantity": 1000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;
@@ -916,7 +932,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {refunded_cents, is_disputed}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1121,6 +1137,31 @@ create policy "Users read their own holds" on public.token_holds
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
 
+-- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
+
+-- What a project has chosen for whoever had a trial before; without a row they are refused another.
+create table tokenbook.chosen_trial_policy (
+  is_current boolean primary key default true,
+  policy text not null,
+  reduced_percent integer,
+  reduced_tokens bigint,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_trial_policy_has_one_row check (is_current),
+  constraint chosen_trial_policy_is_known check (policy in ('allow', 'refuse', 'reduced')),
+  constraint chosen_trial_policy_says_how_much
+    check (num_nonnulls(reduced_percent, reduced_tokens) = case policy when 'reduced' then 1 else 0 end),
+  constraint chosen_trial_policy_percent_is_a_part check (reduced_percent between 1 and 99),
+  constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
+);
+comment on table tokenbook.chosen_trial_policy is
+  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
+comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
+comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';
+comment on column tokenbook.chosen_trial_policy.reduced_tokens is 'Of reduced: so many tokens, and no more than the trial gives; or reduced_percent.';
+comment on column tokenbook.chosen_trial_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_trial_policy enable row level security;
+
 -- from supabase/schemas/50_plans/tables/failed_registrations.sql
 
 -- Users who signed up while something was wrong with the books.
@@ -1138,9 +1179,69 @@ comment on column tokenbook.failed_registrations.error is 'SQLSTATE and message.
 comment on column tokenbook.failed_registrations.failed_at is 'When.';
 alter table tokenbook.failed_registrations enable row level security;
 
+-- from supabase/schemas/50_plans/tables/token_packs.sql
+
+-- The catalogue's other half: tokens to buy once, beside any plan. Data of the project, as token_plans is.
+create table public.token_packs (
+  pack_type text primary key,
+  name text not null,
+  tokens bigint not null,
+  lifetime_days integer,
+  priority smallint not null default 50,
+  price_cents bigint not null,
+  currency text not null default 'usd',
+  stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
+  is_offered boolean not null default true,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint token_packs_name_is_plain check (pack_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_packs_title_is_short check (length(name) between 1 and 200),
+  -- as many as can be bought at once are one grant, and a grant has its limit
+  constraint token_packs_tokens_are_within_limits
+    check (tokens between 1 and (tokenbook.limits() -> 'pack_tokens')::bigint),
+  constraint token_packs_lifetime_is_positive check (lifetime_days between 1 and 36500),
+  constraint token_packs_priority_is_between_0_and_100 check (priority between 0 and 100),
+  constraint token_packs_cost_something check (price_cents between 1 and 1000000000000),
+  constraint token_packs_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_packs_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
+);
+
+-- what set_token_pack answers whoever breaks one
+comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
+comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
+comment on constraint token_packs_lifetime_is_positive on public.token_packs is '1 to 36500, or null for ever';
+comment on constraint token_packs_priority_is_between_0_and_100 on public.token_packs is '0 to 100';
+comment on constraint token_packs_cost_something on public.token_packs is '1 to 1000000000000: what costs nothing is given by grant_tokens';
+comment on constraint token_packs_currency_is_three_letters on public.token_packs is 'three lower-case letters (ISO 4217)';
+comment on constraint token_packs_stripe_price_id_is_short on public.token_packs is '1 to 255 characters';
+comment on constraint token_packs_former_stripe_price_ids_are_few on public.token_packs is 'at most 100';
+
+comment on table public.token_packs is
+  'The packs: tokens that are bought once, beside any plan. The project''s own data, changed by set_token_pack; everyone may read it.';
+comment on column public.token_packs.pack_type is 'The pack''s name in code.';
+comment on column public.token_packs.name is 'The pack''s name for people.';
+comment on column public.token_packs.tokens is 'Tokens that one of it gives, 1 to 10^9.';
+comment on column public.token_packs.lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_packs.priority is '0 to 100, default 50; its tokens are spent before those of a higher number.';
+comment on column public.token_packs.price_cents is 'Price of one, in cents of the currency.';
+comment on column public.token_packs.currency is 'ISO 4217, lower case.';
+comment on column public.token_packs.stripe_price_id is 'The price at Stripe. At PayPal a pack needs none: the order names it.';
+comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: who pays at one of these still gets the pack.';
+comment on column public.token_packs.is_offered is 'Whether it can be bought now.';
+comment on column public.token_packs.created_at is 'When it was added.';
+comment on column public.token_packs.updated_at is 'When it was last changed.';
+
+alter table public.token_packs enable row level security;
+create policy "Everyone reads the packs" on public.token_packs
+  for select to anon, authenticated
+  using (true);
+
 -- from supabase/schemas/50_plans/tables/token_plans.sql
 
--- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+-- The catalogue: what each plan gives. Data of the project; no migration overwrites a row.
 create table public.token_plans (
   plan_type text primary key,
   name text not null,
@@ -1156,10 +1257,13 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
   paypal_plan_id text unique,
+  former_paypal_plan_ids text[] not null default '{}',
   is_offered boolean not null default true,
   is_default boolean not null default false,
   given_to_users_since timestamptz,
@@ -1167,6 +1271,7 @@ create table public.token_plans (
   updated_at timestamptz not null default now(),
   constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_title_is_short check (length(name) between 1 and 200),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
   constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
@@ -1178,17 +1283,47 @@ create table public.token_plans (
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
     grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+  constraint token_plans_features_are_a_small_object
+    check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
+  constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
+  constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
+  constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
+  constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
-  constraint token_plans_rollover_lifetime_is_positive check (rollover_lifetime_days between 1 and 36500),
-  constraint token_plans_rollover_lifetime_is_of_a_rollover check (
-    rollover_lifetime_days is null or coalesce(rollover_tokens, rollover_percent) is not null)
+  constraint token_plans_rollover_lifetime_is_positive check (
+    rollover_lifetime_days is null
+    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
+-- what set_token_plan answers whoever breaks one
+comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
+comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
+comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
+comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
+comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
+comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_former_stripe_price_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_former_paypal_plan_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or more, or null for no cap';
+comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
+comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
+comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+
 comment on table public.token_plans is
-  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
 comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
@@ -1203,10 +1338,13 @@ comment on column public.token_plans.balance_cap is 'A renewal gives no more tha
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
 comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
@@ -1220,7 +1358,7 @@ create policy "Everyone reads the plans" on public.token_plans
 
 -- from supabase/schemas/50_plans/tables/token_storage_quotas.sql
 
--- One row a storage quota that a user was given; together they are his quota.
+-- One row a storage quota that a user was given; together, those that count are their quota.
 create table public.token_storage_quotas (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1233,24 +1371,24 @@ create table public.token_storage_quotas (
   constraint token_storage_quotas_quota_is_positive check (quota_gb > 0)
 );
 comment on table public.token_storage_quotas is
-  'Storage quotas given to a user; his quota is their sum. What he uses of it is counted where the files are.';
+  'Storage quotas given to a user. Their quota is the sum of those that count (get_user_storage_quota): what came with a plan counts while that plan is in force. Users see those alone. What they use of it is counted where the files are.';
 comment on column public.token_storage_quotas.user_id is 'The user.';
 comment on column public.token_storage_quotas.id is 'The quota; unique per user.';
 comment on column public.token_storage_quotas.quota_gb is 'Gigabytes.';
 comment on column public.token_storage_quotas.granted_at is 'Since when.';
 comment on column public.token_storage_quotas.subscription_id is 'The subscription it came with.';
-comment on column public.token_storage_quotas.metadata is 'Where it came from.';
+comment on column public.token_storage_quotas.metadata is 'Where it came from: plan, when it came with one.';
 comment on column public.token_storage_quotas.created_at is 'When it was booked.';
 
+-- who reads what of it: tokenbook.is_storage_in_force
 alter table public.token_storage_quotas enable row level security;
-create policy "Users read their own storage quotas" on public.token_storage_quotas
-  for select to authenticated
-  using ((select auth.uid()) = user_id);
 
 -- from supabase/schemas/50_plans/tables/token_subscriptions.sql
 
--- Which plan a user is on. One row a user; its periods are grants.
-create table public.token_subscriptions (
+-- Behind token_subscriptions: what plans a user has. One row a user; its own columns are the plan that was in force when somebody last touched
+-- the account; beside it are others that go on until their own end. Which of them is in force at a moment says
+-- tokenbook.subscription_at; what everybody reads is the view public.token_subscriptions. Its periods are grants.
+create table tokenbook.subscriptions (
   user_id uuid primary key,
   id uuid not null default gen_random_uuid(),
   plan_type text not null references public.token_plans (plan_type),
@@ -1258,107 +1396,302 @@ create table public.token_subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  is_active boolean not null default true,
   auto_renew boolean not null default true,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
+  grace_days integer not null default 0,
   next_plan_type text references public.token_plans (plan_type),
+  cancel_at timestamptz,
+  paused_at timestamptz,
+  taken_back_at timestamptz,
+  ended_at timestamptz,
+  beside jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint token_subscriptions_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
-  constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
-  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
+  constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
+  constraint subscriptions_expires_after_it_started check (expires_at > period_start),
+  constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array')
 );
-comment on table public.token_subscriptions is
-  'The plan a user is on. Changed in the same transaction as his balance, by the functions only.';
-comment on column public.token_subscriptions.user_id is 'The user.';
-comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
-comment on column public.token_subscriptions.plan_type is 'The plan.';
-comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage.';
-comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
-comment on column public.token_subscriptions.features is 'What else the plan includes.';
-comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column public.token_subscriptions.is_active is 'Whether it is in force.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
-comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
-comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
-comment on column public.token_subscriptions.period_start is 'When the present period began.';
-comment on column public.token_subscriptions.expires_at is 'When it ends; NULL = it does not.';
-comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.created_at is 'Since when he has one.';
-comment on column public.token_subscriptions.updated_at is 'When it last changed.';
+comment on table tokenbook.subscriptions is
+  'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
+comment on column tokenbook.subscriptions.user_id is 'The user.';
+comment on column tokenbook.subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column tokenbook.subscriptions.plan_type is 'The plan.';
+comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor with the end of a plan.';
+comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
+comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
+comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
+comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
+comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
+comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
+comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
-create index token_subscriptions_plan_idx on public.token_subscriptions (plan_type);
-create index token_subscriptions_next_plan_idx on public.token_subscriptions (next_plan_type) where next_plan_type is not null;
+create index subscriptions_plan_idx on tokenbook.subscriptions (plan_type);
+create index subscriptions_next_plan_idx on tokenbook.subscriptions (next_plan_type) where next_plan_type is not null;
 
-alter table public.token_subscriptions enable row level security;
-create policy "Users read their own subscription" on public.token_subscriptions
+-- what the view reads with its caller's rights
+alter table tokenbook.subscriptions enable row level security;
+create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+-- from supabase/schemas/50_plans/tables/trial_keys.sql
+
+/*
+ * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
+ * database that was made from a schema alone has a key of its own. No function gives it to a caller.
+ */
+create table tokenbook.trial_keys (
+  is_current boolean primary key default true,
+  key bytea not null,
+  made_at timestamptz not null default clock_timestamp(),
+  constraint trial_keys_has_one_row check (is_current),
+  constraint trial_keys_are_long check (length(key) = 32)
+);
+comment on table tokenbook.trial_keys is
+  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
+comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
+comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
+comment on column tokenbook.trial_keys.made_at is 'When it was made.';
+alter table tokenbook.trial_keys enable row level security;
+
+-- from supabase/schemas/50_plans/tables/trials_taken.sql
+
+-- Who has had a trial, as nobody can read it: a keyed digest of each thing that a person is known by. It names no
+-- user, so that it outlives them; and without the key, which is beside it, no guess can be tried.
+create table tokenbook.trials_taken (
+  identifier bytea primary key,
+  taken_at timestamptz not null default clock_timestamp(),
+  constraint trials_taken_are_digests check (length(identifier) = 32)
+);
+comment on table tokenbook.trials_taken is
+  'Who has had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
+comment on column tokenbook.trials_taken.identifier is 'HMAC-SHA256 under tokenbook.trial_keys of one thing that the person is known by (tokenbook.trial_identifiers).';
+comment on column tokenbook.trials_taken.taken_at is 'When it was first remembered.';
+alter table tokenbook.trials_taken enable row level security;
+
+-- from supabase/schemas/60_payments/tables/parked_reasons.sql
+
+/*
+ * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
+ * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.parked_reasons()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{
+    "user_unknown": "Nothing says which user paid, or there is no such user.",
+    "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
+    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
+    "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
+    "amount_differs": "The amount is not the price of what was named.",
+    "currency_differs": "The currency is not the one of what was named.",
+    "several_things": "Several things were bought in one payment.",
+    "nothing_paid": "Nothing was paid.",
+    "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "nothing_named": "Nothing says what was bought."
+  }';
+end
+$$;
+comment on function tokenbook.parked_reasons is
+  'Why a provider''s payment may wait for an admin: {reason: a sentence for people}.';
+
+-- from supabase/schemas/60_payments/tables/provider_customers.sql
+
+-- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+create table tokenbook.provider_customers (
+  provider text not null,
+  customer_id text not null,
+  user_id uuid,
+  told_at timestamptz not null default clock_timestamp(),
+  event_id text not null default '',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint provider_customers_pkey primary key (provider, customer_id)
+);
+comment on table tokenbook.provider_customers is
+  'Customers of payment providers and the users they are, learned from whatever named both. The row is the lock of a customer, too.';
+comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
+comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
+create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
+alter table tokenbook.provider_customers enable row level security;
+
 -- from supabase/schemas/60_payments/tables/provider_events.sql
 
--- Every event that was acted on, once.
+-- What providers have told us, one fact a row, and what an admin has said of a parked payment: the one source of
+-- all that is known of a provider's payment. Never changed: a fact counts for ever, whatever comes after it.
 create table tokenbook.provider_events (
   provider text not null,
-  event_id text not null,
-  event_type text not null,
   provider_payment_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
   facts jsonb not null,
   received_at timestamptz not null default clock_timestamp(),
-  constraint provider_events_pkey primary key (provider, event_id)
+  constraint provider_events_pkey primary key (provider, provider_payment_id, event_id, digest)
 );
 comment on table tokenbook.provider_events is
-  'Events of payment providers that were acted on: committed with their effect, or not at all.';
+  'Facts that payment providers told us, and admins'' assignments: committed with their effect, or not at all. The same event with the same content is one row; with other content it is another.';
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
-comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
+comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
 comment on column tokenbook.provider_events.received_at is 'When it came first.';
 alter table tokenbook.provider_events enable row level security;
 
 -- from supabase/schemas/60_payments/tables/provider_payments.sql
 
--- What a provider has told us of a payment, merged: the same facts in any order, any number of
--- times, make the same row. It is also what makes a provider's payment id unique, and where a
--- payment waits whose user or plan is not known.
+-- What is known of a provider's payment: computed from all of its events by tokenbook.facts_of_payment, so that the
+-- same events in any order, any number of times, make the same row. It is also what makes a provider's payment id
+-- unique, the lock of its events, and where a payment waits whose user is not known, or what was bought.
 create table tokenbook.provider_payments (
   provider text not null,
   provider_payment_id text not null,
+  part_of text,
   user_id uuid,
+  customer_id text,
   plan_type text,
+  pack_type text,
+  quantity integer,
+  price_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
   refunded_cents bigint not null default 0,
-  was_disputed boolean not null default false,
-  dispute_was_won boolean not null default false,
+  disputed_cents bigint not null default 0,
   period_start timestamptz,
+  parked_reason text,
+  disagrees jsonb,
+  told_as text,
+  dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint provider_payments_pkey primary key (provider, provider_payment_id)
+  constraint provider_payments_pkey primary key (provider, provider_payment_id),
+  constraint provider_payments_park_for_a_known_reason check (tokenbook.parked_reasons() ? parked_reason),
+  constraint provider_payments_lose_no_more_than_was_paid
+    check (refunded_cents >= 0 and disputed_cents >= 0 and refunded_cents + disputed_cents <= amount_cents)
 );
 comment on table tokenbook.provider_payments is
-  'Facts about a provider''s payments, merged from its events. One without user or plan is parked for an admin.';
+  'What is known of a provider''s payments, computed from all that was told of each. One that was paid and has a parked_reason waits for an admin.';
 comment on column tokenbook.provider_payments.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_payments.provider_payment_id is 'The provider''s id of the payment.';
-comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet.';
-comment on column tokenbook.provider_payments.plan_type is 'The plan, by our own catalogue; NULL = not known yet.';
+comment on column tokenbook.provider_payments.part_of is 'The payment whose facts have what is told of this one: both paid for the same. NULL = it is one by itself.';
+comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet. Once it is booked: whom it was booked to.';
+comment on column tokenbook.provider_payments.customer_id is 'The provider''s id of who paid.';
+comment on column tokenbook.provider_payments.plan_type is 'The plan that was bought, by our own catalogue; NULL = a pack, or not known yet. Once it is booked: what was.';
+comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
+comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
+comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
-comment on column tokenbook.provider_payments.amount_cents is 'What was paid, in cents.';
+comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'The most that has been reported refunded in all.';
-comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
-comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
+comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
-  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where user_id is null or plan_type is null;
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null and dismissed_at is null;
+create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
+create index provider_payments_waiting_customer_idx
+  on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscription_events.sql
+
+-- What providers have told us of subscriptions, one fact a row: the one source of all that is known of them.
+create table tokenbook.provider_subscription_events (
+  provider text not null,
+  provider_subscription_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
+  facts jsonb not null,
+  received_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscription_events_pkey primary key (provider, provider_subscription_id, event_id, digest)
+);
+comment on table tokenbook.provider_subscription_events is
+  'Facts of subscriptions that payment providers told us, committed with their effect or not at all. The same event with the same content is one row; with other content it is another.';
+comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
+comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
+comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
+comment on column tokenbook.provider_subscription_events.received_at is 'When it came first.';
+alter table tokenbook.provider_subscription_events enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscriptions.sql
+
+-- What is known of a provider's subscription: computed from all of its events by tokenbook.facts_of_subscription, so
+-- that the same events in any order, any number of times, make the same row. It gives no plan, a payment does that;
+-- it says whether the plan that was paid for is paused, or ends.
+create table tokenbook.provider_subscriptions (
+  provider text not null,
+  provider_subscription_id text not null,
+  user_id uuid,
+  customer_id text,
+  plan_type text,
+  price_id text,
+  status text,
+  cancel_at timestamptz,
+  current_period_end timestamptz,
+  occurred_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_status_is_known check (status in ('active', 'past_due', 'paused', 'cancelled'))
+);
+comment on table tokenbook.provider_subscriptions is
+  'What is known of a provider''s subscriptions, each by its own id, computed from all that was told of it.';
+comment on column tokenbook.provider_subscriptions.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
+comment on column tokenbook.provider_subscriptions.user_id is 'The user that an event names; NULL = none does: whose its customer is counts.';
+comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of who pays.';
+comment on column tokenbook.provider_subscriptions.plan_type is 'Its plan, by our own catalogue, as it was told last; NULL = not known.';
+comment on column tokenbook.provider_subscriptions.price_id is 'The provider''s id of its price, as it was told last.';
+comment on column tokenbook.provider_subscriptions.status is 'active, past_due, paused or cancelled, as it was told last.';
+comment on column tokenbook.provider_subscriptions.cancel_at is 'When it ends, by the same event; NULL = that says nothing of an end.';
+comment on column tokenbook.provider_subscriptions.current_period_end is 'When its period ends, by the same event.';
+comment on column tokenbook.provider_subscriptions.occurred_at is 'When that happened, by the provider''s clock.';
+comment on column tokenbook.provider_subscriptions.created_at is 'When we first heard of it.';
+comment on column tokenbook.provider_subscriptions.updated_at is 'When we last heard of it.';
+create index provider_subscriptions_user_idx on tokenbook.provider_subscriptions (user_id);
+create index provider_subscriptions_customer_idx on tokenbook.provider_subscriptions (provider, customer_id);
+alter table tokenbook.provider_subscriptions enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
 
@@ -1370,12 +1703,15 @@ create table public.token_payments (
   provider text not null default 'manual',
   provider_payment_id text,
   from_plan text references public.token_plans (plan_type),
-  to_plan text not null references public.token_plans (plan_type),
+  to_plan text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   amount_cents bigint not null,
   currency text not null,
+  terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
-  is_disputed boolean not null default false,
+  disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
   idempotency_key text,
   reason text,
@@ -1385,7 +1721,11 @@ create table public.token_payments (
   constraint token_payments_pkey primary key (user_id, id),
   constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
   constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
-  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_are_for_a_plan_or_a_pack check (num_nonnulls(to_plan, pack_type) = 1),
+  constraint token_payments_buy_a_plan_once check (
+    quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
+  constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
 );
@@ -1396,13 +1736,16 @@ comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
 comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
-comment on column public.token_payments.from_plan is 'The plan he was on.';
-comment on column public.token_payments.to_plan is 'The plan he pays for.';
-comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.from_plan is 'The plan they were on; NULL = none, or a pack was bought, which leaves it alone.';
+comment on column public.token_payments.to_plan is 'The plan they pay for; or a pack.';
+comment on column public.token_payments.pack_type is 'The pack they pay for; or a plan.';
+comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
+comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
-comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
@@ -1418,6 +1761,7 @@ create index token_payments_pending_idx on public.token_payments (created_at) wh
 create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
+create index token_payments_pack_idx on public.token_payments (pack_type) where pack_type is not null;
 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments
@@ -1429,7 +1773,7 @@ create policy "Users read their own payments" on public.token_payments
 /*
  * The kinds of alerts. asks: what a rule of that kind says (a threshold; hours; nothing), null for a
  * kind that no rule is of. about: what an alert of it is about (a crossing, counted by epoch; a grant;
- * a request). ends: whether its end can be an alert too.
+ * a request; a moment of a subscription, or of the project: its epoch says which). ends: whether its end can be an alert too.
  * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
  * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
  * can be kept; who writes it is code of its own.
@@ -1443,15 +1787,28 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false}}';
+  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
+           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
+           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
+           "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
-  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request), ends}}.';
+  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request, moment), ends}}.';
+
+-- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
+
+-- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
+-- waits for another to be told.
+create sequence tokenbook.project_alert_numbers as bigint;
+comment on sequence tokenbook.project_alert_numbers is
+  'Numbers of the alerts that are the project''s and no user''s.';
 
 -- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
 
@@ -1557,6 +1914,7 @@ create table public.token_alerts (
     case tokenbook.alert_kinds() -> kind ->> 'about'
       when 'crossing' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'grant' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'moment' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
     end),
@@ -1570,14 +1928,14 @@ create table public.token_alerts (
 ) with (fillfactor = 90);
 comment on table public.token_alerts is
   'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
-comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
+comment on column public.token_alerts.user_id is 'The user; all zeros: the project itself. No foreign key: what somebody was told outlives them.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
-comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
-comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
+comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1601,35 +1959,54 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens. The charge is the server's business; here is what was asked for
--- and what came of it.
+-- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
+-- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
   status text not null default 'pending',
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
+  amount_cents bigint,
+  currency text,
+  customer_id text,
+  attempts integer not null default 0,
+  first_attempt_at timestamptz,
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_top_up_requests_pkey primary key (user_id, id),
-  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_ask_for_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_up_requests_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null
-      when 'done' then settled_at is not null
-      when 'failed' then settled_at is not null
+      when 'pending' then settled_at is null and next_attempt_at is not null
+      when 'done' then settled_at is not null and next_attempt_at is null
+      when 'failed' then settled_at is not null and next_attempt_at is null
       else false
-    end)
+    end),
+  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
 comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
 comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
-comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
+comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
+comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
+comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
+comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
+comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
+comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1637,9 +2014,13 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_due_idx
+  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
+create index token_top_up_requests_pack_idx
+  on public.token_top_up_requests (pack_type) where pack_type is not null;
 
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
@@ -1655,6 +2036,8 @@ create table public.token_top_ups (
   below_tokens bigint not null,
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   cooldown_seconds integer not null,
   max_requests integer not null,
   window_seconds integer not null,
@@ -1662,7 +2045,9 @@ create table public.token_top_ups (
   updated_at timestamptz not null default clock_timestamp(),
   constraint token_top_ups_threshold_is_within_limits check (below_tokens between 1 and 1000000000000),
   constraint token_top_ups_tokens_are_within_limits check (tokens between 1 and 1000000000000),
-  constraint token_top_ups_buy_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_ups_buy_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_ups_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_ups_cooldown_is_within_limits check (cooldown_seconds between 30 and 2592000),
   constraint token_top_ups_cap_is_within_limits check (max_requests between 1 and 100),
   constraint token_top_ups_window_is_within_limits check (window_seconds between 60 and 2592000)
@@ -1672,8 +2057,10 @@ comment on table public.token_top_ups is
 comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
 comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
-comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_ups.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_ups.quantity is 'How many packs to buy; of anything else 1.';
 comment on column public.token_top_ups.cooldown_seconds is 'Seconds from the last request, or from its outcome, to the next at least.';
 comment on column public.token_top_ups.max_requests is 'Requests in window_seconds at most.';
 comment on column public.token_top_ups.window_seconds is 'The window of max_requests.';
@@ -1681,6 +2068,7 @@ comment on column public.token_top_ups.paused_at is 'Since when nothing is asked
 comment on column public.token_top_ups.updated_at is 'When it was last set, or paused.';
 
 create index token_top_ups_plan_idx on public.token_top_ups (plan_type) where plan_type is not null;
+create index token_top_ups_pack_idx on public.token_top_ups (pack_type) where pack_type is not null;
 
 alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
@@ -1769,7 +2157,9 @@ create table public.token_team_members (
   constraint token_team_members_pkey primary key (user_id, member_id),
   constraint token_team_members_are_not_their_payers check (user_id <> member_id),
   constraint token_team_members_caps_are_within_limits check (
-    least(cap_day, cap_week, cap_month) >= 0 and greatest(cap_day, cap_week, cap_month) <= 1000000000000),
+    coalesce(cap_day, 0) between 0 and 1000000000000
+    and coalesce(cap_week, 0) between 0 and 1000000000000
+    and coalesce(cap_month, 0) between 0 and 1000000000000),
   constraint token_team_members_leave_after_they_came check (until >= since)
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
@@ -1921,8 +2311,7 @@ alter table tokenbook.migration_reports enable row level security;
 /*
  * The refusal `busy` as an answer instead of an exception, for a call that has booked a portion of what
  * was due and must keep it. Through the API it is the very response of the refusal: status 503,
- * Retry-After, the same body. In SQL it is that body with success false; and to a function of the project's
- * that was asked and called ours, whose own status it is: what it wrote stays, so its caller must not hear 503.
+ * Retry-After, the same body. In SQL it is that body with success false.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -1933,15 +2322,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if tokenbook.is_own_request() then -- @status-of-own-requests
-    perform set_config('response.status', '503', true),
-            set_config('response.headers', '[{"Retry-After": "1"}]', true);
-  end if;
+  perform set_config('response.status', '503', true),
+          set_config('response.headers', '[{"Retry-After": "1"}]', true);
   return jsonb_build_object('success', false) || tokenbook.describe_refusal('busy', '{}');
 end
 $$;
 comment on function tokenbook.answer_busy is
-  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 where the API was asked for one of Tokenbook''s functions.';
+  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 through the API.';
 
 -- from supabase/schemas/10_access/authorize.sql
 
@@ -2075,6 +2462,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
+  v_function text;
 begin
   if v_headers is null or v_headers = '' then
     return; -- plain SQL
@@ -2086,7 +2474,11 @@ begin
     return;
   end if;
 
-  if current_setting('request.method', true) is distinct from 'POST' or not tokenbook.is_own_request() then
+  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+  if current_setting('request.method', true) is distinct from 'POST'
+    or (position('%' in v_function) > 0 -- written otherwise, and perhaps one of ours
+      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
+  then
     return;
   end if;
   if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
@@ -2405,30 +2797,6 @@ $$;
 comment on function tokenbook.is_ledger_lost is
   'Whether the user''s account counts transactions that are not in the ledger.';
 
--- from supabase/schemas/10_access/is_own_request.sql
-
-/*
- * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: a status,
- * and what a body may be, are for whoever was asked to say.
- * A path with something escaped may be one of ours, and counts as one.
- * Caller: internal.   Reads the settings that PostgREST makes; false in plain SQL.
- */
-create function tokenbook.is_own_request()
-returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_function constant text := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
-begin
-  return coalesce(position('%' in v_function) > 0 or v_function = any (tokenbook.own_functions()), false);
-end
-$$;
-comment on function tokenbook.is_own_request is
-  'Whether the API was asked for one of Tokenbook''s functions by its name. False in plain SQL, and where a function of the project''s was asked for that calls one.';
-
 -- from supabase/schemas/10_access/is_user.sql
 
 /*
@@ -2541,42 +2909,11 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
--- from supabase/schemas/10_access/own_objects.sql
-
-/*
- * What is ours in the catalogue: everything in tokenbook, and in public what own_relations and own_functions name.
- * A function of the project's that has the name of one of those is among them: the API would take either for the other.
- * Caller: present_rights, present_shape, check_token_installation.
- */
-create function tokenbook.own_objects()
-returns table (class regclass, object oid)
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  select 'pg_class'::regclass, c.oid
-    from pg_class c
-   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-     and (c.relnamespace = 'tokenbook'::regnamespace
-       or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
-  union all
-  select 'pg_proc'::regclass, p.oid
-    from pg_proc p
-   where p.pronamespace = 'tokenbook'::regnamespace
-      or (p.pronamespace = 'public'::regnamespace and p.proname = any (tokenbook.own_functions()));
-end
-$$;
-comment on function tokenbook.own_objects is
-  'The relations and functions of Tokenbook: in schema tokenbook all, in public those of own_relations and own_functions. Returns class, object.';
-
 -- from supabase/schemas/10_access/present_rights.sql
 
 /*
  * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
- * functions.
+ * functions. In public a function is ours that one in tokenbook has the name of.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
 create function tokenbook.present_rights()
@@ -2588,10 +2925,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  with own as (
-    select * from tokenbook.own_objects()
-  ), relations as (
-    select c.* from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
+  with relations as (
+    select c.* from pg_class c
+     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
   )
   select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
     from (
@@ -2605,147 +2943,16 @@ begin
         from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
       union all
       select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
-        from own join pg_proc p on own.class = 'pg_proc'::regclass and p.oid = own.object) o
+        from pg_proc p
+       where p.pronamespace = 'tokenbook'::regnamespace
+          or (p.pronamespace = 'public'::regnamespace
+            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
    cross join lateral aclexplode(o.rights) a
    where a.grantee <> o.owner;
 end
 $$;
 comment on function tokenbook.present_rights is
   'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
-
--- from supabase/schemas/10_access/present_shape.sql
-
-/*
- * What is ours, as it is now: a row for each thing, and its definition in lines, so that what differs can be said.
- * A table's columns, constraints, indexes, triggers, rules, policies and publications have rows of their own.
- * Only what changes what is computed, who sees it and whether it lasts: not comments, costs or storage.
- * What is as usual has no line: a line "disabled" or "owned by …" is there where that is so.
- *
- * The server prints the expressions, and names are as this function's search_path makes them: compare only with what
- * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
- * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
- * is a constraint since 18, is a line of its column.
- * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
- * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
- * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
- */
-create function tokenbook.present_shape()
-returns table (kind text, relation text, name text, definition text)
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_owner constant oid := (select n.nspowner from pg_namespace n where n.nspname = 'tokenbook');
-begin
-  return query
-  with own as (
-    select * from tokenbook.own_objects()
-  ), relations as (
-    select c.*, c.oid::regclass::text as name
-      from own o
-      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
-     where not (c.relnamespace = 'tokenbook'::regnamespace and starts_with(c.relname, 'old_'))
-  ), functions as (
-    select p.*, p.oid::regprocedure::text as name
-      from own o
-      join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
-     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
-  )
-  -- what can be changed by `alter function` comes first, in the words of that statement
-  select 'function', '', f.name, concat_ws(chr(10),
-           case f.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end,
-           case when f.prosecdef then 'security definer' else 'security invoker' end,
-           case when f.proisstrict then 'strict' else 'called on null input' end,
-           (select string_agg(format('set %s = %s', s.name,
-                     case s.name when 'search_path' then s.value else quote_literal(s.value) end), chr(10) order by s.name)
-              from unnest(f.proconfig) c
-             cross join lateral (select split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)) as s (name, value)),
-           case when f.proowner <> v_owner then format('owner to %I', pg_get_userbyid(f.proowner)) end,
-           'in ' || (select l.lanname from pg_language l where l.oid = f.prolang),
-           'from ' || pg_get_function_arguments(f.oid),
-           'to ' || pg_get_function_result(f.oid),
-           'text ' || encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc), 'utf8')), 'hex'))
-    from functions f
-  union all
-  select case when r.relkind in ('r', 'p') then 'table' when r.relkind = 'S' then 'sequence' when r.relkind = 'f' then 'foreign table' else 'view' end,
-         r.name, r.name, concat_ws(chr(10),
-           case when r.relkind = 'r' and r.relpersistence = 'u' then 'unlogged' end,
-           case when r.relkind in ('r', 'p') and r.relreplident <> 'd' then
-             'replica identity ' || case r.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'using an index' end end,
-           case when r.relforcerowsecurity then 'row level security forced' end,
-           (select string_agg('inherited by ' || i.inhrelid::regclass, chr(10) order by i.inhrelid::regclass::text)
-              from pg_inherits i where i.inhparent = r.oid),
-           case when r.relkind in ('v', 'm') then (select string_agg(o, chr(10) order by o) from unnest(r.reloptions) o) end,
-           -- since PostgreSQL 16 columns of a single relation are printed without its name: so without any, and beside them what is read
-           case when r.relkind in ('v', 'm') then
-             'text ' || encode(sha256(convert_to(regexp_replace(pg_get_viewdef(r.oid), '[[:<:]][a-z_][a-z0-9_]*[.](?=[a-z_])', '', 'g'), 'utf8')), 'hex') end,
-           (select 'reads ' || string_agg(distinct d.refobjid::regclass::text, ', ' order by d.refobjid::regclass::text)
-              from pg_rewrite w
-              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
-                              and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
-             where w.ev_class = r.oid and w.rulename = '_RETURN'),
-           (select format('%s from %s to %s by %s, start %s%s', format_type(s.seqtypid, null), s.seqmin, s.seqmax, s.seqincrement, s.seqstart,
-                          case when s.seqcycle then ', cycle' end) from pg_sequence s where s.seqrelid = r.oid),
-           case when r.relowner <> v_owner then format('owner to %I', pg_get_userbyid(r.relowner)) end)
-    from relations r
-  union all
-  select 'column', r.name, quote_ident(a.attname), concat_ws(chr(10),
-           format_type(a.atttypid, a.atttypmod) || case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation else '' end,
-           case a.attidentity when 'a' then 'generated always as identity' when 'd' then 'generated by default as identity' end,
-           case when a.attnotnull then 'not null' end,
-           case when a.attgenerated = '' then 'default ' || pg_get_expr(d.adbin, d.adrelid)
-                else format('generated always as (%s)', pg_get_expr(d.adbin, d.adrelid)) end)
-    from relations r
-    join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid
-    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-   where r.relkind in ('r', 'p')
-  union all
-  select 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
-    from relations r
-    join pg_constraint c on c.conrelid = r.oid and c.contype in ('c', 'p', 'u', 'x', 'f')
-  union all
-  select 'index', r.name, i.indexrelid::regclass::text, concat_ws(chr(10),
-           pg_get_indexdef(i.indexrelid), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
-    from relations r
-    join pg_index i on i.indrelid = r.oid
-   where not (i.indisvalid and exists (
-     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
-  union all
-  select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
-           pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
-    from pg_trigger g
-   where not g.tgisinternal
-     -- on auth.users too
-     and (g.tgrelid in (select r.oid from relations r) or g.tgfoid in (select f.oid from functions f))
-  union all
-  select 'rule', r.name, quote_ident(w.rulename), pg_get_ruledef(w.oid)
-    from relations r
-    join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN'
-  union all
-  select 'policy', r.name, quote_ident(p.polname), concat_ws(chr(10),
-           case when p.polpermissive then 'as permissive' else 'as restrictive' end,
-           'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
-           'to ' || (select string_agg(case u when 0 then 'public' else quote_ident(pg_get_userbyid(u)) end, ', ' order by pg_get_userbyid(u))
-                       from unnest(p.polroles) u),
-           'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
-           'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
-    from relations r
-    join pg_policy p on p.polrelid = r.oid
-  union all
-  select 'publication', r.name, quote_ident(b.pubname), concat_ws(chr(10),
-           'columns ' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
-                            from pg_attribute a where a.attrelid = r.oid and a.attnum = any (pr.prattrs)),
-           'where ' || pg_get_expr(pr.prqual, pr.prrelid))
-    from relations r
-    join pg_publication_rel pr on pr.prrelid = r.oid
-    join pg_publication b on b.oid = pr.prpubid;
-end
-$$;
-comment on function tokenbook.present_shape is
-  'What is Tokenbook''s, as it is now: kind (function, table, view, sequence, column, constraint, index, trigger, rule, policy, publication), relation, name, definition in lines. To compare with declared_shape.';
 
 -- from supabase/schemas/10_access/queue_for_account.sql
 
@@ -2850,17 +3057,23 @@ begin
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
-      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
+      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
+      ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
+      ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('pack_not_found', 'PT404', 'Use a pack of the catalogue (token_packs).'),
+      ('plan_in_use', 'PT409', 'Make another plan with what is to be different, and take this one out of the offer.'),
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
@@ -2868,6 +3081,8 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -2879,6 +3094,8 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
+      ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
@@ -2891,6 +3108,7 @@ begin
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
+      ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -4250,12 +4468,15 @@ begin
     'has_more_grants', false)
     into v_balance
     from public.token_accounts a
-    left join public.token_subscriptions s on s.user_id = a.user_id
+    left join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
-     and s.next_plan_type is null
+     -- the plan in the row is the one in force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
+     and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then
     return null; -- tokens, and no grant: not for this path to say
@@ -4474,8 +4695,8 @@ comment on function tokenbook.get_token_history is
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not; if something is due and the account
  * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
- * time has come is put into effect.
+ * A user who never had a grant and has a plan is given its tokens first, once; a plan that has ended, or
+ * a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -4519,12 +4740,13 @@ begin
     v_now := clock_timestamp();
   end if;
   if exists (
-    select from public.token_subscriptions s
-     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+    select from tokenbook.subscriptions s
+     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
+       and tokenbook.subscription_at(s, v_now) is distinct from s)
   then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+      perform tokenbook.settle_subscription(v_account_id);
     end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
@@ -4549,12 +4771,7 @@ begin
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
-      'plan_type', (
-        select coalesce(next.plan_type, s.plan_type)
-          from public.token_subscriptions s
-          left join public.token_plans next
-            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
-         where s.user_id = v_account_id),
+      'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select min(b.expires_at) from public.token_balances b
          where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
@@ -4576,7 +4793,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -4633,6 +4850,7 @@ comment on function tokenbook.grant_terms is
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be.
+ * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -4710,6 +4928,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if p_grant_type = 'trial' and not v_issued.replayed then
+    perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
+  end if;
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
@@ -4736,7 +4957,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -4921,7 +5142,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'is_disputed', 'tokens_clawed_back'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
@@ -7519,47 +7740,165 @@ $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
--- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
+-- from supabase/schemas/50_plans/ask_trial.sql
 
 /*
- * Puts a downgrade into effect whose period has ended, when the lower plan costs nothing: there is
- * no payment that could do it, and nothing may depend on a job. Gives no tokens and takes none. A
- * plan that costs something begins with its payment or renewal.
- * Caller: internal.   Locks: the account.   Keeps: I9.
+ * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
+ * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
+ * Caller: internal.
  */
-create function tokenbook.apply_scheduled_downgrade(p_user_id uuid)
+create function tokenbook.ask_trial(
+  p_user_id uuid,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(
+    p_user_id, coalesce((select k.key from tokenbook.trial_keys k where k.is_current), ''));
+begin
+  select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
+    into share, refusal, reduced_percent, reduced_tokens
+    from tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1) j;
+end
+$$;
+comment on function tokenbook.ask_trial is 'What the policy would give of a trial to this user now; remembers nothing.';
+
+-- from supabase/schemas/50_plans/begin_plan.sql
+
+/*
+ * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
+ * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
+ * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
+ * again when this one ends. What provider and time say of each counts at once.
+ * p_was is the row that there is, with what was due recorded; null: there is none.
+ * Caller: internal, holding the account's lock.   Returns the row to be.
+ */
+create function tokenbook.begin_plan(
+  p_was tokenbook.subscriptions,
+  p_plan public.token_plans,
+  p_start timestamptz,
+  p_payment_method text,
+  p_payment_id text,
+  p_user_id uuid,
+  p_is_beside boolean,
+  p_now timestamptz
+)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_was;
+  v_beside jsonb := coalesce(p_was.beside, '[]');
+begin
+  if v_is.user_id is null then
+    v_is.user_id := p_user_id;
+    v_is.id := gen_random_uuid();
+    v_is.tokens_limit := 0;
+    v_is.created_at := p_now;
+  elsif p_was.plan_type <> p_plan.plan_type
+    and (p_was.ended_at is not null or p_was.paused_at is not null
+      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
+  then
+    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  end if;
+  v_is.plan_type := p_plan.plan_type;
+  v_is.articles_limit := p_plan.articles_limit;
+  v_is.features := p_plan.features;
+  v_is.billing_cycle := p_plan.billing_cycle;
+  v_is.auto_renew := p_plan.billing_cycle <> 'none';
+  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_is.period_start := p_start;
+  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_is.grace_days := tokenbook.grace_of(p_plan);
+  v_is.next_plan_type := null;
+  v_is.cancel_at := null;
+  v_is.paused_at := null;
+  v_is.taken_back_at := null;
+  v_is.ended_at := null;
+  v_is.updated_at := p_now;
+
+  if p_is_beside then
+    if exists (
+      select from jsonb_array_elements(v_beside) e
+       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
+    then
+      return p_was; -- a later period of it is there
+    end if;
+    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
+    v_is := p_was;
+    v_is.updated_at := p_now;
+  end if;
+  -- of each plan the newest; of the one that is in force none
+  v_is.beside := (
+    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
+      from (
+        select distinct on (e.plan ->> 'plan_type') e.plan
+          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
+         where e.plan ->> 'plan_type' <> v_is.plan_type
+           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
+         order by e.plan ->> 'plan_type', e.nth desc) newest);
+  return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
+end
+$$;
+comment on function tokenbook.begin_plan is
+  'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/change_subscription.sql
+
+/*
+ * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
+ * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
+ * p_entry is the transaction to be: reason, actor, metadata.
+ * Does nothing where the row is that already.
+ * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
+ */
+create function tokenbook.change_subscription(
+  p_subscription tokenbook.subscriptions,
+  p_entry public.token_transactions
+)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was tokenbook.subscriptions;
 begin
-  perform tokenbook.lock_account(p_user_id);
-  update public.token_subscriptions s
-     set plan_type = p.plan_type,
-         articles_limit = p.articles_limit,
-         features = p.features,
-         billing_cycle = p.billing_cycle,
-         auto_renew = p.billing_cycle <> 'none',
-         payment_method = null,
-         payment_id = null,
-         period_start = s.expires_at,
-         expires_at = tokenbook.period_end(p.billing_cycle, s.expires_at),
-         next_plan_type = null,
-         updated_at = clock_timestamp()
-    from public.token_plans p
-   where s.user_id = p_user_id
-     and p.plan_type = s.next_plan_type
-     and p.price_cents = 0
-     and s.expires_at <= clock_timestamp();
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
+  p_subscription.updated_at := v_was.updated_at;
+  if v_was is not distinct from p_subscription then
+    return;
   end if;
+  p_subscription.updated_at := clock_timestamp();
+  perform tokenbook.keep_subscription(p_subscription);
+  p_entry.user_id := p_subscription.user_id;
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := 'plan_change';
+  p_entry.tokens := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
+  p_entry.created_at := clock_timestamp();
+  perform tokenbook.record_transaction(p_entry);
+  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id);
 end
 $$;
-comment on function tokenbook.apply_scheduled_downgrade is
-  'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
+comment on function tokenbook.change_subscription is
+  'Brings a subscription to that row, with an entry of 0 tokens that keeps it and says why; nothing where it is that already.';
 
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
@@ -7570,7 +7909,8 @@ comment on function tokenbook.apply_scheduled_downgrade is
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), trial_already_taken,
+ * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -7592,7 +7932,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -7628,21 +7968,23 @@ begin
     end if;
 
     -- act
+    perform tokenbook.settle_subscription(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
-    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-    if v_subscription.is_active and v_subscription.expires_at > v_now
+    select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
+      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;
       if v_account.next_due_at <= v_now then
         perform tokenbook.record_expiries(array[p_user_id], v_now);
       end if;
-      update public.token_subscriptions s
+      update tokenbook.subscriptions s
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
@@ -7688,7 +8030,105 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/check_offer.sql
+
+/*
+ * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
+ * one object. Locks the settings: catalogue changes are one after the other.
+ * Caller: internal.   Returns the actor.
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_offer(
+  p_slug text,
+  p_field text,
+  p_given jsonb,
+  p_reason text,
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select a.actor_role, a.actor_id into actor_role, actor_id from tokenbook.authorize_operator() a;
+  if (jsonb_typeof(p_given) = 'object' and octet_length(p_given::text) <= 65536) is not true then
+    perform tokenbook.refuse(p_slug, jsonb_build_object('field', p_field, 'rule', 'an object of at most 65536 bytes'));
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  perform tokenbook.lock_settings();
+end
+$$;
+comment on function tokenbook.check_offer is
+  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+
+-- from supabase/schemas/50_plans/check_price_ids.sql
+
+/*
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
+ * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_price_ids(p_slug text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_provider text;
+begin
+  select i.provider into v_provider
+    from public.token_price_ids i
+   group by i.provider, i.price_id
+  having count(*) > 1
+   limit 1;
+  if v_provider is not null then
+    perform tokenbook.refuse(p_slug, jsonb_build_object(
+      'field', case v_provider when 'stripe' then 'stripe_price_id' else 'paypal_plan_id' end,
+      'rule', 'an id, now or formerly, of nothing else'));
+  end if;
+end
+$$;
+comment on function tokenbook.check_price_ids is
+  'Refuses a catalogue in which one id of a provider stands for more than one thing.';
+
+-- from supabase/schemas/50_plans/check_purchase.sql
+
+/*
+ * Refuses what nobody can buy: not exactly one of a plan and a pack, or another quantity than one may buy at
+ * once. A plan is bought once.
+ * Caller: internal.   Errors: invalid_purchase.
+ */
+create function tokenbook.check_purchase(p_plan_type text, p_pack_type text, p_quantity integer)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := tokenbook.limits() -> 'pack_quantity';
+begin
+  if num_nonnulls(p_plan_type, p_pack_type) <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_pack_type", "rule": "a plan or a pack, one of them"}');
+  elsif p_quantity is null or p_quantity not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_purchase', jsonb_build_object(
+      'field', 'p_quantity', 'rule', format('a whole number from 1 to %s', v_limit)));
+  elsif p_plan_type is not null and p_quantity <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_quantity", "rule": "1: a plan is bought once"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_purchase is
+  'Refuses with invalid_purchase what is not exactly one plan, or 1 to 1000 of one pack.';
 
 -- from supabase/schemas/50_plans/check_token_synchronization.sql
 
@@ -7737,6 +8177,41 @@ $$;
 comment on function tokenbook.check_token_synchronization is
   'Limit and balance of everyone with an active subscription, the largest difference first, at most p_limit (1 to 10000); status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/50_plans/check_token_trial.sql
+
+/*
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
+ * is faster has it (tokenbook.take_trial).
+ * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: nobody may read who had a trial.
+create function tokenbook.check_token_trial(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_asked record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true); -- @trials-of-oneself
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  v_asked := tokenbook.ask_trial(p_user_id);
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'trial', v_asked.share,
+    'reason', v_asked.refusal,
+    'reduced_percent', v_asked.reduced_percent,
+    'reduced_tokens', v_asked.reduced_tokens);
+end
+$$;
+comment on function tokenbook.check_token_trial is
+  'Whether a user may have a trial. For the user themself, an admin, or the server. Returns {user_id, trial (full, reduced or none), reason (of none: trial_already_taken, or trial_needs_identity: they have neither an address nor a phone number nor an identity at a provider), reduced_percent, reduced_tokens (of reduced, one of the two)}. Errors: user_not_found, forbidden.';
+
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
 /*
@@ -7768,11 +8243,54 @@ create trigger token_plans_date_default_plan
   before insert or update on public.token_plans
   for each row execute function tokenbook.date_default_plan();
 
+-- from supabase/schemas/50_plans/find_offer.sql
+
+/*
+ * A plan or a pack as the catalogue sells it now: what so many of it cost, and what it gives. Exactly one of
+ * the two is named. NULL where there is none; one that is not offered any more is found too, and is_offered says so.
+ * terms: what a payment keeps of it from the moment it was asked for (token_payments.terms), by the names of the
+ * catalogue's columns, which is what token_offer_now looks them up by.
+ * Caller: internal.
+ */
+create function tokenbook.find_offer(
+  p_plan_type text,
+  p_pack_type text,
+  p_quantity integer default 1,
+  out amount_cents bigint,
+  out currency text,
+  out is_offered boolean,
+  out terms jsonb
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select o.price_cents * p_quantity, o.currency, o.is_offered, o.terms
+    into amount_cents, currency, is_offered, terms
+    from (
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'grant_lifetime_days', p.grant_lifetime_days,
+               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
+        from public.token_plans p
+       where p.plan_type = p_plan_type
+      union all
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.lifetime_days, 'priority', p.priority)
+        from public.token_packs p
+       where p.pack_type = p_pack_type) o;
+end
+$$;
+comment on function tokenbook.find_offer is
+  'A plan or a pack as the catalogue sells it now: what so many cost, whether it is offered, and its terms.';
+
 -- from supabase/schemas/50_plans/get_user_storage_quota.sql
 
 /*
- * A user's storage quota: the sum of what he was given.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * A user's storage quota: the sum of what they were given, what came with a plan while that plan is in force.
+ * Caller: the user for themselves (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
@@ -7786,11 +8304,12 @@ as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
-    select coalesce(sum(s.quota_gb), 0) from public.token_storage_quotas s where s.user_id = p_user_id));
+    select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what he was given: {total_quota_gb}. For the user himself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
 
 -- from supabase/schemas/50_plans/get_users_without_token_balance.sql
 
@@ -7825,6 +8344,26 @@ $$;
 comment on function tokenbook.get_users_without_token_balance is
   'Users with an active subscription and no account: always 0 rows. In the order of users, p_limit (1 to 10000) a page; the next page begins after p_after. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/50_plans/grace_of.sql
+
+/*
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Caller: internal.
+ */
+create function tokenbook.grace_of(p_plan public.token_plans)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+end
+$$;
+comment on function tokenbook.grace_of is
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
 /*
@@ -7836,6 +8375,8 @@ comment on function tokenbook.get_users_without_token_balance is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
+ * no plan begins either.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -7848,7 +8389,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_user record;
   v_entry public.token_transactions;
 begin
@@ -7867,11 +8408,14 @@ begin
   end if;
   select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
     from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is not null then
+    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
+  end if;
   select p.* into v_plan
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
   if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;
@@ -7897,6 +8441,301 @@ $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
+-- from supabase/schemas/50_plans/grant_of_period.sql
+
+/*
+ * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.grant_of_period(
+  p_user_id uuid,
+  p_subscription_id uuid,
+  p_plan_type text,
+  p_period_start timestamptz
+)
+returns public.token_balances
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and coalesce(
+       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.grant_of_period is
+  'The grant of a period of that plan, NULL when it has none.';
+
+-- from supabase/schemas/50_plans/had_trial.sql
+
+/*
+ * Whether a trial was given to whoever is known by one of these.
+ * Caller: internal.
+ */
+create function tokenbook.had_trial(p_identifiers bytea[])
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
+end
+$$;
+comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
+
+-- from supabase/schemas/50_plans/hand_plan_over.sql
+
+/*
+ * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.hand_plan_over(
+  p_from public.token_payments,
+  p_to public.token_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_from.id::text then
+    v_is.payment_id := p_to.id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_from.id::text
+                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := 'a payment was part of another';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.hand_plan_over is
+  'Makes the plan that one payment began the plan of another, of which that one was a part.';
+
+-- from supabase/schemas/50_plans/hmac_sha256.sql
+
+/*
+ * HMAC-SHA256 (RFC 2104) out of what Postgres brings: pgcrypto, which has it, is not in every project, and where
+ * it is, it is in a schema of the project's choice.
+ * Caller: internal.
+ */
+create function tokenbook.hmac_sha256(p_key bytea, p_message bytea)
+returns bytea
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key constant bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
+  v_inner bytea := decode(repeat('36', 64), 'hex');
+  v_outer bytea := decode(repeat('5c', 64), 'hex');
+begin
+  for i in 0 .. length(v_key) - 1 loop
+    v_inner := set_byte(v_inner, i, get_byte(v_inner, i) # get_byte(v_key, i));
+    v_outer := set_byte(v_outer, i, get_byte(v_outer, i) # get_byte(v_key, i));
+  end loop;
+  return sha256(v_outer || sha256(v_inner || p_message));
+end
+$$;
+comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
+
+-- from supabase/schemas/50_plans/is_kept_beside.sql
+
+/*
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
+ * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+end
+$$;
+comment on function tokenbook.is_kept_beside is
+  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
+
+-- from supabase/schemas/50_plans/is_storage_in_force.sql
+
+/*
+ * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
+ * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
+ * Caller: internal, and whoever reads token_storage_quotas.
+ */
+create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+    or exists (
+      select from public.token_subscriptions s
+       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
+         and s.plan_type = p_quota.metadata ->> 'plan');
+end
+$$;
+comment on function tokenbook.is_storage_in_force is
+  'Whether a storage quota counts now: what came with a plan does while that plan is in force.';
+
+create policy "Users read their own storage quotas" on public.token_storage_quotas
+  for select to authenticated
+  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+
+-- from supabase/schemas/50_plans/judge_trial.sql
+
+/*
+ * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
+ * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
+ * treated like who had one: else each anonymous sign-in would be another person.
+ * Caller: internal.
+ */
+create function tokenbook.judge_trial(
+  p_had_one boolean,
+  p_is_recognisable boolean,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chosen tokenbook.chosen_trial_policy;
+begin
+  select c.* into v_chosen from tokenbook.chosen_trial_policy c where c.is_current;
+  if v_chosen.policy = 'allow' or (p_is_recognisable and not p_had_one) then
+    share := 'full';
+  elsif v_chosen.policy = 'reduced' then
+    share := 'reduced';
+    reduced_percent := v_chosen.reduced_percent;
+    reduced_tokens := v_chosen.reduced_tokens;
+  else
+    share := 'none';
+    refusal := case when p_had_one then 'trial_already_taken' else 'trial_needs_identity' end;
+  end if;
+end
+$$;
+comment on function tokenbook.judge_trial is
+  'What the policy gives of a trial to somebody who had one or not, and whom one can recognise or not: full, reduced or none, with the refusal.';
+
+-- from supabase/schemas/50_plans/keep_former_ids.sql
+
+/*
+ * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
+ * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
+ * still gets what it pays for, and nobody has to think of it.
+ * Caller: internal.
+ */
+create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_former text;
+  v_ids jsonb;
+begin
+  foreach v_name in array array['stripe_price_id', 'paypal_plan_id'] loop
+    v_former := format('former_%ss', v_name);
+    v_ids := coalesce(p_given -> v_former, p_row -> v_former);
+    if p_given ? v_name and jsonb_typeof(v_ids) = 'array'
+      and p_row ->> v_name is distinct from p_given ->> v_name
+    then
+      v_ids := v_ids - coalesce(p_given ->> v_name, '');
+      if p_row ->> v_name is not null then
+        v_ids := v_ids - (p_row ->> v_name) || (p_row -> v_name);
+      end if;
+      p_given := p_given || jsonb_build_object(v_former, v_ids);
+    end if;
+  end loop;
+  return p_given;
+end
+$$;
+comment on function tokenbook.keep_former_ids is
+  'Fields to be written to the catalogue, with the ids that they replace among the former ones.';
+
+-- from supabase/schemas/50_plans/keep_subscription.sql
+
+/*
+ * Writes a subscription's row, a new one or in the place of the one that there is.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into tokenbook.subscriptions as s select p_subscription.*
+  on conflict (user_id) do update
+     set plan_type = excluded.plan_type,
+         articles_limit = excluded.articles_limit,
+         features = excluded.features,
+         billing_cycle = excluded.billing_cycle,
+         auto_renew = excluded.auto_renew,
+         payment_method = excluded.payment_method,
+         payment_id = excluded.payment_id,
+         period_start = excluded.period_start,
+         expires_at = excluded.expires_at,
+         grace_days = excluded.grace_days,
+         next_plan_type = excluded.next_plan_type,
+         cancel_at = excluded.cancel_at,
+         paused_at = excluded.paused_at,
+         taken_back_at = excluded.taken_back_at,
+         ended_at = excluded.ended_at,
+         beside = excluded.beside,
+         updated_at = excluded.updated_at;
+end
+$$;
+comment on function tokenbook.keep_subscription is
+  'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -7911,7 +8750,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
     from public.token_accounts a
    where s.user_id = p_user_id and a.user_id = s.user_id
@@ -7921,7 +8760,46 @@ begin
   end if;
 end
 $$;
-comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
+comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/normal_address.sql
+
+/*
+ * One form for all the ways of writing one mailbox: without blanks around it, in Unicode's compatibility form
+ * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
+ * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
+ * address in lower case itself, and what more a collation would do depends on the server.
+ * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
+ * Caller: internal.
+ */
+create function tokenbook.normal_address(p_email text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_blanks constant text := ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13);
+  v_address constant text := lower(btrim(normalize(p_email, nfkc), v_blanks) collate "C");
+  v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
+  v_name text := substring(v_address from '^(.*)@');
+begin
+  if v_name is null or v_name like '"%' then
+    return v_address;
+  end if;
+  if strpos(v_name, '+') > 1 then
+    v_name := split_part(v_name, '+', 1); -- @tags-are-no-names
+  end if;
+  if v_domain in ('gmail.com', 'googlemail.com') then
+    v_domain := 'gmail.com';
+    v_name := replace(v_name, '.', '');
+  end if;
+  return v_name || '@' || v_domain;
+end
+$$;
+comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
 
 -- from supabase/schemas/50_plans/period_end.sql
 
@@ -7947,6 +8825,51 @@ end
 $$;
 comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
 
+-- from supabase/schemas/50_plans/plan_beside.sql
+
+/*
+ * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+begin
+  return to_jsonb(p_subscription)
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+end
+$$;
+comment on function tokenbook.plan_beside is
+  'The plan of a subscription''s row as it is kept beside another, as JSON.';
+
+-- from supabase/schemas/50_plans/plan_ends_at.sql
+
+/*
+ * When a plan that nobody renews is over: at the end of what was paid and its days of grace, or when it was
+ * cancelled for, whichever comes first; NULL = never.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_ends_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    p_subscription.cancel_at, -- @cancelled-has-no-grace
+    p_subscription.expires_at + p_subscription.grace_days * interval '24 hours'); -- @grace-after-the-end
+end
+$$;
+comment on function tokenbook.plan_ends_at is
+  'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
 -- from supabase/schemas/50_plans/register_user.sql
 
 /*
@@ -7957,6 +8880,8 @@ comment on function tokenbook.period_end is 'End of a billing period that begins
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
+ * At the commit, not at the row: the auth server writes the user first and then, in the same transaction, their
+ * identity at a provider, which says too whether they had a trial before. Only a constraint trigger can wait.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -8004,19 +8929,59 @@ $$;
 comment on function tokenbook.register_user is
   'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
 
-create trigger tokenbook_register_user
+create constraint trigger tokenbook_register_user
   after insert on auth.users
+  deferrable initially deferred
   for each row execute function tokenbook.register_user();
+
+-- from supabase/schemas/50_plans/remember_trial.sql
+
+/*
+ * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
+ * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
+ * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
+ * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
+ */
+create function tokenbook.remember_trial(
+  p_user_id uuid,
+  out identifiers integer,
+  out known_before integer
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id, tokenbook.trial_key());
+  v_new integer;
+begin
+  insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin
+  select i.identifier from unnest(v_identifiers) as i (identifier)
+   order by i.identifier
+  on conflict do nothing;
+  get diagnostics v_new = row_count; -- @first-digest-decides end
+  identifiers := cardinality(v_identifiers);
+  known_before := identifiers - v_new;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.remember_trial is
+  'Remembers that a user has had a trial, by everything that they are known by now; by how many things, and how many of them were remembered before.';
 
 -- from supabase/schemas/50_plans/renew_token_subscription.sql
 
 /*
  * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
  * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
- * present period. Nothing changes before that moment.
+ * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
- * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
@@ -8032,9 +8997,10 @@ as $$
 declare
   v_entry public.token_transactions;
   v_account public.token_accounts;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
+  v_present public.token_balances;
   v_started record;
   v_transaction public.token_transactions;
 begin
@@ -8043,22 +9009,25 @@ begin
     return tokenbook.answer_busy();
   end if;
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is null or not v_subscription.is_active then
+  perform tokenbook.settle_subscription(p_user_id); -- @due-downgrade-first
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or v_subscription.paused_at is not null then
     perform tokenbook.refuse('subscription_not_found', '{}');
   end if;
-  v_start := coalesce(p_period_start, v_subscription.expires_at);
-  if not exists (
-    select from public.token_balances b
-     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+  -- nobody pays for time in which no plan was in force
+  v_start := coalesce(
+    p_period_start,
+    case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
+  v_present := tokenbook.grant_of_period(p_user_id, v_subscription.id, v_subscription.plan_type, v_start);
+  if v_present.id is null
     and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
 
   select p.* into v_plan from public.token_plans p
-   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+   where p.plan_type = case when v_present.id is null then coalesce(v_subscription.next_plan_type, v_subscription.plan_type)
+                            else v_subscription.plan_type end;
   v_entry.user_id := p_user_id;
   v_entry.action_type := 'renewal_grant';
   v_entry.reason := v_plan.plan_type || ' renewal';
@@ -8080,7 +9049,35 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/require_trial.sql
+
+/*
+ * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
+ * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
+ */
+create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refusal text;
+begin
+  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+    v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
+    if v_refusal is not null then
+      perform tokenbook.refuse(v_refusal, '{}');
+    end if;
+  end if;
+end
+$$;
+comment on function tokenbook.require_trial is
+  'Refuses a plan whose grants are trials to whom the policy gives none.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -8097,7 +9094,7 @@ comment on function tokenbook.renew_token_subscription is
  * Caller: internal.   Keeps: I1 to I5, I7, I10.
  */
 create function tokenbook.roll_over(
-  p_subscription public.token_subscriptions,
+  p_subscription tokenbook.subscriptions,
   p_next_start timestamptz,
   p_actor_role text,
   p_actor_id uuid,
@@ -8123,10 +9120,8 @@ begin
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
     return;
   end if;
-  select b.* into v_closing
-    from public.token_balances b
-   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
-     and b.period_start = p_subscription.period_start;
+  v_closing := tokenbook.grant_of_period(
+    p_subscription.user_id, p_subscription.id, p_subscription.plan_type, p_subscription.period_start);
   v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
@@ -8195,6 +9190,305 @@ $$;
 comment on function tokenbook.roll_over is
   'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
 
+-- from supabase/schemas/50_plans/set_token_pack.sql
+
+/*
+ * Makes a pack, or changes the fields that are given of one that is there. It counts for whoever buys from now on:
+ * what was bought stays as it was given, and payments that wait keep the terms they were asked for at. A former
+ * name at Stripe still counts for the pack. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_pack, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_pack(
+  p_pack_type text,
+  p_pack jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_pack public.token_packs;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_pack', 'p_pack', p_pack, p_reason);
+
+  select p.* into v_pack from public.token_packs p where p.pack_type = p_pack_type;
+  v_written := tokenbook.write_offer(
+    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)),
+    case when v_pack.pack_type is not null then to_jsonb(v_pack) end);
+  perform tokenbook.check_price_ids('invalid_pack');
+
+  if v_written.changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_pack', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'pack_type', p_pack_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'pack_type', p_pack_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'pack', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_pack is
+  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for whoever buys from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
+
+-- from supabase/schemas/50_plans/set_token_plan.sql
+
+/*
+ * Makes a plan, or changes the fields that are given of one that is there. What changed counts from the next
+ * period of each user on (rank, price, offer, names at providers: at once); payments that wait keep the terms they
+ * were asked for at. The length of periods and the type of grants are what a plan is: they stay while anybody
+ * is on it, is to be, or has asked for it.
+ * A former name at a provider still counts for the plan. is_default true takes it from the plan that had it.
+ * The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_plan, invalid_reason, plan_in_use.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_plan(
+  p_plan_type text,
+  p_plan jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_plan public.token_plans;
+  v_fixed text;
+  v_default_before text;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
+
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+  select f.name into v_fixed
+    from (values ('billing_cycle', v_plan.billing_cycle), ('grant_type', v_plan.grant_type)) as f (name, value)
+   where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
+   limit 1;
+  if v_fixed is not null then
+    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
+    if exists (
+      select from tokenbook.subscriptions s
+       where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
+          or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
+      union all
+      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+    then
+      perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
+    end if;
+  end if;
+
+  if p_plan -> 'is_default' = 'true' then
+    update public.token_plans p
+       set is_default = false, updated_at = clock_timestamp()
+     where p.is_default and p.plan_type is distinct from p_plan_type
+    returning p.plan_type into v_default_before;
+  end if;
+  v_written := tokenbook.write_offer(
+    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)),
+    case when v_plan.plan_type is not null then to_jsonb(v_plan) end);
+  perform tokenbook.check_price_ids('invalid_plan');
+
+  if v_written.changed <> '{}' or v_default_before is not null then
+    perform tokenbook.record_change(
+      'set_token_plan', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'plan_type', p_plan_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'default_before', v_default_before,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'plan', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_plan is
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+
+-- from supabase/schemas/50_plans/set_token_trial_policy.sql
+
+/*
+ * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
+ * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
+ * remembered whichever it is.
+ * Caller: service_role.   Locks: nothing.
+ * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_trial_policy(
+  p_policy text,
+  p_reduced_percent integer default null,
+  p_reduced_tokens bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant bigint := tokenbook.limits() -> 'tokens';
+  v_chosen jsonb;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_policy", "rule": "allow, refuse or reduced"}');
+  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> (case p_policy when 'reduced' then 1 else 0 end) then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_percent',
+      'rule', case p_policy when 'reduced' then 'this or p_reduced_tokens, one of the two'
+                            else 'neither this nor p_reduced_tokens: they are for reduced' end));
+  elsif p_reduced_percent not between 1 and 99 then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_reduced_percent", "rule": "1 to 99"}');
+  elsif p_reduced_tokens not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
+  end if;
+  insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
+  values (p_policy, p_reduced_percent, p_reduced_tokens)
+  on conflict (is_current) do update
+     set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
+         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+  v_chosen := jsonb_build_object(
+    'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
+  perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
+  return jsonb_build_object('success', true) || v_chosen;
+end
+$$;
+comment on function tokenbook.set_token_trial_policy is
+  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
+
+-- from supabase/schemas/50_plans/settle_plan_of_payment.sql
+
+/*
+ * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
+ * one's.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_plan_of_payment(
+  p_payment public.token_payments,
+  p_is_taken_back boolean,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_payment.id::text and (v_is.taken_back_at is not null) <> p_is_taken_back then
+    v_is.taken_back_at := v_taken_back_at;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_payment.id::text
+                       and (e.plan ->> 'taken_back_at' is not null) <> p_is_taken_back
+                  then e.plan || jsonb_build_object('taken_back_at', v_taken_back_at) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := case when p_is_taken_back then 'the money for ' || p_payment.to_plan || ' is gone'
+                         else 'the money for ' || p_payment.to_plan || ' came back' end;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+end
+$$;
+comment on function tokenbook.settle_plan_of_payment is
+  'Takes the plan that a payment bought out of force when all of its money is gone, and back in when not all is any more.';
+
+-- from supabase/schemas/50_plans/settle_subscription.sql
+
+/*
+ * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
+ * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
+ * For whoever touches the account and looks at its plan.
+ * Caller: internal.   Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_subscription(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_was tokenbook.subscriptions;
+  v_is tokenbook.subscriptions;
+  v_told tokenbook.subscriptions;
+  v_ended_at timestamptz;
+  v_entry public.token_transactions;
+begin
+  v_account := tokenbook.lock_account(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_account.user_id is null or v_was.user_id is null then
+    return;
+  end if;
+  v_told := tokenbook.apply_provider_terms(v_was);
+  v_is := tokenbook.subscription_at(v_told, clock_timestamp());
+  if v_is is not distinct from v_was then -- as a rule
+    return;
+  end if;
+
+  v_entry.reason := case
+    when v_is.ended_at is not null then v_is.plan_type || ' ended'
+    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
+    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
+    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
+    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
+    else v_is.plan_type || ' goes on'
+  end;
+  v_entry.actor_role := 'system';
+  perform tokenbook.change_subscription(v_is, v_entry);
+
+  v_ended_at := tokenbook.plan_ends_at(v_told);
+  if v_ended_at <= clock_timestamp() and v_was.ended_at is null and v_was.taken_back_at is null
+    and v_is.plan_type is distinct from v_was.next_plan_type
+  then
+    perform tokenbook.tell_of_subscription(
+      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
+  end if;
+end
+$$;
+comment on function tokenbook.settle_subscription is
+  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
+
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -8210,9 +9504,14 @@ comment on function tokenbook.roll_over is
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it.
+ * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
+ * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
+ * is not any more.
+ * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
+ * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
+ * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
   p_plan public.token_plans,
@@ -8222,7 +9521,7 @@ create function tokenbook.start_period(
   p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean,
-  out subscription public.token_subscriptions
+  out subscription tokenbook.subscriptions
 )
 returns record
 language plpgsql
@@ -8235,8 +9534,11 @@ declare
   v_now timestamptz;
   v_start timestamptz;
   v_grant public.token_balances;
+  v_of_period public.token_balances;
   v_issued record;
+  v_was tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
 begin
@@ -8253,63 +9555,59 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
-  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
+    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+     where b.user_id = p_entry.user_id and b.id = v_of_period.id
+       and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
+                else b.id = v_of_period.id end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
     return;
   end if;
 
-  -- act: the period that closes
-  if subscription.period_start < v_start then
-    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-    v_account := tokenbook.lock_account(p_entry.user_id);
+  -- act: of a trial as much as the policy gives; an initial plan that it does not give does not begin
+  if p_plan.grant_type = 'trial' then
+    p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
+    if p_plan.tokens is null then
+      return;
+    end if;
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
-    and (subscription.expires_at is not null
-      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  v_was := subscription;
+  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
+    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
+      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
+  v_is_beside := p_entry.payment_id is not null
+    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+    and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
+    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
-    insert into public.token_subscriptions as s
-      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-       period_start, expires_at, auto_renew)
-    values
-      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
-       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
-    on conflict (user_id) do update
-       set plan_type = excluded.plan_type,
-           articles_limit = excluded.articles_limit,
-           features = excluded.features,
-           billing_cycle = excluded.billing_cycle,
-           is_active = true,
-           auto_renew = excluded.auto_renew,
-           payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id, -- @plan-knows-its-payment
-           period_start = excluded.period_start,
-           expires_at = excluded.expires_at,
-           next_plan_type = null,
-           updated_at = v_now
-    returning s.* into subscription;
+    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
+      -- the period that closes
+      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+      v_account := tokenbook.lock_account(p_entry.user_id);
+    end if;
+    subscription := tokenbook.begin_plan(
+      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+      p_entry.user_id, v_is_beside is true, v_now);
+    perform tokenbook.keep_subscription(subscription);
   end if;
 
   -- act: its storage
@@ -8323,7 +9621,7 @@ begin
     returning * into v_storage;
   end if;
   v_terms := jsonb_strip_nulls(jsonb_build_object(
-    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'subscription', tokenbook.subscription_terms(subscription),
     'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
 
   -- act: the tokens
@@ -8365,7 +9663,7 @@ begin
   end if;
 
   -- record: the plan limit is the balance
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
@@ -8376,15 +9674,511 @@ $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 
+-- from supabase/schemas/50_plans/subscription_at.sql
+
+/*
+ * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
+ * In the order of time, until nothing more is due:
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
+ *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ * - A higher one that is in force again takes its place back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
+ * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
+ * Tokens stay as they are.
+ * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
+ */
+create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+  v_next public.token_plans;
+  v_best tokenbook.subscriptions;
+  v_stopped_at timestamptz;
+begin
+  loop
+    v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
+      select p.* into v_next
+        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+      if v_next.plan_type is not null then
+        v_is.plan_type := v_next.plan_type;
+        v_is.articles_limit := v_next.articles_limit;
+        v_is.features := v_next.features;
+        v_is.billing_cycle := v_next.billing_cycle;
+        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.payment_method := null;
+        v_is.payment_id := null;
+        v_is.period_start := v_is.expires_at;
+        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.grace_days := tokenbook.grace_of(v_next);
+        v_is.next_plan_type := null;
+        v_is.cancel_at := null;
+        v_is.paused_at := null;
+        v_is.taken_back_at := null;
+        v_stopped_at := tokenbook.plan_ends_at(v_is);
+      end if;
+    end if;
+
+    if v_stopped_at > p_at then
+      v_stopped_at := null;
+    end if;
+    select one.* into v_best
+      from jsonb_array_elements(v_is.beside) as e (plan)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one
+      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
+     where one.taken_back_at is null and one.paused_at is null
+       and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
+       and (v_stopped_at is not null
+         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
+     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+     limit 1;
+    exit when v_best.plan_type is null;
+
+    v_best.beside := (
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
+        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
+       where e.plan ->> 'plan_type' <> v_best.plan_type
+         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+    v_is := v_best;
+  end loop;
+
+  v_is.ended_at := case when v_is.paused_at is null then v_stopped_at else least(v_is.taken_back_at, tokenbook.plan_ends_at(v_is)) end;
+  if v_is.ended_at > p_at then
+    v_is.ended_at := null;
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.subscription_at is
+  'A subscription as it is at that moment, what is due of it included: which plan is in force, or since when none is.';
+
+-- from supabase/schemas/50_plans/subscription_terms.sql
+
+/*
+ * What an entry keeps of the subscription that it began or changed: all of it but the plan limit, which moves with
+ * tokens.
+ * Caller: internal.
+ */
+create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable -- how moments are written is the session's
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(to_jsonb(p_subscription) - array['user_id', 'tokens_limit', 'updated_at']);
+end
+$$;
+comment on function tokenbook.subscription_terms is
+  'What an entry keeps of the subscription that it began or changed, as JSON.';
+
+-- from supabase/schemas/50_plans/take_trial.sql
+
+/*
+ * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
+ * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
+ * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
+ * NULL. What was asked for is refused.
+ * p_entry is the transaction to be: user_id, actor_role, payment_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Locks: the digests.
+ * Errors: trial_already_taken, trial_needs_identity, busy.
+ */
+create function tokenbook.take_trial(
+  p_plan public.token_plans,
+  p_provider_payment_id text,
+  p_entry public.token_transactions
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id, tokenbook.trial_key());
+  v_remembered record;
+  v_judged record;
+begin
+  if p_entry.payment_id is not null then
+    select p.amount_cents > 0 or p.provider <> 'manual' into v_is_paid
+      from public.token_payments p
+     where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
+  end if;
+
+  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
+  if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
+    v_remembered := tokenbook.remember_trial(p_entry.user_id);
+    v_judged := tokenbook.judge_trial(v_remembered.known_before > 0, v_remembered.identifiers > 1);
+  end if;
+
+  if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
+    return p_plan.tokens;
+  elsif v_judged.share = 'reduced' then
+    return least(p_plan.tokens,
+      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
+  elsif p_entry.actor_role <> 'system' then
+    perform tokenbook.refuse(v_judged.refusal, '{}');
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.take_trial is
+  'Remembers a trial, and returns how many of its tokens the user may have; NULL where nobody asked for it and the policy gives none, a refusal where somebody did.';
+
+-- from supabase/schemas/50_plans/token_price_ids.sql
+
+/*
+ * What is sold under which name of a provider, present and former ones: one row a name. What webhooks
+ * ask; so what a price stands for is said once, for plans and packs and for both providers.
+ */
+create view public.token_price_ids
+with (security_invoker = true)
+as
+select 'stripe' as provider, p.stripe_price_id as price_id, p.plan_type, null::text as pack_type, true as is_current
+  from public.token_plans p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_stripe_price_ids) as former (id)
+union all
+select 'paypal', p.paypal_plan_id, p.plan_type, null, true
+  from public.token_plans p
+ where p.paypal_plan_id is not null
+union all
+select 'paypal', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_paypal_plan_ids) as former (id)
+union all
+select 'stripe', p.stripe_price_id, null, p.pack_type, true
+  from public.token_packs p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, null, p.pack_type, false
+  from public.token_packs p cross join lateral unnest(p.former_stripe_price_ids) as former (id);
+comment on view public.token_price_ids is
+  'What is sold under which id of a payment provider, present and former ones. Read-only.';
+comment on column public.token_price_ids.provider is 'stripe or paypal.';
+comment on column public.token_price_ids.price_id is 'The price at Stripe, the plan at PayPal.';
+comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
+comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
+comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+-- from supabase/schemas/50_plans/token_subscriptions.sql
+
+/*
+ * The subscription of each user as it is now: which plan is in force. Right at every moment, whether anybody has
+ * touched the account since or not; what is due is asked of tokenbook.subscription_at, and only of rows that have
+ * something due. Reads with its caller's rights: users see their own.
+ */
+create view public.token_subscriptions
+with (security_invoker = true)
+as
+select s.user_id,
+       s.id,
+       case when shown.is_active then (shown.kept).plan_type end as plan_type,
+       s.tokens_limit,
+       case when shown.is_active then (shown.kept).articles_limit else 0 end as articles_limit,
+       case when shown.is_active then (shown.kept).features else '{}' end as features,
+       (shown.kept).billing_cycle,
+       shown.is_active,
+       case when (shown.kept).ended_at is not null then 'ended'
+            when (shown.kept).paused_at is not null then 'paused'
+            when (shown.kept).expires_at <= now() then 'past_due'
+            else 'active' end as status,
+       (shown.kept).auto_renew and shown.is_active and (shown.kept).cancel_at is null as auto_renew,
+       (shown.kept).payment_method,
+       (shown.kept).payment_id,
+       (shown.kept).period_start,
+       (shown.kept).expires_at,
+       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
+       (shown.kept).cancel_at,
+       s.created_at,
+       s.updated_at
+  from tokenbook.subscriptions s
+ -- of a row of which nothing is due, nothing is asked
+ cross join lateral tokenbook.subscription_at(
+   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null then s end,
+   now()) due
+ cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (
+   select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
+comment on view public.token_subscriptions is
+  'The subscription of each user as it is now: which plan is in force, and until when. Read-only; users see their own.';
+comment on column public.token_subscriptions.user_id is 'The user.';
+comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column public.token_subscriptions.plan_type is 'The plan that is in force; NULL = none.';
+comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor when the plan ends.';
+comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit; 0 when no plan is in force.';
+comment on column public.token_subscriptions.features is 'What else the plan includes; nothing when none is in force.';
+comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
+comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
+comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
+comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column public.token_subscriptions.period_start is 'When the present period began.';
+comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column public.token_subscriptions.created_at is 'Since when they have one.';
+comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
+
+-- from supabase/schemas/50_plans/trial_identifiers.sql
+
+/*
+ * What a user is known by, as digests under a key: their id, and as long as they are a user their normalised address, their
+ * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
+ * another (an anonymous sign-in).
+ * An identity of the providers email and phone says nothing more than the user's row. What users can write
+ * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
+ * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
+ */
+create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
+returns bytea[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select array_agg(d.digest order by d.digest)
+      from (
+        select distinct tokenbook.hmac_sha256(p_key, convert_to(known.by::text, 'UTF8')) as digest
+          from (
+            select jsonb_build_array('user', p_user_id) as by
+            union all
+            select jsonb_build_array('email', tokenbook.normal_address(u.email)) -- @trials-by-address
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.email <> ''
+            union all
+            select jsonb_build_array('phone', u.phone)
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.phone <> ''
+            union all
+            select jsonb_build_array('identity', i.provider, i.provider_id)
+              from auth.users u
+              join auth.identities i on i.user_id = u.id
+             where u.id = p_user_id and u.deleted_at is null and i.provider not in ('email', 'phone') -- @trials-by-identity
+          ) known) d);
+end
+$$;
+comment on function tokenbook.trial_identifiers is
+  'HMAC-SHA256 under a key of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
+
+-- from supabase/schemas/50_plans/trial_key.sql
+
+/*
+ * The key of the digests of trials, made where there is none yet: 32 bytes out of 366 random bits.
+ * Nobody but the functions that make digests may call it, and none of them gives it on.
+ * Caller: internal.   Locks: nothing; of two that make it at once, one waits for the other.
+ */
+create function tokenbook.trial_key()
+returns bytea
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key bytea;
+begin
+  select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  if v_key is null then
+    insert into tokenbook.trial_keys (key)
+    values (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+    on conflict do nothing;
+    select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  end if;
+  return v_key;
+end
+$$;
+comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
+
+-- from supabase/schemas/50_plans/write_offer.sql
+
+/*
+ * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
+ * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
+ * constraint that a value breaks, and the field; so there is no second list of either.
+ * Caller: set_token_plan, set_token_pack, holding the settings' lock.
+ * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
+ * Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.write_offer(
+  p_slug text,
+  p_table text,
+  p_key text,
+  p_name text,
+  p_given jsonb,
+  inout before jsonb,
+  out after jsonb,
+  out changed text[]
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field record;
+  v_fault text;
+  v_constraint text;
+  v_column text;
+  v_columns text;
+begin
+  -- validate: the types; NULL only where there may be none
+  for v_field in
+    select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
+           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+      from jsonb_each(p_given) as g (name, value)
+      left join pg_attribute c
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+  loop
+    v_fault := case
+      when v_field.type is null then 'a field that can be set'
+      when v_field.kind = 'null' then case when v_field.must then 'not null' end
+      when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
+      when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
+      when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
+      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
+             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+              where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
+        then 'an array of texts of 1 to 255 characters'
+      when v_field.type in ('bigint', 'integer', 'smallint') and (
+             v_field.kind <> 'number'
+             or case when v_field.kind = 'number' then v_field.value::numeric else 0 end not between
+                  case v_field.type when 'bigint' then -9223372036854775808 when 'integer' then -2147483648 else -32768 end
+                  and case v_field.type when 'bigint' then 9223372036854775807 when 'integer' then 2147483647 else 32767 end
+             or case when v_field.kind = 'number' then v_field.value::numeric % 1 else 0 end <> 0) then 'a whole number'
+    end;
+    if v_fault is not null then
+      perform tokenbook.refuse(p_slug, jsonb_build_object('field', left(v_field.name, 64), 'rule', v_fault));
+    elsif v_field.kind = 'number' then
+      p_given := p_given || jsonb_build_object(v_field.name, trunc(v_field.value::numeric)); -- 5.0 is 5
+    end if;
+  end loop;
+
+  -- act
+  p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
+  begin
+    if before is null then
+      v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      else
+        execute format(
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      end if;
+    elsif p_given <> '{}' then
+      v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      else
+        execute format(
+          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      end if;
+    end if;
+  exception
+    when check_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      select coalesce(obj_description(c.oid, 'pg_constraint'), replace(substr(c.conname, length(p_table) + 2), '_', ' ')),
+             (select a.attname
+                from unnest(c.conkey) with ordinality as k (attnum, nth)
+                join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
+               order by p_given ? a.attname desc, k.nth
+               limit 1)
+        into v_fault, v_column
+        from pg_constraint c
+       where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+    when not_null_violation then
+      get stacked diagnostics v_column = column_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', 'given when it is made'));
+    when unique_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
+    when invalid_datetime_format or datetime_field_overflow then
+      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
+  end;
+  after := coalesce(after, before);
+  changed := array(
+    select a.name from jsonb_each(after) as a (name, value)
+     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     order by 1);
+end
+$$;
+comment on function tokenbook.write_offer is
+  'Writes a plan or a pack: the fields that are given of one that is there, or a new one; refuses what its columns and constraints do.';
+
+-- from supabase/schemas/60_payments/apply_provider_terms.sql
+
+/*
+ * A subscription's row with what providers say of each of its plans: since when it is paused, and when it ends. Says
+ * it anew each time, from what is known now, so that it does not matter which event came first, or a payment before
+ * them.
+ * Caller: internal.
+ */
+create function tokenbook.apply_provider_terms(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+begin
+  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+    from tokenbook.provider_terms(
+      p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
+      p_subscription.period_start, p_subscription.expires_at) t;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(
+             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(p_subscription, e.plan) one
+     cross join lateral tokenbook.provider_terms(
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.apply_provider_terms is
+  'A subscription''s row with what providers say of each of its plans now: paused, cancelled.';
+
 -- from supabase/schemas/60_payments/approve_token_payment.sql
 
 /*
- * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan limit becomes the new total. The payment is its own key: approving twice
- * answers what the first time answered.
+ * Approves a pending payment: its plan and tokens, or its packs, in this commit, on the terms it was asked for
+ * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
+ * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
+ * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
- * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
@@ -8401,10 +10195,8 @@ as $$
 declare
   v_entry public.token_transactions;
   v_payment public.token_payments;
-  v_plan public.token_plans;
-  v_started record;
+  v_given record;
   v_transaction public.token_transactions;
-  v_subscription public.token_subscriptions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -8419,56 +10211,57 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
-           decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
-  v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
-  v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
-  v_transaction := v_started.transaction;
-  v_subscription := v_started.subscription;
+  v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  v_transaction := v_given.transaction;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', case when v_started.replayed
+    'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
       -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else v_subscription.tokens_limit
+      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
-    'replayed', v_started.replayed);
+    'replayed', v_given.replayed);
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
 /*
- * Says whose a parked payment is, and for which plan, and brings the books to it.
+ * Says whose a parked payment is, and what was bought, and brings the books to it. What an admin says is a fact like
+ * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
  * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found,
- * payment_not_found, payment_already_decided, busy.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
+ * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,
   p_user_id uuid,
-  p_plan_type text default null
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8479,49 +10272,215 @@ as $$
 declare
   v_actor record;
   v_facts tokenbook.provider_payments;
+  v_ids text[];
+  v_now timestamptz;
+  v_said jsonb;
 begin
+  -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if num_nonnulls(p_plan_type, p_pack_type) > 0 then
+    perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  end if;
   if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+    perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
-  v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+
+  -- lock
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  v_now := clock_timestamp();
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_facts.user_id <> p_user_id or v_facts.plan_type <> p_plan_type then
+  elsif v_facts.user_id <> p_user_id
+    or num_nonnulls(p_plan_type, p_pack_type) = 1 and num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 1
+      and (v_facts.plan_type, v_facts.pack_type, v_facts.quantity) is distinct from (p_plan_type, p_pack_type, p_quantity)
+  then
     perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
   end if;
-  update tokenbook.provider_payments f
-     set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  perform tokenbook.record_change(
-    'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-    jsonb_build_object(
-      'provider', p_provider, 'provider_payment_id', p_provider_payment_id, 'plan_type', v_facts.plan_type));
+
+  -- record
+  v_said := jsonb_strip_nulls(jsonb_build_object(
+    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
+    'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
+  if v_said <> '{}' then
+    v_said := v_said || jsonb_build_object('kind', 'assigned')
+      || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
+    insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+    values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
+            'assign_parked_token_payment', v_now, v_said);
+    v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+    perform tokenbook.record_change(
+      'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id,
+        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity));
+  end if;
+
+  -- act
   return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and for which plan, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/check_payment_event.sql
+
+/*
+ * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
+ * do without. Returns when it happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_payment_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_payment_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  v_cents constant text := '^[0-9]{1,15}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
+    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
+      or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
+    when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when case jsonb_typeof(p_facts -> 'parts')
+           when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
+             or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
+           else p_facts ? 'parts'
+         end then 'parts'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'period_start')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+        v_field := 'occurred_at, period_start';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_payment_event is
+  'Refuses what is no fact of a payment; returns when it happened.';
+
+-- from supabase/schemas/60_payments/check_subscription_event.sql
+
+/*
+ * Refuses what is no fact of a subscription, with what it must be: every text has its bound. Returns when it
+ * happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
+    when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
+    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format then
+        v_field := 'occurred_at, cancel_at, current_period_end';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_subscription_event is
+  'Refuses what is no fact of a subscription; returns when it happened.';
 
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
- * Asks for a plan: a payment that waits for an administrator. Price and currency are the
- * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * Asks for a plan, or for packs: a payment that waits for an administrator. Price, currency and terms are the
+ * catalogue's, never the caller's, and the payment keeps them: what is asked for now is given then. A user has no
+ * more of them waiting than tokenbook.limit_of says.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
+ * too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
   p_user_id uuid,
-  p_to_plan text,
-  p_idempotency_key text default null
+  p_to_plan text default null,
+  p_idempotency_key text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8532,7 +10491,7 @@ as $$
 declare
   v_actor record;
   v_account public.token_accounts;
-  v_plan public.token_plans;
+  v_offer record;
   v_payment public.token_payments;
   v_key text;
   v_limit integer;
@@ -8540,6 +10499,7 @@ declare
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_to_plan, p_pack_type, p_quantity);
   -- as in the ledger: a user's keys and the server's for him never meet
   v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := tokenbook.lock_account(p_user_id);
@@ -8552,16 +10512,24 @@ begin
     from public.token_payments p
    where p.user_id = p_user_id and p.idempotency_key = v_key;
   v_replayed := v_payment.id is not null;
-  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
-    perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  if v_replayed and (v_payment.to_plan, v_payment.pack_type, v_payment.quantity)
+                    is distinct from (p_to_plan, p_pack_type, p_quantity)
+  then
+    perform tokenbook.refuse('idempotency_key_reused', jsonb_build_object('differs', array_remove(array[
+      case when v_payment.to_plan is distinct from p_to_plan then 'to_plan' end,
+      case when v_payment.pack_type is distinct from p_pack_type then 'pack_type' end,
+      case when v_payment.quantity <> p_quantity then 'quantity' end], null)));
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
-    perform tokenbook.apply_scheduled_downgrade(p_user_id);
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
-    if v_plan.plan_type is null then
+    perform tokenbook.settle_subscription(p_user_id);
+    v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
+    if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    elsif v_offer.is_offered is not true then
+      perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
+    perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
       select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
@@ -8569,15 +10537,19 @@ begin
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
     end if;
-    insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
-    values (p_user_id,
-            (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
-            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
-            v_key)
+    insert into public.token_payments as p
+      (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
+    values
+      (p_user_id,
+       case when p_to_plan is not null then (
+         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
+       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-      jsonb_build_object('payment_id', v_payment.id, 'to_plan', v_payment.to_plan));
+      jsonb_build_object(
+        'payment_id', v_payment.id, 'to_plan', v_payment.to_plan, 'pack_type', v_payment.pack_type,
+        'quantity', case when v_payment.pack_type is not null then v_payment.quantity end));
   end if;
   return jsonb_build_object(
     'success', true,
@@ -8585,19 +10557,544 @@ begin
     'status', v_payment.status,
     'from_plan', v_payment.from_plan,
     'to_plan', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
+    'terms', v_payment.terms,
     'amount_cents', v_payment.amount_cents,
     'currency', v_payment.currency,
     'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity, too_many_payments, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/customer_of.sql
+
+/*
+ * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
+ * is known.
+ * Caller: internal.
+ */
+create function tokenbook.customer_of(p_provider text, p_user_id uuid)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select c.customer_id
+      from tokenbook.provider_customers c
+     where c.provider = p_provider and c.user_id = p_user_id
+     order by c.created_at desc, c.customer_id desc
+     limit 1);
+end
+$$;
+comment on function tokenbook.customer_of is
+  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
+-- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
+
+/*
+ * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
+ * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
+ * assigned. Dismissing twice changes nothing.
+ * Caller: an admin, service_role.   Locks: the payment's facts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.dismiss_parked_token_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_ids text[];
+  v_facts tokenbook.provider_payments;
+begin
+  v_actor := tokenbook.authorize_operator();
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
+  if v_facts.provider is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_facts.parked_reason is null then
+    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+  end if;
+  if v_facts.dismissed_at is null then
+    update tokenbook.provider_payments f
+       set dismissed_at = clock_timestamp()
+     where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
+    perform tokenbook.record_change(
+      'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
+        'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'provider', p_provider,
+    'provider_payment_id', v_facts.provider_payment_id,
+    'status', 'dismissed',
+    'parked_reason', v_facts.parked_reason,
+    'replayed', v_facts.dismissed_at is not null);
+end
+$$;
+comment on function tokenbook.dismiss_parked_token_payment is
+  'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/facts_of_payment.sql
+
+/*
+ * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
+ * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * with the events of this payment, and with nothing else (I11).
+ *
+ * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
+ *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - Amount: the largest that was told; without one, the price in the catalogue.
+ * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
+ *   total, less what failed since, where that is more. Of parts, each by itself, then together.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ */
+create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+  v_booked public.token_payments;
+  v_reason text;
+  v_charged bigint;
+begin
+  select p.* into v_booked
+    from tokenbook.provider_payments f
+    join public.token_payments p
+      on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+   order by p.decided_at, p.id
+   limit 1;
+
+  with told as materialized (
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           row_number() over (
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+  ), users as (
+    select (t.f ->> 'user_id')::uuid as user_id, t.kind = 'assigned' as is_assigned, min(t.nth) as nth
+      from told t where t.f ? 'user_id' group by 1, 2
+  ), things as (
+    select t.f ->> 'plan_type' as plan_type, t.f ->> 'pack_type' as pack_type,
+           coalesce((t.f ->> 'quantity')::integer, 1) as quantity, min(t.nth) as nth
+      from told t
+     where t.kind in ('paid', 'assigned') and num_nonnulls(t.f -> 'plan_type', t.f -> 'pack_type') = 1
+       and not t.f ? 'parked_reason' -- that one gives nothing by itself
+     group by 1, 2, 3
+  ), known as (
+    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+      from things th
+      left join public.token_plans p on p.plan_type = th.plan_type
+      left join public.token_packs k on k.pack_type = th.pack_type
+     where p.plan_type is not null or k.pack_type is not null
+  )
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+         bought.plan_type, bought.pack_type, bought.quantity,
+         (select u.user_id from users u
+           where exists (select from auth.users a where a.id = u.user_id)
+              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           order by u.nth limit 1),
+         coalesce(
+           one.reason,
+           case when exists (select from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select from things) then 'price_unknown'
+                else 'nothing_named' end)
+    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+    from (
+      select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
+             (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
+             (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
+             (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
+             (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+        from told t) one
+    left join lateral (
+      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
+
+  v_facts.provider := p_provider;
+  v_facts.user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
+  if v_booked.id is not null then
+    v_facts.provider_payment_id := v_booked.provider_payment_id;
+    v_facts.user_id := v_booked.user_id; -- @booked-once-stays
+    v_facts.plan_type := v_booked.to_plan;
+    v_facts.pack_type := v_booked.pack_type;
+    v_facts.quantity := v_booked.quantity;
+  end if;
+  v_facts.provider_payment_id := coalesce(v_facts.provider_payment_id, p_ids[1]);
+  v_facts.parked_reason := case
+    when not v_facts.is_paid then null -- nobody waits for anything
+    when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
+    when v_facts.user_id is null then 'user_unknown'
+  end;
+
+  -- the amount
+  select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
+    into v_facts.amount_cents
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+     and e.facts ->> 'kind' = 'paid' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true;
+  -- what each part was charged says it of all together, where each is told
+  select sum(part.amount_cents) into v_charged
+    from (select max((e.facts ->> 'amount_cents')::bigint) as amount_cents
+            from tokenbook.provider_events e
+           where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+             and e.facts ->> 'kind' = 'refunded' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true
+           group by e.provider_payment_id) part
+  having count(part.amount_cents) = cardinality(p_ids);
+  v_facts.amount_cents := coalesce(
+    greatest(v_facts.amount_cents, v_charged),
+    v_booked.amount_cents,
+    (select p.price_cents from public.token_plans p where p.plan_type = v_facts.plan_type),
+    (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
+
+  -- what went back
+  with refunds as (
+    select distinct on (e.facts ->> 'refund_id')
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
+           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
+     order by e.facts ->> 'refund_id', e.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
+              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+  ), totals as (
+    select distinct on (e.provider_payment_id)
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
+  )
+  select least(coalesce(sum(greatest(
+           r.gone_cents,
+           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
+           0)), 0), v_facts.amount_cents)
+    into v_facts.refunded_cents
+    from unnest(p_ids) as part (id)
+    left join totals t on t.part = part.id
+   cross join lateral (
+     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+       from refunds r where r.part = part.id) r;
+
+  -- what is withheld
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
+    into v_facts.disputed_cents
+    from (
+      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+             e.facts ->> 'status' as status,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as amount_cents
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+       order by e.facts ->> 'dispute_id', -- @disputes-by-id
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+
+  -- what else was told
+  select nullif(jsonb_strip_nulls(jsonb_build_object(
+           'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+    into v_facts.disagrees
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids);
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_payment is
+  'What is known of a provider''s payment, computed from all that was told of it and of its parts.';
+
+-- from supabase/schemas/60_payments/facts_of_subscription.sql
+
+/*
+ * What is known of a provider's subscription, from everything that was told of it: nothing is added to what was
+ * known before, so the order in which events came can decide nothing. Its work grows with the events of this
+ * subscription, and with nothing else (I11).
+ * - Status, with the end and the period that the same event names: what was told last. Of two facts of one moment,
+ *   what ends a subscription is later than what pauses it, that later than a failed payment, that than all is well.
+ * - Plan and price: the last that were named; a subscription may change its plan. Of plans, those we know.
+ * - User and customer: the first that were named.
+ * Caller: internal, holding the subscription's lock.
+ */
+create function tokenbook.facts_of_subscription(p_provider text, p_provider_subscription_id text)
+returns tokenbook.provider_subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_subscriptions;
+begin
+  with told as materialized (
+    select e.facts as f, e.occurred_at,
+           row_number() over (
+             order by e.occurred_at, -- @latest-of-a-subscription
+                      array_position(array['active', 'past_due', 'paused', 'cancelled'], e.facts ->> 'status'),
+                      e.event_id, e.digest) as nth
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_provider and e.provider_subscription_id = p_provider_subscription_id
+  )
+  select (array_agg(t.f ->> 'status' order by t.nth desc))[1],
+         (array_agg((t.f ->> 'cancel_at')::timestamptz order by t.nth desc))[1],
+         (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
+         (array_agg(t.occurred_at order by t.nth desc))[1],
+         (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
+           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+         (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
+         (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
+         (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
+           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
+              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+    into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
+         v_facts.price_id, v_facts.customer_id, v_facts.user_id
+    from told t;
+  v_facts.provider := p_provider;
+  v_facts.provider_subscription_id := p_provider_subscription_id;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_subscription is
+  'What is known of a provider''s subscription, computed from all that was told of it.';
+
+-- from supabase/schemas/60_payments/get_token_customer.sql
+
+/*
+ * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
+ * account has one too: whoever pays may end what they pay for.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
+ */
+-- Security definer: nobody reads the table themselves.
+create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
+end
+$$;
+comment on function tokenbook.get_token_customer is
+  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
+
+-- from supabase/schemas/60_payments/give_what_was_bought.sql
+
+/*
+ * Gives what a payment bought, once, on the terms it was asked for at, whatever the catalogue says since: of a plan
+ * its period (tokenbook.start_period); of a pack its tokens, as many as were bought in one grant, and the
+ * subscription stays as it is. What approval and the providers' events have in common.
+ * p_entry is the transaction to be: user_id, reason, actor, metadata.
+ * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
+ * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ */
+create function tokenbook.give_what_was_bought(
+  p_payment public.token_payments,
+  p_period_start timestamptz,
+  p_entry public.token_transactions,
+  out payment public.token_payments,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_grant public.token_balances;
+  v_given record;
+begin
+  p_entry.payment_id := p_payment.id;
+  if p_payment.to_plan is not null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
+    v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
+    v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
+    v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
+    v_plan.features := p_payment.terms -> 'features';
+    v_given := tokenbook.start_period(
+      v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
+    transaction := v_given.transaction;
+    replayed := v_given.replayed;
+  else
+    perform tokenbook.lock_account(p_entry.user_id);
+    perform tokenbook.settle_subscription(p_entry.user_id);
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
+    replayed := transaction.id is not null;
+    if not replayed then
+      v_grant.grant_type := 'purchase';
+      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity; -- @packs-as-asked
+      v_grant.priority := p_payment.terms ->> 'priority';
+      v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
+      v_grant.payment_id := p_payment.id;
+      v_grant.metadata := p_entry.metadata;
+      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
+      v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+      transaction := v_given.transaction;
+    end if;
+  end if;
+
+  -- what it gave, for what a refund takes back
+  update public.token_payments p
+     set tokens = b.tokens_granted
+    from public.token_balances b
+   where p.user_id = p_entry.user_id and p.id = p_payment.id
+     and b.user_id = p.user_id and b.payment_id = p.id
+  returning p.* into payment;
+end
+$$;
+comment on function tokenbook.give_what_was_bought is
+  'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';
+
+-- from supabase/schemas/60_payments/joined_payments.sql
+
+/*
+ * The ids of all payments that are parts of the same as one of these, in order; NULL when none is known.
+ * Caller: internal.   Locks: nothing.
+ */
+create function tokenbook.joined_payments(p_provider text, p_ids text[])
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for a lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with named as (
+      select coalesce(f.part_of, f.provider_payment_id) as whole
+        from tokenbook.provider_payments f
+       where f.provider = p_provider and f.provider_payment_id = any (p_ids))
+    select array_agg(joined.id order by joined.id) from (
+      select n.whole as id from named n
+      union
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.part_of in (select n.whole from named n)) joined); -- @parts-are-joined
+end
+$$;
+comment on function tokenbook.joined_payments is
+  'The ids of all payments that are parts of the same as one of these.';
+
+-- from supabase/schemas/60_payments/keep_payment_facts.sql
+
+/*
+ * Computes anew what is known of a provider's payment and keeps it: in one row, to which those of its other parts
+ * point. A part that was booked by itself before it was known as one keeps whose it is, so that it can be undone.
+ * Caller: internal, holding the locks of these ids.   Returns the row.
+ */
+create function tokenbook.keep_payment_facts(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+begin
+  update tokenbook.provider_payments f
+     set part_of = v_facts.provider_payment_id,
+         user_id = (select p.user_id from public.token_payments p
+                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         parked_reason = null, disagrees = null,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+     and f.provider_payment_id <> v_facts.provider_payment_id;
+  update tokenbook.provider_payments f
+     set part_of = null,
+         user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         pack_type = v_facts.pack_type,
+         quantity = v_facts.quantity,
+         price_id = v_facts.price_id,
+         is_paid = v_facts.is_paid,
+         amount_cents = v_facts.amount_cents,
+         currency = v_facts.currency,
+         refunded_cents = v_facts.refunded_cents,
+         disputed_cents = v_facts.disputed_cents,
+         period_start = v_facts.period_start,
+         parked_reason = v_facts.parked_reason,
+         disagrees = v_facts.disagrees,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
+  returning f.* into v_facts;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.keep_payment_facts is
+  'Computes anew what is known of a provider''s payment, and keeps and returns it.';
 
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
- * next one give the created_at, provider and provider_payment_id of the last row.
+ * Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought,
+ * oldest first, each with its reason, in pages: for the next one give the created_at, provider and
+ * provider_payment_id of the last row.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  * Keeps: I11.
  */
@@ -8608,7 +11105,11 @@ create function tokenbook.list_parked_token_payments(
   p_after_provider text default null,
   p_after_payment_id text default null
 )
-returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
+returns table (
+  provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
+  price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
+  parked_reason text, explanation text, created_at timestamptz
+)
 language plpgsql
 stable
 security definer
@@ -8622,10 +11123,11 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
   end if;
   return query
-  select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
-         f.refunded_cents, f.created_at
+  select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
+         f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
+         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-   where (f.user_id is null or f.plan_type is null)
+   where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -8633,62 +11135,249 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/60_payments/lock_customer.sql
+
+/*
+ * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
+ * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
+ * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * Returns whether the customer's user is another than before.
+ * Caller: internal.   Errors: busy.
+ */
+create function tokenbook.lock_customer(
+  p_provider text,
+  p_customer_id text,
+  p_user_id uuid,
+  p_told_at timestamptz,
+  p_event_id text
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- twice, then twice for the payment, and the account's: together less than the statement may take
+as $$
+declare
+  v_customer tokenbook.provider_customers;
+begin
+  insert into tokenbook.provider_customers (provider, customer_id) values (p_provider, p_customer_id) on conflict do nothing;
+  select c.* into v_customer
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id
+     for no key update;
+  if p_user_id is null
+    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-of-a-customer
+  then
+    return false;
+  end if;
+  update tokenbook.provider_customers c
+     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return p_user_id is distinct from v_customer.user_id;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_customer is
+  'Locks a provider''s customer and learns whose they are; says whether that is new.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
- * it is made first). Taken before the account's lock, always; waits at most three seconds, then
- * says busy.
+ * Locks what is known of a provider's payment: its row, and those of all payments that are parts of the same or
+ * are named in p_parts. With p_create those that are not there are made first. Taken before the account's lock,
+ * always, and in the order of their ids; waits a second and a half at most, then says busy.
+ * Returns their ids; NULL when nothing is known of the payment.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_provider_payment(
   p_provider text,
   p_provider_payment_id text,
+  p_parts text[] default '{}',
   p_create boolean default false
 )
-returns tokenbook.provider_payments
+returns text[]
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
+set lock_timeout = '700ms' -- twice, as the customer's before it, and the account's after: together less than the statement may take
 as $$
 declare
-  v_facts tokenbook.provider_payments;
+  v_ids text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
-    values (p_provider, p_provider_payment_id)
+    select p_provider, named.id from unnest(p_provider_payment_id || p_parts) as named (id) order by named.id
     on conflict do nothing;
   end if;
-  select f.* into v_facts
-    from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-     for no key update;
-  return v_facts;
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  perform 1 from tokenbook.provider_payments f
+    where f.provider = p_provider and f.provider_payment_id = any (v_ids)
+    order by f.provider_payment_id
+      for no key update;
+  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
+  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return v_ids;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_provider_payment is
-  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
+  'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/prepare_token_checkout.sql
+
+/*
+ * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
+ * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
+ * nothing is bought until the provider says so.
+ * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
+ * apart.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, trial_already_taken,
+ * trial_needs_identity, already_subscribed (at PayPal).
+ */
+-- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
+create function tokenbook.prepare_token_checkout(
+  p_user_id uuid,
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.require_active
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_offer record;
+  v_price_id text;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_active(p_user_id, v_account);
+
+  -- act
+  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
+  if v_offer.is_offered is not true then
+    perform tokenbook.refuse(
+      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
+      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
+  end if;
+  select i.price_id into v_price_id
+    from public.token_price_ids i
+   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
+  if v_price_id is null or v_offer.amount_cents = 0 then
+    perform tokenbook.refuse('not_for_sale', '{}');
+  end if;
+  perform tokenbook.require_trial(p_user_id, p_plan_type);
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'plan_type', p_plan_type,
+    'pack_type', p_pack_type,
+    'quantity', p_quantity,
+    'price_id', v_price_id,
+    'amount_cents', v_offer.amount_cents,
+    'currency', v_offer.currency,
+    'customer_id', tokenbook.customer_of('stripe', p_user_id),
+    'idempotency_key', encode(sha256(convert_to(
+      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
+end
+$$;
+comment on function tokenbook.prepare_token_checkout is
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+
+-- from supabase/schemas/60_payments/provider_terms.sql
+
+/*
+ * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
+ * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * paid for at once.
+ * Caller: internal.
+ */
+create function tokenbook.provider_terms(
+  p_user_id uuid,
+  p_provider text,
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_expires_at timestamptz,
+  out cancel_at timestamptz,
+  out paused_at timestamptz
+)
+returns record
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select case when bool_or(s.is_running and s.ends_at is null) then null
+              else max(s.ends_at) filter (where s.is_running) end,
+         case when bool_or(s.is_running) then null else min(s.since) end
+    into cancel_at, paused_at
+    from (
+      select f.occurred_at as since,
+             f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
+             coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
+        from tokenbook.provider_subscriptions f
+       where f.provider = p_provider and f.plan_type = p_plan_type
+         and (f.user_id = p_user_id
+           or f.user_id is null and f.customer_id in (
+             select c.customer_id from tokenbook.provider_customers c
+              where c.provider = p_provider and c.user_id = p_user_id))) s
+   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+end
+$$;
+comment on function tokenbook.provider_terms is
+  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
- * Takes one event of a payment provider: merges what it says into what is known of the payment, and
- * brings the books to it, in one commit. The same event again changes nothing, and different events
- * in any order end in the same state (tokenbook.settle_payment). A payment whose user or plan is not
- * known is parked, never dropped.
- * p_facts: {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency,
- * refunded_cents (in all), period_start}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the payment's facts, then the
- * account.
- * Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.
- * Keeps: I1 to I5, I9, I10.
+ * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
+ * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
+ * The same event with the same content changes nothing; with other content it is another, and both count. So events
+ * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
+ * the customer that wait for one, too, a portion at a time.
+ * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
+ * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
+ * the account.
+ * Errors: invalid_provider_event, balance_limit_exceeded, busy.
+ * Keeps: I1 to I5, I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.record_token_payment_event(
@@ -8706,80 +11395,198 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments;
+  v_occurred_at timestamptz;
+  v_user_id uuid;
+  v_parts text[];
+  v_ids text[];
+  v_waiting text[] := '{}';
   v_replayed boolean;
-  v_other text;
+  v_answer jsonb;
 begin
+  -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_provider is null or p_provider not in ('stripe', 'paypal')
-    or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(length(p_event_type), 0) not between 1 and 255
-    or coalesce(jsonb_typeof(p_facts), '') <> 'object'
-    or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
-    or octet_length(p_facts::text) > 8192
-    or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
-    or p_facts ->> 'amount_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'refunded_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    or p_facts ->> 'period_start' !~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}'
-  then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, whole amounts that are not negative, a user''s id, a period of 1900 to 2199"}');
-  end if;
-
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
+  v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
+  select known.id into v_user_id
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
-    (p_facts ->> 'user_id')::uuid))
+    v_user_id,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
   then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
-  insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
-  values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)
+
+  -- lock
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
+  then
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+  end if;
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
+
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
+
+  -- record
+  insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
-  if v_replayed then
-    -- an event says for ever what it said first
-    select e.provider_payment_id, e.facts into v_other, p_facts
-      from tokenbook.provider_events e where e.provider = p_provider and e.event_id = p_event_id;
-    if v_other <> p_provider_payment_id then
-      perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["provider_payment_id"]}');
-    end if;
-  end if;
 
-  -- merge: every line is a maximum, an "or", or "the first that is known"
-  update tokenbook.provider_payments f
-     set user_id = coalesce(f.user_id, (
-           select known.id from (
-             select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-             union all
-             select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-            limit 1)),
-         plan_type = coalesce(f.plan_type, (
-           select p.plan_type from public.token_plans p where p.plan_type = p_facts ->> 'plan_type')),
-         is_paid = f.is_paid or p_facts ->> 'kind' = 'paid',
-         amount_cents = greatest(f.amount_cents, (p_facts ->> 'amount_cents')::bigint),
-         currency = coalesce(f.currency, lower(p_facts ->> 'currency')),
-         refunded_cents = greatest(f.refunded_cents, (p_facts ->> 'refunded_cents')::bigint),
-         was_disputed = f.was_disputed or p_facts ->> 'kind' = 'disputed',
-         dispute_was_won = f.dispute_was_won or p_facts ->> 'kind' = 'dispute_won',
-         period_start = coalesce(f.period_start, (p_facts ->> 'period_start')::timestamptz),
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
+  -- act
+  v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
+  return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one verified event of a payment provider (stripe or paypal) and brings the books to it; the same event again changes nothing, and any order of events ends in the same state. For the server only. p_facts {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency, refunded_cents (in all), period_start}. Returns {success, status (parked, waiting, approved, refunded), payment_id, user_id, plan_type, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+
+-- from supabase/schemas/60_payments/record_token_subscription_event.sql
+
+/*
+ * Takes one fact that a payment provider's event tells of a subscription: keeps it, computes anew what is known of
+ * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
+ * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
+ * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * One that names a customer and their user gives that user to payments of the customer that wait for one.
+ * A payment that failed is told to the user (an alert subscription_past_due).
+ * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
+ * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
+ * payments, then the subscription's, then the account.
+ * Errors: invalid_provider_event, busy.
+ * Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.record_token_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
+as $$
+declare
+  v_occurred_at timestamptz;
+  v_named uuid;
+  v_user_id uuid;
+  v_facts tokenbook.provider_subscriptions;
+  v_waiting text[] := '{}';
+  v_replayed boolean;
+  v_shown record;
+begin
+  -- validate
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
+  select known.id into v_named
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
+  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+    (select f.user_id from tokenbook.provider_subscriptions f
+      where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
+    v_named,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
+  then
+    return tokenbook.answer_busy();
+  end if;
+
+  -- lock
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
+  then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    if cardinality(v_waiting) > 0 then
+      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+    end if;
+  end if;
+  insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
+  values (p_provider, p_provider_subscription_id)
+  on conflict do nothing;
+  perform 1
+    from tokenbook.provider_subscriptions f
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id
+     for no key update;
+
+  -- record
+  insert into tokenbook.provider_subscription_events
+    (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
+  values
+    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+     v_occurred_at, p_facts)
+  on conflict do nothing;
+  v_replayed := not found;
+  v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  update tokenbook.provider_subscriptions f
+     set user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         price_id = v_facts.price_id,
+         status = v_facts.status,
+         cancel_at = v_facts.cancel_at,
+         current_period_end = v_facts.current_period_end,
+         occurred_at = v_facts.occurred_at,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
+
+  -- act
+  perform tokenbook.settle_payments(p_provider, v_waiting);
+  v_user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+  if v_user_id is not null then
+    perform tokenbook.settle_subscription(v_user_id);
+    if v_facts.status = 'past_due' then
+      perform tokenbook.tell_of_subscription(
+        v_user_id, 'subscription_past_due', v_facts.occurred_at,
+        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    end if;
+  end if;
+
+  select s.plan_type, s.status, s.in_force_until into v_shown
+    from public.token_subscriptions s where s.user_id = v_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'status', case when v_user_id is null or v_facts.plan_type is null then 'waiting' else 'recorded' end,
+    'user_id', v_user_id,
+    'provider_status', v_facts.status,
+    'provider_plan_type', v_facts.plan_type,
+    'plan_type', v_shown.plan_type,
+    'subscription_status', v_shown.status,
+    'in_force_until', v_shown.in_force_until,
+    'replayed', v_replayed);
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.record_token_subscription_event is
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
 /*
  * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
- * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
- * refunds comes by their webhooks.
+ * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
+ * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
@@ -8816,7 +11623,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.settle_subscription(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
@@ -8824,14 +11631,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
-  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+  if v_refunded not between 0 and greatest(v_payment.amount_cents, 1) then
     perform tokenbook.refuse('invalid_amount',
-      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: from 0 to what was paid"}');
   end if;
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
   if not v_replayed then -- a refund of a few cents takes no token, and has no entry
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -8851,7 +11658,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/reject_token_payment.sql
 
@@ -8908,7 +11715,7 @@ comment on function tokenbook.reject_token_payment is
 -- from supabase/schemas/60_payments/restore_clawback.sql
 
 /*
- * Gives back what a dispute had taken, when it was won: the debt first, then the tokens, to the
+ * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
  * grants that they came from, last taken first; what a later grant repaid goes to the payment's
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
@@ -8969,6 +11776,49 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/set_token_customer.sql
+
+/*
+ * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
+ * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ */
+-- Security definer: nobody may write the table themselves.
+create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_user_id uuid;
+  v_is_new boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
+    perform tokenbook.refuse('invalid_customer',
+      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  select c.user_id into v_user_id
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return jsonb_build_object(
+    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
+    'replayed', not v_is_new);
+end
+$$;
+comment on function tokenbook.set_token_customer is
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -8990,18 +11840,26 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
+  perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
     'status', case
       when v_payment.id is not null then v_payment.status
-      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      when p_facts.parked_reason is not null then 'parked'
       else 'waiting'
     end,
+    'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'pack_type', p_facts.pack_type,
+    'quantity', p_facts.quantity,
+    'amount_cents', p_facts.amount_cents,
+    'refunded_cents', p_facts.refunded_cents,
+    'disputed_cents', p_facts.disputed_cents,
+    'disagrees', p_facts.disagrees,
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
@@ -9014,14 +11872,15 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 -- from supabase/schemas/60_payments/settle_payment.sql
 
 /*
- * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
- * at the event that came last: so any order of events, and any number of times, ends in the same
- * state. The caller has locked the facts row; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
- * tokenbook.settle_refunds.
+ * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
+ * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
+ * rows; then the account is locked, always in this order.
+ * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
+ * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
+ * What had been booked under the id of a part, before it was known to be one, is taken back.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
- * Returns the payment; NULL while user, plan or the payment itself is missing.
- * Keeps: I1 to I5, I9.
+ * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
+ * Keeps: I1 to I5, I9, I12.
  */
 create function tokenbook.settle_payment(
   p_facts tokenbook.provider_payments,
@@ -9037,10 +11896,12 @@ as $$
 declare
   v_account public.token_accounts;
   v_payment public.token_payments;
-  v_plan public.token_plans;
+  v_part public.token_payments;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
-  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+  if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
   end if;
 
@@ -9048,60 +11909,97 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  perform tokenbook.settle_subscription(p_facts.user_id);
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
+       terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       case when p_facts.plan_type is not null then
+         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
+       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  for v_part in
+    select p.*
+      from tokenbook.provider_payments f
+      join public.token_payments p
+        on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
+     order by p.provider_payment_id
+  loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    perform tokenbook.settle_refunds(
+      v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
+      p_actor_role, p_actor_id);
+  end loop;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
   return tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, p_actor_role, p_actor_id);
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is
-  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+  'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
+
+-- from supabase/schemas/60_payments/settle_payments.sql
+
+/*
+ * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
+ * known.
+ * Caller: internal, holding the locks of these payments.   Locks: the accounts.
+ */
+create function tokenbook.settle_payments(p_provider text, p_ids text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id text;
+begin
+  foreach v_id in array p_ids loop
+    perform tokenbook.settle_and_describe_payment(
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+  end loop;
+end
+$$;
+comment on function tokenbook.settle_payments is
+  'Brings the books to what is known of these payments of a provider.';
 
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
- * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
- * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
- * Less than before (a dispute was won): given back. The same state again changes nothing.
- * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
+ * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
+ * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
+ * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * p_payment is the payment with the amount and currency that it is to have.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
 create function tokenbook.settle_refunds(
   p_payment public.token_payments,
   p_refunded_cents bigint,
-  p_is_disputed boolean,
+  p_disputed_cents bigint,
   p_reason text,
   p_actor_role text,
   p_actor_id uuid
@@ -9113,13 +12011,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
+  v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
   v_to_claw := case
-    when p_is_disputed or v_is_refunded then p_payment.tokens
-    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    when v_is_all_lost then p_payment.tokens
+    when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
     else 0
   end;
   v_entry.user_id := p_payment.user_id;
@@ -9127,51 +12026,101 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
-  v_entry.terms := jsonb_build_object(
-    'refund', jsonb_build_object('refunded_cents', p_refunded_cents, 'is_disputed', p_is_disputed));
+  v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
+    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
   if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
       v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
   elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'dispute won ' || p_reason;
+    v_entry.reason := 'given back ' || p_reason;
     perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
   end if;
 
   update public.token_payments p
-     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+     set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
+         amount_cents = p_payment.amount_cents,
+         currency = p_payment.currency,
          refunded_cents = p_refunded_cents,
-         is_disputed = p_is_disputed,
+         disputed_cents = p_disputed_cents,
          tokens_clawed_back = v_to_claw
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.token_subscriptions s
-     set plan_type = plan.plan_type,
-         articles_limit = plan.articles_limit,
-         features = plan.features,
-         billing_cycle = plan.billing_cycle,
-         auto_renew = plan.billing_cycle <> 'none',
-         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = p_payment.user_id
-     and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_to_claw = p_payment.tokens
-                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
+  if p_payment.to_plan is not null then
+    perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
   return p_payment;
 end
 $$;
 comment on function tokenbook.settle_refunds is
-  'Brings tokens, debt, plan limit and plan to what has been refunded of a payment in all, or to its dispute.';
+  'Brings tokens, debt, plan limit and plan to what refunds and disputes have left of a payment''s money.';
+
+-- from supabase/schemas/60_payments/token_offer_now.sql
+
+/*
+ * A computed field: what the catalogue says now of what a payment is for, beside the payment's own amount_cents,
+ * currency and terms; for whoever is about to approve it. differs names what has changed since it was asked for.
+ * In SQL `p.token_offer_now`, over the API `select=token_offer_now`.
+ * Its parameter has no name, so that it is a field and no rpc.
+ * Caller: authenticated, service_role; it sees no more than the row it is given, and the catalogue.
+ * Returns {amount_cents, currency, is_offered, terms, differs: [name, …]}.
+ */
+create function public.token_offer_now(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select now.offer || jsonb_build_object('differs', array(
+           select asked.name
+             from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
+                  as asked (name, value)
+            where asked.value is distinct from (now.offer || (now.offer -> 'terms')) -> asked.name
+            order by asked.name))
+    from (
+      select to_jsonb(p) as row from public.token_plans p where p.plan_type = $1.to_plan
+      union all
+      select to_jsonb(p) from public.token_packs p where p.pack_type = $1.pack_type) catalogue
+   cross join lateral (
+     select jsonb_build_object(
+              'amount_cents', (catalogue.row ->> 'price_cents')::bigint * $1.quantity,
+              'currency', catalogue.row -> 'currency',
+              'is_offered', catalogue.row -> 'is_offered',
+              'terms', coalesce(jsonb_object_agg(term.name, catalogue.row -> term.name), '{}')) as offer
+       from jsonb_object_keys($1.terms) as term (name)) now
+$$;
+comment on function public.token_offer_now is
+  'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+
+-- from supabase/schemas/60_payments/waiting_payments.sql
+
+/*
+ * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
+ * what others have left waiting (I11).
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @waiting-of-a-customer
+end
+$$;
+comment on function tokenbook.waiting_payments is
+  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -9336,6 +12285,87 @@ $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
 
+-- from supabase/schemas/70_alerts/claim_token_top_ups.sql
+
+/*
+ * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
+ * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
+ * it to the next one when the lease ends; each lease is longer than the one before.
+ * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
+ * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
+ *
+ * fault says why nothing is to be charged (any more), NULL where it may be:
+ *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
+ *   no_price         for tokens without a pack; or what it is for costs nothing
+ *   not_offered      the plan or pack is not sold any more
+ *   no_customer      the user has never paid at Stripe, so that there is no card
+ *   too_old          asked for three days ago, and nobody has charged it
+ *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
+ * Whoever has tried before looks first whether the charge was made.
+ * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
+returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  return query
+  with due as (
+    select r.user_id, r.id
+      from public.token_top_up_requests r
+     where r.status = 'pending' and r.next_attempt_at <= v_now
+     order by r.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_top_up_requests r
+       set attempts = r.attempts + 1,
+           first_attempt_at = coalesce(r.first_attempt_at, v_now),
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
+           currency = case when r.attempts = 0 then o.currency else r.currency end,
+           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
+      from due
+      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
+     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
+     where r.user_id = due.user_id and r.id = due.id
+    returning r.*, o.is_offered
+  )
+  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
+         c.created_at, c.attempts, c.first_attempt_at,
+         case
+           when not tokenbook.is_user(c.user_id) then 'user_not_found'
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
+           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
+           when c.is_offered is not true then 'not_offered'
+           when c.customer_id is null then 'no_customer'
+           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
+         end
+    from claimed c
+    join public.token_accounts a on a.user_id = c.user_id
+    left join public.token_top_ups t on t.user_id = c.user_id
+   order by c.created_at, c.user_id;
+end
+$$;
+comment on function tokenbook.claim_token_top_ups is
+  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
+
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
 /*
@@ -9494,6 +12524,32 @@ $$;
 comment on function tokenbook.first_due_alerts is
   'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
 
+-- from supabase/schemas/70_alerts/next_plan_change.sql
+
+/*
+ * When the rules that hold for a user change by time alone: when their plan ends, and rules are of plans. NULL: not.
+ * Caller: internal.
+ */
+create function tokenbook.next_plan_change(p_user_id uuid, p_at timestamptz)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select least(
+             case when s.next_plan_type is not null and s.expires_at > p_at then s.expires_at end,
+             case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id and s.ended_at is null
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+end
+$$;
+comment on function tokenbook.next_plan_change is
+  'When the alert rules that hold for a user change because their plan ends; NULL when they do not.';
+
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
 /*
@@ -9549,7 +12605,7 @@ begin
   v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
-  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at, tokenbook.next_plan_change(p_user_id, p_at));
 
   update public.token_accounts a
      set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),
@@ -9707,8 +12763,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -9721,7 +12777,8 @@ begin
   v_alert.created_at := p_at;
   v_alert.payload := jsonb_build_object(
     'request_id', v_request.id, 'threshold_tokens', v_top_up.below_tokens,
-    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type);
+    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+    'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity);
   perform tokenbook.write_alert(v_alert);
 end
 $$;
@@ -9893,13 +12950,13 @@ comment on function tokenbook.set_token_alert_rule is
 -- from supabase/schemas/70_alerts/set_token_top_up.sql
 
 /*
- * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens or which
- * plan, and how often at most. Sets it going again when a failed charge had paused it. Who is below
+ * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens, which plan or
+ * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. Who is below
  * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
  * server that takes money answers it with settle_token_top_up.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
- * user_not_found, account_frozen (only to switch it off goes on), busy.
+ * pack_not_found, user_not_found, account_frozen (only to switch it off goes on), busy.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_top_up(
@@ -9910,7 +12967,9 @@ create function tokenbook.set_token_top_up(
   p_plan_type text default null,
   p_cooldown_seconds integer default 60,
   p_max_requests integer default 3,
-  p_window_seconds integer default 86400
+  p_window_seconds integer default 86400,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -9930,6 +12989,8 @@ begin
   v_asked.below_tokens := p_below_tokens;
   v_asked.tokens := p_tokens;
   v_asked.plan_type := p_plan_type;
+  v_asked.pack_type := p_pack_type;
+  v_asked.quantity := p_quantity;
   v_asked.cooldown_seconds := p_cooldown_seconds;
   v_asked.max_requests := p_max_requests;
   v_asked.window_seconds := p_window_seconds;
@@ -9941,8 +13002,12 @@ begin
       then null
     when (v_asked.below_tokens between 1 and 1000000000000) is not true
       then '{"field": "p_below_tokens", "rule": "a whole number from 1 to 1000000000000"}'
-    when num_nonnulls(v_asked.tokens, v_asked.plan_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
-      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type instead"}'
+    when num_nonnulls(v_asked.tokens, v_asked.plan_type, v_asked.pack_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
+      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type or p_pack_type instead"}'
+    when v_asked.pack_type is null and v_asked.quantity is distinct from 1
+      then '{"field": "p_quantity", "rule": "1, where no pack is named"}'
+    when (v_asked.quantity between 1 and (tokenbook.limits() -> 'pack_quantity')::integer) is not true
+      then jsonb_build_object('field', 'p_quantity', 'rule', format('1 to %s', tokenbook.limits() -> 'pack_quantity'))::text
     when (v_asked.cooldown_seconds between 30 and 2592000) is not true
       then '{"field": "p_cooldown_seconds", "rule": "30 to 2592000"}'
     when (v_asked.max_requests between 1 and 100) is not true
@@ -9953,11 +13018,10 @@ begin
   if v_fault is not null then
     perform tokenbook.refuse('invalid_top_up', v_fault::jsonb);
   end if;
-  if v_asked.is_enabled and v_asked.plan_type is not null
-    and not exists (
-      select from public.token_plans p where p.plan_type = v_asked.plan_type and p.is_offered)
+  if v_asked.is_enabled and v_asked.tokens is null
+    and (tokenbook.find_offer(v_asked.plan_type, v_asked.pack_type)).is_offered is not true
   then
-    perform tokenbook.refuse('plan_not_found', '{}');
+    perform tokenbook.refuse(case when v_asked.plan_type is not null then 'plan_not_found' else 'pack_not_found' end, '{}');
   end if;
 
   -- lock
@@ -9971,15 +13035,17 @@ begin
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
     insert into public.token_top_ups as t
-      (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
+      (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
-      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type,
+      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type, v_asked.pack_type, v_asked.quantity,
        v_asked.cooldown_seconds, v_asked.max_requests, v_asked.window_seconds)
     on conflict (user_id) do update
        set is_enabled = true,
            below_tokens = excluded.below_tokens,
            tokens = excluded.tokens,
            plan_type = excluded.plan_type,
+           pack_type = excluded.pack_type,
+           quantity = excluded.quantity,
            cooldown_seconds = excluded.cooldown_seconds,
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
@@ -10006,7 +13072,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_top_up is
-  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, account_frozen, forbidden, busy.';
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user themself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, for p_plan_type, or for p_quantity (1 to 1000) of p_pack_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, pack_not_found, user_not_found, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/settle_token_alert.sql
 
@@ -10057,7 +13123,10 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. The same word again changes nothing; another one is refused.
+ * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
+ * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
+ * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
+ * is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -10079,13 +13148,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
+  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -10097,7 +13168,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', p_outcome) then
+  elsif v_request.status not in ('pending', v_status) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -10105,13 +13176,25 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if p_outcome = 'failed' then
+    if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
+      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+        v_alert.user_id := p_user_id;
+        v_alert.kind := 'top_up_' || p_outcome;
+        v_alert.rule := 'auto_top_up';
+        v_alert.request_id := p_request_id;
+        v_alert.created_at := v_request.settled_at;
+        v_alert.payload := jsonb_build_object(
+          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
+          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
+        perform tokenbook.write_alert(v_alert);
+      end if;
     end if;
 
     -- record
@@ -10129,7 +13212,84 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
+
+/*
+ * Tells the project that a payment waits for an admin: when it is parked, and again when something else is known of
+ * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_parked_payment(p_facts tokenbook.provider_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_id bigint;
+begin
+  if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known, dismissed_at = null -- @dismissed-until-news
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_parked', 'payment_parked', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'parked_reason', p_facts.parked_reason,
+       'explanation', tokenbook.parked_reasons() ->> p_facts.parked_reason,
+       'price_id', p_facts.price_id,
+       'customer_id', p_facts.customer_id,
+       'paid_by', p_facts.user_id,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_parked_payment is
+  'Writes an alert of the project''s that a payment waits for an admin; again when something else is known of it.';
+
+-- from supabase/schemas/70_alerts/tell_of_subscription.sql
+
+/*
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
+ * says that a payment failed).
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert public.token_alerts;
+begin
+  v_alert.user_id := p_user_id;
+  v_alert.kind := p_kind;
+  v_alert.rule := p_kind;
+  v_alert.epoch := (extract(epoch from p_at) * 1000000)::bigint; -- @told-once-a-moment
+  v_alert.created_at := clock_timestamp();
+  v_alert.payload := p_facts;
+  perform tokenbook.write_alert(v_alert);
+  update public.token_accounts a
+     set last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0)
+   where a.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.tell_of_subscription is
+  'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -10686,7 +13846,7 @@ begin
       from public.token_default_spend_caps d
      where d.plan_type is null
         or d.plan_type = (
-          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id and s.is_active)
+          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id)
     union all
     select 'member', c.spend_window, c.tokens
       from public.token_team_members m
@@ -11010,19 +14170,14 @@ comment on function tokenbook.chain_ledger is
 -- from supabase/schemas/90_audit/check_token_installation.sql
 
 /*
- * What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that were
- * not declared, row level security switched off, and anything of ours that is not as it was made (compare_shape); and
- * what stands open beside them in the project, which is not Tokenbook's to close: that it names, with the statement
- * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
- *
- * Compares with what the install found in the catalogue, as the server printed it. That stays the same in a dump that
- * is restored, also to another version from PostgreSQL 15 to 18. Who may change our functions may change
- * what they are compared with: this finds what was changed unawares, not what somebody who owns the database hides.
+ * What threatens the books from outside of them: settings that lose commits, rights that were not declared, row
+ * level security switched off, triggers that are gone, functions that were changed; and what stands open beside
+ * them in the project, which is not Tokenbook's to close: that it names, with the statement that closes it.
+ * A row for each finding; and a row for each subject of which there is none, with the status ok.
  * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
- * Returns subject, status (ok, warning, fault), finding, remedy (statements, separated by ;). It is NULL where no statement
- * mends it without a loss: run again what the migrations say of it.
+ * Returns subject, status (ok, warning, fault), finding, remedy (a statement).
  */
--- Security definer: what was declared is internal.
+-- Security definer: the declared rights are internal.
 create function tokenbook.check_token_installation()
 returns table (subject text, status text, finding text, remedy text)
 language plpgsql
@@ -11034,27 +14189,43 @@ begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   return query
   with own as (
-    select * from tokenbook.own_objects()
+    select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
+     where c.relkind in ('r', 'p')
+       and (c.relnamespace = 'tokenbook'::regnamespace
+         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  ), own_functions as (
+    select p.*, p.oid::regprocedure::text as name, p.pronamespace = 'public'::regnamespace as is_wrapper
+      from pg_proc p
+     where p.pronamespace = 'tokenbook'::regnamespace
+        or (p.pronamespace = 'public'::regnamespace
+          and p.proname in (select f.proname from pg_proc f where f.pronamespace = 'tokenbook'::regnamespace))
   ), settings as (
-    select o.setting, o.whose, format('alter %s reset %s', o.whose_statement, o.setting) as remedy
-      from (
-        select split_part(lower(setting), '=', 1) as setting,
-               case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
-                    when s.setrole = 0 then format('database %s', current_database())
-                    else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
-               case when s.setdatabase = 0 then format('role %I', pg_get_userbyid(s.setrole))
-                    when s.setrole = 0 then format('database %I', current_database())
-                    else format('role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end as whose_statement
-          from pg_db_role_setting s
-         cross join unnest(s.setconfig) as setting
-         where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
-           and lower(setting) ~ '^(synchronous_commit=(off|false|no|0)|session_replication_role=replica)$') o
+    select case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('database %s', current_database())
+                else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
+           case when s.setdatabase = 0 then format('alter role %I', pg_get_userbyid(s.setrole))
+                when s.setrole = 0 then format('alter database %I', current_database())
+                else format('alter role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end
+             || ' reset synchronous_commit' as remedy
+      from pg_db_role_setting s
+     cross join unnest(s.setconfig) as setting
+     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+       and lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
   ), present as (
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), shape as (
-    select * from tokenbook.compare_shape()
+  ), triggers (name, of, kind, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions', 'trigger',
+     'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('changes_keep_append_only', 'tokenbook.changes', 'trigger',
+     'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings', 'trigger',
+     'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
+    ('token_plans_date_default_plan', 'public.token_plans', 'trigger',
+     'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
+    ('tokenbook_register_user', 'auth.users', 'constraint trigger',
+     'after insert on auth.users deferrable initially deferred for each row execute function tokenbook.register_user()')
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -11069,16 +14240,6 @@ begin
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
          select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-  ), kinds (type, name) as (values
-    ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
-  ), subjects (place, subject, sound) as (values
-    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
-    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
-    (3, 'row level security', 'it is on for every table of Tokenbook''s, with the policies that were made and no other'),
-    (4, 'triggers', 'all are there and enabled, as they were made, and no other'),
-    (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
-    (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
-    (7, 'the project', 'nothing beside Tokenbook in public stands open')
   ), findings (place, subject, status, finding, remedy) as (
     -- what is answered must outlive a crash
     select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
@@ -11092,7 +14253,11 @@ begin
      where s.name = 'synchronous_commit' and s.reset_val = 'off' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
     union all
     select 1, 'durability', 'fault', format('synchronous_commit is off for %s: a crash loses their last commits, which callers believe in', s.whose), s.remedy
-      from settings s where s.setting = 'synchronous_commit'
+      from settings s
+    union all
+    select 1, 'durability', 'fault', format('function %s sets synchronous_commit off', f.name), format('alter function %s reset synchronous_commit', f.name)
+      from own_functions f cross join unnest(f.proconfig) as setting
+     where lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
     union all
     -- rights
     select 2, 'rights', case when p.grantee in ('public', 'anon', 'authenticated', 'service_role') or p.privilege !~ '^select' then 'fault' else 'warning' end,
@@ -11117,44 +14282,58 @@ begin
      where pg_get_userbyid(m.member) in ('anon', 'authenticated')
        and (r.rolsuper or r.rolbypassrls or r.rolname in ('postgres', 'pg_read_all_data', 'pg_write_all_data', 'pg_maintain'))
     union all
-    select 2, 'rights', 'warning',
-           format('new %s that %s makes in schema tokenbook are open to %s', kinds.name, pg_get_userbyid(d.defaclrole), a.grantee),
-           format('alter default privileges for role %I in schema tokenbook revoke all on %s from %s', pg_get_userbyid(d.defaclrole), kinds.name, a.grantee)
-      from pg_default_acl d
-      join kinds on kinds.type = d.defaclobjtype::text
-     cross join lateral (
-       select distinct case x.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end as grantee
-         from aclexplode(d.defaclacl) x where x.grantee <> d.defaclrole) a
-     where d.defaclnamespace = 'tokenbook'::regnamespace
-    union all
     -- row level security
     select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
       from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
     union all
-    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', c.oid::regclass),
-           format('alter table %s enable row level security', c.oid::regclass)
+    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
+           format('alter table %s enable row level security', o.name)
+      from own o where not o.relrowsecurity
+    union all
+    select 3, 'row level security', 'fault', format('policy %I on %s lets clients in without asking who they are', p.polname, o.name),
+           format('drop policy %I on %s', p.polname, o.name)
       from own o
-      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relrowsecurity
+      join pg_policy p on p.polrelid = o.oid and p.polpermissive
+     where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
+       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('session_replication_role is replica for %s: their calls pass every trigger and foreign key', s.whose), s.remedy
-      from settings s where s.setting = 'session_replication_role'
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create %s %I %s', t.kind, t.name, t.definition)
+      from triggers t
+     where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
     union all
-    select 4, 'triggers', 'fault', 'session_replication_role is replica on the server: every call passes every trigger and foreign key',
-           'alter system reset session_replication_role'
-      from pg_settings s
-     where s.name = 'session_replication_role' and s.reset_val = 'replica' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
+    select 4, 'triggers', 'fault', format('trigger %s on %s is disabled', t.name, t.of), format('alter table %s enable trigger %I', t.of, t.name)
+      from triggers t
+      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
+     where g.tgenabled not in ('O', 'A')
     union all
-    -- policies, triggers, functions, tables
-    select p.place, p.subject, s.status, s.finding, s.remedy
-      from shape s
-     cross join lateral (
-       select * from subjects where subjects.subject = case s.kind
-         when 'policy' then 'row level security' when 'trigger' then 'triggers' when 'rule' then 'triggers'
-         when 'function' then 'functions' else 'tables' end) p
+    select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
+           -- a constraint trigger cannot be replaced
+           case t.kind when 'trigger' then format('create or replace trigger %I %s', t.name, t.definition)
+                else format('drop trigger %I on %s; create %s %I %s', t.name, t.of, t.kind, t.name, t.definition) end
+      from triggers t
+      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
+     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create %s %I %s', t.kind, t.name, t.definition))
+    union all
+    -- functions
+    select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
+           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
+      from own_functions f
+     where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+    union all
+    -- those in SQL have none, so that they can be written into the statement that calls them (decision 22)
+    select 5, 'functions', 'fault', format('function %s has lost its search_path', f.name),
+           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
+      from own_functions f
+      join pg_language l on l.oid = f.prolang and l.lanname = 'plpgsql'
+     where not f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
+    union all
+    select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
+           format('alter function %s security invoker', f.name)
+      from own_functions f where f.prosecdef and f.is_wrapper
     union all
     -- the project around it
-    select 7, 'the project', 'warning',
+    select 6, 'the project', 'warning',
            format('%s %s by %s: not Tokenbook''s to close', t.name,
              case when t.writers is not null and t.readers is not null then 'is read and written'
                   when t.writers is not null then 'is written' else 'is read' end
@@ -11167,40 +14346,47 @@ begin
       from theirs t
      where coalesce(t.readers, t.writers) is not null and not t.relrowsecurity and not t.asks_as_caller
     union all
-    select 7, 'the project', 'warning',
+    select 6, 'the project', 'warning',
            format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
              case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
            format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
        and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-       and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
+       and p.oid not in (select f.oid from own_functions f)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
          select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
-    select 7, 'the project', 'warning',
+    select 6, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
              kinds.name, pg_get_userbyid(d.defaclrole), string_agg(distinct a.grantee::regrole::text, ' and ')),
            format('alter default privileges for role %I %srevoke all on %s from anon, authenticated',
              pg_get_userbyid(d.defaclrole), case when d.defaclnamespace <> 0 then 'in schema public ' else '' end, kinds.name)
       from pg_default_acl d
-      join kinds on kinds.type = d.defaclobjtype::text
+      join (values ('r', 'tables'), ('f', 'functions'), ('S', 'sequences')) as kinds (type, name) on kinds.type = d.defaclobjtype::text
      cross join lateral aclexplode(d.defaclacl) a
-     where d.defaclnamespace in (0, 'public'::regnamespace) and kinds.type <> 'T'
+     where d.defaclnamespace in (0, 'public'::regnamespace)
        and a.grantee in ('anon'::regrole, 'authenticated'::regrole)
        -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
        and pg_get_userbyid(d.defaclrole) = current_user
      group by d.defaclrole, d.defaclnamespace, kinds.name
     union all
     -- anon is part of public: what is revoked from anon alone stays open through it
-    select 7, 'the project', 'warning',
+    select 6, 'the project', 'warning',
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+  ), subjects (place, subject, sound) as (values
+    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
+    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
+    (3, 'row level security', 'it is on for every table of Tokenbook''s'),
+    (4, 'triggers', 'all are there and enabled'),
+    (5, 'functions', 'each runs with the rights and the search_path that it was made with'),
+    (6, 'the project', 'nothing beside Tokenbook in public stands open')
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -11212,7 +14398,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
+  'What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row level security that is off, triggers and functions that were changed; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (a statement that mends it); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 
@@ -11360,79 +14546,6 @@ end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
   'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
-
--- from supabase/schemas/90_audit/compare_shape.sql
-
-/*
- * What of ours is not as it was made: missing, otherwise, or there though nobody declared it. A fault is what changes
- * what is computed, who sees it or whether it lasts; a warning what a project may have added to our tables without
- * changing that (an index, a column that may be left out, a table in our schema), and a publication.
- * Of what nobody declared, only the thing itself is named, and not its parts.
- * Caller: internal (check_token_installation).   Returns kind, status, finding, remedy.
- */
-create function tokenbook.compare_shape()
-returns table (kind text, status text, finding text, remedy text)
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with present as (
-    select * from tokenbook.present_shape()
-  ), declared as (
-    select * from tokenbook.declared_shape()
-  ), differences as (
-    select coalesce(d.kind, p.kind) as kind, coalesce(d.relation, p.relation) as relation, coalesce(d.name, p.name) as name,
-           d.definition as declared, p.definition as present
-      from declared d
-      full join present p on (p.kind, p.relation, p.name) = (d.kind, d.relation, d.name)
-     where d.definition is distinct from p.definition -- @shape-is-compared
-  ), lines as (
-    -- what differs line by line, but for texts, of which only digests are kept
-    select s.*,
-           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.present, chr(10))) with ordinality as l (line, n)
-             where line <> all (coalesce(string_to_array(s.declared, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
-           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, chr(10))) with ordinality as l (line, n)
-             where line <> all (coalesce(string_to_array(s.present, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
-           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text [0-9a-f]+$') <> substring(s.declared from '(?n)^text [0-9a-f]+$')
-             then 'another text' end as other_text,
-           case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
-                when s.kind = 'column' then format('column %s.%s', s.relation, s.name)
-                when s.kind = 'publication' then format('publication %s of %s', s.name, s.relation)
-                else format('%s %s on %s', s.kind, s.name, s.relation) end as thing
-      from differences s
-     -- the parts of what is missing, or nobody declared, go without saying
-     where s.name = s.relation or s.relation = ''
-        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
-              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
-  )
-  select l.kind,
-         case
-           when l.kind = 'publication' then 'warning'
-           when l.declared is null then
-             case when l.kind in ('table', 'foreign table', 'view', 'sequence')
-                    or (l.kind = 'index' and l.present !~ '^CREATE UNIQUE')
-                    -- one that must be given is given by none of ours
-                    or (l.kind = 'column' and not (l.present ~ '(?n)^not null$' and l.present !~ '(?n)^(default|generated) '))
-                  then 'warning' else 'fault' end
-           when l.kind = 'table' and l.added = 'replica identity full' and l.lost is null then 'warning'
-           else 'fault'
-         end,
-         l.thing || case
-           when l.present is null then ' is missing'
-           when l.declared is null then ' is there, and nobody declared it' || case when l.kind in ('column', 'constraint', 'policy') then ': ' || l.added else '' end
-           else ' is not as it was made: ' || concat_ws(', ',
-             case when l.lost is null then l.added else concat_ws(' ', l.added, case when l.added is null then 'without' else 'instead of' end, l.lost) end,
-             l.other_text)
-         end,
-         tokenbook.mend_shape(l.kind, l.relation, l.name, l.declared, l.present)
-    from lines l;
-end
-$$;
-comment on function tokenbook.compare_shape is
-  'What of Tokenbook''s is missing, otherwise than it was made, or there though nobody declared it. Returns kind, status (warning, fault), finding, remedy (statements; NULL where none mends it without a loss).';
 
 -- from supabase/schemas/90_audit/counter_at_opening.sql
 
@@ -11665,24 +14778,26 @@ begin
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), subscriptions as (
-    select s.* from public.token_subscriptions s
+    select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), periods as (
-    -- the newest period of each subscription, as the entry keeps it that began it
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+    -- the newest period of each subscription
+    select t.user_id, max(t.id) as transaction_id
+      from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
+  ), standings as (
+    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral (
-       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.created_at
-         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
-     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     cross join lateral jsonb_populate_record(
+       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
-      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+      join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
      order by t.user_id, t.id desc
   ), limit_moves as (
@@ -11706,27 +14821,123 @@ begin
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), refund_changes as (
+    -- of payments by hand, the last that was said to have gone back
+    select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
+           (c.details ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.changes c
+     where c.change = 'refund_token_payment'
+       and (p_user_id is null or c.user_id = p_user_id)
+       and (p_after is null or c.user_id > p_after)
+       and (p_until is null or c.user_id <= p_until)
+     order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
-  ), told as (
-    select f.provider, f.provider_payment_id, count(*) as events,
-           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
-           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
-           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
-           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
-           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
-           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
-           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
-           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
-           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
-           min(e.received_at) as first_at, max(e.received_at) as last_at
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
+  ), parts as (
+    -- each payment is a part of itself
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    union all
+    select m.provider, m.part_of, m.provider_payment_id
       from facts f
-      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+      join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
+     where f.part_of is null
+  ), events as (
+    select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
+           row_number() over (
+             partition by o.provider, o.whole
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from parts o
+      join tokenbook.provider_events e on e.provider = o.provider and e.provider_payment_id = o.part
+  ), said as (
+    select e.provider, e.whole, count(*) as events, bool_or(e.kind = 'paid') as is_paid,
+           (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
+           (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
+           (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
+           (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
+           bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+      from events e group by e.provider, e.whole
+  ), of_parts as (
+    select o.provider, o.whole, o.part,
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
+           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
+           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+      from parts o
+      left join said s on s.provider = o.provider and s.whole = o.whole
+      left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
+     group by o.provider, o.whole, o.part
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.cents desc, e.part) as place
+        from events e where e.kind = 'refund') l
+     where l.place = 1
+  ), disputes as (
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from events e where e.kind = 'dispute') l
+     where l.place = 1
+  ), refunded as (
+    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
+           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+      from (
+        select p.provider, p.whole, p.part, p.charged, p.total,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
+          from of_parts p
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, p.charged, p.total) o
+     group by o.provider, o.whole
+  ), paid as (
+    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
+           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), told as (
+    select p.*, least(p.refunded, p.effective) as refunded_cents,
+           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+      from paid p
+      left join (
+        select n.provider, n.whole,
+               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
+          from paid n
+          join disputes l on l.provider = n.provider and l.whole = n.whole
+         where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
+         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+  ), differing as (
+    select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
+             'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+      from facts f
+      join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
@@ -11902,7 +15113,8 @@ begin
      and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
   union all
   select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
-    from alerts t where t.id <> t.nth
+    from alerts t
+   where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
   select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
     from accounts a
@@ -11920,11 +15132,13 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
@@ -12035,7 +15249,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join public.token_subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- of a subscription from before the books no entry says what its limit was
@@ -12044,43 +15258,35 @@ begin
     join plan_limits l on l.user_id = s.user_id
    where s.tokens_limit <> l.tokens
   union all
-  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+  select 'I9 a subscription is what its newest entry says', coalesce(s.user_id, newest.user_id), null, newest.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
-    from periods began
-    left join subscriptions s on s.user_id = began.user_id
+    from standings newest
+    left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+   cross join lateral (select (newest.kept).*) k
    cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     -- the present plan says nothing of it, once its payment was taken back
-     ('plan_type as bought', case when began.payment_id = p.id::text then p.to_plan else began.plan_type end, began.plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text)
+     ('user', newest.user_id::text, s.user_id::text),
+     ('id', k.id::text, s.id::text),
+     ('created_at', k.created_at::text, s.created_at::text),
+     ('plan_type', k.plan_type, s.plan_type),
+     ('next_plan_type', coalesce(d.plan_type, k.next_plan_type), s.next_plan_type),
+     ('period_start', k.period_start::text, s.period_start::text),
+     ('expires_at', k.expires_at::text, s.expires_at::text),
+     ('grace_days', k.grace_days::text, s.grace_days::text),
+     ('payment_method', k.payment_method, s.payment_method),
+     ('payment_id', k.payment_id, s.payment_id),
+     ('billing_cycle', k.billing_cycle, s.billing_cycle),
+     ('auto_renew', k.auto_renew::text, s.auto_renew::text),
+     ('articles_limit', k.articles_limit::text, s.articles_limit::text),
+     ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('cancel_at', k.cancel_at::text, s.cancel_at::text),
+     ('paused_at', k.paused_at::text, s.paused_at::text),
+     ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
+     ('ended_at', k.ended_at::text, s.ended_at::text),
+     -- and no sooner than what it says of itself
+     ('ended_at', case when s.ended_at is not null
+                       then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
+     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -12114,25 +15320,39 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
      select p.status in ('approved', 'refunded') as is_paid,
-            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
+            p.refunded_cents + p.disputed_cents as lost,
+            -- what the last entry took or gave back for
+            (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
+            (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
-     ('share', case when not how.is_paid then 0
-                    when p.is_disputed or how.is_refunded then p.tokens
-                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
-                    else 0 end::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid or how.lost = 0 then 0
+                    when how.lost >= p.amount_cents then p.tokens
+                    else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),
+     ('share by its entry', case when not how.is_paid or coalesce(how.lost_then, 0) = 0 then 0
+                                 when how.lost_then >= how.amount_then then p.tokens
+                                 else floor(p.tokens::numeric * how.lost_then / how.amount_then) end::text, p.tokens_clawed_back::text),
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
-     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
-     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     ('refunded_cents', case when not how.is_paid then 0
+                             when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
+                             when f.part_of is not null then greatest(p.amount_cents, 1)
+                             else f.refunded_cents end::text, p.refunded_cents::text),
+     ('disputed_cents', case when how.is_paid and p.provider <> 'manual' then f.disputed_cents else 0 end::text, p.disputed_cents::text),
+     ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
+     ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
+     ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
+     -- a pack gives what it was asked for at, as often as it was bought
+     ('terms', case when how.is_paid and p.pack_type is not null
+                    then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
@@ -12147,6 +15367,8 @@ begin
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
     left join payments p on p.user_id = t.user_id and p.id = b.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+    left join told o on o.provider = p.provider and o.whole = p.provider_payment_id
    cross join lateral (values
      ('id', b.id::text, p.id::text),
      ('entry', b.id::text, t.payment_id::text),
@@ -12154,8 +15376,12 @@ begin
      ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
      ('from_plan', b.from_plan, p.from_plan),
      ('to_plan', b.to_plan, p.to_plan),
-     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
-     ('currency', b.currency, p.currency),
+     ('pack_type', b.pack_type, p.pack_type),
+     ('quantity', b.quantity::text, p.quantity::text),
+     ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
+     -- more may have been told since than what was booked first
+     ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
@@ -12168,26 +15394,47 @@ begin
          concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from facts f
-    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+    left join told t on t.provider = f.provider and t.whole = f.provider_payment_id
+    left join differing x on x.provider = f.provider and x.whole = f.provider_payment_id
+    left join tokenbook.provider_payments w on w.provider = f.provider and w.provider_payment_id = f.part_of
+    left join payments p on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
    cross join lateral (values
-     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
-     ('is_paid', t.is_paid::text, f.is_paid::text),
-     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
+     ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
+     ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
-     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
-     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
-     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
+     ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
-     -- who or what no event tells, an admin has said
-     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('customer_id', t.customer_id, f.customer_id),
+     ('price_id', t.price_id, f.price_id),
+     -- of what was told, one; none where none of it is in the catalogue
+     ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
+                              then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
+     ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
+     ('parked_reason', case when t.is_paid is not true then null
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when t.reason is not null then t.reason
+                            when t.are_several and f.parked_reason = 'quantity' then 'quantity'
+                            when t.price_id is not null or t.things is not null then 'price_unknown'
+                            else 'nothing_named' end, f.parked_reason),
+     ('disagrees', x.others::text, f.disagrees::text),
      ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
      ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
+  select 'I12 the parts of a payment are together', f.user_id, null, null,
+         concat_ws(' ', e.provider, e.whole, 'with', named.part), 'apart'
+    from events e
+    join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
+   cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
+   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+  union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and f.plan_type is not null
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
@@ -12198,6 +15445,14 @@ begin
      and not exists (
        select from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
+  select 'I12 a fact is as it was told', null, null, null,
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.digest, e.occurred_at)
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+       or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
@@ -12269,7 +15524,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join public.token_subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -12319,6 +15574,7 @@ begin
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -12982,108 +16238,6 @@ end
 $$;
 comment on function tokenbook.live_difference is
   'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
-
--- from supabase/schemas/90_audit/mend_shape.sql
-
-/*
- * The statements that make one thing of ours again what it was declared to be, where statements can: NULL for what is
- * found in the migration that made it (the text of a function or view, a column), and for what holds somebody's rows.
- * Caller: internal (compare_shape), which says the definitions; NULL is one that there is not.
- */
-create function tokenbook.mend_shape(p_kind text, p_relation text, p_name text, p_declared text, p_present text)
-returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_declared constant text[] := coalesce(string_to_array(p_declared, chr(10)), '{}');
-  v_added constant text[] := array(
-    select line from unnest(string_to_array(p_present, chr(10))) line where line <> all (v_declared));
-  v_lost constant text[] := array(
-    select line from unnest(v_declared) line where line <> all (coalesce(string_to_array(p_present, chr(10)), '{}')));
-  v_on constant text := format('%s on %s', p_name, p_relation);
-  v_table constant text := format('alter table %s ', p_relation);
-  v_column constant text := format('%salter column %s ', v_table, p_name);
-begin
-  if p_kind = 'function' then
-    if p_declared is null then
-      return 'drop function ' || p_name;
-    end if;
-    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
-      return null;
-    end if;
-    return concat_ws('; ',
-      (select format('alter function %s owner to %s', p_name, o.owner) from unnest(v_added) line
-        cross join lateral (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook') o (owner)
-        where line like 'owner to %'),
-      (select format('alter function %s %s', p_name, string_agg(case when line like 'set %' and n = 1 then 'reset all ' || line else line end, ' ' order by is_set, n))
-         from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
-                 from unnest(v_declared) with ordinality as d (line, place)
-                where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
-       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
-
-  elsif p_kind = 'trigger' then
-    return case
-      when p_declared is null then 'drop trigger ' || v_on
-      when v_added <@ array['disabled', 'for replicas only'] and v_lost = '{}' then v_table || 'enable trigger ' || p_name
-      else regexp_replace(p_declared, '^CREATE TRIGGER', 'create or replace trigger')
-    end;
-  elsif p_kind = 'policy' then
-    return concat_ws('; ',
-      'drop policy ' || case when p_present is not null then v_on end,
-      'create policy ' || v_on || ' ' || replace(p_declared, chr(10), ' '));
-  elsif p_kind = 'rule' then
-    return 'drop rule ' || v_on;
-  elsif p_kind = 'constraint' then
-    return concat_ws('; ',
-      v_table || 'drop constraint ' || case when p_present is not null then p_name end,
-      v_table || 'add constraint ' || p_name || ' ' || p_declared);
-  elsif p_kind = 'index' then
-    return case when p_present = p_declared || chr(10) || 'not valid' then 'reindex index ' || p_name
-      else concat_ws('; ', 'drop index ' || case when p_present is not null then p_name end, p_declared) end;
-  elsif p_kind = 'publication' then
-    return format('alter publication %s %s table %s', p_name, case when p_declared is null then 'drop' when p_present is null then 'add' else 'set' end, p_relation);
-
-  -- what follows may hold rows: only what takes none away
-  elsif p_declared is null or p_present is null then
-    return null;
-  elsif p_kind = 'column' then
-    -- the type is the first line; how it is generated is for the migration to say
-    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
-      return null;
-    end if;
-    return (
-      select string_agg(statement, '; ')
-        from (
-          select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
-           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
-          union all
-          select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
-  elsif p_kind in ('table', 'view', 'sequence') then
-    return (
-      select case when count(*) = count(statement) then string_agg(statement, '; ') end
-        from (
-          select case
-                   when line = 'unlogged' then v_table || 'set logged'
-                   when line like 'replica identity %' then v_table || 'replica identity default'
-                   when line = 'row level security forced' then v_table || 'no force row level security'
-                   when line like 'inherited by %' then format('alter table %s no inherit %s', substr(line, 14), p_relation)
-                   when line like 'owner to %' then v_table || format('owner to %s', (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook'))
-                   when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s reset (%s)', p_relation, split_part(line, '=', 1))
-                 end as statement
-            from unnest(v_added) line
-           where not (p_kind = 'view' and split_part(line, '=', 1) in (select split_part(l, '=', 1) from unnest(v_lost) l where l ~ '^[a-z_]+='))
-          union all
-          select case when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s set (%s)', p_relation, line) end
-            from unnest(v_lost) line) s);
-  end if;
-  return null;
-end
-$$;
-comment on function tokenbook.mend_shape is
-  'The statements that make one thing of Tokenbook''s what it was declared to be; NULL where the migration that made it says how, and where rows could be lost.';
 
 -- from supabase/schemas/90_audit/next_ledger_user.sql
 
@@ -14494,7 +17648,7 @@ declare
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
@@ -14510,52 +17664,56 @@ begin
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
-grant select on table public.token_plans to anon; -- the price list
+grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
--- A computed field: whoever may read the row may read it.
+-- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
+grant select on table tokenbook.subscriptions to authenticated, service_role;
+grant execute on function
+    tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
+    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.is_storage_in_force(public.token_storage_quotas)
+  to authenticated, service_role;
+
+-- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
--- Functions.
-do $$
-declare
-  -- a user for themselves, an admin for anyone, the server
-  c_for_self constant text[] := array[
-    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
-    'deduct_tokens_with_fifo',
-    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
-    'reserve_tokens', 'capture_tokens', 'release_tokens',
-    'get_user_storage_quota', 'create_token_payment',
-    'set_token_top_up',
-    'get_token_spend_caps', 'list_token_team_members'];
-  c_for_admins constant text[] := array[
-    'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes',
-    'change_token_plan', 'renew_token_subscription',
-    'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-    'list_parked_token_payments', 'assign_parked_token_payment',
-    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
-    'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-    'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-    'reconcile_user_token_balance', 'find_token_discrepancies',
-    'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
-    'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance'];
-  c_for_server constant text[] := array[
-    'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'record_token_payment_event',
-    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
-    'check_token_installation'];
-begin
-  perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
-  perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
-  execute format( -- for whoever asks what is ours
-    'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
-    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used']);
-  perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
-end
-$$;
+-- Functions. Self: a user for themselves, an admin for anyone, the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+  'deduct_tokens_with_fifo',
+  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+  'reserve_tokens', 'capture_tokens', 'release_tokens',
+  'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
+  'get_token_spend_caps', 'list_token_team_members']) f;
+
+-- Admins and the server.
+select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
+  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+  'set_token_account_state', 'list_token_changes',
+  'set_token_plan', 'set_token_pack',
+  'change_token_plan', 'renew_token_subscription',
+  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+  'reconcile_user_token_balance', 'find_token_discrepancies',
+  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
+
+-- The server alone.
+select tokenbook.expose(f, 'service_role') from unnest(array[
+  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+  'set_token_trial_policy',
+  'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
+  'check_token_installation']) f;
 
 /*
  * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
@@ -14572,7 +17730,6 @@ $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
 comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
-comment on function tokenbook.own_functions is 'The functions of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql
@@ -14591,25 +17748,3 @@ begin
   end if;
 end
 $$;
-
--- from supabase/schemas/96_shape.sql
-
-/*
- * Everything of ours as it has been made, as a function: check_token_installation compares with it what is there later.
- * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it. A release
- * that changes anything of ours makes it anew at its end.
- */
-do $$
-begin
-  execute format(
-    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
-    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
-    format('begin return query values %s; end',
-      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
-                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
-         from tokenbook.present_shape() s)));
-end
-$$;
-comment on function tokenbook.declared_shape is
-  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
-select tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);

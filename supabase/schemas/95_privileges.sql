@@ -21,7 +21,7 @@ declare
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
@@ -37,11 +37,22 @@ begin
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
-grant select on table public.token_plans to anon; -- the price list
+grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
--- A computed field: whoever may read the row may read it.
+-- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
+grant select on table tokenbook.subscriptions to authenticated, service_role;
+grant execute on function
+    tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
+    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.is_storage_in_force(public.token_storage_quotas)
+  to authenticated, service_role;
+
+-- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
 -- Functions.
 do $$
@@ -52,15 +63,16 @@ declare
     'deduct_tokens_with_fifo',
     'track_token_usage', 'estimate_tokens', 'explain_token_charge',
     'reserve_tokens', 'capture_tokens', 'release_tokens',
-    'get_user_storage_quota', 'create_token_payment',
-    'set_token_top_up',
+    'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
+    'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
     'get_token_spend_caps', 'list_token_team_members'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes',
+    'set_token_plan', 'set_token_pack',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-    'list_parked_token_payments', 'assign_parked_token_payment',
+    'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -70,8 +82,9 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'record_token_payment_event',
-    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+    'set_token_trial_policy',
+    'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];
 begin
   perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
@@ -79,7 +92,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -5,6 +5,7 @@ import { applyMutant } from "../support/mutants.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { connectAsServer } from "../support/storm.ts";
 import { letTimePass } from "../support/time.ts";
+import { dispute, told } from "../support/provider-events.ts";
 
 let db: Database;
 let user: string;
@@ -290,18 +291,26 @@ describe("what goes on", () => {
   test("money that came: a provider's payment and an approval give their tokens, a dispute takes them back", async () => {
     const asked = await himself("create_token_payment", { p_to_plan: "starter" });
     await setState("frozen");
-    const event = (kind: string) =>
+    const event = (kind: string, facts: Record<string, unknown>) =>
       asService(db, (client) =>
         rpc(client, "record_token_payment_event", {
           p_provider: "stripe",
           p_event_id: `evt_${kind}_${user}`,
           p_event_type: kind,
           p_provider_payment_id: `pi_${user}`,
-          p_facts: { kind, user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" },
+          p_facts: told(facts),
         }),
       );
-    expect(await event("paid")).toMatchObject({ status: "approved", tokens_granted: 400_000 });
-    expect(await event("disputed")).toMatchObject({ tokens_clawed_back: 400_000 });
+    expect(
+      await event("paid", {
+        kind: "paid",
+        user_id: user,
+        plan_type: "starter",
+        amount_cents: 900,
+        currency: "usd",
+      }),
+    ).toMatchObject({ status: "approved", tokens_granted: 400_000 });
+    expect(await event("disputed", dispute("open"))).toMatchObject({ tokens_clawed_back: 400_000 });
     expect(await server("approve_token_payment", { p_payment_id: asked.payment_id })).toMatchObject({
       success: true,
       tokens_granted: 400_000,

@@ -7,6 +7,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { populateUser } from "../support/populated-user.ts";
 import { asService, rpc } from "../support/roles.ts";
+import { told } from "../support/provider-events.ts";
 
 const long = "x".repeat(4_000_000);
 
@@ -93,7 +94,7 @@ test("a currency has three letters, whoever's event it is in", async () => {
         p_event_id: `evt_${randomUUID()}`,
         p_event_type: "paid",
         p_provider_payment_id: "pi_1",
-        p_facts: { kind: "paid", amount_cents: 900, currency },
+        p_facts: told({ kind: "paid", amount_cents: 900, currency }),
       }),
     );
   await expect(tell("dollars")).rejects.toMatchObject({ code: "PT400", message: "invalid_provider_event" });

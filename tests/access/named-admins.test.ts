@@ -8,6 +8,7 @@ import { applyMutant } from "../support/mutants.ts";
 import { populateUser } from "../support/populated-user.ts";
 import { asAdmin, asService, createUser, rpc } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
+import { told } from "../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -163,6 +164,8 @@ test("each function that an admin may call and that changes a row names them in 
     "reverse_token_restatement",
     "set_token_account_state",
     "set_token_alert_rule",
+    "set_token_pack",
+    "set_token_plan",
     "set_token_spend_cap",
     "set_token_top_up",
     "settle_token_top_up",
@@ -187,7 +190,7 @@ async function assigned(variant?: string): Promise<Record<string, unknown>> {
       p_event_id: "evt_1",
       p_event_type: "paid",
       p_provider_payment_id: "pi_1",
-      p_facts: { kind: "paid", amount_cents: 900, currency: "usd" },
+      p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
     }),
   );
   await asAdmin(on, admin, (client) =>

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
-import { asUser, createUser, rpc } from "../support/roles.ts";
+import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { storm } from "../support/storm.ts";
@@ -84,6 +84,50 @@ test("a balance that falls below asks once, in the same commit, and charges noth
   });
 });
 
+test("packs are asked for by name and number, and so says the alert", async () => {
+  await db.admin.query(
+    `insert into public.token_packs (pack_type, name, tokens, price_cents, is_offered)
+     values ('small', 'Small', 100, 10, true), ('gone', 'Gone', 100, 10, false)`,
+  );
+  const ofPacks = (more: Record<string, unknown>) => enable({ p_tokens: undefined, ...more });
+  const refused = { message: "invalid_top_up" };
+  await expect(enable({ p_pack_type: "small" })).rejects.toMatchObject(refused);
+  await expect(ofPacks({ p_pack_type: "small", p_plan_type: "starter" })).rejects.toMatchObject(refused);
+  await expect(enable({ p_quantity: 2 })).rejects.toMatchObject(refused);
+  for (const p_quantity of [0, -1, 1_001, null]) {
+    await expect(ofPacks({ p_pack_type: "small", p_quantity })).rejects.toMatchObject({
+      ...refused,
+      detail: expect.stringContaining('"field": "p_quantity"'),
+    });
+  }
+  for (const p_pack_type of ["gone", "none", "starter"]) {
+    await expect(ofPacks({ p_pack_type })).rejects.toMatchObject({ message: "pack_not_found" });
+  }
+
+  const { top_up } = await ofPacks({ p_pack_type: "small", p_quantity: 3 });
+  expect(top_up).toMatchObject({ tokens: null, plan_type: null, pack_type: "small", quantity: 3 });
+  await deduct(db, user, 60);
+  const { rows } = await db.admin.query(
+    `select r.tokens, r.plan_type, r.pack_type, r.quantity, t.payload
+       from public.token_top_up_requests r
+       join public.token_alerts t on t.user_id = r.user_id and t.request_id = r.id
+      where r.user_id = $1`,
+    [user],
+  );
+  expect(rows).toEqual([
+    {
+      tokens: null,
+      plan_type: null,
+      pack_type: "small",
+      quantity: 3,
+      payload: expect.objectContaining({ top_up_pack_type: "small", top_up_quantity: 3 }),
+    },
+  ]);
+  await settle("done");
+  await ofPacks({ p_pack_type: undefined, p_tokens: 500 });
+  expect((await requests()).at(-1)).toMatchObject({ status: "done" });
+});
+
 test("whoever is below already when he switches it on is asked for at once", async () => {
   await deduct(db, user, 80);
   const { pending_request_id: id } = await enable({ p_tokens: undefined, p_plan_type: "starter" });
@@ -130,6 +174,71 @@ test("a charge that failed pauses it until the user sets it again", async () => 
   expect(await requests()).toMatchObject([{ status: "failed" }]);
   await enable({ p_cooldown_seconds: 30 });
   expect(await requests()).toMatchObject([{ status: "failed" }, { status: "pending" }]);
+});
+
+test("a charge that its user must confirm has failed, pauses it too, and says what to buy instead", async () => {
+  await enable();
+  await deduct(db, user, 60);
+  const [{ id }] = (await requests()) as [Request];
+  const settled = {
+    p_user_id: user,
+    p_request_id: id,
+    p_outcome: "needs_action",
+    p_reason: "authentication_required",
+  };
+  expect(await call(db, "settle_token_top_up", settled)).toMatchObject({ status: "failed", replayed: false });
+  expect(await call(db, "settle_token_top_up", settled)).toMatchObject({ status: "failed", replayed: true });
+  expect(await told(db, user)).toEqual([
+    "top_up_requested auto_top_up 40",
+    "top_up_needs_action auto_top_up 40",
+  ]);
+  const { rows } = await db.admin.query(
+    "select payload from public.token_alerts where user_id = $1 and kind = 'top_up_needs_action'",
+    [user],
+  );
+  expect(rows[0].payload).toMatchObject({ request_id: id, tokens: 500, reason: "authentication_required" });
+});
+
+const claim = (args: Record<string, unknown> = {}) =>
+  asService(db, async (client) => {
+    const { rows } = await client.query(
+      "select request_id, attempt, fault from public.claim_token_top_ups($1, $2) where user_id = $3",
+      [args["p_limit"] ?? 200, args["p_lease_seconds"] ?? 60, user],
+    );
+    return rows as { request_id: string; attempt: number; fault: string | null }[];
+  });
+
+test("a claim is one caller's until its lease ends, and each lease is twice as long", async () => {
+  await enable();
+  await deduct(db, user, 60);
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    expect(await claim()).toMatchObject([{ attempt, fault: "no_price" }]);
+    expect(await claim()).toEqual([]);
+    const { rows } = await db.admin.query(
+      `select round(extract(epoch from next_attempt_at - clock_timestamp()))::int as lease
+         from public.token_top_up_requests where user_id = $1`,
+      [user],
+    );
+    expect(rows[0].lease).toBe(60 * 2 ** (attempt - 1));
+    await db.admin.query(
+      "update public.token_top_up_requests set next_attempt_at = clock_timestamp() where user_id = $1",
+      [user],
+    );
+  }
+  await settle("done");
+  expect(await claim()).toEqual([]);
+});
+
+test.each([
+  [{ p_limit: 0 }, "p_limit"],
+  [{ p_limit: 201 }, "p_limit"],
+  [{ p_lease_seconds: 0 }, "p_lease_seconds"],
+  [{ p_lease_seconds: 3_601 }, "p_lease_seconds"],
+])("a claim of %j is refused", async (args, field) => {
+  await expect(claim(args)).rejects.toMatchObject({
+    message: "invalid_page",
+    detail: expect.stringContaining(field),
+  });
 });
 
 test("switched off, it asks for nothing; what is pending stays the server's to settle", async () => {

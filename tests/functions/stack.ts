@@ -74,13 +74,16 @@ export const adminClaims: Claims = { app_metadata: { provider: "email", role: "a
  * @param fault makes a known-bad variant of the functions, so that a test can show that it would
  *   notice
  */
-export async function startStack(settings: Record<string, string> = {}, fault?: Fault): Promise<Stack> {
+export async function startStack(
+  settings: Record<string, string> = {},
+  fault: Fault | readonly Fault[] = [],
+): Promise<Stack> {
   const db = await createDatabase();
   const keys = await createKeys();
   const { sign } = await createTokens(keys);
   const log: string[] = [];
   const root = copyOfFunctions(settings);
-  if (fault !== undefined) commit(fault, root);
+  for (const it of [fault].flat()) commit(it as Fault, root);
   const api = await startApi({
     databaseUrlFor: (role) => db.url(role),
     keys,

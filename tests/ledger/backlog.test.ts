@@ -5,6 +5,7 @@ import { createCallerFixture, openApi } from "../support/callers.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
+import { told } from "../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -71,7 +72,7 @@ describe("an account of which more is due than one call books", () => {
       p_event_id: `evt-${user}`,
       p_event_type: "paid",
       p_provider_payment_id: `pi-${user}`,
-      p_facts: { kind: "paid", user_id: user, plan_type: "annual", amount_cents: 900, currency: "usd" },
+      p_facts: told({ kind: "paid", user_id: user, plan_type: "annual", amount_cents: 900, currency: "usd" }),
     };
     expect((await call("record_token_payment_event", event)).message).toBe("busy");
     const { rows } = await db.admin.query("select from tokenbook.provider_events where event_id = $1", [

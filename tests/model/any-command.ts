@@ -27,10 +27,17 @@ export type Command =
   | {
       do: "event";
       payment: number;
-      kind: "paid" | "refunded" | "disputed" | "dispute_won";
+      kind: "paid" | "refund" | "refunded" | "dispute";
+      /** Of the refund or dispute. */
+      id: number;
+      /** How it stands: in the order of `statuses`. */
+      status: number;
+      /** When it happened there, in seconds. */
+      at: number;
       plan: string;
       period: "this" | "next" | null;
-      cents: number;
+      /** Null: left out. */
+      cents: number | null;
     }
   | { do: "event again"; nth: number }
   | { do: "step"; seconds: number }
@@ -38,6 +45,12 @@ export type Command =
   | { do: "sweep" }
   | { do: "look" };
 export type Key = string | null;
+
+/** How a refund or a dispute may stand; of two in one moment the one further to the right is the later. */
+export const statuses = {
+  refund: ["pending", "succeeded", "canceled", "failed"],
+  dispute: ["inquiry", "open", "won", "lost"],
+} as const;
 
 const key = fc.oneof(
   { weight: 4, arbitrary: fc.constant(null) },
@@ -175,19 +188,13 @@ export const aboutPlans: fc.Arbitrary<Command> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("event" as const),
       payment: fc.nat(1),
-      kind: fc.constantFrom(
-        "paid",
-        "paid",
-        "paid",
-        "refunded",
-        "refunded",
-        "disputed",
-        "disputed",
-        "dispute_won",
-      ),
+      kind: fc.constantFrom("paid", "paid", "paid", "refund", "refund", "refunded", "dispute", "dispute"),
+      id: fc.nat(1),
+      status: fc.nat(3),
+      at: fc.nat(9),
       plan: fc.constantFrom("starter", "pro"),
       period: fc.constantFrom(null, null, "this" as const, "next" as const),
-      cents: fc.constantFrom(250, 450, 900, 1_950, 3_900),
+      cents: fc.constantFrom(null, 250, 450, 900, 1_950, 3_900),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("event again" as const), nth: fc.nat(20) }) },

@@ -1,6 +1,6 @@
 /** What the books must answer to each command, according to the reference model. */
 import type pg from "pg";
-import type { Command, Key } from "./any-command.ts";
+import { type Command, type Key, statuses } from "./any-command.ts";
 import { catalogue, type Facts, type Payment, Plans, type Started } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
 import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
@@ -19,11 +19,8 @@ export class Run {
   private readonly grantIds: string[] = [];
   private readonly payments: { id: string; payment: Payment; approved?: Receipt }[] = [];
   private readonly facts = [0, 1, 2].map((): Facts => ({
+    told: [],
     plan: null,
-    isPaid: false,
-    refunded: 0,
-    wasDisputed: false,
-    wasWon: false,
     payment: null,
   }));
   private readonly events: Extract<Command, { do: "event" }>[] = [];
@@ -207,7 +204,10 @@ export class Run {
         grants: books.queue().map((grant) => [grant.n, grant.left]),
       },
     );
-    this.count("look", "same");
+    this.count(
+      "look",
+      this.plans.plan === null && this.plans.latest !== null ? "same, the plan is over" : "same",
+    );
   }
 
   private count(what: string, outcome: string): void {
@@ -558,7 +558,7 @@ export class Run {
         };
       }
       case "renew": {
-        const to = command.period === "this" ? this.plans.plan! : (this.plans.next ?? this.plans.plan!);
+        const to = command.period === "this" ? this.plans.latest : this.plans.toRenew;
         return this.started(command, to, this.plans.renew(command.period));
       }
       case "event":
@@ -598,7 +598,7 @@ export class Run {
   }
 
   /** The receipt of a plan that has begun. */
-  private started(command: Command, plan: string, { grant, replayed, balance }: Started) {
+  private started(command: Command, plan: string | null, { grant, replayed, balance }: Started) {
     const planLimit = this.books.planLimit;
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
@@ -622,36 +622,28 @@ export class Run {
     const facts = this.facts[command.payment]!;
     const wasKnown = this.events.includes(command);
     const before = { clawed: facts.payment?.clawed ?? 0, payment: facts.payment };
-    if (command.kind === "paid") {
-      facts.plan ??= command.plan;
-      facts.isPaid = true;
-    }
-    if (command.kind === "refunded") facts.refunded = Math.max(facts.refunded, command.cents);
-    if (command.kind === "disputed") facts.wasDisputed = true;
-    if (command.kind === "dispute_won") facts.wasWon = true;
-    const period =
-      command.period === "this" && plans.plan !== null
-        ? plans.start
-        : command.period === "next"
-          ? plans.end
-          : null;
+    if (command.kind === "paid") facts.plan ??= command.plan;
+    if (!wasKnown) facts.told.push(command);
+    const period = command.period === "this" ? plans.start : command.period === "next" ? plans.end : null;
     const payment = plans.settleFacts(facts, period);
     if (!wasKnown) this.events.push(command);
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
         success: true,
-        status: payment?.status ?? "parked",
+        status: payment?.status ?? "waiting",
         plan_type: facts.plan,
         replayed: wasKnown,
         tokens_granted: payment?.tokens ?? 0,
         tokens_clawed_back: payment?.clawed ?? 0,
         ...(payment !== null && {
+          amount_cents: payment.amount,
+          refunded_cents: payment.refunded,
           tokens_owed: books.owed,
           tokens_limit: books.planLimit,
           tokens_remaining: books.active,
         }),
       });
-      if (payment === null) return "parked";
+      if (payment === null) return "waiting";
       if (wasKnown) return "again";
       if (before.payment === null) return payment.clawed > 0 ? "paid, and taken back" : "paid";
       if (payment.clawed > before.clawed) return "taken back";
@@ -785,11 +777,18 @@ function takeFront(parts: Parts, tokens: number): Parts {
 }
 
 /** What an event says, but whom and when it is of. */
-function said({ kind, plan, cents }: Extract<Command, { do: "event" }>): string {
+function said({ kind, id, status, at, plan, cents }: Extract<Command, { do: "event" }>): string {
   return JSON.stringify({
     kind,
-    ...(kind === "paid" && { plan_type: plan, amount_cents: catalogue[plan]!.price, currency: "usd" }),
-    ...(kind === "refunded" && { refunded_cents: cents }),
+    occurred_at: new Date(Date.UTC(2026, 0, 1, 0, 0, at)).toISOString(),
+    ...(kind === "paid" && { plan_type: plan, currency: "usd" }),
+    ...(kind === "refunded" ? { refunded_cents: cents ?? 0 } : { amount_cents: cents ?? undefined }),
+    ...(kind === "refund" && {
+      refund_id: `re_${id}`,
+      status: statuses.refund[status],
+      amount_cents: cents ?? 0,
+    }),
+    ...(kind === "dispute" && { dispute_id: `dp_${id}`, status: statuses.dispute[status] }),
   });
 }
 

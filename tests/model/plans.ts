@@ -2,6 +2,7 @@
  * Plans and payments once more, on top of the reference model's books: written from the decisions and
  * the guide to payments, and from nothing in supabase/schemas.
  */
+import type { Command, statuses } from "./any-command.ts";
 import { type Books, type Grant, type Parts, Refused, sum } from "./reference.ts";
 
 const DAY = 86_400;
@@ -12,6 +13,8 @@ export interface Plan {
   rank: number;
   /** Length of a period; null: it does not end. */
   days: number | null;
+  /** Days for which it stays in force after a period that nobody renews. */
+  grace: number;
   /** How long a period's tokens live; null: for ever. */
   lifetime: number | null;
   /** A renewal fills the balance up to this at most. */
@@ -22,13 +25,14 @@ export interface Plan {
 
 /** The catalogue that the random sequences are played with. */
 export const catalogue: Record<string, Plan> = {
-  free: { tokens: 60, price: 0, rank: 0, days: null, lifetime: null, cap: null, rollover: null },
-  starter: { tokens: 300, price: 900, rank: 10, days: 28, lifetime: 30, cap: 500, rollover: null },
+  free: { tokens: 60, price: 0, rank: 0, days: null, grace: 0, lifetime: null, cap: null, rollover: null },
+  starter: { tokens: 300, price: 900, rank: 10, days: 28, grace: 3, lifetime: 30, cap: 500, rollover: null },
   pro: {
     tokens: 700,
     price: 3900,
     rank: 20,
     days: 28,
+    grace: 3,
     lifetime: 28,
     cap: null,
     rollover: {
@@ -55,13 +59,13 @@ export interface Payment {
 
 /** What a provider's events have said of a payment. */
 export interface Facts {
+  told: Told[];
+  /** What was booked, or would be: the first plan that was told. */
   plan: string | null;
-  isPaid: boolean;
-  refunded: number;
-  wasDisputed: boolean;
-  wasWon: boolean;
   payment: Payment | null;
 }
+
+export type Told = Extract<Command, { do: "event" }>;
 
 export interface Started {
   grant: Grant | null;
@@ -70,14 +74,25 @@ export interface Started {
   balance: number;
 }
 
+/** A plan that a user has, in force or not: one a plan, with its newest period. */
+interface Term {
+  plan: string;
+  start: number;
+  end: number | null;
+  /** What follows when the period ends. */
+  next: string | null;
+  payment: Payment | null;
+  /** All its money is gone. */
+  lost: boolean;
+}
+
 export class Plans {
-  plan: string | null = null;
-  next: string | null = null;
-  start = 0;
-  end: number | null = null;
-  private payment: Payment | null = null;
-  /** By the moment at which they began. */
-  private readonly periods = new Map<number, Grant>();
+  /** The plan in force; or, when none is, the last one that was. */
+  private main: Term | null = null;
+  /** Others whose time is not over. */
+  private beside: Term[] = [];
+  /** By the moment at which they began: of two plans that began in one, the first. */
+  private readonly periods = new Map<number, { plan: string; grant: Grant }>();
   private readonly paid = new Set<Grant>();
   private readonly carried = new Set<Grant>();
   private readonly lostAtFirst = new Map<Grant, number>();
@@ -91,15 +106,61 @@ export class Plans {
     };
   }
 
-  /** What time does by itself: a lower plan without a price begins when the higher one's period ends. */
+  get plan(): string | null {
+    return this.main === null || this.isOver(this.main) ? null : this.main.plan;
+  }
+
+  /** The plan in force; or, when none is, the last one that was. */
+  get latest(): string | null {
+    return this.main?.plan ?? null;
+  }
+
+  get start(): number | null {
+    return this.main?.start ?? null;
+  }
+
+  get end(): number | null {
+    return this.main?.end ?? null;
+  }
+
+  /** What a renewal would begin. */
+  get toRenew(): string | null {
+    return this.main === null ? null : (this.main.next ?? this.main.plan);
+  }
+
+  private isOver(term: Term, at = this.books.now): boolean {
+    return term.lost || hasEnded(term, at);
+  }
+
+  /**
+   * What time does by itself, and money: a lower plan without a price begins when the higher one's period ends; of
+   * those that are beside one that is over, the highest takes its place, and so does a higher one that is back.
+   */
   timePassed(): void {
-    if (this.next === null || this.end === null || this.end > this.books.now) return;
-    if (catalogue[this.next]!.price > 0) return;
-    this.start = this.end;
-    this.plan = this.next;
-    this.end = endOf(this.plan, this.start);
-    this.next = null;
-    this.payment = null;
+    while (this.main !== null) {
+      const { now } = this.books;
+      const { main } = this;
+      if (
+        main.next !== null &&
+        main.end !== null &&
+        main.end <= now &&
+        !main.lost &&
+        catalogue[main.next]!.price === 0
+      ) {
+        this.main = aTerm(main.next, main.end, null);
+        continue;
+      }
+      const isOver = this.isOver(main);
+      const moment = isOver && !main.lost ? endsAt(main) : now;
+      const [best] = this.beside
+        .filter((one) => !this.isOver(one, moment) && (isOver || rankOf(one) > rankOf(main)))
+        .toSorted((x, y) => rankOf(y) - rankOf(x));
+      if (best === undefined) return;
+      this.beside = [...this.beside.filter((one) => one !== best), main].filter(
+        (one) => !hasEnded(one, moment),
+      );
+      this.main = best;
+    }
   }
 
   ask(to: string): Payment {
@@ -130,75 +191,119 @@ export class Plans {
       throw new Refused("payment_already_decided");
     const most = Math.max(payment.amount, 1);
     const inAll = refunded ?? most;
-    if (inAll > most || inAll < Math.max(payment.refunded, 1)) throw new Refused("invalid_amount");
+    if (inAll > most || inAll < 0) throw new Refused("invalid_amount");
     const wasKnown = inAll === payment.refunded;
-    this.settle(payment, inAll, false);
+    this.settle(payment, inAll, 0);
     return wasKnown;
   }
 
   /** What is to be begun now, or null: the lower plan has been noted down for the end of the period. */
   change(to: string): Started | null {
-    const [present, plan] = [this.plan, catalogue[to]];
+    const plan = catalogue[to];
     if (plan === undefined) throw new Refused("plan_not_found");
-    const isRunning = this.end !== null && this.end > this.books.now;
-    if (present !== null && isRunning && plan.rank < catalogue[present]!.rank) {
-      this.next = to;
+    this.timePassed();
+    const { main } = this;
+    const isRunning = this.plan !== null && main!.end !== null && main!.end > this.books.now;
+    if (isRunning && plan.rank < rankOf(main!)) {
+      main!.next = to;
       return null;
     }
     return this.begin(to, null, null);
   }
 
-  /** The next period, or (which changes nothing) the present one again. */
+  /** The next period, or (which changes nothing) the present one again. Of a plan that is over it begins now. */
   renew(period: "this" | null): Started {
-    if (this.plan === null) throw new Refused("subscription_not_found");
-    const known = this.periods.get(this.start);
+    this.timePassed();
+    const { main } = this;
+    if (main === null) throw new Refused("subscription_not_found");
+    const known = this.grantOf(main.plan, main.start);
     if (period === "this" && known !== undefined)
       return { grant: known, replayed: true, balance: this.books.active };
     if (period === "this") throw new Refused("not_due_yet");
-    if (this.end === null || this.end > this.books.now) throw new Refused("not_due_yet");
-    return this.begin(this.next ?? this.plan, this.end, null, true);
+    if (main.end === null || main.end > this.books.now) throw new Refused("not_due_yet");
+    return this.begin(this.toRenew!, this.isOver(main) ? this.books.now : main.end, null, true);
   }
 
   /** Brings the books to what is known of a provider's payment. */
   settleFacts(facts: Facts, period: number | null): Payment | null {
-    if (facts.plan === null || !facts.isPaid) return null;
+    if (facts.plan === null) return null;
     if (facts.payment === null) {
       facts.payment = aPayment(this.plan, facts.plan, catalogue[facts.plan]!, false);
       facts.payment.status = "approved";
       this.begin(facts.plan, period, facts.payment);
     }
-    this.settle(facts.payment, facts.refunded, facts.wasDisputed && !facts.wasWon);
-    return facts.payment;
+    const { payment, told } = facts;
+    const paid = told.flatMap(({ kind, cents }) => (kind === "paid" && cents !== null ? cents : []));
+    payment.amount = paid.length > 0 ? Math.max(...paid) : catalogue[payment.to]!.price;
+
+    const refunds = latest(told, "refund");
+    const gone = refunds.filter(({ status }) => status < 2);
+    const [total] = told.filter(({ kind }) => kind === "refunded").toSorted(later);
+    const bounced = refunds.filter(({ status, at }) => status >= 2 && total !== undefined && at >= total.at);
+    const refunded = Math.min(
+      payment.amount,
+      Math.max(sumOf(gone, 0), (total?.cents ?? 0) - sumOf(bounced, 0)),
+    );
+    const withheld = latest(told, "dispute").filter(({ status }) => status === 1 || status === 3);
+    const disputed = Math.min(payment.amount - refunded, sumOf(withheld, payment.amount));
+    this.settle(payment, refunded, disputed);
+    return payment;
   }
 
   /** A period of a plan, once per payment and once per period: the tokens are added, and the plan limit is the balance. */
   private begin(to: string, period: number | null, payment: Payment | null, isRenewal = false): Started {
+    this.timePassed();
     const { books } = this;
     const plan = catalogue[to]!;
     const start = period ?? books.now;
-    const known = this.periods.get(start);
+    const known = this.grantOf(to, start);
     if (known !== undefined && (payment === null || !this.paid.has(known))) {
       // it was begun before its payment came: this is what that payment paid for
       if (payment !== null) this.pay(payment, known);
       return { grant: known, replayed: true, balance: books.active };
     }
-    if (this.plan !== null && this.start < start) this.carryOver(start);
-    this.plan = to;
-    this.start = start;
-    this.end = endOf(to, start);
-    this.next = null;
-    this.payment = payment;
+    this.putOn(aTerm(to, start, payment));
     const tokens =
       plan.cap !== null && isRenewal ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
     const balance = books.active + Math.max(tokens, 0);
     const grant =
       tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
     if (grant !== null) {
-      if (known === undefined) this.periods.set(start, grant);
+      if (!this.periods.has(start)) this.periods.set(start, { plan: to, grant });
       if (payment !== null) this.pay(payment, grant);
     }
     books.planLimit = books.active;
     return { grant, replayed: false, balance };
+  }
+
+  /** A plan's new period: in the place of what is in force, or beside it when that is higher and paid for. */
+  private putOn(term: Term): void {
+    const { main } = this;
+    const { now } = this.books;
+    const isRunning = main !== null && !this.isOver(main);
+    const isBeside =
+      term.payment !== null &&
+      isRunning &&
+      main.plan !== term.plan &&
+      !(main.next === term.plan && main.end !== null && main.end <= term.start) &&
+      rankOf(term) < rankOf(main);
+    if (isRunning && !isBeside && main.start < term.start) this.carryOver(term.start);
+    const others = this.beside.filter(({ plan }) => plan !== term.plan);
+    if (isBeside) {
+      const newer = this.beside.find(({ plan, start }) => plan === term.plan && start > term.start);
+      this.beside = [...others, newer ?? term];
+    } else {
+      const stays = main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
+      this.beside = stays ? [...others.filter(({ plan }) => plan !== main.plan), main] : others;
+      this.main = term;
+    }
+    this.beside = this.beside.filter((one) => !hasEnded(one, now));
+    this.timePassed();
+  }
+
+  private grantOf(plan: string, start: number): Grant | undefined {
+    const period = this.periods.get(start);
+    return period?.plan === plan ? period.grant : undefined;
   }
 
   private pay(payment: Payment, grant: Grant): void {
@@ -210,8 +315,8 @@ export class Plans {
   /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
   private carryOver(next: number): void {
     const { books } = this;
-    const closing = this.periods.get(this.start);
-    const terms = catalogue[this.plan!]!.rollover;
+    const closing = this.grantOf(this.main!.plan, this.main!.start);
+    const terms = catalogue[this.main!.plan]!.rollover;
     if (terms === null || closing === undefined || closing.voided || this.carried.has(closing)) return;
     if (closing.expiresAt >= books.now + terms.days * DAY) return;
     const hasRunOut = closing.expiresAt <= books.now && closing.expiresAt >= next;
@@ -222,12 +327,16 @@ export class Plans {
     books.carry(closing, tokens, hasRunOut, terms.days * DAY);
   }
 
-  /** Tokens and plan as what went back in all, or a dispute, asks. */
-  private settle(payment: Payment, refunded: number, isDisputed: boolean): void {
+  /** Tokens and plan as what was lost of the money asks: what went back in all, and what disputes withhold. */
+  private settle(payment: Payment, refunded: number, disputed: number): void {
     const { books } = this;
-    const isAll = refunded > 0 && refunded >= payment.amount;
-    const share = payment.amount === 0 ? 0 : Math.floor((payment.tokens * refunded) / payment.amount);
-    const wanted = isDisputed || isAll ? payment.tokens : share;
+    const lost = refunded + disputed;
+    const isAll = lost > 0 && lost >= payment.amount;
+    const wanted = isAll
+      ? payment.tokens
+      : lost === 0
+        ? 0
+        : Math.floor((payment.tokens * lost) / payment.amount);
     const more = wanted - payment.clawed;
     if (more > 0) {
       for (const [n, part] of books.clawBack(more, payment.grant!))
@@ -238,14 +347,11 @@ export class Plans {
     }
     payment.clawed = wanted;
     payment.refunded = refunded;
-    payment.status = isAll ? "refunded" : "approved";
+    payment.status = refunded > 0 && refunded >= payment.amount ? "refunded" : "approved";
 
     // the plan that it bought is in force unless all of it was taken back
-    if (this.payment !== payment) return;
-    const plan = wanted === payment.tokens ? (payment.from ?? payment.to) : payment.to;
-    if (plan === this.plan) return;
-    this.plan = plan;
-    this.end = endOf(plan, this.start);
+    for (const term of [this.main, ...this.beside]) if (term?.payment === payment) term.lost = isAll;
+    this.timePassed();
   }
 
   /** The others that were drawn upon first, what would be spent last before the rest; then its own grant. */
@@ -271,6 +377,20 @@ export class Plans {
   }
 }
 
+/** The later one first: what was told of one moment in the order of what it ends in, and the higher amount. */
+const later = (a: Told, b: Told) =>
+  b.at - a.at || (a.kind === "refunded" ? 0 : b.status - a.status) || centsOf(b) - centsOf(a) || 0;
+const centsOf = ({ kind, cents }: Told) => cents ?? (kind === "dispute" ? Infinity : 0);
+
+/** Each refund or dispute as it was told last. */
+function latest(told: Told[], kind: keyof typeof statuses): Told[] {
+  const of = told.filter((one) => one.kind === kind).toSorted(later);
+  return of.filter((one, i) => of.findIndex(({ id }) => id === one.id) === i);
+}
+
+/** Of several, with what an amount is that was left out. */
+const sumOf = (told: Told[], whole: number) => sum(told.map(({ cents }) => cents ?? whole));
+
 function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean): Payment {
   return {
     status: "pending",
@@ -286,7 +406,15 @@ function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean
   };
 }
 
-function endOf(plan: string, start: number): number | null {
+function aTerm(plan: string, start: number, payment: Payment | null): Term {
   const { days } = catalogue[plan]!;
-  return days === null ? null : start + days * DAY;
+  const end = days === null ? null : start + days * DAY;
+  return { plan, start, end, next: null, payment, lost: false };
 }
+
+const rankOf = ({ plan }: Term) => catalogue[plan]!.rank;
+
+/** When its grace ends. */
+const endsAt = ({ plan, end }: Term) => (end === null ? Infinity : end + catalogue[plan]!.grace * DAY);
+
+const hasEnded = (term: Term, at: number) => endsAt(term) <= at;

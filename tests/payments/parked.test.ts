@@ -21,6 +21,7 @@ test("a payment of an unknown user is parked until an admin says whose it is", a
       p_provider_payment_id: "pi_parked",
       p_facts: {
         kind: "paid",
+        occurred_at: "2026-11-01T00:00:00Z",
         user_id: "00000000-0000-4000-8000-00000000dead",
         plan_type: "professional",
         amount_cents: 3_900,
@@ -33,7 +34,11 @@ test("a payment of an unknown user is parked until an admin says whose it is", a
     client.query("select * from public.list_parked_token_payments()"),
   );
   expect(rows).toContainEqual(
-    expect.objectContaining({ provider_payment_id: "pi_parked", plan_type: "professional", is_paid: true }),
+    expect.objectContaining({
+      provider_payment_id: "pi_parked",
+      plan_type: "professional",
+      parked_reason: "user_unknown",
+    }),
   );
 
   const answer = await asAdmin(db, admin, (client) =>

@@ -1,35 +1,46 @@
 import { type Client, rowsOf } from "./sql.ts";
 
-/** The columns of `token_plans` that hold a provider's name for a plan. */
-export type PriceColumn = "stripe_price_id" | "paypal_plan_id";
+/** What is sold: a plan, or a pack. As `record_token_payment_event` takes it. */
+export type Thing = { plan_type: string } | { pack_type: string };
 
-/** What webhooks ask our catalogue. Plans that are no longer offered count: they still renew. */
+/** What webhooks ask our catalogue. What is no longer offered counts: plans still renew. */
 export interface Catalogue {
-  /** The plans that a provider knows under these ids, by id. Ids that are not ours are left out. */
-  plansOf(column: PriceColumn, ids: readonly string[]): Promise<Map<string, string>>;
-  /** Whether there is such a plan and it costs exactly this. */
-  costs(planType: string, amountCents: number, currency: string): Promise<boolean>;
+  /**
+   * What is sold under these ids of a provider (Stripe's prices, PayPal's plans), by id. What a price was
+   * called before counts too: subscriptions go on at it. Ids that are not ours are left out.
+   */
+  soldUnder(provider: "stripe" | "paypal", ids: readonly string[]): Promise<Map<string, Thing>>;
+  /** What one of it costs, in the currency's smallest unit; undefined: there is no such plan or pack. */
+  priceOf(thing: Thing): Promise<{ cents: number; currency: string } | undefined>;
 }
 
-/** @param client one that may read `token_plans` */
+/** @param client one that may read the catalogue */
 export function catalogueOf(client: Client): Catalogue {
   return {
-    async plansOf(column, ids) {
+    async soldUnder(provider, ids) {
       if (ids.length === 0) return new Map();
-      const answer = await client.from("token_plans").select(`plan_type, ${column}`).in(column, ids);
-      const rows = rowsOf<Record<string, string>>(answer as never);
-      return new Map(rows.map((row) => [row[column]!, row["plan_type"]!]));
+      const rows = rowsOf(
+        await client
+          .from("token_price_ids")
+          .select("price_id, plan_type, pack_type")
+          .eq("provider", provider)
+          .in("price_id", ids),
+      );
+      return new Map(
+        rows.map(({ price_id, plan_type, pack_type }) => [
+          price_id!,
+          pack_type === null ? { plan_type: plan_type! } : { pack_type },
+        ]),
+      );
     },
 
-    async costs(planType, amountCents, currency) {
-      const [plan] = rowsOf(
-        await client.from("token_plans").select("price_cents, currency").eq("plan_type", planType),
+    async priceOf(thing) {
+      const [found] = rowsOf(
+        "plan_type" in thing
+          ? await client.from("token_plans").select("price_cents, currency").eq("plan_type", thing.plan_type)
+          : await client.from("token_packs").select("price_cents, currency").eq("pack_type", thing.pack_type),
       );
-      return (
-        plan !== undefined &&
-        plan.price_cents === amountCents &&
-        plan.currency.toLowerCase() === currency.toLowerCase()
-      );
+      return found && { cents: found.price_cents, currency: found.currency };
     },
   };
 }

@@ -438,6 +438,52 @@ export type Database = {
         };
         Relationships: [];
       };
+      token_packs: {
+        Row: {
+          created_at: string;
+          currency: string;
+          former_stripe_price_ids: string[];
+          is_offered: boolean;
+          lifetime_days: number | null;
+          name: string;
+          pack_type: string;
+          price_cents: number;
+          priority: number;
+          stripe_price_id: string | null;
+          tokens: number;
+          updated_at: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          currency?: string;
+          former_stripe_price_ids?: string[];
+          is_offered?: boolean;
+          lifetime_days?: number | null;
+          name: string;
+          pack_type: string;
+          price_cents: number;
+          priority?: number;
+          stripe_price_id?: string | null;
+          tokens: number;
+          updated_at?: string;
+        };
+        Update: {
+          created_at?: string;
+          currency?: string;
+          former_stripe_price_ids?: string[];
+          is_offered?: boolean;
+          lifetime_days?: number | null;
+          name?: string;
+          pack_type?: string;
+          price_cents?: number;
+          priority?: number;
+          stripe_price_id?: string | null;
+          tokens?: number;
+          updated_at?: string;
+        };
+        Relationships: [];
+      };
       token_payments: {
         Row: {
           amount_cents: number;
@@ -445,37 +491,44 @@ export type Database = {
           currency: string;
           decided_at: string | null;
           decided_by: string | null;
+          disputed_cents: number;
           from_plan: string | null;
           id: string;
           idempotency_key: string | null;
-          is_disputed: boolean;
+          pack_type: string | null;
           provider: string;
           provider_payment_id: string | null;
+          quantity: number;
           reason: string | null;
           refunded_cents: number;
           status: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan: string | null;
           tokens: number | null;
           tokens_clawed_back: number;
           user_id: string;
+          token_offer_now: Json | null;
         };
-        ComputedFields: never;
+        ComputedFields: "token_offer_now";
         Insert: {
           amount_cents: number;
           created_at?: string;
           currency: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id: string;
@@ -486,16 +539,19 @@ export type Database = {
           currency?: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan?: string;
+          terms?: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id?: string;
@@ -507,6 +563,13 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "token_plans";
             referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_payments_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
           },
           {
             foreignKeyName: "token_payments_to_plan_fkey";
@@ -525,7 +588,10 @@ export type Database = {
           created_at: string;
           currency: string;
           features: NonNullable<Json>;
+          former_paypal_plan_ids: string[];
+          former_stripe_price_ids: string[];
           given_to_users_since: string | null;
+          grace_days: number | null;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
@@ -551,7 +617,10 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          former_paypal_plan_ids?: string[];
+          former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -576,7 +645,10 @@ export type Database = {
           created_at?: string;
           currency?: string;
           features?: NonNullable<Json>;
+          former_paypal_plan_ids?: string[];
+          former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
@@ -658,79 +730,6 @@ export type Database = {
         };
         Relationships: [];
       };
-      token_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle?: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type?: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
       token_team_members: {
         Row: {
           cap_day: number | null;
@@ -779,9 +778,17 @@ export type Database = {
       };
       token_top_up_requests: {
         Row: {
+          amount_cents: number | null;
+          attempts: number;
           created_at: string;
+          currency: string | null;
+          customer_id: string | null;
+          first_attempt_at: string | null;
           id: string;
+          next_attempt_at: string | null;
+          pack_type: string | null;
           plan_type: string | null;
+          quantity: number;
           reason: string | null;
           settled_at: string | null;
           status: string;
@@ -790,9 +797,17 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -800,9 +815,17 @@ export type Database = {
           user_id: string;
         };
         Update: {
+          amount_cents?: number | null;
+          attempts?: number;
           created_at?: string;
+          currency?: string | null;
+          customer_id?: string | null;
+          first_attempt_at?: string | null;
           id?: string;
+          next_attempt_at?: string | null;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -810,6 +833,13 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_up_requests_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_up_requests_plan_type_fkey";
             columns: ["plan_type"];
@@ -825,8 +855,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type: string | null;
           paused_at: string | null;
           plan_type: string | null;
+          quantity: number;
           tokens: number | null;
           updated_at: string;
           user_id: string;
@@ -838,8 +870,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id: string;
@@ -850,14 +884,23 @@ export type Database = {
           cooldown_seconds?: number;
           is_enabled?: boolean;
           max_requests?: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id?: string;
           window_seconds?: number;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_ups_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_ups_plan_type_fkey";
             columns: ["plan_type"];
@@ -1038,6 +1081,42 @@ export type Database = {
         };
         Relationships: [];
       };
+      token_price_ids: {
+        Row: {
+          is_current: boolean | null;
+          pack_type: string | null;
+          plan_type: string | null;
+          price_id: string | null;
+          provider: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      token_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean | null;
+          billing_cycle: string | null;
+          cancel_at: string | null;
+          created_at: string;
+          expires_at: string | null;
+          features: Json | null;
+          id: string;
+          in_force_until: string | null;
+          is_active: boolean | null;
+          next_plan_type: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string | null;
+          plan_type: string | null;
+          status: string | null;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       token_usage_history: {
         Row: {
           action: string;
@@ -1098,7 +1177,14 @@ export type Database = {
       };
       arm_token_alerts: { Args: { p_max_accounts?: number }; Returns: number };
       assign_parked_token_payment: {
-        Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
+        Args: {
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_provider: string;
+          p_provider_payment_id: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       capture_tokens: {
@@ -1151,6 +1237,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      check_token_trial: { Args: { p_user_id: string }; Returns: Json };
       checkpoint_token_ledger: {
         Args: { p_after?: string; p_digest?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
@@ -1168,8 +1255,31 @@ export type Database = {
           user_id: string;
         }[];
       };
+      claim_token_top_ups: {
+        Args: { p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          amount_cents: number;
+          attempt: number;
+          created_at: string;
+          currency: string;
+          customer_id: string;
+          fault: string;
+          first_attempt_at: string;
+          pack_type: string;
+          plan_type: string;
+          quantity: number;
+          request_id: string;
+          user_id: string;
+        }[];
+      };
       create_token_payment: {
-        Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_quantity?: number;
+          p_to_plan?: string;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       deduct_tokens_batch: { Args: { p_all_or_nothing?: boolean; p_items: Json }; Returns: Json };
@@ -1181,6 +1291,10 @@ export type Database = {
           p_tokens_to_deduct: number;
           p_user_id: string;
         };
+        Returns: Json;
+      };
+      dismiss_parked_token_payment: {
+        Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
         Returns: Json;
       };
       estimate_tokens: {
@@ -1234,6 +1348,7 @@ export type Database = {
         }[];
       };
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
+      get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
@@ -1290,10 +1405,16 @@ export type Database = {
           amount_cents: number;
           created_at: string;
           currency: string;
-          is_paid: boolean;
+          customer_id: string;
+          disputed_cents: number;
+          explanation: string;
+          pack_type: string;
+          parked_reason: string;
           plan_type: string;
+          price_id: string;
           provider: string;
           provider_payment_id: string;
+          quantity: number;
           refunded_cents: number;
           user_id: string;
         }[];
@@ -1306,6 +1427,16 @@ export type Database = {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      prepare_token_checkout: {
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       reconcile_user_token_balance: { Args: { p_user_id: string }; Returns: Json };
       record_token_payment_event: {
         Args: {
@@ -1314,6 +1445,16 @@ export type Database = {
           p_facts: Json;
           p_provider: string;
           p_provider_payment_id: string;
+        };
+        Returns: Json;
+      };
+      record_token_subscription_event: {
+        Args: {
+          p_event_id: string;
+          p_event_type: string;
+          p_facts: Json;
+          p_provider: string;
+          p_provider_subscription_id: string;
         };
         Returns: Json;
       };
@@ -1402,7 +1543,13 @@ export type Database = {
         Returns: Json;
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
+      set_token_customer: {
+        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Returns: Json;
+      };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
+      set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
+      set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {
         Args: {
           p_for_everyone?: boolean;
@@ -1420,11 +1567,17 @@ export type Database = {
           p_cooldown_seconds?: number;
           p_is_enabled?: boolean;
           p_max_requests?: number;
+          p_pack_type?: string;
           p_plan_type?: string;
+          p_quantity?: number;
           p_tokens?: number;
           p_user_id: string;
           p_window_seconds?: number;
         };
+        Returns: Json;
+      };
+      set_token_trial_policy: {
+        Args: { p_policy: string; p_reduced_percent?: number; p_reduced_tokens?: number };
         Returns: Json;
       };
       settle_token_alert: {
@@ -1434,6 +1587,12 @@ export type Database = {
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
+      };
+      token_offer_now: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_offer_now with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

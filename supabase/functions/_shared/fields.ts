@@ -18,6 +18,7 @@ const slugs: Record<string, Slug> = {
   reason: "invalid_reason",
   idempotencyKey: "invalid_idempotency_key",
   metadata: "invalid_metadata",
+  quantity: "invalid_purchase",
   limit: "invalid_page",
   before: "invalid_page",
 };

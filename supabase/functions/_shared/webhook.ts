@@ -2,35 +2,27 @@ import { type Catalogue, catalogueOf } from "./catalogue.ts";
 import type { Context } from "./database.ts";
 import { errors } from "./errors.ts";
 import { Refusal } from "./problem.ts";
+import type { Facts, SubscriptionFacts } from "./facts.ts";
 import { callSql, type Client } from "./sql.ts";
 
-/** What one event says about one payment, as `record_token_payment_event` takes it. */
-export interface Facts {
-  kind: "paid" | "refunded" | "disputed" | "dispute_won";
-  /** Left out when the event does not say it in a place that only our server can write. */
-  user_id?: string | undefined;
-  /** From our catalogue, never from the event's own words. */
-  plan_type?: string | undefined;
-  /** In the currency's smallest unit. */
-  amount_cents?: number | undefined;
-  currency?: string | undefined;
-  /** All that was paid back so far, in the currency's smallest unit. */
-  refunded_cents?: number | undefined;
-  /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
-  period_start?: string | undefined;
-}
+export type * from "./facts.ts";
 
 /** What a verified event comes to. */
 export interface ProviderEvent {
   id: string;
   type: string;
-  /** The payments that it is about: none when the event is of a kind that does not concern us. */
+  /** The provider's time of the event, ISO 8601 with its offset: it decides which of two facts is the later one. */
+  occurredAt: string;
+  /** What it says of payments, several facts of one too: nothing when the event is of a kind that does not concern us. */
   payments: { id: string; facts: Facts }[];
+  subscriptions?: { id: string; facts: SubscriptionFacts }[] | undefined;
+  /** Why it changes nothing, for whoever reads the answer in the provider's dashboard. */
+  note?: string | undefined;
 }
 
 /**
  * A handler for `gate` that records what a payment provider reports. Everything that
- * matters is one SQL call a payment, so that a process that dies between commit and answer, and
+ * matters is one SQL call a fact, so that a process that dies between commit and answer, and
  * the delivery that follows, change nothing.
  *
  * It answers 200 only when everything is committed; anything else makes the provider send again.
@@ -43,37 +35,63 @@ export function webhook(
 ): (request: Request, context: Context) => Promise<Response> {
   return async (request, { supabaseAdmin }) => {
     const event = await read(request, catalogueOf(supabaseAdmin));
-    const outcomes: string[] = [];
+    const recorded: Recorded[] = [];
     for (const { id, facts } of event.payments) {
-      outcomes.push(await record(supabaseAdmin, provider, event, id, facts));
+      recorded.push(
+        await record(supabaseAdmin, provider, event, "record_token_payment_event", {
+          p_provider_payment_id: id,
+          p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
+        }),
+      );
     }
-    return Response.json({ received: true, outcomes });
+    for (const { id, facts } of event.subscriptions ?? []) {
+      recorded.push(
+        await record(supabaseAdmin, provider, event, "record_token_subscription_event" as never, {
+          p_provider_subscription_id: id,
+          p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
+        }),
+      );
+    }
+    const parked = recorded.flatMap(({ parked_reason }) => parked_reason ?? []);
+    return Response.json({
+      received: true,
+      outcomes: recorded.map(({ status }) => status),
+      ...(parked.length > 0 && { parked }),
+      ...(event.note !== undefined && { note: event.note }),
+    });
   };
 }
 
+/** How a payment or a subscription stands after a fact of it was recorded. */
+interface Recorded {
+  status: string;
+  parked_reason?: string | null;
+}
+
+/** One fact of an event. The books know it by event, payment and content, so several of one event are each recorded once. */
 async function record(
   client: Client,
   provider: string,
   event: ProviderEvent,
-  paymentId: string,
-  facts: Facts,
-): Promise<string> {
+  name: Parameters<typeof callSql>[1],
+  fact: Record<string, unknown>,
+): Promise<Recorded> {
   try {
-    const { status } = await callSql<{ status: string }>(client, "record_token_payment_event", {
+    return await callSql<Recorded>(client, name, {
       p_provider: provider,
-      // One event about several payments is several facts, each recorded once.
-      p_event_id: event.payments.length === 1 ? event.id : `${event.id}:${paymentId}`,
+      p_event_id: event.id,
       p_event_type: event.type,
-      p_provider_payment_id: paymentId,
-      p_facts: facts,
+      ...fact,
     });
-    return status;
   } catch (error) {
-    // The provider cannot do anything about a refusal. It is ours to see: 500, and in the log.
-    if (error instanceof Refusal && errors[error.slug].status < 500) {
-      throw new Error(`${event.type} ${event.id}: refused with ${error.slug}`, { cause: error });
-    }
-    throw error;
+    if (!(error instanceof Refusal) || errors[error.slug].status >= 500) throw error;
+    const cause = new Error(
+      `${event.type} ${event.id}: refused with ${error.slug} ${JSON.stringify(error.facts)}`,
+    );
+    // What the books cannot keep no delivery can mend.
+    if (error.slug === "invalid_provider_event") throw new Refusal(error.slug, error.facts, { cause });
+    // The provider cannot do anything about another refusal. It is ours to see: 500, and in the log.
+    throw cause;
   }
 }
 

@@ -4,10 +4,9 @@
  * ALERT_WEBHOOK_URL, and says how many. For the server, with the secret key: a schedule calls it, or
  * whoever wants to. docs/guides/alerts.md says how to set it up and how to verify what it sends.
  */
+import { configured } from "../_shared/configured.ts";
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate } from "../_shared/gate.ts";
-import { Refusal } from "../_shared/problem.ts";
-import { SettingError } from "../_shared/setting.ts";
 import { callSql } from "../_shared/sql.ts";
 import { type Alert, receiver } from "./receiver.ts";
 
@@ -56,13 +55,3 @@ export default {
     }),
   }),
 };
-
-/** Who calls is the server: it may learn which setting is missing, and should not have to look for the log. */
-function configured<Result>(read: () => Result): Result {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SettingError)) throw error;
-    throw new Refusal("not_configured", { setting: error.setting }, { cause: error });
-  }
-}

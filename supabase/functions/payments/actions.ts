@@ -1,11 +1,13 @@
 import { z } from "zod";
 import type { Context } from "../_shared/database.ts";
-import { integer, text, uuid } from "../_shared/fields.ts";
+import { integer, smallInteger, text, uuid } from "../_shared/fields.ts";
 import type { Sql } from "../_shared/operation.ts";
 
 const Create = z.strictObject({
   action: z.literal("create"),
-  toPlan: text,
+  toPlan: text.optional(),
+  packType: text.optional(),
+  quantity: smallInteger.optional(),
   userId: uuid.optional(),
   idempotencyKey: text.optional(),
 });
@@ -29,12 +31,21 @@ const Assign = z.strictObject({
   providerPaymentId: text,
   userId: uuid,
   planType: text.optional(),
+  packType: text.optional(),
+  quantity: smallInteger.optional(),
+});
+
+const Dismiss = z.strictObject({
+  action: z.literal("dismiss"),
+  provider: text,
+  providerPaymentId: text,
+  reason: text,
 });
 
 /** What can be done with a payment. */
-export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign], {
+export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign, Dismiss], {
   error: (issue) =>
-    issue.code === "invalid_union" ? "create, approve, reject, refund or assign" : undefined,
+    issue.code === "invalid_union" ? "create, approve, reject, refund, assign or dismiss" : undefined,
 });
 
 /** Does it; who may is SQL's to say. */
@@ -44,6 +55,8 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
       return sql("create_token_payment", {
         p_user_id: action.userId ?? context.userClaims?.id ?? null, // the server must say for whom
         p_to_plan: action.toPlan,
+        p_pack_type: action.packType,
+        p_quantity: action.quantity,
         p_idempotency_key: action.idempotencyKey,
       });
     case "approve":
@@ -71,6 +84,14 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
         p_provider_payment_id: action.providerPaymentId,
         p_user_id: action.userId,
         p_plan_type: action.planType,
+        p_pack_type: action.packType,
+        p_quantity: action.quantity,
+      });
+    case "dismiss":
+      return sql("dismiss_parked_token_payment", {
+        p_provider: action.provider,
+        p_provider_payment_id: action.providerPaymentId,
+        p_reason: action.reason,
       });
   }
 }

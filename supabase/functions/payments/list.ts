@@ -14,6 +14,12 @@ export const Query = z.strictObject({
   limit: smallIntegerText.pipe(z.int().min(1, "1 to 200").max(200, "1 to 200")).default(50),
 });
 
+const columns =
+  "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by";
+
+/** What the catalogue says now, beside what was asked for: for whoever is to approve it. */
+const columnsForAdmins = `${columns}, offer_now:token_offer_now` as const;
+
 /** The caller's own payments; everyone's, and the parked ones, for an admin. */
 export async function listPayments(
   query: z.infer<typeof Query>,
@@ -25,23 +31,20 @@ export async function listPayments(
     if (query.userId !== undefined && query.userId !== context.userClaims?.id) {
       throw new Refusal("forbidden");
     }
-    return { payments: await read(context.supabase, query) };
+    return { payments: await read(context.supabase, query, columns) };
   }
   // First, and as himself: this refuses whoever is no longer an admin, before the secret key is used for him.
   const parked = await sql("list_parked_token_payments", { p_limit: query.limit });
-  return { payments: await read(context.supabaseAdmin, query), parked };
+  return { payments: await read(context.supabaseAdmin, query, columnsForAdmins), parked };
 }
 
 async function read(
   client: Context["supabase"],
   { status, userId, limit }: z.infer<typeof Query>,
+  selected: typeof columns | typeof columnsForAdmins,
 ): Promise<object[]> {
-  let rows = client
-    .from("token_payments")
-    .select(
-      "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency, tokens, refunded_cents, is_disputed, tokens_clawed_back, reason, created_at, decided_at, decided_by",
-    );
+  let rows = client.from("token_payments").select(selected);
   if (status !== undefined) rows = rows.eq("status", status);
   if (userId !== undefined) rows = rows.eq("user_id", userId);
-  return rowsOf(await rows.order("created_at", { ascending: false }).order("id").limit(limit));
+  return rowsOf<object>(await rows.order("created_at", { ascending: false }).order("id").limit(limit));
 }

@@ -6,6 +6,12 @@ export interface PaypalApi {
   webhookId: string;
   /** Asks it. @throws when it cannot be reached within ten seconds, or does not let us in */
   ask(path: string, body?: string): Promise<Response>;
+  /**
+   * What there is at that path; undefined if there is nothing.
+   *
+   * @throws when PayPal does not tell: it sends the event again
+   */
+  find(path: string): Promise<unknown>;
 }
 
 /** The address of live payments. Sandbox: https://api-m.sandbox.paypal.com in PAYPAL_API_BASE. */
@@ -47,17 +53,26 @@ export function paypalApi(): PaypalApi {
     return token;
   }
 
+  async function ask(path: string, body?: string): Promise<Response> {
+    for (const isLast of [false, true]) {
+      accessToken ??= await signIn();
+      const answer = await send(path, `Bearer ${accessToken}`, "application/json", body);
+      if (answer.status !== 401 || isLast) return answer;
+      await answer.body?.cancel();
+      accessToken = undefined; // expired, or withdrawn
+    }
+    throw new Error("unreachable");
+  }
+
   return {
     webhookId,
-    async ask(path, body) {
-      for (const isLast of [false, true]) {
-        accessToken ??= await signIn();
-        const answer = await send(path, `Bearer ${accessToken}`, "application/json", body);
-        if (answer.status !== 401 || isLast) return answer;
-        await answer.body?.cancel();
-        accessToken = undefined; // expired, or withdrawn
-      }
-      throw new Error("unreachable");
+    ask,
+    async find(path) {
+      const answer = await ask(path);
+      if (answer.ok) return await answer.json();
+      await answer.body?.cancel();
+      if (answer.status === 404) return undefined;
+      throw new Error(`PayPal does not tell ${path}: HTTP ${answer.status}`);
     },
   };
 }

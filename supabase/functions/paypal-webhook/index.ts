@@ -2,22 +2,19 @@
 /**
  * POST /functions/v1/paypal-webhook: PayPal's events, verified by asking PayPal.
  *
- * PAYMENT.CAPTURE.COMPLETED and .REFUNDED, PAYMENT.SALE.COMPLETED and .REFUNDED,
- * CUSTOMER.DISPUTE.CREATED and .RESOLVED. Others are taken note of with 200.
- * docs/guides/payments.md says how to set it up.
+ * Payments, refunds and reversals, disputes, and how subscriptions stand: facts.ts lists them. Others
+ * are taken note of with 200. docs/guides/payments.md says how to set it up, and
+ * docs/guides/payment-events.md what becomes of each event.
  */
-import { z } from "zod";
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate } from "../_shared/gate.ts";
 import { webhook } from "../_shared/webhook.ts";
 import { paypalApi } from "./api.ts";
-import { paymentsIn } from "./payments.ts";
+import { factsIn } from "./facts.ts";
 import { verify } from "./verify.ts";
 
 /** PayPal states no limit; a dispute with its evidence has some tens of kilobytes. */
 const maxBytes = 512 * 1024;
-
-const Event = z.object({ id: z.string().min(1), event_type: z.string(), resource: z.unknown() });
 
 export default {
   fetch: endpoint(
@@ -26,9 +23,7 @@ export default {
         "none",
         webhook("paypal", async (request, catalogue) => {
           const api = paypalApi();
-          const event = Event.parse(await verify(request, api));
-          const payments = await paymentsIn(event.event_type, event.resource, catalogue, api);
-          return { id: event.id, type: event.event_type, payments };
+          return await factsIn(await verify(request, api), catalogue, api);
         }),
       ),
     },

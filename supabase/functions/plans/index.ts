@@ -2,9 +2,9 @@
 /**
  * GET /functions/v1/plans
  *
- * The plans that are offered, lowest rank first. For everyone, signed in or not.
+ * What is offered: the plans, lowest rank first, and the packs, smallest first. For everyone, signed in or not.
  * Answers { plans: [{ plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency,
- * billing_cycle, rank, features }] }.
+ * billing_cycle, rank, features }], packs: [{ pack_type, name, tokens, lifetime_days, price_cents, currency }] }.
  */
 import { z } from "zod";
 import { endpoint } from "../_shared/endpoint.ts";
@@ -18,17 +18,24 @@ export default {
   fetch: endpoint({
     GET: gate(
       "none",
-      operation({ input: Query, admin: false }, async (_, _sql, { supabase }) => ({
-        plans: rowsOf(
-          await supabase
+      operation({ input: Query, admin: false }, async (_, _sql, { supabase }) => {
+        const [plans, packs] = await Promise.all([
+          supabase
             .from("token_plans")
             .select(
               "plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency, billing_cycle, rank, features",
             )
             .eq("is_offered", true)
             .order("rank"),
-        ),
-      })),
+          supabase
+            .from("token_packs")
+            .select("pack_type, name, tokens, lifetime_days, price_cents, currency")
+            .eq("is_offered", true)
+            .order("tokens")
+            .order("pack_type"),
+        ]);
+        return { plans: rowsOf(plans), packs: rowsOf(packs) };
+      }),
     ),
   }),
 };

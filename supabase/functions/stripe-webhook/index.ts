@@ -2,18 +2,29 @@
 /**
  * POST /functions/v1/stripe-webhook: Stripe's events, signed with STRIPE_WEBHOOK_SECRET.
  *
- * checkout.session.completed, checkout.session.async_payment_succeeded, invoice.paid,
- * charge.refunded, charge.dispute.created, .funds_withdrawn and .closed. Others are taken note of
- * with 200. docs/guides/payments.md says how to set it up.
+ * What is done with which event: `tellers` below, and docs/guides/payment-events.md. Others are taken note of with
+ * 200. docs/guides/payments.md says how to set it up.
  */
 import { Stripe } from "stripe";
 import type { Catalogue } from "../_shared/catalogue.ts";
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate } from "../_shared/gate.ts";
 import { Refusal } from "../_shared/problem.ts";
+import { read, unreadable } from "../_shared/provider-event.ts";
 import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
-import { paymentsIn } from "./payments.ts";
+import { expectsLive } from "./api.ts";
+import { Event } from "./objects.ts";
+import {
+  fromDispute,
+  fromInvoice,
+  fromRefund,
+  fromRefundedCharge,
+  fromSession,
+  fromTopUp,
+} from "./payments.ts";
+import { fromFailedPayment, fromSubscription } from "./subscriptions.ts";
+import { nothing, type Told, whence } from "./told.ts";
 
 /** How far a signature may be from now, in seconds: what Stripe itself recommends for an old one. */
 const tolerance = 300;
@@ -23,27 +34,59 @@ const maxBytes = 512 * 1024;
 
 const cryptoProvider = Stripe.createSubtleCryptoProvider();
 
-async function read(request: Request, catalogue: Catalogue): Promise<ProviderEvent> {
+/** What says what an event tells, by its type. */
+const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Promise<Told>> = {
+  "checkout.session.completed": fromSession,
+  "checkout.session.async_payment_succeeded": fromSession,
+  "invoice.paid": fromInvoice,
+  "invoice.payment_failed": fromFailedPayment,
+  "payment_intent.succeeded": fromTopUp,
+  "charge.refunded": fromRefundedCharge,
+  "charge.refund.updated": fromRefund,
+  "refund.created": fromRefund,
+  "refund.updated": fromRefund,
+  "refund.failed": fromRefund,
+  "charge.dispute.created": fromDispute,
+  "charge.dispute.updated": fromDispute,
+  "charge.dispute.funds_withdrawn": fromDispute,
+  "charge.dispute.funds_reinstated": fromDispute,
+  "charge.dispute.closed": fromDispute,
+  "customer.subscription.created": fromSubscription,
+  "customer.subscription.updated": fromSubscription,
+  "customer.subscription.deleted": fromSubscription,
+  "customer.subscription.paused": fromSubscription,
+  "customer.subscription.resumed": fromSubscription,
+};
+
+async function readEvent(request: Request, catalogue: Catalogue): Promise<ProviderEvent> {
   const secret = requiredSetting("STRIPE_WEBHOOK_SECRET");
-  const event = await verified(request, secret);
-  return { id: event.id, type: event.type, payments: await paymentsIn(event, catalogue) };
+  const event = eventIn(await verified(request, secret));
+  return { id: event.id, type: event.type, occurredAt: event.created, ...(await toldBy(event, catalogue)) };
 }
 
-/** The event, from the body as it was sent: parsed and written anew, it has another signature. */
-async function verified(request: Request, secret: string): Promise<Stripe.Event> {
+async function toldBy(event: Event, catalogue: Catalogue): Promise<Told> {
+  // Whoever has a connected account makes its prices, and may name one as ours is named.
+  if (event.account != null) return nothing("it is about a connected account, not about this one");
+  const tell = Object.hasOwn(tellers, event.type) ? tellers[event.type] : undefined;
+  return tell === undefined ? nothing("events of this type change nothing") : await tell(event, catalogue);
+}
+
+/** The body as it was sent, once it is known to be Stripe's: parsed and written anew, it has another signature. */
+async function verified(request: Request, secret: string): Promise<string> {
   const signature = request.headers.get("stripe-signature");
   const body = await request.text();
   try {
     if (isFromTheFuture(signature)) throw new Error("its time has not come");
-    return await Stripe.webhooks.constructEventAsync(
+    await Stripe.webhooks.signature!.verifyHeaderAsync(
       body,
       signature ?? "",
       secret,
       tolerance,
       cryptoProvider,
     );
+    return body;
   } catch {
-    // No reason: it would tell a forger how far he has come.
+    // No reason: it would tell a forger how far they have come.
     throw new Refusal("invalid_signature");
   }
 }
@@ -54,6 +97,35 @@ function isFromTheFuture(signature: string | null): boolean {
   return times.some((part) => Number.parseInt(part.slice(2), 10) > Date.now() / 1000 + tolerance);
 }
 
+/** @throws {Refusal} for what is signed and is yet no event that may count here */
+function eventIn(body: string): Event {
+  const value = parsed(body);
+  if (isThin(value)) {
+    const cause = new Error("Stripe sends thin events here, which do not say what happened");
+    throw new Refusal("thin_event", {}, { cause });
+  }
+  const event = read(Event, value, "Stripe's event");
+  if (event.livemode !== expectsLive()) {
+    const modes = event.livemode ? "live mode, and test mode" : "test mode, and live mode";
+    const cause = new Error(`${whence(event)} is of ${modes} is expected here (STRIPE_MODE)`);
+    throw new Refusal("wrong_event_mode", { setting: "STRIPE_MODE" }, { cause });
+  }
+  return event;
+}
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    throw unreadable("Stripe's event", "body", "JSON");
+  }
+}
+
+/** Events of the v2 API, and of v1 objects sent in its manner: an id of what changed, and not what. */
+function isThin(value: unknown): boolean {
+  return (value as { object?: unknown } | null)?.object === "v2.core.event";
+}
+
 export default {
-  fetch: endpoint({ POST: gate("none", webhook("stripe", read)) }, maxBytes),
+  fetch: endpoint({ POST: gate("none", webhook("stripe", readEvent)) }, maxBytes),
 };

@@ -4,6 +4,7 @@
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be.
+ * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -81,6 +82,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if p_grant_type = 'trial' and not v_issued.replayed then
+    perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
+  end if;
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
@@ -107,4 +111,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

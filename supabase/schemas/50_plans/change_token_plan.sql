@@ -5,7 +5,8 @@
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), trial_already_taken,
+ * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -27,7 +28,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -63,21 +64,23 @@ begin
     end if;
 
     -- act
+    perform tokenbook.settle_subscription(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
-    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-    if v_subscription.is_active and v_subscription.expires_at > v_now
+    select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
+      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;
       if v_account.next_due_at <= v_now then
         perform tokenbook.record_expiries(array[p_user_id], v_now);
       end if;
-      update public.token_subscriptions s
+      update tokenbook.subscriptions s
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
@@ -123,4 +126,4 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';

@@ -7,6 +7,8 @@
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
+ * no plan begins either.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -19,7 +21,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_user record;
   v_entry public.token_transactions;
 begin
@@ -38,11 +40,14 @@ begin
   end if;
   select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
     from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is not null then
+    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
+  end if;
   select p.* into v_plan
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
   if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;

@@ -1,10 +1,11 @@
 /*
- * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan limit becomes the new total. The payment is its own key: approving twice
- * answers what the first time answered.
+ * Approves a pending payment: its plan and tokens, or its packs, in this commit, on the terms it was asked for
+ * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
+ * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
+ * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
- * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
@@ -21,10 +22,8 @@ as $$
 declare
   v_entry public.token_transactions;
   v_payment public.token_payments;
-  v_plan public.token_plans;
-  v_started record;
+  v_given record;
   v_transaction public.token_transactions;
-  v_subscription public.token_subscriptions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -39,38 +38,36 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
-           decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
-  v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
-  v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
-  v_transaction := v_started.transaction;
-  v_subscription := v_started.subscription;
+  v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  v_transaction := v_given.transaction;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', case when v_started.replayed
+    'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
       -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else v_subscription.tokens_limit
+      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
-    'replayed', v_started.replayed);
+    'replayed', v_given.replayed);
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';

@@ -1,6 +1,7 @@
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
- * next one give the created_at, provider and provider_payment_id of the last row.
+ * Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought,
+ * oldest first, each with its reason, in pages: for the next one give the created_at, provider and
+ * provider_payment_id of the last row.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  * Keeps: I11.
  */
@@ -11,7 +12,11 @@ create function tokenbook.list_parked_token_payments(
   p_after_provider text default null,
   p_after_payment_id text default null
 )
-returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
+returns table (
+  provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
+  price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
+  parked_reason text, explanation text, created_at timestamptz
+)
 language plpgsql
 stable
 security definer
@@ -25,10 +30,11 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
   end if;
   return query
-  select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
-         f.refunded_cents, f.created_at
+  select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
+         f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
+         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-   where (f.user_id is null or f.plan_type is null)
+   where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -36,4 +42,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';

@@ -1,38 +1,45 @@
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
- * it is made first). Taken before the account's lock, always; waits at most three seconds, then
- * says busy.
+ * Locks what is known of a provider's payment: its row, and those of all payments that are parts of the same or
+ * are named in p_parts. With p_create those that are not there are made first. Taken before the account's lock,
+ * always, and in the order of their ids; waits a second and a half at most, then says busy.
+ * Returns their ids; NULL when nothing is known of the payment.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_provider_payment(
   p_provider text,
   p_provider_payment_id text,
+  p_parts text[] default '{}',
   p_create boolean default false
 )
-returns tokenbook.provider_payments
+returns text[]
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
+set lock_timeout = '700ms' -- twice, as the customer's before it, and the account's after: together less than the statement may take
 as $$
 declare
-  v_facts tokenbook.provider_payments;
+  v_ids text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
-    values (p_provider, p_provider_payment_id)
+    select p_provider, named.id from unnest(p_provider_payment_id || p_parts) as named (id) order by named.id
     on conflict do nothing;
   end if;
-  select f.* into v_facts
-    from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-     for no key update;
-  return v_facts;
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  perform 1 from tokenbook.provider_payments f
+    where f.provider = p_provider and f.provider_payment_id = any (v_ids)
+    order by f.provider_payment_id
+      for no key update;
+  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
+  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return v_ids;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_provider_payment is
-  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
+  'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';

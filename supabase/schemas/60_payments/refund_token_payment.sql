@@ -1,8 +1,8 @@
 /*
  * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
- * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
- * refunds comes by their webhooks.
+ * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
+ * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
@@ -39,7 +39,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.settle_subscription(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
@@ -47,14 +47,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
-  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+  if v_refunded not between 0 and greatest(v_payment.amount_cents, 1) then
     perform tokenbook.refuse('invalid_amount',
-      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: from 0 to what was paid"}');
   end if;
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
   if not v_replayed then -- a refund of a few cents takes no token, and has no entry
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -74,4 +74,4 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';

@@ -1,5 +1,5 @@
 /*
- * Gives back what a dispute had taken, when it was won: the debt first, then the tokens, to the
+ * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
  * grants that they came from, last taken first; what a later grant repaid goes to the payment's
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.

@@ -17,18 +17,26 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
+  perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
     'status', case
       when v_payment.id is not null then v_payment.status
-      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      when p_facts.parked_reason is not null then 'parked'
       else 'waiting'
     end,
+    'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'pack_type', p_facts.pack_type,
+    'quantity', p_facts.quantity,
+    'amount_cents', p_facts.amount_cents,
+    'refunded_cents', p_facts.refunded_cents,
+    'disputed_cents', p_facts.disputed_cents,
+    'disagrees', p_facts.disagrees,
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),

@@ -1,12 +1,13 @@
 /*
- * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
- * at the event that came last: so any order of events, and any number of times, ends in the same
- * state. The caller has locked the facts row; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
- * tokenbook.settle_refunds.
+ * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
+ * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
+ * rows; then the account is locked, always in this order.
+ * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
+ * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
+ * What had been booked under the id of a part, before it was known to be one, is taken back.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
- * Returns the payment; NULL while user, plan or the payment itself is missing.
- * Keeps: I1 to I5, I9.
+ * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
+ * Keeps: I1 to I5, I9, I12.
  */
 create function tokenbook.settle_payment(
   p_facts tokenbook.provider_payments,
@@ -22,10 +23,12 @@ as $$
 declare
   v_account public.token_accounts;
   v_payment public.token_payments;
-  v_plan public.token_plans;
+  v_part public.token_payments;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
-  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+  if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
   end if;
 
@@ -33,44 +36,53 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  perform tokenbook.settle_subscription(p_facts.user_id);
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
+       terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       case when p_facts.plan_type is not null then
+         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
+       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  for v_part in
+    select p.*
+      from tokenbook.provider_payments f
+      join public.token_payments p
+        on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
+     order by p.provider_payment_id
+  loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    perform tokenbook.settle_refunds(
+      v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
+      p_actor_role, p_actor_id);
+  end loop;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
   return tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, p_actor_role, p_actor_id);
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is
-  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+  'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';

@@ -65,8 +65,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -79,7 +79,8 @@ begin
   v_alert.created_at := p_at;
   v_alert.payload := jsonb_build_object(
     'request_id', v_request.id, 'threshold_tokens', v_top_up.below_tokens,
-    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type);
+    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+    'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity);
   perform tokenbook.write_alert(v_alert);
 end
 $$;

@@ -83,24 +83,26 @@ begin
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), subscriptions as (
-    select s.* from public.token_subscriptions s
+    select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), periods as (
-    -- the newest period of each subscription, as the entry keeps it that began it
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+    -- the newest period of each subscription
+    select t.user_id, max(t.id) as transaction_id
+      from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
+  ), standings as (
+    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral (
-       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.created_at
-         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
-     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     cross join lateral jsonb_populate_record(
+       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
-      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+      join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
      order by t.user_id, t.id desc
   ), limit_moves as (
@@ -124,27 +126,123 @@ begin
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), refund_changes as (
+    -- of payments by hand, the last that was said to have gone back
+    select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
+           (c.details ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.changes c
+     where c.change = 'refund_token_payment'
+       and (p_user_id is null or c.user_id = p_user_id)
+       and (p_after is null or c.user_id > p_after)
+       and (p_until is null or c.user_id <= p_until)
+     order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
-  ), told as (
-    select f.provider, f.provider_payment_id, count(*) as events,
-           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
-           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
-           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
-           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
-           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
-           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
-           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
-           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
-           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
-           min(e.received_at) as first_at, max(e.received_at) as last_at
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
+  ), parts as (
+    -- each payment is a part of itself
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    union all
+    select m.provider, m.part_of, m.provider_payment_id
       from facts f
-      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+      join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
+     where f.part_of is null
+  ), events as (
+    select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
+           row_number() over (
+             partition by o.provider, o.whole
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from parts o
+      join tokenbook.provider_events e on e.provider = o.provider and e.provider_payment_id = o.part
+  ), said as (
+    select e.provider, e.whole, count(*) as events, bool_or(e.kind = 'paid') as is_paid,
+           (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
+           (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
+           (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
+           (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
+           bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+      from events e group by e.provider, e.whole
+  ), of_parts as (
+    select o.provider, o.whole, o.part,
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
+           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
+           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+      from parts o
+      left join said s on s.provider = o.provider and s.whole = o.whole
+      left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
+     group by o.provider, o.whole, o.part
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.cents desc, e.part) as place
+        from events e where e.kind = 'refund') l
+     where l.place = 1
+  ), disputes as (
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from events e where e.kind = 'dispute') l
+     where l.place = 1
+  ), refunded as (
+    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
+           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+      from (
+        select p.provider, p.whole, p.part, p.charged, p.total,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
+          from of_parts p
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, p.charged, p.total) o
+     group by o.provider, o.whole
+  ), paid as (
+    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
+           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), told as (
+    select p.*, least(p.refunded, p.effective) as refunded_cents,
+           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+      from paid p
+      left join (
+        select n.provider, n.whole,
+               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
+          from paid n
+          join disputes l on l.provider = n.provider and l.whole = n.whole
+         where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
+         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+  ), differing as (
+    select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
+             'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+      from facts f
+      join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
@@ -320,7 +418,8 @@ begin
      and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
   union all
   select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
-    from alerts t where t.id <> t.nth
+    from alerts t
+   where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
   select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
     from accounts a
@@ -338,11 +437,13 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
@@ -453,7 +554,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join public.token_subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- of a subscription from before the books no entry says what its limit was
@@ -462,43 +563,35 @@ begin
     join plan_limits l on l.user_id = s.user_id
    where s.tokens_limit <> l.tokens
   union all
-  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+  select 'I9 a subscription is what its newest entry says', coalesce(s.user_id, newest.user_id), null, newest.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
-    from periods began
-    left join subscriptions s on s.user_id = began.user_id
+    from standings newest
+    left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+   cross join lateral (select (newest.kept).*) k
    cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     -- the present plan says nothing of it, once its payment was taken back
-     ('plan_type as bought', case when began.payment_id = p.id::text then p.to_plan else began.plan_type end, began.plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text)
+     ('user', newest.user_id::text, s.user_id::text),
+     ('id', k.id::text, s.id::text),
+     ('created_at', k.created_at::text, s.created_at::text),
+     ('plan_type', k.plan_type, s.plan_type),
+     ('next_plan_type', coalesce(d.plan_type, k.next_plan_type), s.next_plan_type),
+     ('period_start', k.period_start::text, s.period_start::text),
+     ('expires_at', k.expires_at::text, s.expires_at::text),
+     ('grace_days', k.grace_days::text, s.grace_days::text),
+     ('payment_method', k.payment_method, s.payment_method),
+     ('payment_id', k.payment_id, s.payment_id),
+     ('billing_cycle', k.billing_cycle, s.billing_cycle),
+     ('auto_renew', k.auto_renew::text, s.auto_renew::text),
+     ('articles_limit', k.articles_limit::text, s.articles_limit::text),
+     ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('cancel_at', k.cancel_at::text, s.cancel_at::text),
+     ('paused_at', k.paused_at::text, s.paused_at::text),
+     ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
+     ('ended_at', k.ended_at::text, s.ended_at::text),
+     -- and no sooner than what it says of itself
+     ('ended_at', case when s.ended_at is not null
+                       then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
+     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -532,25 +625,39 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
      select p.status in ('approved', 'refunded') as is_paid,
-            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
+            p.refunded_cents + p.disputed_cents as lost,
+            -- what the last entry took or gave back for
+            (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
+            (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
-     ('share', case when not how.is_paid then 0
-                    when p.is_disputed or how.is_refunded then p.tokens
-                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
-                    else 0 end::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid or how.lost = 0 then 0
+                    when how.lost >= p.amount_cents then p.tokens
+                    else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),
+     ('share by its entry', case when not how.is_paid or coalesce(how.lost_then, 0) = 0 then 0
+                                 when how.lost_then >= how.amount_then then p.tokens
+                                 else floor(p.tokens::numeric * how.lost_then / how.amount_then) end::text, p.tokens_clawed_back::text),
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
-     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
-     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     ('refunded_cents', case when not how.is_paid then 0
+                             when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
+                             when f.part_of is not null then greatest(p.amount_cents, 1)
+                             else f.refunded_cents end::text, p.refunded_cents::text),
+     ('disputed_cents', case when how.is_paid and p.provider <> 'manual' then f.disputed_cents else 0 end::text, p.disputed_cents::text),
+     ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
+     ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
+     ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
+     -- a pack gives what it was asked for at, as often as it was bought
+     ('terms', case when how.is_paid and p.pack_type is not null
+                    then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
@@ -565,6 +672,8 @@ begin
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
     left join payments p on p.user_id = t.user_id and p.id = b.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+    left join told o on o.provider = p.provider and o.whole = p.provider_payment_id
    cross join lateral (values
      ('id', b.id::text, p.id::text),
      ('entry', b.id::text, t.payment_id::text),
@@ -572,8 +681,12 @@ begin
      ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
      ('from_plan', b.from_plan, p.from_plan),
      ('to_plan', b.to_plan, p.to_plan),
-     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
-     ('currency', b.currency, p.currency),
+     ('pack_type', b.pack_type, p.pack_type),
+     ('quantity', b.quantity::text, p.quantity::text),
+     ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
+     -- more may have been told since than what was booked first
+     ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
@@ -586,26 +699,47 @@ begin
          concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from facts f
-    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+    left join told t on t.provider = f.provider and t.whole = f.provider_payment_id
+    left join differing x on x.provider = f.provider and x.whole = f.provider_payment_id
+    left join tokenbook.provider_payments w on w.provider = f.provider and w.provider_payment_id = f.part_of
+    left join payments p on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
    cross join lateral (values
-     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
-     ('is_paid', t.is_paid::text, f.is_paid::text),
-     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
+     ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
+     ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
-     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
-     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
-     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
+     ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
-     -- who or what no event tells, an admin has said
-     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('customer_id', t.customer_id, f.customer_id),
+     ('price_id', t.price_id, f.price_id),
+     -- of what was told, one; none where none of it is in the catalogue
+     ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
+                              then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
+     ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
+     ('parked_reason', case when t.is_paid is not true then null
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when t.reason is not null then t.reason
+                            when t.are_several and f.parked_reason = 'quantity' then 'quantity'
+                            when t.price_id is not null or t.things is not null then 'price_unknown'
+                            else 'nothing_named' end, f.parked_reason),
+     ('disagrees', x.others::text, f.disagrees::text),
      ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
      ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
+  select 'I12 the parts of a payment are together', f.user_id, null, null,
+         concat_ws(' ', e.provider, e.whole, 'with', named.part), 'apart'
+    from events e
+    join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
+   cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
+   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+  union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and f.plan_type is not null
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
@@ -616,6 +750,14 @@ begin
      and not exists (
        select from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
+  select 'I12 a fact is as it was told', null, null, null,
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.digest, e.occurred_at)
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+       or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
@@ -687,7 +829,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join public.token_subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -737,6 +879,7 @@ begin
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end

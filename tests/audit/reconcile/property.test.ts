@@ -5,6 +5,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { applyMutant } from "../../support/mutants.ts";
+import { moment } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -86,6 +87,7 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
         paid.at(-1),
         {
           kind: "paid",
+          occurred_at: moment(),
           user_id: user,
           plan_type: "starter",
           amount_cents: 900,
@@ -99,6 +101,7 @@ async function live(where: Database, user: string, steps: Step[]): Promise<void>
         paid.pop(),
         {
           kind: "refunded",
+          occurred_at: moment(),
           refunded_cents: 100 + tokens,
         },
       );

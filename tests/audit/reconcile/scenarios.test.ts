@@ -3,6 +3,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { letTimePass } from "../../support/time.ts";
 import { expectCleanBooks, grant } from "../../support/books.ts";
+import { told } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -279,7 +280,7 @@ test("a partial deduction, a plan, a refunded payment and its debt are no discre
         p_event_id: id,
         p_event_type: id,
         p_provider_payment_id: "pi-partial",
-        p_facts: facts,
+        p_facts: told(facts),
       }),
     );
   await event("paid", { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900 });

@@ -98,7 +98,7 @@ const keyed = `exists (select from public.token_transactions t
 const uncharged = "not x.success or x.transaction_id is null";
 const terms = /^I4 a grant keeps the terms it was given on$/;
 const voids = /^I4 a grant is voided by its entry$/;
-const period = /^I9 a subscription is what its period began as$/;
+const period = /^I9 a subscription is what its newest entry says$/;
 const storage = /^I9 storage is what its plan gave$/;
 const money = /^I12 tokens follow the money$/;
 const ofPayment = /^I12 a payment is what its entry says$/;
@@ -114,15 +114,8 @@ const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
 /** Of a subscription whose newest period an entry began. */
 const began = `exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')`;
-/** Of one whose plan came by itself, or whose payment was taken back, then or since. */
-const changed = `(x.plan_type is distinct from (
-    select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-     where t.user_id = x.user_id and t.terms ? 'subscription' order by t.id desc limit 1)
-  or exists (select from public.token_payments p where p.user_id = x.user_id and p.id::text = x.payment_id
-     and (p.refunded_cents > 0 or p.tokens_clawed_back > 0)))`;
-const asInTheCatalogue =
-  "of a plan that came by itself, or came back when a payment was taken back: as the catalogue had it then, and no entry has it";
-const stopped = "no function ends a subscription: a project that does says so here itself";
+const aPart = "x.part_of is not null";
+const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
 const besidePlan = "given beside a plan, or before the books: no entry has it";
@@ -519,7 +512,7 @@ export const fields: Record<string, Record<string, Field>> = {
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
           where t.user_id = x.user_id and t.terms ? 'subscription')
           and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
-          and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from public.token_subscriptions s where s.user_id = x.user_id)`,
+          and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
         named: period,
       },
       { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
@@ -714,7 +707,7 @@ export const fields: Record<string, Record<string, Field>> = {
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
   },
 
-  token_subscriptions: {
+  "tokenbook.subscriptions": {
     user_id: field([{ to: another, where: began, named: period }]),
     id: field([{ to: another, where: began, named: period }]),
     plan_type: field([
@@ -735,19 +728,12 @@ export const fields: Record<string, Record<string, Field>> = {
         "of a subscription from before the books, above the balance: no entry began it",
       ),
     ),
-    articles_limit: field(
-      [{ to: "coalesce(x.articles_limit, 0) + $2", where: `${began} and not ${changed}`, named: period }],
-      freeWhere(changed, asInTheCatalogue),
-    ),
-    features: field(
-      [{ to: `x.features || '{"x": 1}'`, where: `${began} and not ${changed}`, named: period }],
-      freeWhere(changed, asInTheCatalogue),
-    ),
+    articles_limit: field([{ to: "coalesce(x.articles_limit, 0) + $2", where: began, named: period }]),
+    features: field([{ to: `x.features || '{"x": 1}'`, where: began, named: period }]),
     billing_cycle: field([
       { to: "case when x.billing_cycle = 'none' then '28day' else 'none' end", where: began, named: period },
     ]),
-    is_active: unseen(stopped),
-    auto_renew: unseen(stopped),
+    auto_renew: field([{ to: "not x.auto_renew", where: began, named: period }]),
     payment_method: field([{ to: "'another'", where: began, named: period }]),
     payment_id: field([{ to: "'another'", where: began, named: period }]),
     period_start: field(hoursOff("period_start", period, began)),
@@ -759,9 +745,24 @@ export const fields: Record<string, Record<string, Field>> = {
         named: period,
       },
     ]),
+    grace_days: field([{ to: "x.grace_days + $2", where: began, named: period }]),
     next_plan_type: field([
       { to: "'annual'", where: began, named: period },
       { to: "null", where: "x.next_plan_type is not null", named: period },
+    ]),
+    cancel_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
+    paused_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
+    taken_back_at: field([
+      { to: "x.period_start + $2 * interval '1 hour'", where: began, named: period },
+      { to: "null", where: `${began} and x.taken_back_at is not null`, named: period },
+    ]),
+    ended_at: field([
+      { to: "x.period_start + $2 * interval '1 hour'", where: began, named: period },
+      { to: "null", where: `${began} and x.ended_at is not null`, named: period },
+    ]),
+    beside: field([
+      { to: `x.beside || '[{"plan_type": "annual"}]'`, where: began, named: period },
+      { to: "'[]'", where: `${began} and x.beside <> '[]'`, named: period },
     ]),
     created_at: field(hoursOff("created_at", period, began)),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
@@ -798,6 +799,34 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere(waits, gaveNothing),
     ),
+    pack_type: field(
+      [
+        {
+          to: "case when x.pack_type is null then 'one' end",
+          where: `not ${waits}`,
+          named: ofPayment,
+        },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
+    quantity: field(
+      [
+        { to: "x.quantity + $2", where: `not ${waits}`, named: ofPayment },
+        { to: "x.quantity + $2", where: `not ${waits} and x.pack_type is not null`, named: money },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
+    terms: field(
+      [
+        { to: `x.terms || '{"name": "another"}'`, where: `not ${waits}`, named: ofPayment },
+        {
+          to: `x.terms || jsonb_build_object('tokens', (x.terms ->> 'tokens')::bigint + $2)`,
+          where: `not ${waits} and x.pack_type is not null`,
+          named: money,
+        },
+      ],
+      freeWhere(waits, gaveNothing),
+    ),
     amount_cents: field(off("amount_cents", ofPayment, `not ${waits}`), freeWhere(waits, gaveNothing)),
     currency: field(
       [{ to: "'eur'", where: `not ${waits}`, named: ofPayment }],
@@ -808,11 +837,8 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "null", where: "x.tokens is not null", named: money },
       { to: "$2", where: "x.tokens is null", named: money },
     ]),
-    refunded_cents: field([
-      ...off("refunded_cents", money, "x.provider <> 'manual' or x.refunded_cents > 0"),
-      { to: "x.refunded_cents + 50", named: money },
-    ]),
-    is_disputed: field([{ to: "not x.is_disputed", named: money }]),
+    refunded_cents: field([...off("refunded_cents", money), { to: "x.refunded_cents + 50", named: money }]),
+    disputed_cents: field(off("disputed_cents", money)),
     tokens_clawed_back: field(off("tokens_clawed_back", money)),
     idempotency_key: field(
       [{ to: "'user:another'", where: `not ${waits}`, named: ofPayment }],
@@ -843,44 +869,81 @@ export const fields: Record<string, Record<string, Field>> = {
   },
 
   "tokenbook.provider_payments": {
-    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }]),
-    provider_payment_id: field([{ to: "'another'", named: /^I12 an event is of a payment$/ }]),
+    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }], freeWhere(aPart, untold)),
+    provider_payment_id: field([
+      { to: "'another'", where: `not (${aPart})`, named: /^I12 an event is of a payment$/ },
+    ]),
+    part_of: field([
+      { to: "'another'", named: facts },
+      { to: "null", where: "x.part_of is not null", named: /^I12 / },
+    ]),
     user_id: field(
-      [{ to: another, where: "x.user_id is not null", named: /^I12 what was paid is booked$/ }],
+      [
+        {
+          to: another,
+          where: "x.user_id is not null and x.part_of is null",
+          named: /^I12 what was paid is booked$/,
+        },
+      ],
       freeWhere("x.user_id is null", parked),
     ),
+    customer_id: field([{ to: "'another'", named: facts }]),
     plan_type: field(
       [{ to: "'annual'", where: "x.plan_type is not null", named: facts }],
       freeWhere("x.plan_type is null", parked),
     ),
+    pack_type: field([{ to: "'another'", named: facts }]),
+    quantity: field([{ to: "7", named: /^I12 / }]),
+    price_id: field([{ to: "'another'", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
-    amount_cents: field(off("amount_cents", facts)),
+    amount_cents: field(
+      off("amount_cents", facts, "x.amount_cents is not null"),
+      freeWhere("not x.is_paid", "of what nobody has paid yet: no token depends on it"),
+    ),
     currency: field([{ to: "'gbp'", named: facts }]),
     refunded_cents: field(off("refunded_cents", facts)),
-    was_disputed: field([{ to: "not x.was_disputed", named: facts }]),
-    dispute_was_won: field([{ to: "not x.dispute_was_won", named: facts }]),
+    disputed_cents: field(off("disputed_cents", facts)),
     period_start: field([
       { to: "coalesce(x.period_start, clock_timestamp()) + interval '1 hour'", named: facts },
     ]),
+    parked_reason: field([
+      { to: "'proration'", named: facts },
+      { to: "null", where: "x.parked_reason is not null", named: facts },
+    ]),
+    disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
+    told_as: unseen("what the project was told of it: another one only makes it told again"),
+    dismissed_at: unseen(
+      "that somebody took it off the list of what is parked: the list alone depends on it",
+    ),
     created_at: field(
-      [{ to: "x.created_at + $2 * interval '1 hour'", named: facts }],
+      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
+      freeWhere(aPart, "when its id was first heard of, for people"),
     ),
     updated_at: field(
-      [{ to: "x.updated_at - $2 * interval '1 hour'", named: facts }],
+      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["more", "much more", "another row's"], "later: when it was last heard of, for people"),
+      freeWhere(aPart, "when what is known of it last changed, for people"),
     ),
   },
 
   // nobody's rows: these are made wrong by any-corruption.ts alone
   "tokenbook.provider_events": {
     provider: field([]),
+    provider_payment_id: field([]),
     event_id: unseen(
       "the provider's own name for it; another one only lets the same event come again, which changes nothing",
     ),
+    digest: field([]),
     event_type: unseen("the provider's word for its kind; the facts say it in ours"),
-    provider_payment_id: field([]),
-    facts: field([], freeWays(["added to"], "what the books do not read")),
+    occurred_at: field(
+      [],
+      freeWhere(
+        "x.facts ->> 'kind' = 'assigned'",
+        "when an admin said it: they are asked only where no event says it",
+      ),
+    ),
+    facts: field([]),
     received_at: field(
       [],
       freeWays(
@@ -945,13 +1008,13 @@ export const fields: Record<string, Record<string, Field>> = {
     grant_id: field([{ to: another, named: /^I3 an alert is of what is there$/ }]),
     request_id: field([{ to: another, named: /^I3 an alert is of what is there$/ }]),
     payload: field(
-      [{ to: "'{}'", where: "x.request_id is not null", named: topUp }],
-      freeWhere("x.request_id is null", toldOnce),
+      [{ to: "'{}'", where: "x.kind = 'top_up_requested'", named: topUp }],
+      freeWhere("x.kind <> 'top_up_requested'", toldOnce),
       freeWays(["added to"], toldOnce),
     ),
     created_at: field(
-      hoursOff("created_at", topUp, "x.request_id is not null"),
-      freeWhere("x.request_id is null", toldOnce),
+      hoursOff("created_at", topUp, "x.kind = 'top_up_requested'"),
+      freeWhere("x.kind <> 'top_up_requested'", toldOnce),
     ),
     delivery: unseen(delivered),
     attempts: unseen(delivered),
@@ -967,6 +1030,17 @@ export const fields: Record<string, Record<string, Field>> = {
     status: unseen(charged),
     tokens: field(off("tokens", topUp, "x.tokens is not null")),
     plan_type: field([{ to: "'annual'", named: topUp }]),
+    pack_type: field([
+      { to: "case when x.pack_type is null then 'one' end", named: topUp },
+      { to: "'another'", named: topUp },
+    ]),
+    quantity: field(off("quantity", topUp)),
+    amount_cents: unseen(charged),
+    currency: unseen(charged),
+    customer_id: unseen(charged),
+    attempts: unseen(charged),
+    first_attempt_at: unseen(charged),
+    next_attempt_at: unseen(charged),
     reason: unseen(charged),
     created_at: field(hoursOff("created_at", topUp)),
     settled_at: unseen(charged),
@@ -979,6 +1053,8 @@ export const fields: Record<string, Record<string, Field>> = {
       "below_tokens",
       "tokens",
       "plan_type",
+      "pack_type",
+      "quantity",
       "cooldown_seconds",
       "max_requests",
       "window_seconds",
@@ -1008,6 +1084,7 @@ export const fields: Record<string, Record<string, Field>> = {
 /** Tables that are not the books, and why nothing in the books says what they should be. */
 export const notTheBooks: Record<string, string> = {
   "public.token_plans": "the project's own catalogue",
+  "public.token_packs": "the project's own catalogue",
   "public.token_model_prices": "the project's own prices",
   "public.token_action_costs": "the project's own prices",
   "public.token_default_spend_caps": "the project's own choice",
@@ -1021,6 +1098,16 @@ export const notTheBooks: Record<string, string> = {
     "what an admin has said of a finding: it holds only while the finding is as it was",
   "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
   "tokenbook.chosen_limits": "the project's own choice",
+  "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.trial_keys": "a random key: nothing else says what it is",
+  "tokenbook.trials_taken":
+    "digests without a user, so that they outlive them: who had a trial, on which no token that was given depends",
+  "tokenbook.provider_customers":
+    "whose a provider's customer is: finds the user of a payment to come, and says nothing of one that is booked",
+  "tokenbook.provider_subscriptions":
+    "what a provider says of subscriptions: no token depends on it, and what it did to a plan is kept by that plan's entry",
+  "tokenbook.provider_subscription_events":
+    "what a provider told of subscriptions: no token depends on it, and what it did to a plan is kept by that plan's entry",
   "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
   "tokenbook.ledger_checkpoints":
     "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",

@@ -5,6 +5,7 @@ import { grant } from "../../support/books.ts";
 import { populateUser } from "../../support/populated-user.ts";
 import { oldUser } from "../replay/old-user.ts";
 import type { Database } from "../../support/database.ts";
+import { dispute, refund, told } from "../../support/provider-events.ts";
 
 /** A user of before the books: they opened with what was left of his grants. */
 export async function createUserOfBefore(db: Database): Promise<string> {
@@ -47,7 +48,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
       p_event_id: `${facts["kind"]}-${user}`,
       p_event_type: facts["kind"],
       p_provider_payment_id: `pi-${user}`,
-      p_facts: facts,
+      p_facts: told(facts),
     });
 
   await grant(db, user, 500 + n, { type: "trial", expires_in: "1 hour" });
@@ -125,8 +126,11 @@ export async function live(db: Database, user: string, admin: string, n: number)
     await pay({ kind: "refunded", refunded_cents: 900 });
     await grant(db, user, 5_000, { type: "admin" });
   } else if (n % 3 === 1) {
-    await pay({ kind: "disputed" });
-    await pay({ kind: "dispute_won" });
+    await pay(dispute("open"));
+    await pay(dispute("won"));
+    await pay(dispute("lost", "dp_2", 450));
+    await pay(refund("re_1", 300, "pending"));
+    await pay(refund("re_1", 300, "failed"));
   }
   await grant(db, user, 80);
   if (n % 2 === 0) await hold(60);
@@ -144,13 +148,15 @@ export async function createUserToRestate(db: Database): Promise<string> {
   return user;
 }
 
-/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's. */
+/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's; and two packs. */
 const plans = `
   insert into public.token_plans
     (plan_type, name, tokens, storage_gb, price_cents, billing_cycle, grant_lifetime_days, balance_cap, rollover_percent, rollover_lifetime_days, rank)
   values ('carries', 'Carries over', 1000, 10, 900, '28day', 28, null, 50, 56, 12),
          ('fills', 'Fills up', 1000, 0, 800, '28day', null, 1000, null, null, 11),
-         ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1)`;
+         ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1);
+  insert into public.token_packs (pack_type, name, tokens, lifetime_days, price_cents)
+  values ('one', 'One', 1000, null, 500), ('another', 'Another', 700, 30, 300)`;
 
 /**
  * What takes a user of its own each: plans that carry over, fill up and are left; payments by hand and by
@@ -179,10 +185,12 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_event_id: id,
       p_event_type: facts["kind"],
       p_provider_payment_id: of,
-      p_facts: facts,
+      p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 8 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads] = users as [
+  const users = await Promise.all(Array.from({ length: 10 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits] = users as [
+    string,
+    string,
     string,
     string,
     string,
@@ -256,7 +264,48 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_take_back: true,
   });
 
-  await event("evt-parked", "pi-parked", { kind: "paid", amount_cents: 700, currency: "eur" });
+  const askForPacks = (pack: string, quantity: number) =>
+    asUser(db, packs, (client) =>
+      rpc(client, "create_token_payment", { p_user_id: packs, p_pack_type: pack, p_quantity: quantity }),
+    ).then(({ payment_id }) => payment_id as string);
+  const three = await askForPacks("one", 3);
+  await byAdmin(packs, "approve_token_payment", { p_payment_id: three, p_reason: "seen on the account" });
+  await byAdmin(packs, "refund_token_payment", {
+    p_payment_id: three,
+    p_reason: "one of the three",
+    p_refunded_cents: 500,
+  });
+  await about(packs)("approve_token_payment", { p_payment_id: await askForPacks("another", 1) });
+  await askForPacks("another", 2);
+  await about(packs)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 900 });
+  await about(packs)("set_token_top_up", { p_below_tokens: 5_000, p_pack_type: "another", p_quantity: 4 });
+
+  await event("evt-parked", "pi-parked", {
+    kind: "paid",
+    amount_cents: 700,
+    currency: "eur",
+    customer_id: "cus-nobody",
+    price_id: "price-unknown",
+  });
+  // of nobody, given to somebody; of two payments, one of which had been booked by itself; told in two ways
+  await event("evt-given", "pi-given", { kind: "paid", amount_cents: 900, currency: "usd" });
+  await asAdmin(db, admin, (client) =>
+    rpc(client, "assign_parked_token_payment", {
+      p_provider: "stripe",
+      p_provider_payment_id: "pi-given",
+      p_user_id: splits,
+      p_plan_type: "starter",
+    }),
+  );
+  const invoice = { kind: "paid", user_id: splits, plan_type: "starter", amount_cents: 900, currency: "usd" };
+  await event("evt-second", "pi-second", invoice);
+  await event("evt-first", "pi-first", {
+    ...invoice,
+    parts: ["pi-second", "pi-third"],
+    customer_id: "cus-splits",
+  });
+  await event("evt-third", "pi-third", { kind: "refunded", refunded_cents: 400, amount_cents: 400 });
+  await event("evt-more", "pi-first", { ...invoice, plan_type: "grow", amount_cents: 1_000 });
   await event("evt-paid", "pi-lost", {
     kind: "paid",
     user_id: lost,
@@ -274,9 +323,9 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_input_tokens: 7,
     p_idempotency_key: "everything",
   });
-  await event("evt-dispute", "pi-lost", { kind: "disputed" });
+  await event("evt-dispute", "pi-lost", dispute("open"));
   await grant(db, lost, 5_000_000, { priority: 20, expires_in: "90 days" });
-  await event("evt-won", "pi-lost", { kind: "dispute_won" });
+  await event("evt-won", "pi-lost", dispute("won"));
   await about(lost)("refund_tokens", {
     p_transaction_id: all.transaction_id,
     p_reason: "nothing came of it",

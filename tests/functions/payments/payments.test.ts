@@ -4,6 +4,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
+import { moment } from "../../support/provider-events.ts";
 
 type User = Caller & { id: string };
 
@@ -48,6 +49,16 @@ describe("a payment", () => {
       status: "pending",
       from_plan: null,
       to_plan: "professional",
+      pack_type: null,
+      quantity: 1,
+      terms: {
+        name: "Professional",
+        tokens: 2_000_000,
+        grant_lifetime_days: null,
+        articles_limit: 200,
+        storage_gb: 0,
+        features: {},
+      },
       amount_cents: 3900,
       currency: "usd",
     });
@@ -119,6 +130,74 @@ describe("a payment", () => {
   });
 });
 
+describe("packs", () => {
+  beforeAll(async () => {
+    await asService(stack.db, (client) =>
+      rpc(client, "set_token_pack", {
+        p_pack_type: "small",
+        p_pack: { name: "Small", tokens: 50_000, price_cents: 500 },
+        p_reason: "a pack",
+      }),
+    );
+  });
+
+  test("are asked for, approved and refunded like a plan, and leave the plan alone", async () => {
+    await post({ action: "approve", userId: user.id, paymentId: await asked(user, "starter") });
+    const request = await post({ action: "create", packType: "small", quantity: 3 }, user);
+    expect(request.body).toMatchObject({
+      to_plan: null,
+      pack_type: "small",
+      quantity: 3,
+      amount_cents: 1_500,
+    });
+    const { payment_id: paymentId } = request.body;
+
+    const approved = await post({ action: "approve", userId: user.id, paymentId });
+    expect(approved.body).toMatchObject({
+      status: "approved",
+      plan_type: null,
+      pack_type: "small",
+      quantity: 3,
+      tokens_granted: 150_000,
+      tokens_limit: 550_000,
+      tokens_remaining: 550_000,
+    });
+    const back = { action: "refund", userId: user.id, paymentId, reason: "one of three", refundedCents: 500 };
+    expect((await post(back)).body).toMatchObject({ status: "approved", tokens_clawed_back: 50_000 });
+    expect(await tokens()).toMatchObject({ total_active: 500_000, tokens_limit: 500_000 });
+  });
+
+  test("that wait are shown to an admin beside what the catalogue says now, and to the user as they asked", async () => {
+    const { body: request } = await post({ action: "create", packType: "small", quantity: 2 }, user);
+    await asService(stack.db, (client) =>
+      rpc(client, "set_token_pack", {
+        p_pack_type: "small",
+        p_pack: { price_cents: 700, lifetime_days: 365 },
+        p_reason: "dearer",
+      }),
+    );
+
+    const [shown] = (await list(`userId=${user.id}`, admin)).body.payments;
+    const [own] = (await list("", user)).body.payments;
+
+    const terms = { name: "Small", tokens: 50_000, priority: 50 };
+    expect(shown).toMatchObject({
+      id: request.payment_id,
+      amount_cents: 1_000,
+      terms: { ...terms, lifetime_days: null },
+      offer_now: {
+        amount_cents: 1_400,
+        currency: "usd",
+        is_offered: true,
+        terms: { ...terms, lifetime_days: 365 },
+        differs: ["amount_cents", "lifetime_days"],
+      },
+    });
+    const { offer_now: _, ...rest } = shown;
+    expect(own).toEqual(rest);
+  });
+});
+
 describe("the list", () => {
   test("is a user's own, newest first", async () => {
     const stranger = await stack.user();
@@ -134,11 +213,14 @@ describe("the list", () => {
       provider_payment_id: null,
       from_plan: null,
       to_plan: "starter",
+      pack_type: null,
+      quantity: 1,
       amount_cents: 900,
       currency: "usd",
+      terms: expect.objectContaining({ tokens: 400_000 }),
       tokens: null,
       refunded_cents: 0,
-      is_disputed: false,
+      disputed_cents: 0,
       tokens_clawed_back: 0,
       reason: null,
       created_at: expect.any(String),
@@ -164,6 +246,7 @@ describe("the list", () => {
         p_provider_payment_id: parked,
         p_facts: {
           kind: "paid",
+          occurred_at: moment(),
           amount_cents: 900,
           currency: "usd",
         },
@@ -202,7 +285,8 @@ describe("the list", () => {
 });
 
 describe("a parked payment", () => {
-  test("is given to the user whom an admin names", async () => {
+  /** Of nobody, for nothing that is known. */
+  const park = async () => {
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
       rpc(client, "record_token_payment_event", {
@@ -212,11 +296,32 @@ describe("a parked payment", () => {
         p_provider_payment_id: parked,
         p_facts: {
           kind: "paid",
+          occurred_at: moment(),
           amount_cents: 900,
           currency: "usd",
         },
       }),
     );
+    return parked;
+  };
+
+  test("is taken off the list with a reason", async () => {
+    const parked = await park();
+    const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };
+    const ids = async () =>
+      (await list("", admin)).body.parked.map(
+        (one: { provider_payment_id: string }) => one.provider_payment_id,
+      );
+    expect(await ids()).toContain(parked);
+
+    expectProblem(await post(dismiss, user), "forbidden");
+    expectProblem(await post({ ...dismiss, reason: " " }), "invalid_reason", { field: "reason" });
+    expect((await post(dismiss)).body).toMatchObject({ status: "dismissed", parked_reason: "nothing_named" });
+    expect(await ids()).not.toContain(parked);
+  });
+
+  test("is given to the user whom an admin names", async () => {
+    const parked = await park();
     const assign = {
       action: "assign",
       provider: "stripe",
@@ -249,7 +354,13 @@ describe("who may not", () => {
   test.each([
     [{ action: "steal" }, "invalid_request", { field: "action" }],
     [{ toPlan: "annual" }, "invalid_request", { field: "action" }],
-    [{ action: "create" }, "invalid_request", { field: "toPlan" }],
+    [{ action: "create" }, "invalid_purchase", { field: "packType" }],
+    [{ action: "create", toPlan: 7 }, "invalid_request", { field: "toPlan" }],
+    [{ action: "create", toPlan: "annual", packType: "small" }, "invalid_purchase", { field: "packType" }],
+    [{ action: "create", toPlan: "annual", quantity: 2 }, "invalid_purchase", { field: "quantity" }],
+    [{ action: "create", packType: "small", quantity: 0 }, "invalid_purchase", { field: "quantity" }],
+    [{ action: "create", packType: "small", quantity: 1.5 }, "invalid_purchase", { field: "quantity" }],
+    [{ action: "create", packType: "gold" }, "pack_not_found", { field: "packType" }],
     [{ action: "create", toPlan: "gold" }, "plan_not_found", { field: "toPlan" }],
     [{ action: "create", toPlan: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
     [{ action: "create", toPlan: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],

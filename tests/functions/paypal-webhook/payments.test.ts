@@ -3,9 +3,11 @@ import { cents } from "../../../supabase/functions/paypal-webhook/money.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Stack } from "../stack.ts";
+import { catalogue, packTokens, planTokens } from "./cases.ts";
 import {
   capture,
   captureRefund,
+  captureReversal,
   deliver,
   dispute,
   event,
@@ -13,21 +15,21 @@ import {
   type PaypalStandIn,
   sale,
   startPaypal,
+  subscription,
+  subscriptionEvent,
 } from "./paypal.ts";
+
+// what becomes of each kind of event: outcomes.test.ts
 
 let paypal: PaypalStandIn;
 let stack: Stack;
 let user: string;
 let id: string;
 
-const planTokens = 400_000;
-
 beforeAll(async () => {
   paypal = await startPaypal();
   stack = await startStack(paypal.settings);
-  await stack.db.admin.query(
-    "update public.token_plans set paypal_plan_id = 'P-STARTER' where plan_type = 'starter'",
-  );
+  await stack.db.admin.query(catalogue);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -45,6 +47,15 @@ async function tokens(of = user): Promise<number> {
 }
 
 const bought = () => capture(id, `${user}:starter`);
+
+/** What waits for an admin of these payments. */
+async function parked(...ids: string[]): Promise<{ reason: string; price_id: string }[]> {
+  const { rows } = await stack.db.admin.query(
+    "select parked_reason as reason, price_id from tokenbook.provider_payments where provider_payment_id = any ($1) and parked_reason is not null",
+    [ids],
+  );
+  return rows;
+}
 
 describe("an order", () => {
   test("is spendable when PayPal has its answer", async () => {
@@ -66,142 +77,211 @@ describe("an order", () => {
     expect(await tokens()).toBe(planTokens);
   });
 
-  test.each([
-    ["a cent", "0.01", "USD"],
-    ["the price in a weaker currency", "9.00", "MXN"],
-    ["the price of another plan", "19.00", "USD"],
-  ])("for %s does not buy the plan that its page has written into it", async (_, value, currency) => {
-    const answer = await deliver(stack, capture(id, `${user}:starter`, value, currency));
-    expect(answer.body.outcomes).toEqual(["parked"]);
-    expect(await tokens()).toBe(0);
+  test("for packs leaves the plan and its period alone", async () => {
+    await deliver(stack, bought());
+    const subscribed = async () =>
+      (await stack.db.admin.query("select plan_type, period_ends_at from public.token_subscriptions where user_id = $1", [user])).rows; // prettier-ignore
+    const before = await subscribed();
+    await deliver(stack, capture(fresh(), `${user}:pack:small:2`, "10.00"));
+    expect(await tokens()).toBe(planTokens + 2 * packTokens);
+    expect(await subscribed()).toEqual(before);
   });
 
-  test.each([
-    ["no user", ""],
-    ["a user who is none", "somebody:starter"],
-    ["no plan", undefined],
-    ["a plan that is none", "gold"],
-  ])("with %s is parked and not lost", async (_, custom) => {
-    const written = custom === undefined ? user : custom === "gold" ? `${user}:gold` : custom;
-    const answer = await deliver(stack, capture(id, written));
-    expect(answer).toMatchObject({ status: 200, body: { outcomes: ["parked"] } });
+  test("that is parked says what it names, and why", async () => {
+    await deliver(stack, capture(id, `${user}:pack:small:5`, "5.00"));
+    expect(await parked(id)).toEqual([{ reason: "amount_differs", price_id: "pack:small:5" }]);
   });
 });
 
 describe("a subscription", () => {
-  beforeEach(() => void paypal.subscriptions.set("I-1", { plan_id: "P-STARTER", custom_id: user }));
+  const subscribe = (name: string, options = {}) =>
+    paypal.places.set(`/v1/billing/subscriptions/${name}`, subscription(name, { custom: user, payer: `P${user.slice(0, 8)}`, ...options })); // prettier-ignore
 
   test("is paid anew each period", async () => {
+    subscribe("I-1");
     await deliver(stack, sale(id, "I-1"));
-    await deliver(stack, sale(fresh(), "I-1", "2026-12-01T10:00:00Z"));
+    await deliver(stack, sale(fresh(), "I-1", { time: "2026-12-01T10:00:00Z" }));
     expect(await tokens()).toBe(2 * planTokens);
   });
 
-  test("to a plan that is not ours, or none at all, is parked", async () => {
-    paypal.subscriptions.set("I-2", { plan_id: "P-OF-A-SHOP", custom_id: user });
-    expect((await deliver(stack, sale(id, "I-2"))).body.outcomes).toEqual(["parked"]);
-    const other = event("PAYMENT.SALE.COMPLETED", {
-      id: fresh(),
-      amount: { total: "9.00", currency: "USD" },
-      create_time: "2026-11-01T10:00:00Z",
-    });
-    expect((await deliver(stack, other)).body.outcomes).toEqual(["parked"]);
-  });
-
   test("that PayPal cannot tell now is a 500, and the next delivery does it all", async () => {
-    const paid = sale(id, "I-3");
+    subscribe("I-2");
+    const paid = sale(id, "I-2");
+    paypal.fail(503, "/v1/billing/");
     expectProblem(await deliver(stack, paid), "internal_error");
-    paypal.subscriptions.set("I-3", { plan_id: "P-STARTER", custom_id: user });
+    paypal.fail(200);
     expect((await deliver(stack, paid)).body.outcomes).toEqual(["approved"]);
     expect(await tokens()).toBe(planTokens);
   });
 
-  test("takes its tokens along when its payment is refunded", async () => {
-    await deliver(stack, sale(id, "I-1"));
-    const total = { value: "9.00", currency: "USD" };
-    await deliver(
-      stack,
-      event("PAYMENT.SALE.REFUNDED", { id: fresh(), sale_id: id, total_refunded_amount: total }),
+  test("whose setup fee and price are paid apart is one period", async () => {
+    subscribe("I-3");
+    paypal.places.set("/v1/billing/plans/P-STARTER", {
+      payment_preferences: { setup_fee: { currency_code: "USD", value: "10.00" } },
+    });
+    const fee = fresh();
+    await deliver(stack, sale(fee, "I-3", { total: "10.00" }));
+    await deliver(stack, sale(id, "I-3"));
+    expect(await tokens()).toBe(planTokens);
+    expect(await parked(fee, id)).toEqual([{ reason: "setup_fee", price_id: "P-STARTER" }]);
+  });
+
+  test("without a user's id in it is of whom the payer's other subscription is", async () => {
+    subscribe("I-4");
+    await deliver(stack, sale(id, "I-4"));
+    subscribe("I-5", { custom: undefined });
+    await deliver(stack, sale(fresh(), "I-5"));
+    expect(await tokens()).toBe(2 * planTokens);
+  });
+
+  test("that has failed and is paid again is active", async () => {
+    const at = (type: string, options = {}) =>
+      subscriptionEvent(type, "I-6", { custom: user, payer: "P6", ...options });
+    const failed = at("PAYMENT.FAILED", { failures: 1 });
+    const paid = at("UPDATED");
+    for (const it of [paid, failed, paid])
+      expect((await deliver(stack, it)).body.outcomes).toEqual(["recorded"]);
+    const { rows } = await stack.db.admin.query(
+      "select status from tokenbook.provider_subscriptions where provider_subscription_id = 'I-6'",
     );
-    expect(await tokens()).toBe(0);
+    expect(rows).toEqual([{ status: "active" }]); // whichever is heard of last
   });
 });
 
 describe("money that goes back", () => {
-  test("takes the tokens along, in any order of events", async () => {
-    expect((await deliver(stack, captureRefund(id, "9.00", "9.00"))).status).toBe(200); // before the payment
-    expect((await deliver(stack, bought())).body.outcomes).toEqual(["refunded"]);
-    expect(await tokens()).toBe(0);
-  });
-
-  test("in parts is counted up by PayPal, so an older event changes nothing", async () => {
+  test("in parts takes each part once, in any order", async () => {
+    const parts = [captureRefund(id, "2.25"), captureRefund(id, "2.25")];
+    await deliver(stack, parts[1]!);
     await deliver(stack, bought());
-    await deliver(stack, captureRefund(id, "2.25", "4.50"));
-    await deliver(stack, captureRefund(id, "2.25", "2.25"));
+    await deliver(stack, parts[0]!);
+    for (const part of parts) await deliver(stack, part);
     expect(await tokens()).toBe(planTokens / 2);
   });
-
-  test.each(["RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER"])(
-    "in a dispute comes back when it ends with %s",
-    async (outcome) => {
-      await deliver(stack, bought());
-      await deliver(stack, dispute("CREATED", [id]));
-      expect(await tokens()).toBe(0);
-      await deliver(stack, dispute("RESOLVED", [id], outcome));
-      expect(await tokens()).toBe(planTokens);
-    },
-  );
-
-  test.each(["RESOLVED_BUYER_FAVOUR", "ACCEPTED", "SOMETHING_NEW"])(
-    "in a dispute stays away when it ends with %s",
-    async (outcome) => {
-      await deliver(stack, bought());
-      await deliver(stack, dispute("RESOLVED", [id], outcome));
-      await deliver(stack, dispute("CREATED", [id]));
-      expect(await tokens()).toBe(0);
-    },
-  );
 
   test("in one dispute about two payments goes for both, once", async () => {
     const first = id;
     await deliver(stack, bought());
     id = fresh();
     await deliver(stack, bought());
-    const both = dispute("CREATED", [first, id]);
+    const name = fresh("PP-D-");
+    const both = dispute("CREATED", [first, id], { dispute: name, amount: "18.00" });
     expect((await deliver(stack, both)).body.outcomes).toHaveLength(2);
     expect(await tokens()).toBe(0);
     await deliver(stack, both);
-    await deliver(stack, dispute("RESOLVED", [first, id], "RESOLVED_SELLER_FAVOUR"));
+    await deliver(stack, dispute("RESOLVED", [first, id], { dispute: name, amount: "18.00", outcome: "RESOLVED_SELLER_FAVOUR" })); // prettier-ignore
     expect(await tokens()).toBe(2 * planTokens);
+  });
+
+  test("by a dispute about payments whose sizes are not told takes all of each", async () => {
+    await deliver(stack, bought());
+    const unsized = dispute("CREATED", [id, fresh()], { amount: "9.00" });
+    for (const it of (unsized.resource as { disputed_transactions: object[] }).disputed_transactions) {
+      Reflect.deleteProperty(it, "gross_amount");
+    }
+    await deliver(stack, unsized);
+    expect(await tokens()).toBe(0);
+  });
+
+  test("by a reversal, and by the dispute that caused it, is one loss, whichever is heard of first", async () => {
+    const name = fresh("PP-D-");
+    const story = () => [
+      bought(),
+      dispute("CREATED", [id], { dispute: name, amount: "3.00" }),
+      captureReversal(id, "3.00"),
+    ];
+    const left: number[] = [];
+    for (const order of [
+      [0, 1, 2],
+      [0, 2, 1],
+      [2, 1, 0],
+      [1, 0, 2],
+    ]) {
+      user = (await stack.user()).id;
+      id = fresh();
+      const events = story();
+      for (const index of order) await deliver(stack, events[index]!);
+      left.push(await tokens());
+    }
+    expect(left).toEqual(left.map(() => Math.ceil((planTokens * 2) / 3)));
   });
 });
 
-test("an event of a kind that nobody has heard of is taken note of, so that PayPal stops sending it", async () => {
-  const answer = await deliver(stack, event("CATALOG.PRODUCT.CREATED", { id: "1" }));
-  expect(answer).toMatchObject({ status: 200, body: { received: true, outcomes: [] } });
-});
+describe("an event that is signed and cannot be read", () => {
+  test("is refused with what is wrong with it, in the answer and in the log, and changes nothing", async () => {
+    const odd = event("PAYMENT.CAPTURE.REFUNDED", { id: "1", status: "COMPLETED", amount: { value: "9.00", currency_code: "USD" } }); // prettier-ignore
+    expectProblem(await deliver(stack, odd), "invalid_provider_event", { field: "resource.links" });
+    await expect.poll(() => stack.log.join("\n")).toContain(`PAYMENT.CAPTURE.REFUNDED ${odd.id} cannot be read: resource.links`); // prettier-ignore
+    await deliver(stack, bought());
+    expect(await tokens()).toBe(planTokens);
+  });
 
-test("an event that is not as PayPal documents it is a 500, and nothing is guessed", async () => {
-  const odd = event("PAYMENT.CAPTURE.REFUNDED", { id: "1", amount: { value: "9.00", currency_code: "USD" } });
-  expectProblem(await deliver(stack, odd), "internal_error");
-  await deliver(stack, bought());
-  expect(await tokens()).toBe(planTokens);
+  test.each<[string, () => object, string]>([
+    ["no id", () => ({ ...bought(), id: undefined }), "id"],
+    ["an id that is too long", () => ({ ...bought(), id: "W".repeat(300) }), "id"],
+    ["a type that is none", () => ({ ...bought(), event_type: 7 }), "event_type"],
+    ["no resource", () => ({ ...bought(), resource: undefined }), "resource"],
+    ["a day that never was", () => ({ ...bought(), create_time: "2018-19-12T22:20:32.000Z" }), "create_time"],
+    [
+      "a year that the books have not",
+      () => ({ ...bought(), create_time: "3018-01-12T22:20:32.000Z" }),
+      "create_time",
+    ],
+    ["a payment's id that is too long", () => capture("C".repeat(300), `${user}:starter`), "resource.id"],
+    ["no currency", () => capture(id, `${user}:starter`, "9.00", ""), "resource.amount"],
+    ["a payment of less than nothing", () => capture(id, `${user}:starter`, "-9.00"), "resource.amount"],
+    [
+      "a refund in a state that is none",
+      () => captureRefund(id, "9.00", { status: "LOST" }),
+      "resource.status",
+    ],
+    ["a list for an event", () => [bought()], "body"],
+  ])("with %s is a 4xx", async (_, made, field) => {
+    expectProblem(await deliver(stack, made()), "invalid_provider_event", { field });
+  });
+
+  test("for whatever its order is called, is not: that only parks it", async () => {
+    for (const custom of [
+      "x".repeat(100_000),
+      `${user}:${"x".repeat(300)}`,
+      `${user}:\0`,
+      "\ud800",
+      `${user}::`,
+    ]) {
+      expect((await deliver(stack, capture(fresh(), custom))).body).toMatchObject({ outcomes: ["parked"] });
+    }
+  });
 });
 
 test("an amount is exact in its currency's smallest unit, or none at all", () => {
-  const amounts = [["19.00", "USD"], ["0.01", "eur"], ["4.5", "USD"], ["500", "JPY"], ["500.00", "JPY"], ["9007199.99", "USD"]] as const; // prettier-ignore
-  expect(amounts.map(([value, currency]) => cents(value, currency))).toEqual([
-    1900, 1, 450, 500, 500, 900719999,
-  ]);
+  const amounts = [
+    ["19.00", "USD", 1900],
+    ["0.01", "eur", 1],
+    ["4.5", "USD", 450],
+    ["-9.00", "USD", -900],
+    ["-0.00", "USD", 0],
+    ["500", "JPY", 500],
+    ["500.00", "JPY", 500],
+    ["-500", "JPY", -500],
+    ["1.234", "TND", 1234],
+    ["70368744177.65", "USD", 7036874417765], // as a double, times 100, this is a fraction
+    ["999999999999.99", "USD", 99999999999999],
+  ] as const;
+  expect(amounts.map(([value, currency]) => cents(value, currency))).toEqual(
+    amounts.map(([, , count]) => count),
+  );
   for (const [value, currency] of [
     ["1.001", "USD"],
-    ["-1.00", "USD"],
+    ["--1.00", "USD"],
+    ["+1.00", "USD"],
     ["1e3", "USD"],
     ["", "USD"],
+    ["-", "USD"],
     ["1,00", "USD"],
     ["5.5", "JPY"],
+    ["9999999999999.00", "USD"],
+    ["1.00", "US"],
+    ["1.00", ""],
   ] as const) {
-    // prettier-ignore
-    expect(() => cents(value, currency), value).toThrow();
+    expect(() => cents(value, currency), `${value} ${currency}`).toThrow();
   }
 });

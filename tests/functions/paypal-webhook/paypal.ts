@@ -16,20 +16,20 @@ const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 20
 export interface PaypalStandIn extends StandIn {
   /** What supabase/functions/.env holds to ask it. */
   settings: Record<string, string>;
-  /** Subscriptions by their id. */
-  subscriptions: Map<string, { plan_id: string; custom_id?: string }>;
-  /** Makes every answer but those of its sign-in fail in that way; 200 ends it. */
-  fail(status: number): void;
+  /** What it tells by GET, by path: subscriptions, their plans, refunds. */
+  places: Map<string, object>;
+  /** Makes every answer but those of its sign-in fail in that way, or those of one place; 200 ends it. */
+  fail(status: number, place?: string): void;
   /** Takes every access token back. */
   signOut(): void;
 }
 
 export async function startPaypal(): Promise<PaypalStandIn> {
-  const subscriptions: PaypalStandIn["subscriptions"] = new Map();
+  const places: PaypalStandIn["places"] = new Map();
   const basic = Buffer.from(`${client.PAYPAL_CLIENT_ID}:${client.PAYPAL_CLIENT_SECRET}`).toString("base64");
   let token: string = randomUUID();
-  let status = 200;
-  const standIn = await startStandIn(({ path, headers, body }) => {
+  let failing = { status: 200, place: "/" };
+  const standIn = await startStandIn(({ method, path, headers, body }) => {
     if (path === "/v1/oauth2/token") {
       const mayEnter =
         headers["authorization"] === `Basic ${basic}` && body === "grant_type=client_credentials";
@@ -38,20 +38,22 @@ export async function startPaypal(): Promise<PaypalStandIn> {
         : { status: 401, body: { error: "invalid_client" } };
     }
     if (headers["authorization"] !== `Bearer ${token}`) return { status: 401, body: {} };
-    if (status !== 200) return { status, body: { name: "INTERNAL_SERVER_ERROR" } };
+    if (failing.status !== 200 && path.startsWith(failing.place)) {
+      return { status: failing.status, body: { name: "INTERNAL_SERVER_ERROR" } };
+    }
     if (path === "/v1/notifications/verify-webhook-signature") {
       return isReadable(body)
         ? { body: { verification_status: isMine(body) ? "SUCCESS" : "FAILURE" } }
         : { status: 400, body: { name: "VALIDATION_ERROR" } };
     }
-    const subscription = subscriptions.get(/^\/v1\/billing\/subscriptions\/([\w-]+)$/.exec(path)?.[1] ?? "");
-    return subscription === undefined ? { status: 404, body: {} } : { body: subscription };
+    const found = method === "GET" ? places.get(path) : undefined;
+    return found === undefined ? { status: 404, body: { name: "RESOURCE_NOT_FOUND" } } : { body: found };
   });
   return {
     ...standIn,
-    subscriptions,
+    places,
     settings: { ...client, PAYPAL_WEBHOOK_ID: webhookId, PAYPAL_API_BASE: standIn.url },
-    fail: (with_) => void (status = with_),
+    fail: (status, place = "/") => void (failing = { status, place }),
     signOut: () => void (token = randomUUID()),
   };
 }
@@ -121,53 +123,318 @@ let number = 0;
 /** An id as PayPal's are, of its own in this run. */
 export const fresh = (prefix = "") => `${prefix}${++number}${randomUUID().slice(0, 8).toUpperCase()}`;
 
-export const event = (type: string, resource: object) => ({
-  id: fresh("WH-"),
+/** An event as PayPal sends it. `at` is when it happened: what is told last counts. */
+export const event = (type: string, resource: object, { id = fresh("WH-"), at = moment() } = {}) => ({
+  id,
   event_version: "1.0",
+  create_time: at,
+  resource_type: type.split(".")[1]!.toLowerCase(),
   event_type: type,
-  create_time: new Date().toISOString(),
+  summary: type,
   resource,
+  links: [
+    { href: `${api}/v1/notifications/webhooks-events/${id}`, rel: "self", method: "GET" },
+    { href: `${api}/v1/notifications/webhooks-events/${id}/resend`, rel: "resend", method: "POST" },
+  ],
 });
 
-export const usd = (value: string) => ({ value, currency_code: "USD" });
+const api = "https://api.paypal.com";
 
-export const capture = (id: string, customId: string, value = "9.00", currency = "USD") =>
-  event("PAYMENT.CAPTURE.COMPLETED", {
+let seconds = 0;
+
+/** A moment of this year, later than those before. */
+export const moment = () => new Date(Date.UTC(2026, 10, 1) + 1000 * ++seconds).toISOString();
+
+export const usd = (value: string, currency = "USD") => ({ currency_code: currency, value });
+
+/** A capture (v2): one payment of an order. */
+export const capture = (
+  id: string,
+  customId?: string,
+  value = "9.00",
+  currency = "USD",
+  type = "COMPLETED",
+  status = type,
+) =>
+  event(`PAYMENT.CAPTURE.${type}`, {
     id,
-    status: "COMPLETED",
-    amount: { value, currency_code: currency },
-    custom_id: customId,
+    status,
+    amount: usd(value, currency),
     final_capture: true,
-  });
-
-/** @param soFar of all refunds together, this one included */
-export const captureRefund = (payment: string, amount: string, soFar: string) =>
-  event("PAYMENT.CAPTURE.REFUNDED", {
-    id: fresh(),
-    status: "COMPLETED",
-    amount: usd(amount),
-    seller_payable_breakdown: { gross_amount: usd(amount), total_refunded_amount: usd(soFar) },
+    disbursement_mode: "INSTANT",
+    seller_protection: {
+      status: "ELIGIBLE",
+      dispute_categories: ["ITEM_NOT_RECEIVED", "UNAUTHORIZED_TRANSACTION"],
+    },
+    seller_receivable_breakdown: { gross_amount: usd(value, currency), net_amount: usd(value, currency) },
+    ...(customId !== undefined && { custom_id: customId }),
+    supplementary_data: { related_ids: { order_id: "1AB234567A1234567" } },
+    create_time: "2026-11-01T10:00:00Z",
+    update_time: "2026-11-01T10:00:00Z",
     links: [
-      { rel: "self", method: "GET", href: "https://api-m.paypal.com/v2/payments/refunds/1" },
-      { rel: "up", method: "GET", href: `https://api-m.paypal.com/v2/payments/captures/${payment}` },
+      { href: `${api}/v2/payments/captures/${id}`, rel: "self", method: "GET" },
+      { href: `${api}/v2/payments/captures/${id}/refund`, rel: "refund", method: "POST" },
+      { href: `${api}/v2/checkout/orders/1AB234567A1234567`, rel: "up", method: "GET" },
     ],
   });
 
-export const sale = (id: string, subscription: string, time = "2026-11-01T10:00:00Z") =>
-  event("PAYMENT.SALE.COMPLETED", {
+/** A capture as it was before 2018 (v1). */
+export const captureV1 = (id: string, total = "9.00") =>
+  event("PAYMENT.CAPTURE.COMPLETED", {
     id,
     state: "completed",
-    amount: { total: "9.00", currency: "USD", details: { subtotal: "9.00" } },
-    billing_agreement_id: subscription,
-    create_time: time,
+    amount: { total, currency: "USD", details: { subtotal: total } },
+    is_final_capture: true,
+    parent_payment: "PAY-1PA12106FU478450MKRETS4A",
+    create_time: "2026-11-01T10:00:00Z",
+    links: [{ href: `${api}/v1/payments/capture/${id}`, rel: "self", method: "GET" }],
   });
 
-export const dispute = (type: "CREATED" | "RESOLVED", payments: string[], outcome?: string) =>
-  event(`CUSTOMER.DISPUTE.${type}`, {
-    dispute_id: fresh("PP-D-"),
-    disputed_transactions: payments.map((id) => ({ seller_transaction_id: id })),
-    status: outcome === undefined ? "OPEN" : "RESOLVED",
-    ...(outcome !== undefined && { dispute_outcome: { outcome_code: outcome } }),
+interface RefundOptions {
+  refund?: string;
+  type?: string;
+  status?: string;
+  at?: string;
+  currency?: string;
+}
+
+/** A refund of a capture (v2), or its reversal. */
+export const captureRefund = (
+  payment: string,
+  amount: string,
+  {
+    refund = fresh(),
+    type = "CAPTURE.REFUNDED",
+    status = "COMPLETED",
+    at = moment(),
+    currency = "USD",
+  }: RefundOptions = {},
+) =>
+  event(
+    `PAYMENT.${type}`,
+    {
+      id: refund,
+      status,
+      amount: usd(amount, currency),
+      seller_payable_breakdown: {
+        gross_amount: usd(amount, currency),
+        paypal_fee: usd("0.00", currency),
+        net_amount: usd(amount, currency),
+        total_refunded_amount: usd(amount, currency),
+      },
+      create_time: at,
+      update_time: at,
+      links: [
+        { href: `${api}/v2/payments/refunds/${refund}`, rel: "self", method: "GET" },
+        { href: `${api}/v2/payments/captures/${payment}`, rel: "up", method: "GET" },
+      ],
+    },
+    { at },
+  );
+
+export const captureReversal = (payment: string, amount: string, options: RefundOptions = {}) =>
+  captureRefund(payment, amount, { ...options, type: "CAPTURE.REVERSED" });
+
+interface SaleOptions {
+  total?: string;
+  currency?: string;
+  details?: Record<string, string>;
+  time?: string;
+  type?: string;
+}
+
+/** A sale (v1): one payment of a subscription, by the subscription's id. */
+export const sale = (
+  id: string,
+  subscription: string | undefined,
+  {
+    total = "9.00",
+    currency = "USD",
+    details,
+    time = "2026-11-01T10:00:00Z",
+    type = "COMPLETED",
+  }: SaleOptions = {},
+) =>
+  event(`PAYMENT.SALE.${type}`, {
+    id,
+    state: type.toLowerCase(),
+    amount: { total, currency, details: details ?? { subtotal: total } },
+    payment_mode: "INSTANT_TRANSFER",
+    protection_eligibility: "ELIGIBLE",
+    transaction_fee: { value: "0.56", currency },
+    invoice_number: "",
+    ...(subscription !== undefined && { billing_agreement_id: subscription }),
+    create_time: time,
+    update_time: time,
+    links: [
+      { href: `${api}/v1/payments/sale/${id}`, rel: "self", method: "GET" },
+      { href: `${api}/v1/payments/sale/${id}/refund`, rel: "refund", method: "POST" },
+    ],
+  });
+
+/** A refund of a sale (v1): the amount has a minus, and nothing says what was refunded in all. */
+export const saleRefund = (
+  payment: string,
+  total: string,
+  { refund = fresh(), status = "completed", at = moment() }: RefundOptions = {},
+) =>
+  event(
+    "PAYMENT.SALE.REFUNDED",
+    {
+      id: refund,
+      sale_id: payment,
+      state: status,
+      amount: { total: `-${total}`, currency: "USD" },
+      create_time: at,
+      update_time: at,
+      links: [
+        { href: `${api}/v1/payments/refund/${refund}`, rel: "self", method: "GET" },
+        { href: `${api}/v1/payments/sale/${payment}`, rel: "sale", method: "GET" },
+      ],
+    },
+    { at },
+  );
+
+/** The reversal of a sale (v1). `id` is what the resource is called by: the sale's own id, or the reversal's. */
+export const saleReversal = (id: string, total: string, reversal = fresh()) =>
+  event("PAYMENT.SALE.REVERSED", {
+    id,
+    state: "completed",
+    amount: { total: `-${total}`, currency: "USD", details: { subtotal: `-${total}` } },
+    create_time: "2026-11-20T10:00:00Z",
+    links: [{ href: `${api}/v1/payments/refund/${reversal}`, rel: "self", method: "GET" }],
+  });
+
+interface DisputeOptions {
+  /** Default: one of its own. */
+  dispute?: string;
+  outcome?: string;
+  stage?: "INQUIRY" | "CHARGEBACK" | "PRE_ARBITRATION" | "ARBITRATION";
+  /** In all. */
+  amount?: string;
+  /** Of each payment. */
+  gross?: string;
+  /** What the buyer got in the end. */
+  refunded?: string;
+  status?: string;
+  at?: string;
+}
+
+export const dispute = (
+  type: "CREATED" | "UPDATED" | "RESOLVED",
+  payments: string[],
+  {
+    dispute: id = fresh("PP-D-"),
+    outcome,
+    stage = "CHARGEBACK",
+    gross = "9.00",
+    amount = gross,
+    refunded,
+    status = outcome === undefined ? "UNDER_REVIEW" : "RESOLVED",
+    at = moment(),
+  }: DisputeOptions = {},
+) =>
+  event(
+    `CUSTOMER.DISPUTE.${type}`,
+    {
+      dispute_id: id,
+      create_time: at,
+      update_time: at,
+      disputed_transactions: payments.map((payment) => ({
+        buyer_transaction_id: `B-${payment}`,
+        seller_transaction_id: payment,
+        create_time: "2026-11-01T10:00:00Z",
+        transaction_status: "COMPLETED",
+        gross_amount: usd(gross),
+        seller: { merchant_id: "5U29WL78XSAEL", name: "Merchant" },
+      })),
+      reason: "UNAUTHORISED",
+      status,
+      dispute_amount: usd(amount),
+      dispute_life_cycle_stage: stage,
+      dispute_channel: "INTERNAL",
+      ...(outcome !== undefined && {
+        dispute_outcome: {
+          outcome_code: outcome,
+          ...(refunded !== undefined && { amount_refunded: usd(refunded) }),
+        },
+      }),
+      links: [{ href: `${api}/v1/customer/disputes/${id}`, rel: "self", method: "GET" }],
+    },
+    { at },
+  );
+
+interface SubscriptionOptions {
+  plan?: string;
+  custom?: string;
+  payer?: string;
+  status?: string;
+  quantity?: string;
+  failures?: number;
+  nextBilling?: string;
+}
+
+/** A subscription (v2), as PayPal tells it when asked and in its events. */
+export const subscription = (
+  id: string,
+  {
+    plan = "P-STARTER",
+    custom,
+    payer = "2J6QB8YJQSJRJ",
+    status = "ACTIVE",
+    quantity = "1",
+    failures = 0,
+    nextBilling = "2026-12-01T10:00:00Z",
+  }: SubscriptionOptions = {},
+) => ({
+  id,
+  status,
+  status_update_time: "2026-11-01T10:00:00Z",
+  plan_id: plan,
+  start_time: "2026-11-01T10:00:00Z",
+  quantity,
+  subscriber: {
+    name: { given_name: "John", surname: "Doe" },
+    email_address: "buyer@example.com",
+    payer_id: payer,
+  },
+  billing_info: {
+    outstanding_balance: usd("0.00"),
+    cycle_executions: [
+      { tenure_type: "REGULAR", sequence: 1, cycles_completed: 1, cycles_remaining: 0, total_cycles: 0 },
+    ],
+    last_payment: { amount: usd("9.00"), time: "2026-11-01T10:00:00Z" },
+    next_billing_time: nextBilling,
+    failed_payments_count: failures,
+  },
+  ...(custom !== undefined && { custom_id: custom }),
+  create_time: "2026-11-01T10:00:00Z",
+  update_time: "2026-11-01T10:00:00Z",
+  links: [{ href: `${api}/v1/billing/subscriptions/${id}`, rel: "self", method: "GET" }],
+});
+
+/** How a subscription stands now. */
+export const subscriptionEvent = (type: string, id: string, options: SubscriptionOptions) =>
+  event(`BILLING.SUBSCRIPTION.${type}`, subscription(id, options));
+
+/** An agreement, as subscriptions were called before (v1). */
+export const agreementEvent = (type: string, id: string, state: string, payer: string) =>
+  event(`BILLING.SUBSCRIPTION.${type}`, {
+    id,
+    state,
+    description: "An agreement",
+    plan: {
+      curr_code: "USD",
+      payment_definitions: [{ type: "REGULAR", frequency: "Month", amount: { value: "9.00" } }],
+    },
+    payer: {
+      payment_method: "paypal",
+      status: "verified",
+      payer_info: { email: "buyer@example.com", payer_id: payer },
+    },
+    agreement_details: { outstanding_balance: { value: "0.00" }, last_payment_date: "2026-11-01T10:00:00Z" },
+    start_date: "2026-11-01T10:00:00Z",
+    links: [{ href: `${api}/v1/payments/billing-agreements/${id}`, rel: "self", method: "GET" }],
   });
 
 /** Headers, less one. */
@@ -194,6 +461,13 @@ export function forgeries(
     "another time": [body, { ...good, "paypal-transmission-time": later }],
     "a time to come": [body, transmission(body, undefined, undefined, Date.now() + 3_600_000)],
     "another webhook": [body, transmission(body, "WH-OF-A-FORGER")],
+    "an event of the sandbox": [
+      body.replaceAll("api.paypal.com", "api.sandbox.paypal.com"),
+      {
+        ...transmission(body, "WH-OF-THE-SANDBOX"),
+        "paypal-cert-url": certUrl.replace("api.", "api.sandbox."),
+      },
+    ],
     "another webhook, named in the body": [forgers, transmission(forgers, "WH-OF-A-FORGER")],
     "another user": [body.replace(user, randomUUID()), good],
     "a higher amount": [body.replace("9.00", "9000.00"), good],

@@ -51,6 +51,47 @@ test("a plan says what it gives and costs, and not what providers call it", asyn
   expect(text).not.toContain("price_1");
 });
 
+test("everyone sees the packs that are offered, smallest first, without what providers call them", async () => {
+  for (const [pack, tokens, isOffered] of [
+    ["large", 900_000, true],
+    ["small", 50_000, true],
+    ["gone", 70_000, false],
+  ] as const) {
+    await stack.db.admin.query("select public.set_token_pack($1, $2, 'a pack')", [
+      pack,
+      JSON.stringify({
+        name: pack,
+        tokens,
+        price_cents: 500,
+        is_offered: isOffered,
+        stripe_price_id: `price_${pack}`,
+      }),
+    ]);
+  }
+  for (const caller of [{ headers: {} }, await stack.user(), stack.server]) {
+    const { body, text } = await stack.ask("plans", { caller });
+    expect(body.packs).toEqual([
+      {
+        pack_type: "small",
+        name: "small",
+        tokens: 50_000,
+        lifetime_days: null,
+        price_cents: 500,
+        currency: "usd",
+      },
+      {
+        pack_type: "large",
+        name: "large",
+        tokens: 900_000,
+        lifetime_days: null,
+        price_cents: 500,
+        currency: "usd",
+      },
+    ]);
+    expect(text).not.toContain("price_small");
+  }
+});
+
 test("there is nothing to ask for and nothing to change", async () => {
   expectProblem(await stack.ask("plans", { query: "plan=free" }), "invalid_request", { field: "plan" });
   expectProblem(await stack.ask("plans", { body: {}, caller: stack.server }), "method_not_allowed");

@@ -1,135 +1,93 @@
-/** Stripe as the tests need it: its events, its signatures, and the two places of its API that we ask. */
+/** Stripe as the tests need it: its events, its signatures, and the places of its API that we ask. */
 import { createHmac, randomUUID } from "node:crypto";
 import { Stripe } from "stripe";
+import type { Database } from "../../support/database.ts";
 import type { Answer, Stack } from "../stack.ts";
 import { startStandIn, type StandIn } from "../stand-in.ts";
+import { packTokens, packType, prices } from "./cases.ts";
+import {
+  eventOf,
+  invoiceOf,
+  itemOf,
+  type Line,
+  list,
+  type Parts,
+  sessionOf,
+  type StripeEvent,
+  versions,
+} from "./objects.ts";
+
+export { prices };
 
 export const secret = "whsec_of_the_tests";
 
-export const prices = { starter: "price_starter", professional: "price_professional" };
+/** Puts what Stripe sells into the catalogue: two plans, one of which had another price id before, and a pack. */
+export async function sell(db: Database): Promise<void> {
+  await db.admin.query(
+    `update public.token_plans p
+        set stripe_price_id = it.price_id, former_stripe_price_ids = it.former
+       from (values ('starter', $1, array[$2]), ('professional', $3, '{}'::text[])) as it (plan_type, price_id, former)
+      where p.plan_type = it.plan_type`,
+    [prices.starter, prices.formerStarter, prices.professional],
+  );
+  await db.admin.query(
+    `insert into public.token_packs (pack_type, name, tokens, price_cents, stripe_price_id)
+     values ($1, 'Boost', $2, 500, $3)`,
+    [packType, packTokens, prices.pack],
+  );
+}
 
 export interface StripeStandIn extends StandIn {
-  /** PaymentIntents by the invoice that they paid. */
-  paidBy: Map<string, string>;
-  /** Prices by the Checkout Session that they were bought in. */
-  bought: Map<string, string>;
+  /** What the functions' .env holds to ask it. */
+  settings: Record<string, string>;
+  /** What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`). */
+  lists: Map<string, object[]>;
   /** Makes every answer fail in that way; 200 ends it. */
   fail(status: number): void;
 }
 
 export async function startStripe(): Promise<StripeStandIn> {
-  const paidBy = new Map<string, string>();
-  const bought = new Map<string, string>();
+  const lists = new Map<string, object[]>();
   let status = 200;
-  const list = (data: object[]) => ({ body: { object: "list", data, has_more: false } });
   const standIn = await startStandIn(({ path, query }) => {
     if (status !== 200) return { status, body: { error: { type: "api_error", message: "down" } } };
-    const session = /^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1];
-    if (session !== undefined) {
-      const price = bought.get(session);
-      return list(price === undefined ? [] : [lineItem(price)]);
-    }
-    if (path !== "/v1/invoice_payments") return { status: 404, body: { error: { message: path } } };
-    const intent = paidBy.get(query.get("invoice") ?? "");
-    return list(
-      intent === undefined
-        ? []
-        : [{ id: "inpay_1", created: 1, payment: { type: "payment_intent", payment_intent: intent } }],
-    );
+    const id =
+      path === "/v1/invoice_payments"
+        ? query.get("invoice")
+        : (/^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1] ??
+          /^\/v1\/invoices\/(\w+\/lines)$/.exec(path)?.[1]);
+    if (id == null) return { status: 404, body: { error: { message: path } } };
+    return { body: list(lists.get(id) ?? [], path) };
   });
-  return { ...standIn, paidBy, bought, fail: (with_) => void (status = with_) };
+  return {
+    ...standIn,
+    settings: { STRIPE_SECRET_KEY: "rk_of_the_tests", STRIPE_API_BASE: standIn.url },
+    lists,
+    fail: (with_) => void (status = with_),
+  };
 }
-
-const lineItem = (price: string, quantity = 1) => ({ id: "li_1", price: { id: price }, quantity });
-
-/** What is different about an event; everything else is as Stripe has it for a plan of 19.00. */
-type Parts = Record<string, unknown>;
 
 let number = 0;
 
 /** A short id, of its own in this run. */
 export const fresh = (prefix: string) => `${prefix}_${++number}${randomUUID().slice(0, 6)}`;
 
-export function event(
-  type: string,
-  object: Parts,
-): { id: string; type: string; data: { object: Parts } } & Parts {
-  return {
-    id: fresh("evt"),
-    object: "event",
-    api_version: "2026-10-28.endive",
-    created: now(),
-    livemode: false,
-    type,
-    data: { object },
-  };
-}
+/** An event in the newest version, each a second after the one that was made before. */
+export const event = (type: string, object: Parts): StripeEvent =>
+  eventOf(versions.october2026, type, object, fresh("evt"), ++number % 3000);
 
 /** A Checkout Session of a single payment, as our server makes it. */
-export const session = (user: string | null, intent: string | null, parts: Parts = {}) => ({
-  id: fresh("cs"),
-  object: "checkout.session",
-  mode: "payment",
-  payment_status: "paid",
-  payment_intent: intent,
-  payment_link: null,
-  invoice: null,
-  client_reference_id: user,
-  metadata: {},
-  amount_total: 1900,
-  currency: "usd",
-  ...parts,
-});
+export const session = (user: string | null, intent: string | null, parts: Parts = {}) =>
+  sessionOf(versions.october2026, fresh("cs"), user, { payment_intent: intent, ...parts });
 
 /** What one Checkout Session bought, were Stripe to send it along. */
 export const lineItems = (price: string, quantity = 1) => ({
-  line_items: { object: "list", data: [lineItem(price, quantity)], has_more: false },
+  line_items: list([itemOf(price, quantity)], "/v1/checkout/sessions"),
 });
 
-export const invoiceLine = (price: string, parts: Parts = {}) => ({
-  id: "il_1",
-  amount: 1900,
-  quantity: 1,
-  period: { start: Date.UTC(2026, 10, 1) / 1000, end: Date.UTC(2026, 11, 1) / 1000 },
-  pricing: { type: "price_details", price_details: { price, product: "prod_1" } },
-  parent: { type: "subscription_item_details", subscription_item_details: { proration: false } },
-  ...parts,
-});
-
-/** An invoice of a subscription. */
-export const invoice = (user: string | null, lines: object[], parts: Parts = {}) => ({
-  id: fresh("in"),
-  object: "invoice",
-  billing_reason: "subscription_create",
-  amount_paid: 1900,
-  currency: "usd",
-  metadata: {},
-  parent: {
-    type: "subscription_details",
-    subscription_details: { subscription: "sub_1", metadata: user === null ? {} : { user_id: user } },
-  },
-  lines: { object: "list", data: lines, has_more: false },
-  ...parts,
-});
-
-export const charge = (intent: string, refunded: number) => ({
-  id: fresh("ch"),
-  object: "charge",
-  amount: 1900,
-  amount_refunded: refunded,
-  currency: "usd",
-  payment_intent: intent,
-});
-
-export const dispute = (intent: string, status: string) => ({
-  id: fresh("dp"),
-  object: "dispute",
-  amount: 1900,
-  currency: "usd",
-  charge: "ch_1",
-  payment_intent: intent,
-  status,
-});
+/** An invoice of a subscription, whose payment Stripe is asked for. */
+export const invoice = (user: string | null, lines: Line[], parts: Parts = {}) =>
+  invoiceOf(versions.october2026, { id: fresh("in"), userId: user, lines }, parts);
 
 const now = () => Math.floor(Date.now() / 1000);
 

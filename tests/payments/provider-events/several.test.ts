@@ -4,6 +4,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { applyMutant } from "../../support/mutants.ts";
+import { dispute, told } from "../../support/provider-events.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
 
 let db: Database;
@@ -17,13 +18,13 @@ const FREE = 10_000;
 const STARTER = 400_000;
 
 type Step =
-  | { kind: "paid" | "disputed" | "dispute_won" | "refunded"; payment: number }
+  | { kind: "paid" | "disputed" | "won" | "refunded"; payment: number }
   | { kind: "spend" | "gift"; tokens: number };
 
 const steps = fc.array(
   fc.oneof(
     fc.record({
-      kind: fc.constantFrom("paid", "paid", "disputed", "dispute_won", "refunded"),
+      kind: fc.constantFrom("paid", "paid", "disputed", "won", "refunded"),
       payment: fc.integer({ min: 0, max: 2 }),
     }),
     fc.record({
@@ -37,7 +38,7 @@ const steps = fc.array(
 /** Plays a sequence for a new user; fails when a token was lost on the way, or made. */
 async function play(database: Database, sequence: Step[], mix: Record<string, number>): Promise<void> {
   const user = await createUser(database);
-  const known = [0, 1, 2].map(() => ({ paid: false, disputed: false, won: false, refunded: false }));
+  const known = [0, 1, 2].map(() => ({ paid: false, disputed: false, refunded: false }));
   let given = FREE;
   let used = 0;
   for (const [i, step] of sequence.entries()) {
@@ -55,23 +56,23 @@ async function play(database: Database, sequence: Step[], mix: Record<string, nu
       const payment = known[step.payment]!;
       if (step.kind === "paid") payment.paid = true;
       if (step.kind === "disputed") payment.disputed = true;
-      if (step.kind === "dispute_won") payment.won = true;
+      if (step.kind === "won") payment.disputed = false;
       if (step.kind === "refunded") payment.refunded = true;
       const facts = {
         paid: { user_id: user, plan_type: "starter", amount_cents: 900 },
-        disputed: {},
-        dispute_won: {},
+        disputed: dispute("open"),
+        won: dispute("won"),
         refunded: { refunded_cents: 450 },
       }[step.kind];
       await database.admin.query("select public.record_token_payment_event('stripe', $1, 'x', $2, $3)", [
         `${user}.${i}`,
         `${user}.${step.payment}`,
-        JSON.stringify({ kind: step.kind, ...facts }),
+        JSON.stringify(told({ kind: step.kind, ...facts })),
       ]);
     }
   }
-  for (const { paid, disputed, won, refunded } of known) {
-    if (!paid || (disputed && !won)) continue;
+  for (const { paid, disputed, refunded } of known) {
+    if (!paid || disputed) continue;
     given += refunded ? STARTER / 2 : STARTER;
   }
   const { balance, owed } = await standing(database, user);

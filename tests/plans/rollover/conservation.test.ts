@@ -73,13 +73,13 @@ async function follow(db: Database, sequence: readonly Step[], mix: Record<strin
         case "set back":
           // no function does it; a late payment once did, and there are subscriptions that remember
           return ask(
-            `update public.token_subscriptions set period_start = period_start - interval '28 days',
+            `update tokenbook.subscriptions set period_start = period_start - interval '28 days',
                     expires_at = expires_at - interval '28 days' where user_id = $1`,
           );
         case "old payment":
           // a payment that is told late: for the period before this one
           return ask(
-            `select public.record_token_payment_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'user_id', $1::uuid,
+            `select public.record_token_payment_event('stripe', $2, 'paid', $2, jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', $1::uuid,
                'plan_type', s.plan_type, 'amount_cents', 100, 'period_start', s.period_start - interval '28 days'))
                from public.token_subscriptions s where s.user_id = $1`,
             `pi-${user}-${payments++}`,

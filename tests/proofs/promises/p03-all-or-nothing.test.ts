@@ -61,7 +61,7 @@ const operations: Record<string, { sql: string; of?: keyof Things }> = {
   approval: { sql: "public.approve_token_payment($1, $2)", of: "payment" },
   "a provider's payment": {
     sql: `public.record_token_payment_event('stripe', 'evt_fault', 'paid', 'pi_fault',
-            jsonb_build_object('kind', 'paid', 'user_id', $1::uuid, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'))`,
+            jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', $1::uuid, 'plan_type', 'professional', 'amount_cents', 3900, 'currency', 'usd'))`,
   },
   expiry: { sql: "(select public.expire_old_token_grants() from (select $1::uuid) due)" },
 };
@@ -219,7 +219,7 @@ async function someone(db: Database): Promise<{ user: string; things: Things }> 
   const one = async (sql: string, ...values: unknown[]) =>
     (await db.admin.query(`select ${sql} as receipt`, [user, ...values])).rows[0].receipt;
   await db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   const spent = await one("public.grant_tokens($1, 60, 'purchase')");

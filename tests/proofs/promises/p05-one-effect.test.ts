@@ -205,6 +205,15 @@ const operations: Record<string, Operation> = {
     with: { p_to_plan: "professional" },
     changes: { to_plan: { p_to_plan: "annual" } },
   },
+  "asking for packs": {
+    calls: "create_token_payment",
+    with: { p_pack_type: "pack", p_quantity: 2 },
+    changes: {
+      pack_type: { p_pack_type: "other" },
+      quantity: { p_quantity: 3 },
+      to_plan: { p_to_plan: "annual", p_pack_type: null, p_quantity: 1 },
+    },
+  },
   "an item of a batch": {
     calls: "deduct_tokens_batch",
     with: { tokens: 20, action_type: "metering", metadata: { meter: 1 } },
@@ -252,7 +261,7 @@ async function call(
 async function someone(db: Database, { before }: Pick<Operation, "before">): Promise<string> {
   const user = await createUser(db);
   await db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   await grant(db, user, 100);
@@ -312,6 +321,9 @@ async function tryIt(
   await db.admin.query(
     `insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, rank, balance_cap)
      values ('full', 'Full', 1000, 100, 'monthly', 20, 1)`,
+  );
+  await db.admin.query(
+    "insert into public.token_packs (pack_type, name, tokens, price_cents) values ('pack', 'Pack', 10, 1), ('other', 'Other', 10, 1)",
   );
   const cases: Case[] = [];
   const once = new Map<string, string>();

@@ -6,6 +6,7 @@ import { createUser } from "../../support/roles.ts";
 import { storm } from "../../support/storm.ts";
 import { isRefusal, outcomeOf, send, Workload } from "../../support/workload.ts";
 import { keep, type Tried } from "./promise.ts";
+import { dispute, told } from "../../support/provider-events.ts";
 
 keep({
   id: "P17",
@@ -91,16 +92,21 @@ const anything: Act = async (client, nth, users, work) => {
       const facts =
         turn % 3 === 0
           ? { kind: "refunded", refunded_cents: 1_000 + (turn % 2_900) }
-          : {
-              kind: turn % 7 === 0 ? "disputed" : "paid",
-              user_id: users[payment % users.length],
-              plan_type: "professional",
-            };
+          : turn % 7 === 0
+            ? dispute("open", `dp_${turn % 5}`)
+            : {
+                kind: "paid",
+                user_id: users[payment % users.length],
+                plan_type: "professional",
+                // customers, and payments in several parts, whose locks have their own order
+                customer_id: `cus_${payment % users.length}`,
+                parts: turn % 2 === 0 ? [`pi_${payment}_part_${turn % 3}`] : undefined,
+              };
       await client.query("select public.record_token_payment_event('stripe', $1, $2, $3, $4)", [
         `evt_${nth}`,
         facts.kind,
         `pi_${payment}`,
-        JSON.stringify({ ...facts, amount_cents: 3_900, currency: "usd" }),
+        JSON.stringify(told({ ...facts, amount_cents: 3_900, currency: "usd" })),
       ]);
       return `event: ${facts.kind}`;
     }

@@ -6,6 +6,7 @@ import * as paypal from "../../functions/paypal-webhook/paypal.ts";
 import { problemFaults } from "../../functions/problem.ts";
 import { type Answer, type Fault, type Question, type Stack, startStack } from "../../functions/stack.ts";
 import { startStandIn } from "../../functions/stand-in.ts";
+import { startStripeApi } from "../../functions/stripe-api.ts";
 import * as stripe from "../../functions/stripe-webhook/stripe.ts";
 import { grant } from "../../support/books.ts";
 import { Dice } from "../../support/dice.ts";
@@ -21,6 +22,9 @@ interface Access {
   query?: string;
 }
 
+/** Where users may be sent back to. */
+const origin = "https://app.example.com";
+
 const access: Record<string, Access> = {
   "admin-adjust": { methods: ["POST"], for: "operator", body: (userId) => ({ userId, delta: 1 }) },
   grant: { methods: ["POST"], for: "operator", body: (userId) => ({ userId, tokens: 1 }) },
@@ -34,6 +38,11 @@ const access: Record<string, Access> = {
       toPlan: "starter",
       userId,
     }),
+  },
+  checkout: {
+    methods: ["POST"],
+    for: "user or server",
+    body: (userId) => ({ action: "portal", returnUrl: `${origin}/account`, userId }),
   },
   "ai-chat": {
     methods: ["POST"],
@@ -52,6 +61,7 @@ const access: Record<string, Access> = {
   "stripe-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "evt_1" }) },
   "paypal-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "WH-1" }) },
   "deliver-alerts": { methods: ["POST"], for: "server", body: () => ({}) },
+  "top-up": { methods: ["POST"], for: "server", body: () => ({}) },
 };
 
 const everyMethod = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] as const;
@@ -135,13 +145,16 @@ class Trial {
 /** @param scale `trouble` asks the functions only while the database fails: there a message would be told. */
 async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tried> {
   // Somebody else's API for all of them: PayPal that verifies, a provider that has no model.
-  const [payments, elsewhere] = [
+  const [payments, pages, elsewhere] = [
     await paypal.startPaypal(),
+    await startStripeApi(),
     await startStandIn(() => ({ status: 400, body: {} })),
   ];
   const settings: Record<string, string> = {
     ...planted,
     ...payments.settings,
+    ...pages.settings,
+    CHECKOUT_ORIGINS: origin,
     AI_BASE_URL: elsewhere.url,
     ALERT_WEBHOOK_URL: elsewhere.url,
   };
@@ -153,6 +166,7 @@ async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tri
     const secrets = [
       stack.keys.secretKey,
       settings["PAYPAL_CLIENT_SECRET"]!,
+      settings["STRIPE_SECRET_KEY"]!,
       ...Object.values(planted),
       ...Object.values(callers).flatMap(({ headers }) => signatureOf(headers["authorization"])),
       insides,
@@ -179,6 +193,7 @@ async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tri
   } finally {
     await stack.close();
     await payments.close();
+    await pages.close();
     await elsewhere.close();
   }
 }
@@ -289,7 +304,7 @@ function dueTo(
 }
 
 async function tryForgeries(trial: Trial, target: string): Promise<void> {
-  const bought = stripe.session(target, stripe.fresh("pi"));
+  const bought = stripe.session(target, stripe.fresh("pi"), stripe.lineItems("price_of_nothing"));
   const event = JSON.stringify(stripe.event("checkout.session.completed", bought), null, 2);
   const captured = JSON.stringify(paypal.capture(paypal.fresh(), `${target}:starter`));
   const attempts: [name: string, what: string, payload: string, headers: Record<string, string>][] = [
@@ -411,7 +426,10 @@ async function tryTrouble(
   }
   await stack.db.admin.query(`alter table public.token_plans rename to token_plans_elsewhere`);
   const event = JSON.stringify(
-    stripe.event("checkout.session.completed", stripe.session(target, stripe.fresh("pi"))),
+    stripe.event(
+      "checkout.session.completed",
+      stripe.session(target, stripe.fresh("pi"), stripe.lineItems("price_of_nothing")),
+    ),
   );
   const captured = JSON.stringify(paypal.capture(paypal.fresh(), `${target}:starter`));
   for (const name of names) {

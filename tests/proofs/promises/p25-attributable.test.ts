@@ -7,6 +7,7 @@ import { Dice, seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { asService, asUser, type Claims, createUser, rpc } from "../../support/roles.ts";
 import { keep, type Tried } from "./promise.ts";
+import { dispute, moment } from "../../support/provider-events.ts";
 
 keep({
   id: "P25",
@@ -480,7 +481,14 @@ class Lane {
             p_event_type: "of the trial",
             p_provider_payment_id: `pi_${this.payer}_${dice.below(3)}`,
             p_facts: {
-              kind: dice.any(["paid", "paid", "refunded", "disputed", "dispute_won"]),
+              ...dice.any<object>([
+                { kind: "paid" },
+                { kind: "paid" },
+                { kind: "refunded" },
+                dispute("open"),
+                dispute("won"),
+              ]),
+              occurred_at: moment(),
               user_id: this.payer,
               plan_type: "professional",
               amount_cents: 3900,

@@ -142,8 +142,8 @@ const heaps: Heap[] = [
       const user = await createUser(db);
       await grant(db, user, 1_000);
       await db.admin.query(
-        `insert into public.token_payments (user_id, status, to_plan, amount_cents, currency, decided_at)
-         select $1, case when n > 5 then 'rejected' else 'pending' end, 'annual', 900, 'usd', case when n > 5 then now() end
+        `insert into public.token_payments (user_id, status, to_plan, amount_cents, currency, terms, decided_at)
+         select $1, case when n > 5 then 'rejected' else 'pending' end, 'annual', 900, 'usd', '{}', case when n > 5 then now() end
            from generate_series(1, $2::integer) n`,
         [user, count],
       );
@@ -158,8 +158,8 @@ const heaps: Heap[] = [
     name: "parked payments",
     make: async (db, count) => {
       await db.admin.query(
-        `insert into tokenbook.provider_payments (provider, provider_payment_id, is_paid)
-         select 'stripe', 'pi-' || gen_random_uuid(), true from generate_series(1, $1::integer) n`,
+        `insert into tokenbook.provider_payments (provider, provider_payment_id, is_paid, parked_reason)
+         select 'stripe', 'pi-' || gen_random_uuid(), true, 'user_unknown' from generate_series(1, $1::integer) n`,
         [count],
       );
       return { user: await createUser(db) };
@@ -167,7 +167,7 @@ const heaps: Heap[] = [
     calls: {
       "a page of them": "select to_jsonb(count(*)) as answer from public.list_parked_token_payments()",
       "another event": `select public.record_token_payment_event('stripe', 'evt-' || gen_random_uuid(), 'paid',
-          'pi-' || gen_random_uuid(), jsonb_build_object('kind', 'paid')) as answer`,
+          'pi-' || gen_random_uuid(), jsonb_build_object('kind', 'paid', 'occurred_at', now())) as answer`,
     },
   },
   {

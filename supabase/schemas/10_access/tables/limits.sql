@@ -1,7 +1,8 @@
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * times pack_quantity, what one may buy at once, is no more than a movement may have. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -20,6 +21,7 @@ begin
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "pack_tokens": 1000000000, "pack_quantity": 1000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;

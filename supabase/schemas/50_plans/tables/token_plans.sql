@@ -1,4 +1,4 @@
--- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+-- The catalogue: what each plan gives. Data of the project; no migration overwrites a row.
 create table public.token_plans (
   plan_type text primary key,
   name text not null,
@@ -14,10 +14,13 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
   paypal_plan_id text unique,
+  former_paypal_plan_ids text[] not null default '{}',
   is_offered boolean not null default true,
   is_default boolean not null default false,
   given_to_users_since timestamptz,
@@ -25,6 +28,7 @@ create table public.token_plans (
   updated_at timestamptz not null default now(),
   constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_title_is_short check (length(name) between 1 and 200),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
   constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
@@ -36,6 +40,13 @@ create table public.token_plans (
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
     grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+  constraint token_plans_features_are_a_small_object
+    check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
+  constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
+  constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
+  constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
+  constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -45,8 +56,31 @@ create table public.token_plans (
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
+-- what set_token_plan answers whoever breaks one
+comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
+comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
+comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
+comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
+comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
+comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_former_stripe_price_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_former_paypal_plan_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or more, or null for no cap';
+comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
+comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
+comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+
 comment on table public.token_plans is
-  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
 comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
@@ -61,10 +95,13 @@ comment on column public.token_plans.balance_cap is 'A renewal gives no more tha
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
 comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';

@@ -6,12 +6,15 @@ create table public.token_payments (
   provider text not null default 'manual',
   provider_payment_id text,
   from_plan text references public.token_plans (plan_type),
-  to_plan text not null references public.token_plans (plan_type),
+  to_plan text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   amount_cents bigint not null,
   currency text not null,
+  terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
-  is_disputed boolean not null default false,
+  disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
   idempotency_key text,
   reason text,
@@ -21,7 +24,11 @@ create table public.token_payments (
   constraint token_payments_pkey primary key (user_id, id),
   constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
   constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
-  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_are_for_a_plan_or_a_pack check (num_nonnulls(to_plan, pack_type) = 1),
+  constraint token_payments_buy_a_plan_once check (
+    quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
+  constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
 );
@@ -32,13 +39,16 @@ comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
 comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
-comment on column public.token_payments.from_plan is 'The plan he was on.';
-comment on column public.token_payments.to_plan is 'The plan he pays for.';
-comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.from_plan is 'The plan they were on; NULL = none, or a pack was bought, which leaves it alone.';
+comment on column public.token_payments.to_plan is 'The plan they pay for; or a pack.';
+comment on column public.token_payments.pack_type is 'The pack they pay for; or a plan.';
+comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
+comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
-comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
@@ -54,6 +64,7 @@ create index token_payments_pending_idx on public.token_payments (created_at) wh
 create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
+create index token_payments_pack_idx on public.token_payments (pack_type) where pack_type is not null;
 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments

@@ -1,0 +1,17 @@
+import { Refusal } from "./problem.ts";
+import { SettingError } from "./setting.ts";
+
+/**
+ * What settings are read for. Whoever may call the function may learn which one is missing, and should not have
+ * to look for the log.
+ *
+ * @throws {Refusal} not_configured, with the name of the setting
+ */
+export function configured<Result>(read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    throw new Refusal("not_configured", { setting: error.setting }, { cause: error });
+  }
+}

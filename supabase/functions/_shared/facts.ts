@@ -1,0 +1,93 @@
+/** What a payment provider's event says, in the words of the books. */
+
+/** What every fact may say. */
+interface Told {
+  /** The provider's own time of what it tells, ISO 8601; left out: the event's. */
+  occurred_at?: string | undefined;
+  /** The provider's id of who pays: finds the user where no event names them. */
+  customer_id?: string | undefined;
+  /** ISO 4217. */
+  currency?: string | undefined;
+}
+
+/** A payment was made. */
+export interface PaidFacts extends Told {
+  kind: "paid";
+  /** Left out when the event does not say it in a place that only our server can write. */
+  user_id?: string | undefined;
+  /** From our catalogue, never from the event's own words: a plan or a pack, never both. */
+  plan_type?: string | undefined;
+  pack_type?: string | undefined;
+  /** Of the pack; a plan is bought once. Left out: 1. */
+  quantity?: number | undefined;
+  /** The provider's id of the price, for whoever has to say what was bought. */
+  price_id?: string | undefined;
+  /** All that was paid, in the currency's smallest unit. */
+  amount_cents?: number | undefined;
+  /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
+  period_start?: string | undefined;
+  /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
+  parts?: string[] | undefined;
+  /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
+  parked_reason?: ParkedReason | undefined;
+}
+
+/** One refund, by its own id. Pending and succeeded have taken the money; failed and canceled have not. */
+export interface RefundFacts extends Told {
+  kind: "refund";
+  refund_id: string;
+  status: "pending" | "succeeded" | "failed" | "canceled";
+  amount_cents: number;
+}
+
+/** All that was refunded of a payment at that moment, where no ids are told. */
+export interface RefundedFacts extends Told {
+  kind: "refunded";
+  refunded_cents: number;
+  /** Of the payment. */
+  amount_cents?: number | undefined;
+}
+
+/**
+ * One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not.
+ * Reversed is what the provider took back by itself, by its own id too: that withholds its amount as long as no
+ * dispute of the payment is known, for a dispute is why, and says how it goes on.
+ */
+export interface DisputeFacts extends Told {
+  kind: "dispute";
+  dispute_id: string;
+  status: "inquiry" | "reversed" | "open" | "won" | "lost";
+  /** Left out: all of the payment. */
+  amount_cents?: number | undefined;
+}
+
+/** What one event says about one payment, as `record_token_payment_event` takes it. */
+export type Facts = PaidFacts | RefundFacts | RefundedFacts | DisputeFacts;
+
+/** Why a payment waits for an admin: the slugs of `tokenbook.parked_reasons()`, which has a sentence for each. */
+export type ParkedReason =
+  | "user_unknown"
+  | "price_unknown"
+  | "quantity"
+  | "proration"
+  | "amount_differs"
+  | "currency_differs"
+  | "several_things"
+  | "nothing_paid"
+  | "setup_fee"
+  | "nothing_named";
+
+/** What one event says about one subscription, as `record_token_subscription_event` takes it. */
+export interface SubscriptionFacts {
+  kind: "subscription";
+  /** Left out: the event's. */
+  occurred_at?: string | undefined;
+  user_id?: string | undefined;
+  customer_id?: string | undefined;
+  plan_type?: string | undefined;
+  price_id?: string | undefined;
+  status: "active" | "past_due" | "paused" | "cancelled";
+  /** ISO 8601. */
+  cancel_at?: string | undefined;
+  current_period_end?: string | undefined;
+}

@@ -1,0 +1,189 @@
+/*
+ * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
+ * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * with the events of this payment, and with nothing else (I11).
+ *
+ * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
+ *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - Amount: the largest that was told; without one, the price in the catalogue.
+ * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
+ *   total, less what failed since, where that is more. Of parts, each by itself, then together.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ */
+create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+  v_booked public.token_payments;
+  v_reason text;
+  v_charged bigint;
+begin
+  select p.* into v_booked
+    from tokenbook.provider_payments f
+    join public.token_payments p
+      on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+   order by p.decided_at, p.id
+   limit 1;
+
+  with told as materialized (
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           row_number() over (
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+  ), users as (
+    select (t.f ->> 'user_id')::uuid as user_id, t.kind = 'assigned' as is_assigned, min(t.nth) as nth
+      from told t where t.f ? 'user_id' group by 1, 2
+  ), things as (
+    select t.f ->> 'plan_type' as plan_type, t.f ->> 'pack_type' as pack_type,
+           coalesce((t.f ->> 'quantity')::integer, 1) as quantity, min(t.nth) as nth
+      from told t
+     where t.kind in ('paid', 'assigned') and num_nonnulls(t.f -> 'plan_type', t.f -> 'pack_type') = 1
+       and not t.f ? 'parked_reason' -- that one gives nothing by itself
+     group by 1, 2, 3
+  ), known as (
+    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+      from things th
+      left join public.token_plans p on p.plan_type = th.plan_type
+      left join public.token_packs k on k.pack_type = th.pack_type
+     where p.plan_type is not null or k.pack_type is not null
+  )
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+         bought.plan_type, bought.pack_type, bought.quantity,
+         (select u.user_id from users u
+           where exists (select from auth.users a where a.id = u.user_id)
+              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           order by u.nth limit 1),
+         coalesce(
+           one.reason,
+           case when exists (select from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select from things) then 'price_unknown'
+                else 'nothing_named' end)
+    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+    from (
+      select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
+             (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
+             (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
+             (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
+             (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+        from told t) one
+    left join lateral (
+      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
+
+  v_facts.provider := p_provider;
+  v_facts.user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
+  if v_booked.id is not null then
+    v_facts.provider_payment_id := v_booked.provider_payment_id;
+    v_facts.user_id := v_booked.user_id; -- @booked-once-stays
+    v_facts.plan_type := v_booked.to_plan;
+    v_facts.pack_type := v_booked.pack_type;
+    v_facts.quantity := v_booked.quantity;
+  end if;
+  v_facts.provider_payment_id := coalesce(v_facts.provider_payment_id, p_ids[1]);
+  v_facts.parked_reason := case
+    when not v_facts.is_paid then null -- nobody waits for anything
+    when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
+    when v_facts.user_id is null then 'user_unknown'
+  end;
+
+  -- the amount
+  select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
+    into v_facts.amount_cents
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+     and e.facts ->> 'kind' = 'paid' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true;
+  -- what each part was charged says it of all together, where each is told
+  select sum(part.amount_cents) into v_charged
+    from (select max((e.facts ->> 'amount_cents')::bigint) as amount_cents
+            from tokenbook.provider_events e
+           where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+             and e.facts ->> 'kind' = 'refunded' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true
+           group by e.provider_payment_id) part
+  having count(part.amount_cents) = cardinality(p_ids);
+  v_facts.amount_cents := coalesce(
+    greatest(v_facts.amount_cents, v_charged),
+    v_booked.amount_cents,
+    (select p.price_cents from public.token_plans p where p.plan_type = v_facts.plan_type),
+    (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
+
+  -- what went back
+  with refunds as (
+    select distinct on (e.facts ->> 'refund_id')
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
+           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
+     order by e.facts ->> 'refund_id', e.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
+              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+  ), totals as (
+    select distinct on (e.provider_payment_id)
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
+  )
+  select least(coalesce(sum(greatest(
+           r.gone_cents,
+           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
+           0)), 0), v_facts.amount_cents)
+    into v_facts.refunded_cents
+    from unnest(p_ids) as part (id)
+    left join totals t on t.part = part.id
+   cross join lateral (
+     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+       from refunds r where r.part = part.id) r;
+
+  -- what is withheld
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
+    into v_facts.disputed_cents
+    from (
+      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+             e.facts ->> 'status' as status,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as amount_cents
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+       order by e.facts ->> 'dispute_id', -- @disputes-by-id
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+
+  -- what else was told
+  select nullif(jsonb_strip_nulls(jsonb_build_object(
+           'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+    into v_facts.disagrees
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids);
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_payment is
+  'What is known of a provider''s payment, computed from all that was told of it and of its parts.';

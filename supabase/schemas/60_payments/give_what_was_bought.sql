@@ -1,0 +1,73 @@
+/*
+ * Gives what a payment bought, once, on the terms it was asked for at, whatever the catalogue says since: of a plan
+ * its period (tokenbook.start_period); of a pack its tokens, as many as were bought in one grant, and the
+ * subscription stays as it is. What approval and the providers' events have in common.
+ * p_entry is the transaction to be: user_id, reason, actor, metadata.
+ * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
+ * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ */
+create function tokenbook.give_what_was_bought(
+  p_payment public.token_payments,
+  p_period_start timestamptz,
+  p_entry public.token_transactions,
+  out payment public.token_payments,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_grant public.token_balances;
+  v_given record;
+begin
+  p_entry.payment_id := p_payment.id;
+  if p_payment.to_plan is not null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
+    v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
+    v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
+    v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
+    v_plan.features := p_payment.terms -> 'features';
+    v_given := tokenbook.start_period(
+      v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
+    transaction := v_given.transaction;
+    replayed := v_given.replayed;
+  else
+    perform tokenbook.lock_account(p_entry.user_id);
+    perform tokenbook.settle_subscription(p_entry.user_id);
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
+    replayed := transaction.id is not null;
+    if not replayed then
+      v_grant.grant_type := 'purchase';
+      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity; -- @packs-as-asked
+      v_grant.priority := p_payment.terms ->> 'priority';
+      v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
+      v_grant.payment_id := p_payment.id;
+      v_grant.metadata := p_entry.metadata;
+      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
+      v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+      transaction := v_given.transaction;
+    end if;
+  end if;
+
+  -- what it gave, for what a refund takes back
+  update public.token_payments p
+     set tokens = b.tokens_granted
+    from public.token_balances b
+   where p.user_id = p_entry.user_id and p.id = p_payment.id
+     and b.user_id = p.user_id and b.payment_id = p.id
+  returning p.* into payment;
+end
+$$;
+comment on function tokenbook.give_what_was_bought is
+  'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';

@@ -1,0 +1,49 @@
+/*
+ * Computes anew what is known of a provider's payment and keeps it: in one row, to which those of its other parts
+ * point. A part that was booked by itself before it was known as one keeps whose it is, so that it can be undone.
+ * Caller: internal, holding the locks of these ids.   Returns the row.
+ */
+create function tokenbook.keep_payment_facts(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+begin
+  update tokenbook.provider_payments f
+     set part_of = v_facts.provider_payment_id,
+         user_id = (select p.user_id from public.token_payments p
+                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         parked_reason = null, disagrees = null,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+     and f.provider_payment_id <> v_facts.provider_payment_id;
+  update tokenbook.provider_payments f
+     set part_of = null,
+         user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         pack_type = v_facts.pack_type,
+         quantity = v_facts.quantity,
+         price_id = v_facts.price_id,
+         is_paid = v_facts.is_paid,
+         amount_cents = v_facts.amount_cents,
+         currency = v_facts.currency,
+         refunded_cents = v_facts.refunded_cents,
+         disputed_cents = v_facts.disputed_cents,
+         period_start = v_facts.period_start,
+         parked_reason = v_facts.parked_reason,
+         disagrees = v_facts.disagrees,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
+  returning f.* into v_facts;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.keep_payment_facts is
+  'Computes anew what is known of a provider''s payment, and keeps and returns it.';

@@ -1,0 +1,20 @@
+-- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+create table tokenbook.provider_customers (
+  provider text not null,
+  customer_id text not null,
+  user_id uuid,
+  told_at timestamptz not null default clock_timestamp(),
+  event_id text not null default '',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint provider_customers_pkey primary key (provider, customer_id)
+);
+comment on table tokenbook.provider_customers is
+  'Customers of payment providers and the users they are, learned from whatever named both. The row is the lock of a customer, too.';
+comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
+comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
+create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
+alter table tokenbook.provider_customers enable row level security;

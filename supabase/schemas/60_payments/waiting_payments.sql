@@ -1,0 +1,22 @@
+/*
+ * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
+ * what others have left waiting (I11).
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @waiting-of-a-customer
+end
+$$;
+comment on function tokenbook.waiting_payments is
+  'The oldest payments of a provider''s customer that have no user yet, at most 20.';

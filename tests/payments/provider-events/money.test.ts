@@ -1,0 +1,315 @@
+/** Each thing that providers do with money, by itself: what is left of the tokens. Starter costs 9.00 and gives 400,000. */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { applyMutant } from "../../support/mutants.ts";
+import { createDatabase, type Database } from "../../support/database.ts";
+import { dispute, refund, told } from "../../support/provider-events.ts";
+import { expectCleanBooks } from "../../support/books.ts";
+import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
+import { asService, createUser, rpc } from "../../support/roles.ts";
+
+let db: Database;
+beforeAll(async () => {
+  db = await createDatabase();
+  await giveFreePlanAtRegistration(db);
+});
+afterAll(async () => {
+  await expectCleanBooks(db);
+  const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
+  await db.drop();
+  expect(rows).toEqual([]);
+});
+
+const record = (payment: string, facts: Record<string, unknown>, id = `evt_${randomUUID()}`, on = db) =>
+  asService(on, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: "stripe",
+      p_event_id: id,
+      p_event_type: "x",
+      p_provider_payment_id: payment,
+      p_facts: told(facts),
+    }),
+  );
+
+/** A user who has paid 9.00 for starter, and then what the provider tells. */
+async function after(
+  events: Record<string, unknown>[],
+  paid: Record<string, unknown> = { amount_cents: 900, currency: "usd" },
+) {
+  const user = await createUser(db);
+  const payment = `pi_${user}`;
+  await record(payment, { kind: "paid", user_id: user, plan_type: "starter", ...paid });
+  let answer: Record<string, unknown> = {};
+  for (const facts of events) answer = await record(payment, facts);
+  return { ...(await standing(db, user)), answer, user, payment };
+}
+
+const refunded = (cents: number) => ({ kind: "refunded", refunded_cents: cents });
+const [FREE, ALL, HALF] = [10_000, 410_000, 210_000];
+
+test.each<[string, Record<string, unknown>[], number]>([
+  [
+    "one dispute won, another lost",
+    [dispute("open", "dp_1"), dispute("won", "dp_1"), dispute("open", "dp_2"), dispute("lost", "dp_2")],
+    FREE,
+  ],
+  [
+    "an inquiry closed, then a chargeback lost",
+    [dispute("inquiry"), dispute("won"), dispute("open"), dispute("lost")],
+    FREE,
+  ],
+  [
+    "an inquiry withdrawn, then another dispute lost",
+    [dispute("inquiry", "PP-1"), dispute("won", "PP-1"), dispute("lost", "PP-2")],
+    FREE,
+  ],
+  ["an inquiry alone", [dispute("inquiry")], ALL],
+  ["won, reopened, lost", [dispute("open"), dispute("won"), dispute("open"), dispute("lost")], FREE],
+  ["lost, and won in the second instance", [dispute("open"), dispute("lost"), dispute("won")], ALL],
+  [
+    "two open, one won",
+    [dispute("open", "dp_1", 900), dispute("open", "dp_2", 900), dispute("won", "dp_1", 900)],
+    FREE,
+  ],
+  [
+    "two of the half open, one won",
+    [dispute("open", "dp_1", 450), dispute("open", "dp_2", 450), dispute("won", "dp_1", 450)],
+    HALF,
+  ],
+  ["a dispute of the half, lost", [dispute("lost", "dp_1", 450)], HALF],
+  ["a dispute beside a refund", [refund("re_1", 225), dispute("open", "dp_1", 225)], HALF],
+  ["a dispute of all beside a refund of the half", [refund("re_1", 450), dispute("open", "dp_1", 900)], FREE],
+  [
+    "a dispute in another currency is about all of it",
+    [{ ...dispute("open", "dp_1", 100), currency: "eur" }],
+    FREE,
+  ],
+  ["a refund that failed", [refunded(900), refund("re_1", 900, "failed")], ALL],
+  [
+    "a refund that failed, told of by its id before",
+    [refund("re_1", 900), refunded(900), refund("re_1", 900, "failed")],
+    ALL,
+  ],
+  ["a refund that was cancelled", [refund("re_1", 900, "pending"), refund("re_1", 900, "canceled")], ALL],
+  [
+    "3.00 refunded, 6.00 failed",
+    [refund("re_1", 300), refund("re_2", 600, "pending"), refunded(900), refund("re_2", 600, "failed")],
+    276_667,
+  ],
+  [
+    "6.00 failed, then 3.00 refunded",
+    [refund("re_2", 600), refunded(600), refund("re_2", 600, "failed"), refunded(300), refund("re_1", 300)],
+    276_667,
+  ],
+  ["refunds in parts, by running totals", [refunded(100), refunded(450)], HALF],
+  ["refunds in parts, by their ids", [refund("re_1", 200), refund("re_2", 250)], HALF],
+  ["more refunded than was paid", [refund("re_1", 900), refund("re_2", 900)], FREE],
+])("%s", async (_what, events, balance) => {
+  const { user: _user, payment: _payment, answer, ...found } = await after(events);
+
+  expect(found).toEqual({
+    plan: balance === FREE ? "free" : "starter",
+    limit: balance,
+    balance,
+    owed: 0,
+  });
+  expect(answer).toMatchObject({ tokens_granted: 400_000, tokens_clawed_back: ALL - balance });
+});
+
+test("what was spent of a payment that is lost is owed, and given back when it comes back", async () => {
+  const { user, payment } = await after([]);
+  await asService(db, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 300_000 }),
+  );
+  await record(payment, refund("re_1", 900));
+  expect(await standing(db, user)).toEqual({ plan: "free", limit: 10_000, balance: 0, owed: 290_000 });
+
+  await record(payment, refund("re_1", 900, "failed"));
+
+  expect(await standing(db, user)).toMatchObject({ plan: "starter", balance: 110_000, owed: 0 });
+});
+
+test.each([
+  [[9_00, 11_25], 225],
+  [[11_25, 9_00], 225],
+  [[null, 11_25], 225],
+  [[11_25, null], 225],
+])("of the amounts %j the larger one counts, for what a refund of %i takes", async (amounts, cents) => {
+  const user = await createUser(db);
+  const payment = `pi_${user}`;
+  for (const [nth, amount_cents] of amounts.entries()) {
+    await record(payment, { kind: "paid", user_id: user, plan_type: "starter", amount_cents });
+    if (nth === 0) await record(payment, refunded(cents));
+  }
+
+  // 2.25 of 11.25: a fifth
+  expect(await standing(db, user)).toMatchObject({ balance: FREE + 320_000 });
+  const { rows } = await db.admin.query(
+    "select amount_cents::int, refunded_cents::int from public.token_payments where user_id = $1",
+    [user],
+  );
+  expect(rows).toEqual([{ amount_cents: 1_125, refunded_cents: 225 }]);
+});
+
+test("paid without an amount, the price in the catalogue is what a refund is a share of", async () => {
+  expect(await after([refunded(450)], {})).toMatchObject({ balance: HALF });
+});
+
+test("what a charge was is an amount too", async () => {
+  expect(await after([{ ...refunded(450), amount_cents: 1_800 }], {})).toMatchObject({
+    balance: FREE + 300_000,
+  });
+});
+
+test("an event with other content is another event, the same content a repetition", async () => {
+  const user = await createUser(db);
+  const payment = `pi_${user}`;
+  const paid = { kind: "paid", user_id: user, plan_type: "starter", occurred_at: "2026-11-01T00:00:00Z" };
+
+  const answers = [
+    await record(payment, { ...paid, amount_cents: 900 }, "evt_same"),
+    await record(payment, { amount_cents: 900, ...paid, currency: null }, "evt_same"),
+    await record(payment, { ...paid, amount_cents: 1_000 }, "evt_same"),
+  ];
+
+  expect(answers.map(({ replayed }) => replayed)).toEqual([false, true, false]);
+  expect(answers[2]).toMatchObject({ amount_cents: 1_000, tokens_granted: 400_000 });
+});
+
+test("two facts of one moment: what ends a refund or dispute is later than what begins it", async () => {
+  const occurred_at = "2026-11-01T00:00:00Z";
+  const { user, payment } = await after([]);
+  for (const facts of [
+    refund("re_1", 900, "failed"),
+    refund("re_1", 900, "pending"),
+    dispute("won"),
+    dispute("open"),
+  ])
+    await record(payment, { ...facts, occurred_at });
+
+  expect(await standing(db, user)).toMatchObject({ plan: "starter", balance: ALL });
+});
+
+test("two payments of one invoice buy one plan, and each refund takes its share", async () => {
+  const user = await createUser(db);
+  const [first, second] = [`pi_1_${user}`, `pi_2_${user}`];
+  const refundedOf = (cents: number) => ({ kind: "refunded", refunded_cents: cents, amount_cents: cents });
+  // one of them before the invoice
+  expect(await record(second, refundedOf(600))).toMatchObject({ status: "waiting" });
+  expect(
+    await record(first, {
+      kind: "paid",
+      user_id: user,
+      plan_type: "starter",
+      amount_cents: 900,
+      currency: "usd",
+      parts: [second],
+    }),
+  ).toMatchObject({
+    status: "approved",
+    amount_cents: 900,
+    refunded_cents: 600,
+    tokens_clawed_back: 266_666,
+  });
+
+  const answer = await record(first, refundedOf(300));
+
+  expect(answer).toMatchObject({ status: "refunded", refunded_cents: 900, tokens_clawed_back: 400_000 });
+  expect(await standing(db, user)).toMatchObject({ plan: "free", balance: FREE });
+});
+
+test("what had been booked under a part's id, before it was known as one, is undone", async () => {
+  const user = await createUser(db);
+  const [first, second] = [`pi_1_${user}`, `pi_2_${user}`];
+  const paid = { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" };
+  await record(first, paid);
+  await record(second, paid);
+  expect(await standing(db, user)).toMatchObject({ balance: FREE + 800_000 });
+
+  await record(first, { ...paid, parts: [second] });
+  expect(await standing(db, user)).toMatchObject({ plan: "starter", balance: ALL, limit: ALL });
+  await record(second, refund("re_1", 900));
+
+  expect(await standing(db, user)).toMatchObject({ plan: "free", balance: FREE, limit: FREE });
+});
+
+/** A payment booked to one user; then an event that happened before names another user and another plan. */
+async function contradicted(on: Database) {
+  const [user, other] = [await createUser(on), await createUser(on)];
+  const payment = `pi_${user}`;
+  await record(payment, { kind: "paid", user_id: user, plan_type: "starter", currency: "usd" }, "evt_1", on);
+  const answer = await record(
+    payment,
+    {
+      kind: "paid",
+      user_id: other,
+      plan_type: "professional",
+      currency: "eur",
+      occurred_at: "2026-11-01T00:00:00Z",
+    },
+    "evt_2",
+    on,
+  );
+  const { rows } = await on.admin.query(
+    "select user_id, to_plan from public.token_payments where provider_payment_id = $1",
+    [payment],
+  );
+  return { user, other, answer, payments: rows };
+}
+
+test("another user, plan or currency than what was booked is noted and shown, and books nothing", async () => {
+  const { user, other, answer, payments } = await contradicted(db);
+
+  expect(answer).toMatchObject({
+    status: "approved",
+    user_id: user,
+    plan_type: "starter",
+    disagrees: { user_id: [other], plan_type: ["professional"] },
+  });
+  expect(payments).toEqual([{ user_id: user, to_plan: "starter" }]);
+  expect(await standing(db, other)).toMatchObject({ plan: "free", balance: FREE });
+});
+
+test(
+  "the test sees it: a booked payment that goes to whom an earlier event names",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await giveFreePlanAtRegistration(broken);
+    await applyMutant(broken, "booked-payments-change-hands");
+    const { payments } = await contradicted(broken);
+    await broken.drop();
+
+    expect(payments).not.toHaveLength(1);
+  },
+);
+
+test("two thousand events of one payment take well below a second", async () => {
+  const user = await createUser(db);
+  const payment = `pi_${user}`;
+  await record(payment, {
+    kind: "paid",
+    user_id: user,
+    plan_type: "starter",
+    amount_cents: 900,
+    currency: "usd",
+  });
+  await db.admin.query(
+    `insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+     select 'stripe', $1, 'evt_' || n, sha256(convert_to(f.facts::text, 'UTF8')), 'x', (f.facts ->> 'occurred_at')::timestamptz, f.facts
+       from generate_series(1, 2000) n
+      cross join lateral (
+        select jsonb_build_object('occurred_at', now() + n * interval '1 second', 'amount_cents', 1)
+               || case n % 3 when 0 then jsonb_build_object('kind', 'refund', 'refund_id', 're_' || n / 2, 'status', case when n % 2 = 0 then 'succeeded' else 'failed' end)
+                             when 1 then jsonb_build_object('kind', 'dispute', 'dispute_id', 'dp_' || n / 3, 'status', 'won')
+                             else jsonb_build_object('kind', 'refunded', 'refunded_cents', 0) end as facts) f`,
+    [payment],
+  );
+  const began = performance.now();
+  const answer = await record(payment, refund("re_last", 1));
+  const ms = Math.round(performance.now() - began);
+
+  console.log(`2,000 events of one payment: the next one takes ${ms} ms`);
+  expect(answer).toMatchObject({ status: "approved" });
+  expect(ms).toBeLessThan(1_000);
+});

@@ -1,0 +1,334 @@
+/**
+ * Stories that providers tell of one payment, and what they come to: computed here from what was told alone, in
+ * other words than the books', so that a fault of theirs cannot hide itself.
+ */
+import type pg from "pg";
+import type { Dice } from "../../support/dice.ts";
+import type { Database } from "../../support/database.ts";
+
+/** What every user has before, and what the payment buys. */
+export const FREE = 10_000;
+export const STARTER = { plan: "starter", tokens: 400_000, price: 900 };
+
+/** One fact: under which payment's id, in which event, and what it says. */
+export interface Told {
+  payment: string;
+  event: string;
+  facts: { kind: string; occurred_at: string; [field: string]: unknown };
+}
+
+/** What happens, in order. */
+export type Step =
+  | ({ do: "tell" } & Told)
+  | { do: "spend"; tokens: number }
+  | { do: "grant"; tokens: number };
+
+/** What is left of the money, and what follows from it. */
+export interface Kept {
+  amount: number;
+  refunded: number;
+  disputed: number;
+  /** Of the payment's tokens, those that were taken back. */
+  takenBack: number;
+  plan: string;
+}
+
+const at = (second: number) => new Date(Date.UTC(2026, 10, 1, 12, 0, second)).toISOString();
+
+/** A fact of the story, at that second of it. */
+export const tell = (
+  second: number,
+  facts: Record<string, unknown> & { kind: string },
+  payment = "a",
+  event?: string,
+): Told => ({
+  payment,
+  event: event ?? JSON.stringify([second, payment, facts]).replaceAll(/[^A-Za-z0-9]+/g, "."),
+  facts: { occurred_at: at(second), ...facts },
+});
+
+/** What is left when all of that was told; null when nothing was paid. */
+export function kept(story: readonly Told[]): Kept | null {
+  const of = (kind: string) => story.filter(({ facts }) => facts.kind === kind);
+  const number = (one: Told, field: string) => one.facts[field] as number | undefined;
+  const paid = of("paid");
+  if (paid.length === 0) return null;
+
+  const amounts = paid.flatMap((one) => number(one, "amount_cents") ?? []);
+  const amount = amounts.length > 0 ? Math.max(...amounts) : STARTER.price;
+
+  // how each refund and each dispute ended: of one moment, what ends it after what begins it
+  const ends = (kind: string, id: string, order: string[]) => {
+    const last = new Map<string, Told>();
+    for (const one of of(kind)) {
+      const name = one.facts[id] as string;
+      const before = last.get(name);
+      const rank = ({ facts }: Told) =>
+        facts.occurred_at +
+        order.indexOf(facts["status"] as string) +
+        String((facts["amount_cents"] as number | undefined) ?? 9e15).padStart(16, "0");
+      if (before === undefined || rank(before) < rank(one)) last.set(name, one);
+    }
+    return [...last.values()];
+  };
+  const refunds = ends("refund", "refund_id", ["pending", "succeeded", "canceled", "failed"]);
+  const disputes = ends("dispute", "dispute_id", ["inquiry", "reversed", "open", "won", "lost"]);
+
+  let refunded = 0;
+  for (const part of new Set(story.map(({ payment }) => payment))) {
+    const here = refunds.filter(({ payment }) => payment === part);
+    const [total] = of("refunded")
+      .filter(({ payment }) => payment === part)
+      .sort(
+        (a, b) =>
+          b.facts.occurred_at.localeCompare(a.facts.occurred_at) ||
+          number(b, "refunded_cents")! - number(a, "refunded_cents")!,
+      );
+    let [byId, failed] = [0, 0];
+    for (const one of here) {
+      if (one.facts["status"] === "pending" || one.facts["status"] === "succeeded")
+        byId += number(one, "amount_cents")!;
+      else if (total !== undefined && one.facts.occurred_at >= total.facts.occurred_at)
+        failed += number(one, "amount_cents")!;
+    }
+    refunded += Math.max(byId, total === undefined ? 0 : number(total, "refunded_cents")! - failed);
+  }
+  refunded = Math.min(refunded, amount);
+  // what the provider took back by itself is the dispute's, where there is one
+  const isDisputed = disputes.some(({ facts }) =>
+    ["open", "won", "lost"].includes(facts["status"] as string),
+  );
+  let disputed = 0;
+  for (const one of disputes) {
+    if (["open", "lost", ...(isDisputed ? [] : ["reversed"])].includes(one.facts["status"] as string))
+      disputed += number(one, "amount_cents") ?? amount;
+  }
+  disputed = Math.min(disputed, amount - refunded);
+  const lost = refunded + disputed;
+  const isAll = lost > 0 && lost >= amount;
+  return {
+    amount,
+    refunded,
+    disputed,
+    // the tokens that are not taken back are those that the rest of the money has paid for, rounded up
+    takenBack: isAll
+      ? STARTER.tokens
+      : STARTER.tokens - Math.ceil((STARTER.tokens * (amount - lost)) / amount),
+    plan: isAll ? "free" : STARTER.plan,
+  };
+}
+
+/**
+ * A story by chance, of ten to sixteen facts: paid in one or several amounts, or without one; three refunds and two
+ * disputes from their beginning to some end, running totals; sometimes in two payments for one invoice, sometimes
+ * with one event id for two contents.
+ */
+export function anyStory(dice: Dice): Told[] {
+  const story: Told[] = [];
+  const second = () => dice.below(30);
+  const isOfTwo = dice.chance(0.3);
+  const part = () => (isOfTwo && dice.chance(0.4) ? "b" : "a");
+  const paid = (payment: string, facts: Record<string, unknown> = {}, event?: string) =>
+    story.push(tell(second(), { kind: "paid", plan_type: STARTER.plan, ...facts }, payment, event));
+
+  if (isOfTwo) {
+    paid("a", { amount_cents: 900, currency: "usd", parts: ["b"] });
+    if (dice.chance(0.3)) paid("b", { amount_cents: 900, currency: "usd" });
+    if (dice.chance(0.3)) paid("b", { parts: ["a"] });
+  } else {
+    paid("a", dice.any([{}, { amount_cents: 900, currency: "usd" }]));
+    if (dice.chance(0.5)) paid("a", { amount_cents: dice.any([800, 900, 1_125]), currency: "USD" });
+    if (dice.chance(0.3)) {
+      paid("a", { amount_cents: 700 }, "evt.same");
+      paid("a", { amount_cents: 1_000 }, "evt.same");
+    }
+  }
+  for (const id of ["re.1", "re.2", "re.3"]) {
+    const amount_cents = dice.any([100, 225, 300, 600]);
+    const payment = part();
+    const begun = second();
+    const about = (later: number, status: string) =>
+      story.push(tell(begun + later, { kind: "refund", refund_id: id, status, amount_cents }, payment));
+    about(0, dice.any(["pending", "succeeded"]));
+    if (dice.chance(0.7)) about(dice.below(4), dice.any(["succeeded", "failed", "failed", "canceled"]));
+    if (dice.chance(0.3))
+      story.push(
+        tell(
+          begun + dice.below(3),
+          { kind: "refunded", refunded_cents: dice.any([amount_cents, amount_cents + 225]) },
+          payment,
+        ),
+      );
+  }
+  if (dice.chance(0.2))
+    story.push(
+      tell(second(), { kind: "dispute", dispute_id: "rv.1", status: "reversed", amount_cents: 300 }),
+    );
+  for (const id of ["dp.1", "dp.2"].slice(0, dice.chance(0.2) ? 0 : 2)) {
+    const amount = dice.any([{}, { amount_cents: 900 }, { amount_cents: 300 }]);
+    const payment = isOfTwo ? part() : "a";
+    let then = second();
+    for (const status of dice.any([
+      ["inquiry", "won"],
+      ["inquiry", "open", "lost"],
+      ["open", "won"],
+      ["open", "lost"],
+      ["open", "won", "open", "lost"],
+      ["open"],
+    ])) {
+      story.push(tell(then, { kind: "dispute", dispute_id: id, status, ...amount }, payment));
+      then += dice.below(3); // sometimes in the same second
+    }
+  }
+  return story;
+}
+
+/** An order of it by chance, with repetitions, with spending and grants in between. */
+export function anyOrder(story: readonly Told[], dice: Dice): Step[] {
+  const steps: Step[] = story.map((told) => ({ do: "tell", ...told }));
+  for (let again = dice.below(5); again > 0; again--) steps.push({ do: "tell", ...dice.any(story) });
+  for (let more = dice.below(6); more > 0; more--)
+    steps.push(
+      dice.chance(0.7)
+        ? { do: "spend", tokens: 1 + dice.below(300_000) }
+        : { do: "grant", tokens: 1 + dice.below(200_000) },
+    );
+  return shuffled(steps, dice);
+}
+
+function shuffled<T>(items: readonly T[], dice: Dice): T[] {
+  const left = [...items];
+  return items.map(() => left.splice(dice.below(left.length), 1)[0]!);
+}
+
+/** All orders. */
+export function permutations<T>(items: readonly T[]): T[][] {
+  if (items.length < 2) return [[...items]];
+  return items.flatMap((item, i) =>
+    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
+  );
+}
+
+/** How a user stands when all steps were done. */
+interface Ended {
+  used: number;
+  given: number;
+  balance: number;
+  owed: number;
+  plan: string;
+  /** What is known of the payment. */
+  facts: Record<string, unknown>;
+  /** What the payments give together. */
+  tokens: number;
+}
+
+/** Makes what `play` needs. */
+export async function prepare(db: Database): Promise<void> {
+  await db.admin.query(`
+    create function public.test_story(p_steps jsonb) returns jsonb language plpgsql as $$
+    declare
+      v_user uuid := gen_random_uuid();
+      v_step jsonb;
+      v_used bigint := 0;
+      v_given bigint := 0;
+    begin
+      insert into auth.users (id, email) values (v_user, v_user || '@example.com');
+      for v_step in select * from jsonb_array_elements(p_steps) loop
+        case v_step ->> 'do'
+          when 'tell' then
+            perform public.record_token_payment_event('stripe', v_step ->> 'event', 'x', v_user || '.' || (v_step ->> 'payment'),
+              v_step -> 'facts'
+              || case when v_step -> 'facts' ->> 'kind' = 'paid' then jsonb_build_object('user_id', v_user) else '{}' end
+              || case when v_step -> 'facts' ? 'parts'
+                      then jsonb_build_object('parts', (select jsonb_agg(v_user || '.' || part) from jsonb_array_elements_text(v_step -> 'facts' -> 'parts') part))
+                      else '{}' end);
+          when 'spend' then
+            if (public.deduct_tokens_with_fifo(v_user, (v_step ->> 'tokens')::bigint) ->> 'success')::boolean then
+              v_used := v_used + (v_step ->> 'tokens')::bigint;
+            end if;
+          else
+            perform public.grant_tokens(v_user, (v_step ->> 'tokens')::bigint, 'purchase');
+            v_given := v_given + (v_step ->> 'tokens')::bigint;
+        end case;
+      end loop;
+      return (
+        select jsonb_build_object('used', v_used, 'given', v_given, 'balance', a.tokens_remaining, 'owed', a.tokens_owed, 'plan', s.plan_type,
+          'facts', (select jsonb_strip_nulls(to_jsonb(f) - array['provider_payment_id', 'user_id', 'created_at', 'updated_at'])
+                      from tokenbook.provider_payments f where f.user_id = v_user and f.part_of is null),
+          'tokens', (select coalesce(sum(p.tokens - p.tokens_clawed_back), 0) from public.token_payments p where p.user_id = v_user))
+          from public.token_accounts a join public.token_subscriptions s on s.user_id = a.user_id
+         where a.user_id = v_user);
+    end
+    $$`);
+}
+
+/** Does the steps for a new user; says in words what is not as the money asks. */
+async function play(
+  client: pg.Pool,
+  steps: Step[],
+): Promise<{ wrong: string[]; state: string; money: Kept }> {
+  const { rows } = await client.query("select public.test_story($1) as ended", [JSON.stringify(steps)]);
+  const ended = rows[0].ended as Ended;
+  const money = kept(steps.flatMap((step) => (step.do === "tell" ? [step] : [])))!;
+  const wrong: string[] = [];
+  const compare = (what: string, found: unknown, right: unknown) => {
+    if (found !== right) wrong.push(`${what} is ${String(found)}, not ${String(right)}`);
+  };
+  compare("what the payment gives", ended.tokens, STARTER.tokens - money.takenBack);
+  compare(
+    "balance less debt",
+    ended.balance - ended.owed,
+    FREE + ended.given + STARTER.tokens - money.takenBack - ended.used,
+  );
+  compare("the amount", ended.facts["amount_cents"], money.amount);
+  compare("what was refunded", ended.facts["refunded_cents"], money.refunded);
+  compare("what is disputed", ended.facts["disputed_cents"], money.disputed);
+  compare("the plan", ended.plan, money.plan);
+  return { wrong, state: JSON.stringify([ended.tokens, ended.plan, ended.facts]), money };
+}
+
+/** What came of some stories. */
+export interface Played {
+  orders: number;
+  mix: Record<string, number>;
+  wrong: string[];
+}
+
+/** Tells each story in each of its orders, each time about a user of its own. */
+export async function playAll(
+  db: Database,
+  stories: { story: readonly Told[]; orders: Step[][] }[],
+): Promise<Played> {
+  const mix: Record<string, number> = { stories: stories.length };
+  const count = (what: string) => (mix[what] = (mix[what] ?? 0) + 1);
+  const wrong: string[] = [];
+  let orders = 0;
+  for (const { story, orders: some } of stories) {
+    for (const { facts } of story) count([facts.kind, facts["status"] ?? []].flat().join(" "));
+    const states = new Set<string>();
+    const queue = [...some];
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        for (let steps = queue.pop(); steps !== undefined; steps = queue.pop()) {
+          const played = await play(db.admin, steps);
+          orders++;
+          states.add(played.state);
+          const { takenBack } = played.money;
+          count(takenBack === 0 ? "kept whole" : takenBack === STARTER.tokens ? "all lost" : "lost in part");
+          for (const what of played.wrong) wrong.push(`${what} after ${JSON.stringify(steps)}`);
+        }
+      }),
+    );
+    if (states.size > 1)
+      wrong.push(`${states.size} final states of ${JSON.stringify(story)}: ${[...states].join(" or ")}`);
+  }
+  return { orders, mix, wrong };
+}
+
+/** So many stories by chance, each in so many orders. */
+export const storiesByChance = (count: number, ordersEach: number, dice: (nth: number) => Dice) =>
+  Array.from({ length: count }, (_, nth) => {
+    const of = dice(nth);
+    const story = anyStory(of);
+    return { story, orders: Array.from({ length: ordersEach }, () => anyOrder(story, of)) };
+  });

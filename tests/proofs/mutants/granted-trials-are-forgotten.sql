@@ -1,0 +1,2 @@
+-- A trial that an admin grants is not remembered.
+select pg_temp.mutate('granted-trials-remembered', 'null;');
