@@ -32,12 +32,7 @@ declare
     'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
     'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
     'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
-<<<<<<< HEAD
     'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
-=======
-    'token_storage_quotas_pkey', 'token_subscriptions', 'token_subscriptions_next_plan_idx',
-    'token_subscriptions_pkey', 'token_subscriptions_plan_idx', 'token_team_members',
->>>>>>> w-facts
     'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
     'token_top_up_requests', 'token_top_up_requests_one_pending_key',
     'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
@@ -1257,10 +1252,7 @@ create table public.token_plans (
   constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
-<<<<<<< HEAD
   constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
-=======
->>>>>>> w-facts
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1273,10 +1265,7 @@ create unique index token_plans_one_default_idx on public.token_plans (is_defaul
 -- what set_token_plan answers whoever breaks one
 comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
-<<<<<<< HEAD
 comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
-=======
->>>>>>> w-facts
 comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
 comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
 comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
@@ -1527,11 +1516,8 @@ create table tokenbook.provider_payments (
   period_start timestamptz,
   parked_reason text,
   disagrees jsonb,
-<<<<<<< HEAD
   told_as text,
   dismissed_at timestamptz,
-=======
->>>>>>> w-facts
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint provider_payments_pkey primary key (provider, provider_payment_id),
@@ -1558,19 +1544,12 @@ comment on column tokenbook.provider_payments.disputed_cents is 'What disputes w
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-<<<<<<< HEAD
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
   on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null and dismissed_at is null;
-=======
-comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
-comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
-create index provider_payments_parked_idx
-  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null;
->>>>>>> w-facts
 create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
@@ -8293,7 +8272,6 @@ $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/50_plans/grant_of_period.sql
 
 /*
@@ -8424,8 +8402,6 @@ create policy "Users read their own storage quotas" on public.token_storage_quot
   for select to authenticated
   using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
 /*
@@ -8465,7 +8441,6 @@ $$;
 comment on function tokenbook.keep_former_ids is
   'Fields to be written to the catalogue, with the ids that they replace among the former ones.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/50_plans/keep_subscription.sql
 
 /*
@@ -8504,8 +8479,6 @@ $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -8945,13 +8918,9 @@ begin
   if v_fixed is not null then
     perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
     if exists (
-<<<<<<< HEAD
       select from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
           or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
-=======
-      select from public.token_subscriptions s where p_plan_type in (s.plan_type, s.next_plan_type)
->>>>>>> w-facts
       union all
       select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
@@ -8990,7 +8959,6 @@ $$;
 comment on function tokenbook.set_token_plan is
   'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/50_plans/settle_plan_of_payment.sql
 
 /*
@@ -9100,8 +9068,6 @@ $$;
 comment on function tokenbook.settle_subscription is
   'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -9277,7 +9243,6 @@ $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/50_plans/subscription_at.sql
 
 /*
@@ -9385,8 +9350,6 @@ $$;
 comment on function tokenbook.subscription_terms is
   'What an entry keeps of the subscription that it began or changed, as JSON.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/50_plans/token_price_ids.sql
 
 /*
@@ -9424,7 +9387,6 @@ comment on column public.token_price_ids.plan_type is 'The plan that it is; or a
 comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
 comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/50_plans/token_subscriptions.sql
 
 /*
@@ -9487,8 +9449,6 @@ comment on column public.token_subscriptions.cancel_at is 'When it ends for good
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/50_plans/write_offer.sql
 
 /*
@@ -9605,7 +9565,6 @@ $$;
 comment on function tokenbook.write_offer is
   'Writes a plan or a pack: the fields that are given of one that is there, or a new one; refuses what its columns and constraints do.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/60_payments/apply_provider_terms.sql
 
 /*
@@ -9640,8 +9599,6 @@ $$;
 comment on function tokenbook.apply_provider_terms is
   'A subscription''s row with what providers say of each of its plans now: paused, cancelled.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/60_payments/approve_token_payment.sql
 
 /*
@@ -9877,7 +9834,6 @@ end
 $$;
 comment on function tokenbook.check_payment_event is
   'Refuses what is no fact of a payment; returns when it happened.';
-<<<<<<< HEAD
 
 -- from supabase/schemas/60_payments/check_subscription_event.sql
 
@@ -9936,8 +9892,6 @@ end
 $$;
 comment on function tokenbook.check_subscription_event is
   'Refuses what is no fact of a subscription; returns when it happened.';
-=======
->>>>>>> w-facts
 
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
@@ -9997,11 +9951,7 @@ begin
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
-<<<<<<< HEAD
     perform tokenbook.settle_subscription(p_user_id);
-=======
-    perform tokenbook.apply_scheduled_downgrade(p_user_id);
->>>>>>> w-facts
     v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
     if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
@@ -10046,7 +9996,6 @@ $$;
 comment on function tokenbook.create_token_payment is
   'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -10109,8 +10058,6 @@ $$;
 comment on function tokenbook.dismiss_parked_token_payment is
   'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
 /*
@@ -10303,7 +10250,6 @@ $$;
 comment on function tokenbook.facts_of_payment is
   'What is known of a provider''s payment, computed from all that was told of it and of its parts.';
 
-<<<<<<< HEAD
 -- from supabase/schemas/60_payments/facts_of_subscription.sql
 
 /*
@@ -10357,8 +10303,6 @@ $$;
 comment on function tokenbook.facts_of_subscription is
   'What is known of a provider''s subscription, computed from all that was told of it.';
 
-=======
->>>>>>> w-facts
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -10402,11 +10346,7 @@ begin
     replayed := v_given.replayed;
   else
     perform tokenbook.lock_account(p_entry.user_id);
-<<<<<<< HEAD
     perform tokenbook.settle_subscription(p_entry.user_id);
-=======
-    perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
->>>>>>> w-facts
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -10558,11 +10498,7 @@ begin
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
          f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-<<<<<<< HEAD
    where f.parked_reason is not null and f.dismissed_at is null
-=======
-   where f.parked_reason is not null
->>>>>>> w-facts
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -10570,11 +10506,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-<<<<<<< HEAD
   'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
-=======
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
->>>>>>> w-facts
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -10671,7 +10603,6 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
-<<<<<<< HEAD
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -10717,8 +10648,6 @@ end
 $$;
 comment on function tokenbook.provider_terms is
   'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
-=======
->>>>>>> w-facts
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
@@ -10818,7 +10747,6 @@ end
 $$;
 comment on function tokenbook.record_token_payment_event is
   'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
-<<<<<<< HEAD
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -10942,8 +10870,6 @@ end
 $$;
 comment on function tokenbook.record_token_subscription_event is
   'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
-=======
->>>>>>> w-facts
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
@@ -11267,19 +11193,10 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
-<<<<<<< HEAD
     perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
-=======
-    perform tokenbook.settle_refunds(
-      v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
-      p_actor_role, p_actor_id);
-    update public.token_subscriptions s
-       set payment_id = v_payment.id::text
-     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
->>>>>>> w-facts
   end loop;
 
   v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
@@ -11296,11 +11213,7 @@ comment on function tokenbook.settle_payment is
 /*
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
-<<<<<<< HEAD
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
-=======
- * then the plan goes back to the one before. What comes back (a refund that bounced, a dispute that was won) gives
->>>>>>> w-facts
  * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
@@ -11359,27 +11272,8 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-<<<<<<< HEAD
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
-=======
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.token_subscriptions s
-     set plan_type = plan.plan_type,
-         articles_limit = plan.articles_limit,
-         features = plan.features,
-         billing_cycle = plan.billing_cycle,
-         auto_renew = plan.billing_cycle <> 'none',
-         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = p_payment.user_id
-     and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_is_all_lost then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
->>>>>>> w-facts
   end if;
   return p_payment;
 end
@@ -14457,7 +14351,6 @@ begin
     from standings newest
     left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-<<<<<<< HEAD
    cross join lateral (select (newest.kept).*) k
    cross join lateral (values
      ('user', newest.user_id::text, s.user_id::text),
@@ -14482,43 +14375,6 @@ begin
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
      ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
-=======
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-    left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
-    -- one that was booked before it was known as a part of another payment has given its plan over to that one
-    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
-    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
-    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            paid.refund is not null or whole.id is not null as is_touched) as how
-   cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text)
->>>>>>> w-facts
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -16898,7 +16754,6 @@ end
 $$;
 grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
-<<<<<<< HEAD
 -- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
@@ -16908,8 +16763,6 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
-=======
->>>>>>> w-facts
 -- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
 select tokenbook.withdraw_rights('function', f)
   from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
