@@ -4379,7 +4379,7 @@ begin
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      -- the plan in the row is the one in force
-     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-in-force
      and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
      and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
@@ -8388,7 +8388,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
       select from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
@@ -8982,7 +8982,7 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -9582,6 +9582,15 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 begin
+  if not exists ( -- as a rule
+    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    union all
+    select from tokenbook.provider_customers c
+      join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
+     where c.user_id = p_subscription.user_id)
+  then
+    return p_subscription;
+  end if;
   select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
@@ -11651,7 +11660,7 @@ begin
              case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
       from tokenbook.subscriptions s
      where s.user_id = p_user_id and s.ended_at is null
-       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.next_plan_change is
