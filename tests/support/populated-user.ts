@@ -106,7 +106,14 @@ export async function populateUser(
     p_event_id: `evt-${mark}`,
     p_event_type: "paid",
     p_provider_payment_id: paid,
-    p_facts: told({ kind: "paid", user_id: id, customer_id: `cus-${mark}`, plan_type: "professional", amount_cents: 3900, currency: "usd" }),
+    p_facts: told({
+      kind: "paid",
+      user_id: id,
+      customer_id: `cus-${mark}`,
+      plan_type: "professional",
+      amount_cents: 3900,
+      currency: "usd",
+    }),
   });
   await asServer("set_token_alert_rule", {
     p_user_id: id,
