@@ -1,7 +1,7 @@
 /** What the books must answer to each command, according to the reference model. */
 import type pg from "pg";
 import { type Command, type Key, statuses } from "./any-command.ts";
-import { catalogue, type Facts, type Payment, Plans, type Started } from "./plans.ts";
+import { type Facts, type Payment, Plans, type Started } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
 import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
 
@@ -785,7 +785,11 @@ function said({ kind, id, status, at, plan, cents }: Extract<Command, { do: "eve
     occurred_at: new Date(Date.UTC(2026, 0, 1, 0, 0, at)).toISOString(),
     ...(kind === "paid" && { plan_type: plan, currency: "usd" }),
     ...(kind === "refunded" ? { refunded_cents: cents ?? 0 } : { amount_cents: cents ?? undefined }),
-    ...(kind === "refund" && { refund_id: `re_${id}`, status: statuses.refund[status], amount_cents: cents ?? 0 }),
+    ...(kind === "refund" && {
+      refund_id: `re_${id}`,
+      status: statuses.refund[status],
+      amount_cents: cents ?? 0,
+    }),
     ...(kind === "dispute" && { dispute_id: `dp_${id}`, status: statuses.dispute[status] }),
   });
 }

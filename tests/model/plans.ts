@@ -292,10 +292,7 @@ export class Plans {
 
 /** The later one first: what was told of one moment in the order of what it ends in, and the higher amount. */
 const later = (a: Told, b: Told) =>
-  b.at - a.at ||
-  (a.kind === "refunded" ? 0 : b.status - a.status) ||
-  centsOf(b) - centsOf(a) ||
-  0;
+  b.at - a.at || (a.kind === "refunded" ? 0 : b.status - a.status) || centsOf(b) - centsOf(a) || 0;
 const centsOf = ({ kind, cents }: Told) => cents ?? (kind === "dispute" ? Infinity : 0);
 
 /** Each refund or dispute as it was told last. */
