@@ -34,33 +34,31 @@ declare
     'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
     'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
     'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_due_idx',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
-    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
-    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
-    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_top_up_requests', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
+    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
+    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_installation', 'check_token_synchronization', 'check_token_trial',
-    'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment',
-    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
-    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
-    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
+    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
+    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
+    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
+    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
+    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
-    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
-    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
+    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'record_token_subscription_event', 'refund_token_payment',
+    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
+    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
+    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
+    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
+    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
     'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
     'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
@@ -71,7 +69,6 @@ declare
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
   v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
-  v_identities oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'identities');
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
@@ -187,10 +184,6 @@ begin
     union all
     select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
-    select 2, 'table auth.identities is missing, or has no provider_id: the auth server is older than November 2023', 0, 0, null, null
-     where not exists (
-       select from pg_attribute a where a.attrelid = v_identities and a.attname = 'provider_id' and not a.attisdropped)
-    union all
     select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
       from pg_database d
@@ -209,11 +202,6 @@ begin
            format('grant select, references, trigger on auth.users to %I', current_user)
       from pg_class c
      where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
-    union all
-    select 3, format('%s may not read auth.identities', current_user), 0, 0, c.relowner,
-           format('grant select on auth.identities to %I', current_user)
-      from pg_class c
-     where c.oid = v_identities and not has_table_privilege(c.oid, 'select')
     union all
     select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)
@@ -1137,31 +1125,6 @@ create policy "Users read their own holds" on public.token_holds
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
 
--- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
-
--- What a project has chosen for whoever had a trial before; without a row they are refused another.
-create table tokenbook.chosen_trial_policy (
-  is_current boolean primary key default true,
-  policy text not null,
-  reduced_percent integer,
-  reduced_tokens bigint,
-  chosen_at timestamptz not null default clock_timestamp(),
-  constraint chosen_trial_policy_has_one_row check (is_current),
-  constraint chosen_trial_policy_is_known check (policy in ('allow', 'refuse', 'reduced')),
-  constraint chosen_trial_policy_says_how_much
-    check (num_nonnulls(reduced_percent, reduced_tokens) = case policy when 'reduced' then 1 else 0 end),
-  constraint chosen_trial_policy_percent_is_a_part check (reduced_percent between 1 and 99),
-  constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
-);
-comment on table tokenbook.chosen_trial_policy is
-  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
-comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
-comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
-comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';
-comment on column tokenbook.chosen_trial_policy.reduced_tokens is 'Of reduced: so many tokens, and no more than the trial gives; or reduced_percent.';
-comment on column tokenbook.chosen_trial_policy.chosen_at is 'Since when.';
-alter table tokenbook.chosen_trial_policy enable row level security;
-
 -- from supabase/schemas/50_plans/tables/failed_registrations.sql
 
 -- Users who signed up while something was wrong with the books.
@@ -1447,41 +1410,6 @@ alter table tokenbook.subscriptions enable row level security;
 create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
-
--- from supabase/schemas/50_plans/tables/trial_keys.sql
-
-/*
- * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
- * database that was made from a schema alone has a key of its own. No function gives it to a caller.
- */
-create table tokenbook.trial_keys (
-  is_current boolean primary key default true,
-  key bytea not null,
-  made_at timestamptz not null default clock_timestamp(),
-  constraint trial_keys_has_one_row check (is_current),
-  constraint trial_keys_are_long check (length(key) = 32)
-);
-comment on table tokenbook.trial_keys is
-  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
-comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
-comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
-comment on column tokenbook.trial_keys.made_at is 'When it was made.';
-alter table tokenbook.trial_keys enable row level security;
-
--- from supabase/schemas/50_plans/tables/trials_taken.sql
-
--- Who has had a trial, as nobody can read it: a keyed digest of each thing that a person is known by. It names no
--- user, so that it outlives them; and without the key, which is beside it, no guess can be tried.
-create table tokenbook.trials_taken (
-  identifier bytea primary key,
-  taken_at timestamptz not null default clock_timestamp(),
-  constraint trials_taken_are_digests check (length(identifier) = 32)
-);
-comment on table tokenbook.trials_taken is
-  'Who has had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
-comment on column tokenbook.trials_taken.identifier is 'HMAC-SHA256 under tokenbook.trial_keys of one thing that the person is known by (tokenbook.trial_identifiers).';
-comment on column tokenbook.trials_taken.taken_at is 'When it was first remembered.';
-alter table tokenbook.trials_taken enable row level security;
 
 -- from supabase/schemas/60_payments/tables/parked_reasons.sql
 
@@ -1787,16 +1715,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
-           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
-           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
-           "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
-           "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
+  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested": {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,   "about": "moment",   "ends": false},
+           "subscription_ended":    {"asks": null,   "about": "moment",   "ends": false},
+           "payment_parked":        {"asks": null,   "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1934,8 +1860,8 @@ comment on column public.token_alerts.kind is 'What happened: dropped, depleted,
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1959,8 +1885,8 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
--- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
+-- One row a request for more tokens. The charge is the server's business; here is what was asked for
+-- and what came of it.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1969,12 +1895,6 @@ create table public.token_top_up_requests (
   plan_type text references public.token_plans (plan_type),
   pack_type text references public.token_packs (pack_type),
   quantity integer not null default 1,
-  amount_cents bigint,
-  currency text,
-  customer_id text,
-  attempts integer not null default 0,
-  first_attempt_at timestamptz,
-  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1985,12 +1905,11 @@ create table public.token_top_up_requests (
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null and next_attempt_at is not null
-      when 'done' then settled_at is not null and next_attempt_at is null
-      when 'failed' then settled_at is not null and next_attempt_at is null
+      when 'pending' then settled_at is null
+      when 'done' then settled_at is not null
+      when 'failed' then settled_at is not null
       else false
-    end),
-  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
+    end)
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
@@ -2001,12 +1920,6 @@ comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a pl
 comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
 comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
 comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
-comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
-comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
-comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
-comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
-comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
-comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -2014,8 +1927,6 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
-create index token_top_up_requests_due_idx
-  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
@@ -3058,7 +2969,6 @@ begin
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
-      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
@@ -3081,8 +2991,6 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
-      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
-      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -3094,8 +3002,6 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
-      ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
-      ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
@@ -3108,7 +3014,6 @@ begin
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
-      ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -4474,7 +4379,7 @@ begin
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      -- the plan in the row is the one in force
-     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-in-force
      and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
      and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
@@ -4850,7 +4755,6 @@ comment on function tokenbook.grant_terms is
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be.
- * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -4928,9 +4832,6 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
-  if p_grant_type = 'trial' and not v_issued.replayed then
-    perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
-  end if;
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
@@ -4957,7 +4858,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -7740,37 +7641,6 @@ $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
--- from supabase/schemas/50_plans/ask_trial.sql
-
-/*
- * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
- * Caller: internal.
- */
-create function tokenbook.ask_trial(
-  p_user_id uuid,
-  out share text,
-  out refusal text,
-  out reduced_percent integer,
-  out reduced_tokens bigint
-)
-returns record
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(
-    p_user_id, coalesce((select k.key from tokenbook.trial_keys k where k.is_current), ''));
-begin
-  select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
-    into share, refusal, reduced_percent, reduced_tokens
-    from tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1) j;
-end
-$$;
-comment on function tokenbook.ask_trial is 'What the policy would give of a trial to this user now; remembers nothing.';
-
 -- from supabase/schemas/50_plans/begin_plan.sql
 
 /*
@@ -7909,8 +7779,7 @@ comment on function tokenbook.change_subscription is
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen (without a payment), trial_already_taken,
- * trial_needs_identity, balance_limit_exceeded, busy.
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -7977,7 +7846,6 @@ begin
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
-      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;
@@ -8030,7 +7898,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
@@ -8176,41 +8044,6 @@ end
 $$;
 comment on function tokenbook.check_token_synchronization is
   'Limit and balance of everyone with an active subscription, the largest difference first, at most p_limit (1 to 10000); status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
-
--- from supabase/schemas/50_plans/check_token_trial.sql
-
-/*
- * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
- * is faster has it (tokenbook.take_trial).
- * Of oneself only; nobody is told of somebody else's trial but admins and the server.
- * Caller: the user for themself, an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
- */
--- Security definer: nobody may read who had a trial.
-create function tokenbook.check_token_trial(p_user_id uuid)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor record;
-  v_asked record;
-begin
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true); -- @trials-of-oneself
-  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  v_asked := tokenbook.ask_trial(p_user_id);
-  return jsonb_build_object(
-    'user_id', p_user_id,
-    'trial', v_asked.share,
-    'reason', v_asked.refusal,
-    'reduced_percent', v_asked.reduced_percent,
-    'reduced_tokens', v_asked.reduced_tokens);
-end
-$$;
-comment on function tokenbook.check_token_trial is
-  'Whether a user may have a trial. For the user themself, an admin, or the server. Returns {user_id, trial (full, reduced or none), reason (of none: trial_already_taken, or trial_needs_identity: they have neither an address nor a phone number nor an identity at a provider), reduced_percent, reduced_tokens (of reduced, one of the two)}. Errors: user_not_found, forbidden.';
 
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
@@ -8375,8 +8208,6 @@ comment on function tokenbook.grace_of is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
- * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -8477,25 +8308,6 @@ $$;
 comment on function tokenbook.grant_of_period is
   'The grant of a period of that plan, NULL when it has none.';
 
--- from supabase/schemas/50_plans/had_trial.sql
-
-/*
- * Whether a trial was given to whoever is known by one of these.
- * Caller: internal.
- */
-create function tokenbook.had_trial(p_identifiers bytea[])
-returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
-end
-$$;
-comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
-
 -- from supabase/schemas/50_plans/hand_plan_over.sql
 
 /*
@@ -8540,34 +8352,6 @@ $$;
 comment on function tokenbook.hand_plan_over is
   'Makes the plan that one payment began the plan of another, of which that one was a part.';
 
--- from supabase/schemas/50_plans/hmac_sha256.sql
-
-/*
- * HMAC-SHA256 (RFC 2104) out of what Postgres brings: pgcrypto, which has it, is not in every project, and where
- * it is, it is in a schema of the project's choice.
- * Caller: internal.
- */
-create function tokenbook.hmac_sha256(p_key bytea, p_message bytea)
-returns bytea
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_key constant bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
-  v_inner bytea := decode(repeat('36', 64), 'hex');
-  v_outer bytea := decode(repeat('5c', 64), 'hex');
-begin
-  for i in 0 .. length(v_key) - 1 loop
-    v_inner := set_byte(v_inner, i, get_byte(v_inner, i) # get_byte(v_key, i));
-    v_outer := set_byte(v_outer, i, get_byte(v_outer, i) # get_byte(v_key, i));
-  end loop;
-  return sha256(v_outer || sha256(v_inner || p_message));
-end
-$$;
-comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
-
 -- from supabase/schemas/50_plans/is_kept_beside.sql
 
 /*
@@ -8604,7 +8388,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
       select from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
@@ -8617,47 +8401,6 @@ comment on function tokenbook.is_storage_in_force is
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
   using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
-
--- from supabase/schemas/50_plans/judge_trial.sql
-
-/*
- * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
- * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
- * treated like who had one: else each anonymous sign-in would be another person.
- * Caller: internal.
- */
-create function tokenbook.judge_trial(
-  p_had_one boolean,
-  p_is_recognisable boolean,
-  out share text,
-  out refusal text,
-  out reduced_percent integer,
-  out reduced_tokens bigint
-)
-returns record
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_chosen tokenbook.chosen_trial_policy;
-begin
-  select c.* into v_chosen from tokenbook.chosen_trial_policy c where c.is_current;
-  if v_chosen.policy = 'allow' or (p_is_recognisable and not p_had_one) then
-    share := 'full';
-  elsif v_chosen.policy = 'reduced' then
-    share := 'reduced';
-    reduced_percent := v_chosen.reduced_percent;
-    reduced_tokens := v_chosen.reduced_tokens;
-  else
-    share := 'none';
-    refusal := case when p_had_one then 'trial_already_taken' else 'trial_needs_identity' end;
-  end if;
-end
-$$;
-comment on function tokenbook.judge_trial is
-  'What the policy gives of a trial to somebody who had one or not, and whom one can recognise or not: full, reduced or none, with the refusal.';
 
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
@@ -8762,45 +8505,6 @@ end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
 
--- from supabase/schemas/50_plans/normal_address.sql
-
-/*
- * One form for all the ways of writing one mailbox: without blanks around it, in Unicode's compatibility form
- * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
- * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
- * address in lower case itself, and what more a collation would do depends on the server.
- * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
- * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
- * Caller: internal.
- */
-create function tokenbook.normal_address(p_email text)
-returns text
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_blanks constant text := ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13);
-  v_address constant text := lower(btrim(normalize(p_email, nfkc), v_blanks) collate "C");
-  v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
-  v_name text := substring(v_address from '^(.*)@');
-begin
-  if v_name is null or v_name like '"%' then
-    return v_address;
-  end if;
-  if strpos(v_name, '+') > 1 then
-    v_name := split_part(v_name, '+', 1); -- @tags-are-no-names
-  end if;
-  if v_domain in ('gmail.com', 'googlemail.com') then
-    v_domain := 'gmail.com';
-    v_name := replace(v_name, '.', '');
-  end if;
-  return v_name || '@' || v_domain;
-end
-$$;
-comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
-
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
@@ -8880,8 +8584,6 @@ comment on function tokenbook.plan_ends_at is
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
- * At the commit, not at the row: the auth server writes the user first and then, in the same transaction, their
- * identity at a provider, which says too whether they had a trial before. Only a constraint trigger can wait.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -8929,49 +8631,9 @@ $$;
 comment on function tokenbook.register_user is
   'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
 
-create constraint trigger tokenbook_register_user
+create trigger tokenbook_register_user
   after insert on auth.users
-  deferrable initially deferred
   for each row execute function tokenbook.register_user();
-
--- from supabase/schemas/50_plans/remember_trial.sql
-
-/*
- * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
- * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
- * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
- * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
- */
-create function tokenbook.remember_trial(
-  p_user_id uuid,
-  out identifiers integer,
-  out known_before integer
-)
-returns record
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
-as $$
-declare
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id, tokenbook.trial_key());
-  v_new integer;
-begin
-  insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin
-  select i.identifier from unnest(v_identifiers) as i (identifier)
-   order by i.identifier
-  on conflict do nothing;
-  get diagnostics v_new = row_count; -- @first-digest-decides end
-  identifiers := cardinality(v_identifiers);
-  known_before := identifiers - v_new;
-exception
-  when lock_not_available then
-    perform tokenbook.refuse('busy', '{}');
-end
-$$;
-comment on function tokenbook.remember_trial is
-  'Remembers that a user has had a trial, by everything that they are known by now; by how many things, and how many of them were remembered before.';
 
 -- from supabase/schemas/50_plans/renew_token_subscription.sql
 
@@ -8981,7 +8643,7 @@ comment on function tokenbook.remember_trial is
  * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
- * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
@@ -9049,35 +8711,7 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
-
--- from supabase/schemas/50_plans/require_trial.sql
-
-/*
- * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
- * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
- * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
- */
-create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
-returns void
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_refusal text;
-begin
-  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
-    v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
-    if v_refusal is not null then
-      perform tokenbook.refuse(v_refusal, '{}');
-    end if;
-  end if;
-end
-$$;
-comment on function tokenbook.require_trial is
-  'Refuses a plan whose grants are trials to whom the policy gives none.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -9327,59 +8961,6 @@ $$;
 comment on function tokenbook.set_token_plan is
   'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
--- from supabase/schemas/50_plans/set_token_trial_policy.sql
-
-/*
- * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
- * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
- * remembered whichever it is.
- * Caller: service_role.   Locks: nothing.
- * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
- */
--- Security definer: nobody may write the tables themselves.
-create function tokenbook.set_token_trial_policy(
-  p_policy text,
-  p_reduced_percent integer default null,
-  p_reduced_tokens bigint default null
-)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_limit constant bigint := tokenbook.limits() -> 'tokens';
-  v_chosen jsonb;
-begin
-  perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
-    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_policy", "rule": "allow, refuse or reduced"}');
-  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> (case p_policy when 'reduced' then 1 else 0 end) then
-    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
-      'field', 'p_reduced_percent',
-      'rule', case p_policy when 'reduced' then 'this or p_reduced_tokens, one of the two'
-                            else 'neither this nor p_reduced_tokens: they are for reduced' end));
-  elsif p_reduced_percent not between 1 and 99 then
-    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_reduced_percent", "rule": "1 to 99"}');
-  elsif p_reduced_tokens not between 1 and v_limit then
-    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
-      'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
-  end if;
-  insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
-  values (p_policy, p_reduced_percent, p_reduced_tokens)
-  on conflict (is_current) do update
-     set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
-         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
-  v_chosen := jsonb_build_object(
-    'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
-  perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
-  return jsonb_build_object('success', true) || v_chosen;
-end
-$$;
-comment on function tokenbook.set_token_trial_policy is
-  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
-
 -- from supabase/schemas/50_plans/settle_plan_of_payment.sql
 
 /*
@@ -9403,7 +8984,7 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -9509,9 +9090,7 @@ comment on function tokenbook.settle_subscription is
  * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
- * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
- * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
+ * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
   p_plan public.token_plans,
@@ -9555,19 +9134,20 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
-    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
-    -- a period that was renewed before its payment came is what that payment paid for
-    update public.token_balances b
-       set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.id = v_of_period.id
-       and b.payment_id is null and p_entry.payment_id is not null;
+    if p_period_start is not null then
+      v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
+      -- a period that was renewed before its payment came is what that payment paid for
+      update public.token_balances b
+         set payment_id = p_entry.payment_id
+       where b.user_id = p_entry.user_id and b.id = v_of_period.id
+         and b.payment_id is null and p_entry.payment_id is not null;
+    end if;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -9581,16 +9161,10 @@ begin
     return;
   end if;
 
-  -- act: of a trial as much as the policy gives; an initial plan that it does not give does not begin
-  if p_plan.grant_type = 'trial' then
-    p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
-    if p_plan.tokens is null then
-      return;
-    end if;
-  end if;
-
   -- act: the subscription, unless a later period has taken this one's place
-  v_was := subscription;
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  subscription := v_was;
   v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
     and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
@@ -9781,62 +9355,6 @@ $$;
 comment on function tokenbook.subscription_terms is
   'What an entry keeps of the subscription that it began or changed, as JSON.';
 
--- from supabase/schemas/50_plans/take_trial.sql
-
-/*
- * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
- * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
- * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
- * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
- * NULL. What was asked for is refused.
- * p_entry is the transaction to be: user_id, actor_role, payment_id.
- * Caller: tokenbook.start_period, holding the account's lock.   Locks: the digests.
- * Errors: trial_already_taken, trial_needs_identity, busy.
- */
-create function tokenbook.take_trial(
-  p_plan public.token_plans,
-  p_provider_payment_id text,
-  p_entry public.token_transactions
-)
-returns bigint
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
-  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id, tokenbook.trial_key());
-  v_remembered record;
-  v_judged record;
-begin
-  if p_entry.payment_id is not null then
-    select p.amount_cents > 0 or p.provider <> 'manual' into v_is_paid
-      from public.token_payments p
-     where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
-  end if;
-
-  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
-  v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
-  if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
-    v_remembered := tokenbook.remember_trial(p_entry.user_id);
-    v_judged := tokenbook.judge_trial(v_remembered.known_before > 0, v_remembered.identifiers > 1);
-  end if;
-
-  if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
-    return p_plan.tokens;
-  elsif v_judged.share = 'reduced' then
-    return least(p_plan.tokens,
-      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
-  elsif p_entry.actor_role <> 'system' then
-    perform tokenbook.refuse(v_judged.refusal, '{}');
-  end if;
-  return null;
-end
-$$;
-comment on function tokenbook.take_trial is
-  'Remembers a trial, and returns how many of its tokens the user may have; NULL where nobody asked for it and the policy gives none, a refusal where somebody did.';
-
 -- from supabase/schemas/50_plans/token_price_ids.sql
 
 /*
@@ -9935,76 +9453,6 @@ comment on column public.token_subscriptions.next_plan_type is 'The plan from th
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
-
--- from supabase/schemas/50_plans/trial_identifiers.sql
-
-/*
- * What a user is known by, as digests under a key: their id, and as long as they are a user their normalised address, their
- * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
- * another (an anonymous sign-in).
- * An identity of the providers email and phone says nothing more than the user's row. What users can write
- * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
- * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
- */
-create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
-returns bytea[]
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select array_agg(d.digest order by d.digest)
-      from (
-        select distinct tokenbook.hmac_sha256(p_key, convert_to(known.by::text, 'UTF8')) as digest
-          from (
-            select jsonb_build_array('user', p_user_id) as by
-            union all
-            select jsonb_build_array('email', tokenbook.normal_address(u.email)) -- @trials-by-address
-              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.email <> ''
-            union all
-            select jsonb_build_array('phone', u.phone)
-              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.phone <> ''
-            union all
-            select jsonb_build_array('identity', i.provider, i.provider_id)
-              from auth.users u
-              join auth.identities i on i.user_id = u.id
-             where u.id = p_user_id and u.deleted_at is null and i.provider not in ('email', 'phone') -- @trials-by-identity
-          ) known) d);
-end
-$$;
-comment on function tokenbook.trial_identifiers is
-  'HMAC-SHA256 under a key of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
-
--- from supabase/schemas/50_plans/trial_key.sql
-
-/*
- * The key of the digests of trials, made where there is none yet: 32 bytes out of 366 random bits.
- * Nobody but the functions that make digests may call it, and none of them gives it on.
- * Caller: internal.   Locks: nothing; of two that make it at once, one waits for the other.
- */
-create function tokenbook.trial_key()
-returns bytea
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_key bytea;
-begin
-  select k.key into v_key from tokenbook.trial_keys k where k.is_current;
-  if v_key is null then
-    insert into tokenbook.trial_keys (key)
-    values (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
-    on conflict do nothing;
-    select k.key into v_key from tokenbook.trial_keys k where k.is_current;
-  end if;
-  return v_key;
-end
-$$;
-comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
 
 -- from supabase/schemas/50_plans/write_offer.sql
 
@@ -10152,6 +9600,15 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 begin
+  if not exists ( -- as a rule
+    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    union all
+    select from tokenbook.provider_customers c
+      join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
+     where c.user_id = p_subscription.user_id)
+  then
+    return p_subscription;
+  end if;
   select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
@@ -10178,7 +9635,7 @@ comment on function tokenbook.apply_provider_terms is
  * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
- * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
@@ -10243,7 +9700,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -10471,8 +9928,7 @@ comment on function tokenbook.check_subscription_event is
  * more of them waiting than tokenbook.limit_of says.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
- * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
- * too_many_payments, busy.   Keeps: I11.
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -10529,7 +9985,6 @@ begin
     elsif v_offer.is_offered is not true then
       perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
-    perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
       select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
@@ -10566,33 +10021,7 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity, too_many_payments, forbidden, busy.';
-
--- from supabase/schemas/60_payments/customer_of.sql
-
-/*
- * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
- * is known.
- * Caller: internal.
- */
-create function tokenbook.customer_of(p_provider text, p_user_id uuid)
-returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select c.customer_id
-      from tokenbook.provider_customers c
-     where c.provider = p_provider and c.user_id = p_user_id
-     order by c.created_at desc, c.customer_id desc
-     limit 1);
-end
-$$;
-comment on function tokenbook.customer_of is
-  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
@@ -10901,37 +10330,6 @@ $$;
 comment on function tokenbook.facts_of_subscription is
   'What is known of a provider''s subscription, computed from all that was told of it.';
 
--- from supabase/schemas/60_payments/get_token_customer.sql
-
-/*
- * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
- * account has one too: whoever pays may end what they pay for.
- * Caller: the user for themself, an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
- */
--- Security definer: nobody reads the table themselves.
-create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor record;
-begin
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  if (p_provider in ('stripe', 'paypal')) is not true then
-    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
-  end if;
-  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  return jsonb_build_object(
-    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
-end
-$$;
-comment on function tokenbook.get_token_customer is
-  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
-
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -11233,88 +10631,6 @@ $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
 
--- from supabase/schemas/60_payments/prepare_token_checkout.sql
-
-/*
- * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
- * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
- * nothing is bought until the provider says so.
- * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
- * apart.
- * Caller: the user for themself, an admin, service_role.   Locks: nothing.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
- * account_frozen, plan_not_found, pack_not_found, not_for_sale, trial_already_taken,
- * trial_needs_identity, already_subscribed (at PayPal).
- */
--- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
-create function tokenbook.prepare_token_checkout(
-  p_user_id uuid,
-  p_plan_type text default null,
-  p_pack_type text default null,
-  p_quantity integer default 1,
-  p_idempotency_key text default null
-)
-returns jsonb
-language plpgsql
-volatile -- as tokenbook.require_active
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor record;
-  v_account public.token_accounts;
-  v_offer record;
-  v_price_id text;
-begin
-  -- validate
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_request(p_idempotency_key, null, null);
-  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
-  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  perform tokenbook.require_active(p_user_id, v_account);
-
-  -- act
-  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
-  if v_offer.is_offered is not true then
-    perform tokenbook.refuse(
-      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
-      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
-  end if;
-  select i.price_id into v_price_id
-    from public.token_price_ids i
-   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
-  if v_price_id is null or v_offer.amount_cents = 0 then
-    perform tokenbook.refuse('not_for_sale', '{}');
-  end if;
-  perform tokenbook.require_trial(p_user_id, p_plan_type);
-  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
-  if p_plan_type is not null and exists (
-    select from tokenbook.provider_subscriptions f
-     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
-       and (f.user_id = p_user_id
-         or f.user_id is null and f.customer_id in (
-           select c.customer_id from tokenbook.provider_customers c
-            where c.provider = f.provider and c.user_id = p_user_id)))
-  then
-    perform tokenbook.refuse('already_subscribed', '{}');
-  end if;
-  return jsonb_build_object(
-    'user_id', p_user_id,
-    'plan_type', p_plan_type,
-    'pack_type', p_pack_type,
-    'quantity', p_quantity,
-    'price_id', v_price_id,
-    'amount_cents', v_offer.amount_cents,
-    'currency', v_offer.currency,
-    'customer_id', tokenbook.customer_of('stripe', p_user_id),
-    'idempotency_key', encode(sha256(convert_to(
-      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
-end
-$$;
-comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
-
 -- from supabase/schemas/60_payments/provider_terms.sql
 
 /*
@@ -11400,6 +10716,7 @@ declare
   v_parts text[];
   v_ids text[];
   v_waiting text[] := '{}';
+  v_other text;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -11427,7 +10744,12 @@ begin
   if p_facts ? 'customer_id'
     and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
   then
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+    v_waiting := array(
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
+         and f.provider_payment_id <> p_provider_payment_id
+       order by f.created_at, f.provider_payment_id
+       limit 20); -- @waiting-of-a-customer
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -11442,7 +10764,11 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
+  foreach v_other in array v_waiting loop
+    continue when v_other = any (v_ids);
+    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
+    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  end loop;
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
@@ -11456,12 +10782,11 @@ comment on function tokenbook.record_token_payment_event is
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
- * One that names a customer and their user gives that user to payments of the customer that wait for one.
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
- * payments, then the subscription's, then the account.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the subscription's facts,
+ * then the account.
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
@@ -11485,7 +10810,6 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
-  v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
 begin
@@ -11509,13 +10833,8 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
-  then
-    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
-    if cardinality(v_waiting) > 0 then
-      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
-    end if;
+  if p_facts ? 'customer_id' then
+    perform tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
   end if;
   insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
   values (p_provider, p_provider_subscription_id)
@@ -11547,7 +10866,6 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  perform tokenbook.settle_payments(p_provider, v_waiting);
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
@@ -11776,49 +11094,6 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
--- from supabase/schemas/60_payments/set_token_customer.sql
-
-/*
- * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
- * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
- * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
- * Caller: service_role.   Locks: the customer.
- * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
- */
--- Security definer: nobody may write the table themselves.
-create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor record;
-  v_user_id uuid;
-  v_is_new boolean;
-begin
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_provider in ('stripe', 'paypal')) is not true then
-    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
-  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
-    perform tokenbook.refuse('invalid_customer',
-      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
-  end if;
-  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-
-  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
-  select c.user_id into v_user_id
-    from tokenbook.provider_customers c
-   where c.provider = p_provider and c.customer_id = p_customer_id;
-  return jsonb_build_object(
-    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
-    'replayed', not v_is_new);
-end
-$$;
-comment on function tokenbook.set_token_customer is
-  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
-
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -11960,32 +11235,6 @@ $$;
 comment on function tokenbook.settle_payment is
   'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
--- from supabase/schemas/60_payments/settle_payments.sql
-
-/*
- * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
- * known.
- * Caller: internal, holding the locks of these payments.   Locks: the accounts.
- */
-create function tokenbook.settle_payments(p_provider text, p_ids text[])
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_id text;
-begin
-  foreach v_id in array p_ids loop
-    perform tokenbook.settle_and_describe_payment(
-      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
-  end loop;
-end
-$$;
-comment on function tokenbook.settle_payments is
-  'Brings the books to what is known of these payments of a provider.';
-
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
@@ -12096,31 +11345,6 @@ as $$
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
-
--- from supabase/schemas/60_payments/waiting_payments.sql
-
-/*
- * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
- * what others have left waiting (I11).
- * Caller: internal, holding the customer's lock.
- */
-create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
-returns text[]
-language plpgsql
-volatile -- sees what was committed while its caller waited for the lock
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select f.provider_payment_id from tokenbook.provider_payments f
-     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
-     order by f.created_at, f.provider_payment_id
-     limit 20); -- @waiting-of-a-customer
-end
-$$;
-comment on function tokenbook.waiting_payments is
-  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -12284,87 +11508,6 @@ end
 $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
-
--- from supabase/schemas/70_alerts/claim_token_top_ups.sql
-
-/*
- * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
- * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
- * it to the next one when the lease ends; each lease is longer than the one before.
- * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
- * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
- *
- * fault says why nothing is to be charged (any more), NULL where it may be:
- *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
- *   no_price         for tokens without a pack; or what it is for costs nothing
- *   not_offered      the plan or pack is not sold any more
- *   no_customer      the user has never paid at Stripe, so that there is no card
- *   too_old          asked for three days ago, and nobody has charged it
- *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
- * Whoever has tried before looks first whether the charge was made.
- * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
- */
--- Security definer: nobody may write the tables themselves.
-create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
-returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_now timestamptz := clock_timestamp();
-begin
-  perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_limit is null or p_limit not between 1 and 200 then
-    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
-  end if;
-  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
-    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
-  end if;
-
-  return query
-  with due as (
-    select r.user_id, r.id
-      from public.token_top_up_requests r
-     where r.status = 'pending' and r.next_attempt_at <= v_now
-     order by r.next_attempt_at
-     limit p_limit
-       for no key update skip locked
-  ), claimed as (
-    update public.token_top_up_requests r
-       set attempts = r.attempts + 1,
-           first_attempt_at = coalesce(r.first_attempt_at, v_now),
-           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
-           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
-           currency = case when r.attempts = 0 then o.currency else r.currency end,
-           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
-      from due
-      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
-     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
-     where r.user_id = due.user_id and r.id = due.id
-    returning r.*, o.is_offered
-  )
-  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
-         c.created_at, c.attempts, c.first_attempt_at,
-         case
-           when not tokenbook.is_user(c.user_id) then 'user_not_found'
-           when tokenbook.is_frozen(a, null) then 'account_frozen'
-           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
-           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
-           when c.is_offered is not true then 'not_offered'
-           when c.customer_id is null then 'no_customer'
-           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
-           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
-         end
-    from claimed c
-    join public.token_accounts a on a.user_id = c.user_id
-    left join public.token_top_ups t on t.user_id = c.user_id
-   order by c.created_at, c.user_id;
-end
-$$;
-comment on function tokenbook.claim_token_top_ups is
-  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
 
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
@@ -12544,7 +11687,7 @@ begin
              case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
       from tokenbook.subscriptions s
      where s.user_id = p_user_id and s.ended_at is null
-       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.next_plan_change is
@@ -12763,8 +11906,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -13123,10 +12266,7 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
- * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
- * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
- * is refused.
+ * by itself. The same word again changes nothing; another one is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -13148,15 +12288,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
-  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
+  if (p_outcome in ('done', 'failed')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -13168,7 +12306,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', v_status) then
+  elsif v_request.status not in ('pending', p_outcome) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -13176,25 +12314,13 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
+       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if v_status = 'failed' then
+    if p_outcome = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
-      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
-        v_alert.user_id := p_user_id;
-        v_alert.kind := 'top_up_' || p_outcome;
-        v_alert.rule := 'auto_top_up';
-        v_alert.request_id := p_request_id;
-        v_alert.created_at := v_request.settled_at;
-        v_alert.payload := jsonb_build_object(
-          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
-          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
-          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
-        perform tokenbook.write_alert(v_alert);
-      end if;
     end if;
 
     -- record
@@ -13212,7 +12338,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
@@ -14215,17 +13341,17 @@ begin
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), triggers (name, of, kind, definition) as (values
-    ('token_transactions_keep_append_only', 'public.token_transactions', 'trigger',
+  ), triggers (name, of, definition) as (values
+    ('token_transactions_keep_append_only', 'public.token_transactions',
      'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('changes_keep_append_only', 'tokenbook.changes', 'trigger',
+    ('changes_keep_append_only', 'tokenbook.changes',
      'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings', 'trigger',
+    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
      'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('token_plans_date_default_plan', 'public.token_plans', 'trigger',
+    ('token_plans_date_default_plan', 'public.token_plans',
      'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
-    ('tokenbook_register_user', 'auth.users', 'constraint trigger',
-     'after insert on auth.users deferrable initially deferred for each row execute function tokenbook.register_user()')
+    ('tokenbook_register_user', 'auth.users',
+     'after insert on auth.users for each row execute function tokenbook.register_user()')
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -14298,7 +13424,7 @@ begin
        and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create %s %I %s', t.kind, t.name, t.definition)
+    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
       from triggers t
      where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
     union all
@@ -14308,12 +13434,10 @@ begin
      where g.tgenabled not in ('O', 'A')
     union all
     select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
-           -- a constraint trigger cannot be replaced
-           case t.kind when 'trigger' then format('create or replace trigger %I %s', t.name, t.definition)
-                else format('drop trigger %I on %s; create %s %I %s', t.name, t.of, t.kind, t.name, t.definition) end
+           format('create or replace trigger %I %s', t.name, t.definition)
       from triggers t
       join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create %s %I %s', t.kind, t.name, t.definition))
+     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
     union all
     -- functions
     select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
@@ -14713,6 +13837,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan -- one for any range of users takes each for a handful, and joins them all row by row
 as $$
 begin
   return query
@@ -15132,7 +14257,7 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
@@ -17687,8 +16812,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'deduct_tokens_with_fifo',
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
-  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
+  'get_user_storage_quota', 'create_token_payment',
+  'set_token_top_up',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
@@ -17710,9 +16835,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'set_token_trial_policy',
-  'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
+  'record_token_payment_event', 'record_token_subscription_event',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
   'check_token_installation']) f;
 
 /*
