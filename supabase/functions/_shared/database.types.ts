@@ -785,7 +785,10 @@ export type Database = {
           customer_id: string | null;
           first_attempt_at: string | null;
           id: string;
+<<<<<<< HEAD
           next_attempt_at: string | null;
+=======
+>>>>>>> w-facts
           pack_type: string | null;
           plan_type: string | null;
           quantity: number;
@@ -804,7 +807,10 @@ export type Database = {
           customer_id?: string | null;
           first_attempt_at?: string | null;
           id?: string;
+<<<<<<< HEAD
           next_attempt_at?: string | null;
+=======
+>>>>>>> w-facts
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -822,7 +828,10 @@ export type Database = {
           customer_id?: string | null;
           first_attempt_at?: string | null;
           id?: string;
+<<<<<<< HEAD
           next_attempt_at?: string | null;
+=======
+>>>>>>> w-facts
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
