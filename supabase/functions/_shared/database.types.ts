@@ -785,10 +785,7 @@ export type Database = {
           customer_id: string | null;
           first_attempt_at: string | null;
           id: string;
-<<<<<<< HEAD
           next_attempt_at: string | null;
-=======
->>>>>>> w-facts
           pack_type: string | null;
           plan_type: string | null;
           quantity: number;
@@ -807,10 +804,7 @@ export type Database = {
           customer_id?: string | null;
           first_attempt_at?: string | null;
           id?: string;
-<<<<<<< HEAD
           next_attempt_at?: string | null;
-=======
->>>>>>> w-facts
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;
@@ -828,10 +822,7 @@ export type Database = {
           customer_id?: string | null;
           first_attempt_at?: string | null;
           id?: string;
-<<<<<<< HEAD
           next_attempt_at?: string | null;
-=======
->>>>>>> w-facts
           pack_type?: string | null;
           plan_type?: string | null;
           quantity?: number;

@@ -288,7 +288,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       comes: { outcomes: ["approved"], tokens: planTokens },
     },
   ],
-  "Subscriptions: what is paid, and paid back": [
+  "Payments of subscriptions": [
     {
       version: v1,
       type: "PAYMENT.SALE.COMPLETED",
@@ -525,7 +525,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       comes: { outcomes: ["approved"] },
     },
   ],
-  "Subscriptions: how they stand": [
+  "How subscriptions stand": [
     stands("ACTIVATED", "the buyer has subscribed", "active"),
     stands("RE-ACTIVATED", "it goes on after a pause", "active"),
     stands("UPDATED", "something of it has changed", "active"),
