@@ -4,9 +4,9 @@
  * buyer's bank wants it back; which of them, it does not say.
  */
 import { z } from "zod";
+import { providerId as id } from "../_shared/provider-event.ts";
 import type { DisputeFacts, ProviderEvent, RefundFacts } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
-import { providerId as id } from "../_shared/provider-event.ts";
 import { money, type PaypalEvent } from "./event.ts";
 
 const Refund = z.object({
@@ -65,8 +65,9 @@ function statusOf({ status, state }: Refund, event: PaypalEvent): RefundFacts["s
 }
 
 /**
- * The payment's id and that of the refund or reversal itself. Reversals of sales come in two shapes: the resource's id is the
- * sale's and only its link names the reversal, or it is the reversal's and the sale is not named at all.
+ * The payment's id, and that of the refund or reversal itself. Reversals of sales come in two shapes: the
+ * resource's id is the sale's and only its link names the reversal, or it is the reversal's and the sale
+ * is not named at all.
  *
  * @throws {Refusal} when nothing says which payment it was
  */

@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
+import { providerId as id } from "../_shared/provider-event.ts";
 import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
-import { providerId as id } from "../_shared/provider-event.ts";
 import { money, moment, paidMoney, type PaypalEvent } from "./event.ts";
 import type { Money } from "./money.ts";
 
