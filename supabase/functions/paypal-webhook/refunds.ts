@@ -81,10 +81,10 @@ async function idsOf(
   if (payment !== undefined)
     return { payment, itself: payment === refund.id ? (link ?? refund.id) : refund.id };
   if (link !== undefined && link !== refund.id) return { payment: refund.id, itself: link };
-  const answer =
-    event.type.startsWith("PAYMENT.SALE.") && (await api.find(`/v1/payments/refund/${refund.id}`));
-  const told = answer && paymentOf(Refund.parse(answer));
-  if (!told) throw event.unreadable("links", "a link to the payment that was refunded");
+  const isSale = event.type.startsWith("PAYMENT.SALE.");
+  const answer = isSale ? await api.find(`/v1/payments/refund/${refund.id}`) : undefined;
+  const told = answer === undefined ? undefined : paymentOf(Refund.parse(answer));
+  if (told === undefined) throw event.unreadable("links", "a link to the payment that was refunded");
   return { payment: told, itself: refund.id };
 }
 

@@ -25,7 +25,7 @@ const Subtotal = z
       details: z.object({ subtotal: z.string().optional() }).optional(),
     }),
   })
-  .transform(({ amount: { currency, details } }) =>
+  .transform(({ amount: { currency, details } }): z.input<typeof money> | undefined =>
     details?.subtotal === undefined ? undefined : { total: details.subtotal, currency },
   )
   .pipe(money.optional());
