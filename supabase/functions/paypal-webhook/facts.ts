@@ -14,13 +14,13 @@ import { fromSubscription } from "./subscriptions.ts";
 
 type Said = Pick<ProviderEvent, "payments" | "subscriptions" | "note">;
 
-type Reader = (event: PaypalEvent, catalogue: Catalogue, api: PaypalApi) => Promise<Said>;
+type Reader = (event: PaypalEvent, catalogue: Catalogue, api: PaypalApi) => Said | Promise<Said>;
 
 const order: Reader = async (event, catalogue) => ({ payments: await fromCapture(event, catalogue) });
 const sale: Reader = async (event, catalogue, api) => ({ payments: await fromSale(event, catalogue, api) });
 const refund: Reader = async (event, _, api) => ({ payments: await fromRefund(event, api) });
 const reversal: Reader = async (event, _, api) => ({ payments: await fromReversal(event, api) });
-const dispute: Reader = async (event) => ({ payments: fromDispute(event) });
+const dispute: Reader = (event) => ({ payments: fromDispute(event) });
 const subscription: Reader = async (event, catalogue) => {
   const subscriptions = await fromSubscription(event, catalogue);
   return {
@@ -31,7 +31,7 @@ const subscription: Reader = async (event, catalogue) => {
 };
 
 /** The events that change something, and who reads each. */
-export const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
+const readers = new Map<string, Reader>([
   ["PAYMENT.CAPTURE.COMPLETED", order],
   ["PAYMENT.SALE.COMPLETED", sale],
   ["PAYMENT.CAPTURE.REFUNDED", refund],

@@ -2,16 +2,16 @@
 import { z } from "zod";
 import type { Catalogue, Thing } from "../_shared/catalogue.ts";
 import { limits } from "../_shared/lists.ts";
-import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
-import { type Money, paidMoney } from "./money.ts";
+import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import { paidMoney, type PaypalEvent } from "./event.ts";
+import type { Money } from "./money.ts";
 
 const Capture = z.object({ id, amount: paidMoney, custom_id: z.string().optional() });
 
 /**
  * Our server wrote `<user id>:<plan>` or `<user id>:pack:<pack>:<quantity>` into its custom_id; a buyer
- * whose page makes the order writes it himself, and the amount too. So what it names counts only where
+ * whose page makes the order writes it themselves, and the amount too. So what it names counts only where
  * exactly its price was paid.
  */
 export async function fromCapture(

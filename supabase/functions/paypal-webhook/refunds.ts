@@ -4,11 +4,10 @@
  * buyer's bank wants it back; which of them, it does not say.
  */
 import { z } from "zod";
+import { providerId as id } from "../_shared/provider-event.ts";
 import type { DisputeFacts, ProviderEvent, RefundFacts } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
-import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
-import { money } from "./money.ts";
+import { money, type PaypalEvent } from "./event.ts";
 
 const Refund = z.object({
   id,
@@ -66,8 +65,9 @@ function statusOf({ status, state }: Refund, event: PaypalEvent): RefundFacts["s
 }
 
 /**
- * The payment's id and that of the refund or reversal itself. Reversals of sales come in two shapes: the resource's id is the
- * sale's and only its link names the reversal, or it is the reversal's and the sale is not named at all.
+ * The payment's id, and that of the refund or reversal itself. Reversals of sales come in two shapes: the
+ * resource's id is the sale's and only its link names the reversal, or it is the reversal's and the sale
+ * is not named at all.
  *
  * @throws {Refusal} when nothing says which payment it was
  */
@@ -81,10 +81,10 @@ async function idsOf(
   if (payment !== undefined)
     return { payment, itself: payment === refund.id ? (link ?? refund.id) : refund.id };
   if (link !== undefined && link !== refund.id) return { payment: refund.id, itself: link };
-  const answer =
-    event.type.startsWith("PAYMENT.SALE.") && (await api.find(`/v1/payments/refund/${refund.id}`));
-  const told = answer && paymentOf(Refund.parse(answer));
-  if (!told) throw event.unreadable("links", "a link to the payment that was refunded");
+  const isSale = event.type.startsWith("PAYMENT.SALE.");
+  const answer = isSale ? await api.find(`/v1/payments/refund/${refund.id}`) : undefined;
+  const told = answer === undefined ? undefined : paymentOf(Refund.parse(answer));
+  if (told === undefined) throw event.unreadable("links", "a link to the payment that was refunded");
   return { payment: told, itself: refund.id };
 }
 

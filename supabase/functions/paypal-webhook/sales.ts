@@ -4,11 +4,11 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
+import { providerId as id } from "../_shared/provider-event.ts";
 import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
-import { providerId as id } from "../_shared/provider-event.ts";
-import { moment, type PaypalEvent } from "./event.ts";
-import { money, type Money, paidMoney } from "./money.ts";
+import { money, moment, paidMoney, type PaypalEvent } from "./event.ts";
+import type { Money } from "./money.ts";
 
 const Sale = z.object({
   id,
@@ -25,7 +25,7 @@ const Subtotal = z
       details: z.object({ subtotal: z.string().optional() }).optional(),
     }),
   })
-  .transform(({ amount: { currency, details } }) =>
+  .transform(({ amount: { currency, details } }): z.input<typeof money> | undefined =>
     details?.subtotal === undefined ? undefined : { total: details.subtotal, currency },
   )
   .pipe(money.optional());

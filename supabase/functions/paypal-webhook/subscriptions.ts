@@ -1,8 +1,8 @@
 /** How a subscription stands: PayPal's subscriptions, and the agreements that came before them (v1). */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { type ProviderEvent, type SubscriptionFacts, userId } from "../_shared/webhook.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
+import { type ProviderEvent, type SubscriptionFacts, userId } from "../_shared/webhook.ts";
 import { moment, type PaypalEvent } from "./event.ts";
 
 const Subscription = z.object({

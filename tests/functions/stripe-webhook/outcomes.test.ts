@@ -110,10 +110,10 @@ test.each([
     "if (lines.has_more !== undefined)",
   ],
   [
-    "gives several of a plan",
+    "counts one line of several",
     "bought.ts",
-    '("plan_type" in first.thing ? 1 : limits.pack_quantity)',
-    "limits.pack_quantity",
+    "ours.reduce((sum, line) => sum + line.quantity, 0)",
+    "first.quantity",
   ],
   [
     "gives one of several packs",
