@@ -674,10 +674,13 @@ const disputes: StripeCase[] = [
       ),
     ],
   ),
-  row(october2026, "charge.dispute.closed", "the chargeback is lost", withheld, ({ bought, event, dispute }) => [
-    bought(plan),
-    event("charge.dispute.closed", dispute("dp", "lost")),
-  ]),
+  row(
+    october2026,
+    "charge.dispute.closed",
+    "the chargeback is lost",
+    withheld,
+    ({ bought, event, dispute }) => [bought(plan), event("charge.dispute.closed", dispute("dp", "lost"))],
+  ),
   row(
     june2024,
     "charge.dispute.closed",

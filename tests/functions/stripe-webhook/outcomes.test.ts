@@ -109,7 +109,12 @@ test.each([
     "if (lines.has_more !== true)",
     "if (lines.has_more !== undefined)",
   ],
-  ["counts one line of several", "bought.ts", "ours.reduce((sum, line) => sum + line.quantity, 0)", "first.quantity"],
+  [
+    "counts one line of several",
+    "bought.ts",
+    "ours.reduce((sum, line) => sum + line.quantity, 0)",
+    "first.quantity",
+  ],
   [
     "gives one of several packs",
     "bought.ts",
