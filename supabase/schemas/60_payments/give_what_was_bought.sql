@@ -29,7 +29,7 @@ begin
   if p_payment.to_plan is not null then
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
-    v_plan.grant_lifetime_days := p_payment.terms ->> 'lifetime_days';
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
     v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
     v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
     v_plan.features := p_payment.terms -> 'features';
