@@ -73,7 +73,7 @@ export async function standing(
   { userId, ids, before }: { userId: string; ids: readonly string[]; before: number },
 ): Promise<Pick<Outcome, "tokens" | "parked" | "subscription">> {
   const { rows } = await db.admin.query<{ tokens: number; parked: ParkedReason; subscription: string }>(
-    `select (select a.tokens_remaining - a.tokens_owed from public.token_accounts a where a.user_id = $1)::int - $3::int as tokens,
+    `select coalesce((select a.tokens_remaining - a.tokens_owed from public.token_accounts a where a.user_id = $1), 0)::int - $3::int as tokens,
             (select f.parked_reason from tokenbook.provider_payments f
               where f.provider_payment_id = any ($2) and f.parked_reason is not null limit 1) as parked,
             (select s.status from tokenbook.provider_subscriptions s

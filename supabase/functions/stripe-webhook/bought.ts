@@ -1,6 +1,5 @@
 /** What was bought, by the prices that were paid. */
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { limits } from "../_shared/lists.ts";
 import type { PaidFacts } from "../_shared/webhook.ts";
 
 /** A line of a session or of an invoice. */
@@ -36,9 +35,8 @@ export async function bought(
     return { price_id, parked_reason: "several_things" };
   }
   const quantity = ours.reduce((sum, line) => sum + line.quantity, 0);
-  if (quantity < 1 || quantity > ("plan_type" in first.thing ? 1 : limits.pack_quantity)) {
-    return { price_id, parked_reason: "quantity" };
-  }
+  // How many there may be of a plan or of a pack, the books know; how many there were must be a number to them.
+  if (quantity < 1 || quantity > 999_999_999) return { price_id, parked_reason: "quantity" };
   return { ...first.thing, quantity, price_id };
 }
 

@@ -115,6 +115,8 @@ const planLine: Line = { price: prices.starter };
 const completed = "checkout.session.completed";
 const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens });
 const gone: Outcome = { outcomes: ["refunded"] };
+/** The payment stands; what it gave is withheld. */
+const withheld: Outcome = { outcomes: ["approved"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
   outcomes: ["recorded"],
@@ -205,6 +207,9 @@ const singlePayments: StripeCase[] = [
   ),
   row(october2026, completed, "a plan three times", parked("quantity"), ({ bought }) => [
     bought([itemOf(prices.starter, 3)]),
+  ]),
+  row(october2026, completed, "two packs, in two lines", approved(100_000), ({ bought }) => [
+    bought([itemOf(prices.pack), itemOf(prices.pack)]),
   ]),
   row(october2026, completed, "a plan and a pack", parked("several_things"), ({ bought }) => [
     bought([itemOf(prices.starter), itemOf(prices.pack)]),
@@ -489,7 +494,7 @@ const refunds: StripeCase[] = [
     june2024,
     "charge.refunded",
     "half of it, with the refund itself sent along",
-    approved(200_000),
+    { outcomes: ["approved", "approved"], tokens: 200_000 },
     ({ billed, event, charge, refund }) => [
       billed([planLine]),
       event(
@@ -595,7 +600,7 @@ const refunds: StripeCase[] = [
 ];
 
 const disputes: StripeCase[] = [
-  row(june2024, "charge.dispute.created", "a chargeback", gone, ({ bought, event, dispute }) => [
+  row(june2024, "charge.dispute.created", "a chargeback", withheld, ({ bought, event, dispute }) => [
     bought(plan),
     event("charge.dispute.created", dispute("dp", "needs_response")),
   ]),
@@ -623,7 +628,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.funds_withdrawn",
     "the inquiry has become a chargeback",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp", "warning_needs_response")),
@@ -637,7 +642,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.updated",
     "our answer to the chargeback was sent",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp", "needs_response")),
@@ -669,7 +674,7 @@ const disputes: StripeCase[] = [
       ),
     ],
   ),
-  row(october2026, "charge.dispute.closed", "the chargeback is lost", gone, ({ bought, event, dispute }) => [
+  row(october2026, "charge.dispute.closed", "the chargeback is lost", withheld, ({ bought, event, dispute }) => [
     bought(plan),
     event("charge.dispute.closed", dispute("dp", "lost")),
   ]),
@@ -677,7 +682,7 @@ const disputes: StripeCase[] = [
     june2024,
     "charge.dispute.closed",
     "a second chargeback is lost, after the first was won",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp_1", "needs_response")),
@@ -689,8 +694,20 @@ const disputes: StripeCase[] = [
   row(
     october2026,
     "charge.dispute.closed",
+    "a second chargeback, of 6.00, is won, after the first, of 3.00, was lost",
+    approved(266_667),
+    ({ bought, event, dispute }) => [
+      bought(plan),
+      event("charge.dispute.closed", dispute("dp_1", "lost", { amount: 300 })),
+      event("charge.dispute.created", dispute("dp_2", "needs_response", { amount: 600 })),
+      event("charge.dispute.closed", dispute("dp_2", "won", { amount: 600 })),
+    ],
+  ),
+  row(
+    october2026,
+    "charge.dispute.closed",
     "an inquiry was closed, and a chargeback came and is lost",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.closed", dispute("dp_1", "warning_closed")),
@@ -714,7 +731,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.created",
     "prevented, by paying the money back",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event(
@@ -737,7 +754,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.created",
     "a chargeback of what half has been refunded of",
-    gone,
+    withheld,
     ({ bought, event, refund, dispute }) => [
       bought(plan),
       event("refund.created", refund("re", "succeeded", 450)),

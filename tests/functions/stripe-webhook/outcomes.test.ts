@@ -109,12 +109,7 @@ test.each([
     "if (lines.has_more !== true)",
     "if (lines.has_more !== undefined)",
   ],
-  [
-    "gives several of a plan",
-    "bought.ts",
-    '("plan_type" in first.thing ? 1 : limits.pack_quantity)',
-    "limits.pack_quantity",
-  ],
+  ["counts one line of several", "bought.ts", "ours.reduce((sum, line) => sum + line.quantity, 0)", "first.quantity"],
   [
     "gives one of several packs",
     "bought.ts",
