@@ -46,6 +46,7 @@ const byType: Record<string, Partial<Record<Way, string>>> = {
   text: { "something else": "'something_else'", empty: "''", "added to": "x.$c || 'x'" },
   uuid: { "something else": "gen_random_uuid()" },
   xid8: { "something else": "'7'" },
+  bytea: { "something else": "sha256(x.$c)", empty: "''" },
   _uuid: {
     "something else": "gen_random_uuid() || x.$c[2:]",
     empty: "'{}'",
@@ -143,8 +144,7 @@ function tables(): Record<string, { kinds: string }> {
     token_holds:
       "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0",
     token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0",
-    "tokenbook.subscriptions":
-      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
+    token_subscriptions: "x.plan_type, x.next_plan_type is null, x.billing_cycle",
     "tokenbook.provider_payments":
       "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
     "tokenbook.provider_events": "x.facts ->> 'kind'",
