@@ -111,7 +111,7 @@ const userOf =
   (work) =>
     asUser(db, id, work);
 
-test("every function but five has something to do, so that what stops is seen", async () => {
+test("every function but a few has something to do, so that what stops is seen", async () => {
   const outcomes = Object.entries(await outcomesOf(server, lives.active));
   expect(Object.fromEntries(outcomes.filter(([, outcome]) => outcome !== "answers"))).toEqual({
     acknowledge_token_finding: "finding_not_found",
