@@ -3012,6 +3012,7 @@ begin
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
       ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -10704,7 +10705,7 @@ comment on function tokenbook.lock_provider_payment is
  * apart.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
- * account_frozen, plan_not_found, pack_not_found, not_for_sale.
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal).
  */
 -- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
 create function tokenbook.prepare_token_checkout(
@@ -10747,6 +10748,17 @@ begin
   if v_price_id is null or v_offer.amount_cents = 0 then
     perform tokenbook.refuse('not_for_sale', '{}');
   end if;
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
   return jsonb_build_object(
     'user_id', p_user_id,
     'plan_type', p_plan_type,
@@ -10761,7 +10773,7 @@ begin
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -11528,10 +11540,19 @@ as $$
            select asked.name
              from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
                   as asked (name, value)
-            where asked.value is distinct from
-                  (o.terms || jsonb_build_object('amount_cents', o.amount_cents, 'currency', o.currency)) -> asked.name
+            where asked.value is distinct from (now.offer || (now.offer -> 'terms')) -> asked.name
             order by asked.name))
-    from tokenbook.find_offer($1.to_plan, $1.pack_type, $1.quantity) o
+    from (
+      select to_jsonb(p) as row from public.token_plans p where p.plan_type = $1.to_plan
+      union all
+      select to_jsonb(p) from public.token_packs p where p.pack_type = $1.pack_type) catalogue
+   cross join lateral (
+     select jsonb_build_object(
+              'amount_cents', (catalogue.row ->> 'price_cents')::bigint * $1.quantity,
+              'currency', catalogue.row -> 'currency',
+              'is_offered', catalogue.row -> 'is_offered',
+              'terms', coalesce(jsonb_object_agg(term.name, catalogue.row -> term.name), '{}')) as offer
+       from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';

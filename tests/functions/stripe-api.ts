@@ -38,9 +38,6 @@ export type Trouble =
   | "429"
   | "401";
 
-/** How long it takes where it is slow. */
-export const slowMs = 1_500;
-
 /** Nested, as the brackets of a form say. */
 export interface Params {
   [name: string]: string | Params;
@@ -74,6 +71,8 @@ export interface StripeApi {
   prices: Map<string, Thing>;
   /** How it is at a request; a function of it, and of how many there were of that method and path before. */
   ail: (asked: Asked, before: number) => Trouble | undefined;
+  /** How long it takes where it is slow. */
+  slowMs: number;
   /** A customer with that card saved; `isDefault`: and chosen. */
   customer(card?: Card, options?: { isDefault?: boolean }): string;
   /** Saves another card. */
@@ -118,7 +117,7 @@ const missing = (kind: string, id: unknown, param: string, status = 400) =>
 
 /** Starts it, well. */
 export async function startStripeApi(): Promise<StripeApi> {
-  const secretKey = "sk_test_of_the_stand_in";
+  const secretKey = "rk_of_the_stand_in";
   const customers = new Map<string, Thing>();
   const methods: (Thing & { customer: string; card: Card })[] = [];
   const prices = new Map<string, Thing>();
@@ -399,7 +398,7 @@ export async function startStripeApi(): Promise<StripeApi> {
   });
 
   /** The answer; undefined: none, and `hangUp` whether that is said. */
-  function answer(
+  function respond(
     asked: Asked,
     ailment: Trouble | undefined,
     authorization: string | undefined,
@@ -437,7 +436,7 @@ export async function startStripeApi(): Promise<StripeApi> {
     if (ailment === "slow") {
       const keep = (reply?: Reply) => asked.key !== undefined && replies.set(asked.key, { words, reply });
       keep();
-      setTimeout(() => keep(perform(asked).reply), slowMs).unref();
+      setTimeout(() => keep(perform(asked).reply), api.slowMs).unref();
       return {};
     }
     const { reply: good, isKept } =
@@ -457,7 +456,11 @@ export async function startStripeApi(): Promise<StripeApi> {
       ({ method, path }) => method === asked.method && path === asked.path,
     ).length;
     api.asked.push(asked);
-    const { reply, replayed, hangUp } = answer(asked, api.ail(asked, before), incoming.headers.authorization);
+    const { reply, replayed, hangUp } = respond(
+      asked,
+      api.ail(asked, before),
+      incoming.headers.authorization,
+    );
     if (hangUp) return void incoming.socket.destroy();
     if (reply === undefined) return;
     outgoing.writeHead(reply.status, {
@@ -480,6 +483,7 @@ export async function startStripeApi(): Promise<StripeApi> {
     customers,
     prices,
     ail: () => undefined,
+    slowMs: 3_000,
     customer(card, { isDefault = false } = {}) {
       const made = thing("cus", "customer", {
         metadata: {},

@@ -155,3 +155,52 @@ test("a former price is not what is bought today", async () => {
   );
   expect((await prepare({ p_pack_type: "small" })).price_id).toBe("price_small_now");
 });
+
+test("who has a subscription at PayPal that is not over is sold no plan beside it, and packs all the same", async () => {
+  const someone = await createUser(db);
+  await db.admin.query(
+    "update public.token_plans set stripe_price_id = 'price_starter', price_cents = 900 where plan_type = 'starter'",
+  );
+  const tell = (status: string, minute: number) =>
+    asService(db, (client) =>
+      rpc(client, "record_token_subscription_event", {
+        p_provider: "paypal",
+        p_event_id: `WH-${status}`,
+        p_event_type: "subscription",
+        p_provider_subscription_id: "I-1",
+        p_facts: {
+          kind: "subscription",
+          occurred_at: new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString(),
+          user_id: someone,
+          plan_type: "starter",
+          status,
+        },
+      }),
+    );
+  for (const [minute, status] of ["active", "past_due", "paused"].entries()) {
+    await tell(status, minute);
+    await expect(prepare({ p_plan_type: "starter" }, someone), status).rejects.toMatchObject({
+      message: "already_subscribed",
+    });
+    expect(await prepare({ p_pack_type: "small" }, someone)).toMatchObject({ quantity: 1 });
+  }
+  await tell("cancelled", 3);
+  expect(await prepare({ p_plan_type: "starter" }, someone)).toMatchObject({ price_id: "price_starter" });
+});
+
+test("who is frozen or was deleted is sold nothing", async () => {
+  const [frozen, deleted] = [await createUser(db), await createUser(db)];
+  await asService(db, (client) =>
+    rpc(client, "set_token_account_state", { p_user_id: frozen, p_state: "frozen", p_reason: "a test" }),
+  );
+  await db.admin.query("update auth.users set deleted_at = now() where id = $1", [deleted]);
+  for (const [of, message] of [
+    [frozen, "account_frozen"],
+    [deleted, "user_not_found"],
+  ] as const) {
+    const asked = asService(db, (client) =>
+      rpc(client, "prepare_token_checkout", { p_user_id: of, p_pack_type: "small" }),
+    );
+    await expect(asked, message).rejects.toMatchObject({ message });
+  }
+});

@@ -377,7 +377,7 @@ export const errors = {
   already_subscribed: {
     status: 409,
     title: "Already subscribed",
-    sqlstate: null,
+    sqlstate: "PT409",
     retryable: false,
     hint: "The user has a subscription at the payment provider: change it there.",
   },

@@ -62,8 +62,13 @@ export async function openCheckout(
   );
   return {
     url: session.url!, // there is one on a page that Stripe hosts
-    replayed: session.lastResponse.headers["idempotent-replayed"] === "true",
+    replayed: isReplayed(session),
   };
+}
+
+/** With `fetch` underneath it is that answer itself, whatever the types say. */
+function isReplayed({ lastResponse }: { lastResponse: unknown }): boolean {
+  return (lastResponse as Response).headers.get("idempotent-replayed") === "true";
 }
 
 /** Whether Stripe charges that customer again and again, or would once their card works. */

@@ -65,6 +65,7 @@ begin
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
       ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),

@@ -6,7 +6,7 @@
  * apart.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
- * account_frozen, plan_not_found, pack_not_found, not_for_sale.
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal).
  */
 -- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
 create function tokenbook.prepare_token_checkout(
@@ -49,6 +49,17 @@ begin
   if v_price_id is null or v_offer.amount_cents = 0 then
     perform tokenbook.refuse('not_for_sale', '{}');
   end if;
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
   return jsonb_build_object(
     'user_id', p_user_id,
     'plan_type', p_plan_type,
@@ -63,4 +74,4 @@ begin
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';

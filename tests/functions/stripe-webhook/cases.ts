@@ -15,7 +15,6 @@ import {
   list,
   movementOf,
   type Parts,
-  paymentIntentOf,
   refundOf,
   sessionOf,
   subscriptionOf,
@@ -31,7 +30,6 @@ export const prices = {
   professional: "price_professional",
   pack: "price_pack",
 };
-export const packType = "boost_of_the_tests";
 export const packTokens = 50_000;
 
 export interface StripeCase extends EventCase {
@@ -115,11 +113,9 @@ const planLine: Line = { price: prices.starter };
 const completed = "checkout.session.completed";
 const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens });
 const gone: Outcome = { outcomes: ["refunded"] };
-/** The payment stands; what it gave is withheld. */
-const withheld: Outcome = { outcomes: ["approved"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
-  outcomes: ["recorded"],
+  outcomes: [subscription!],
   subscription: subscription!,
   ...(tokens > 0 && { tokens }),
 });
@@ -992,7 +988,7 @@ const others: StripeCase[] = [
 
 /** All of them, by the heading under which they are shown. */
 export const stripeCases: Record<string, StripeCase[]> = {
-  "Single payments": [...singlePayments, ...topUps],
+  "Single payments": singlePayments,
   Invoices: invoices,
   Refunds: refunds,
   Disputes: disputes,

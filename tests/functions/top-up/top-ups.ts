@@ -10,7 +10,7 @@ import { secret } from "../stripe-webhook/stripe.ts";
 export const impatient: Fault = {
   file: "top-up/index.ts",
   right: "const patience = { timeout: 30_000, maxNetworkRetries: 0 };",
-  wrong: "const patience = { timeout: 400, maxNetworkRetries: 0 };",
+  wrong: "const patience = { timeout: 800, maxNetworkRetries: 0 };",
 };
 
 /** Dies after it has charged, at the first attempt, before the books know. */

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { expectCleanBooks } from "../../support/books.ts";
 import { Dice, seed } from "../../support/dice.ts";
 import type { Fault, Stack } from "../stack.ts";
-import { cards, type Card, slowMs, startStripeApi, type StripeApi, type Trouble } from "../stripe-api.ts";
+import { cards, type Card, startStripeApi, type StripeApi, type Trouble } from "../stripe-api.ts";
 import { deliver, event } from "../stripe-webhook/stripe.ts";
 import {
   agesAfter,
@@ -44,10 +44,9 @@ const everyTrouble = [
 
 /** Trouble at the first charge only. */
 const atFirstCharge = (trouble: Trouble) => {
-  api.ail = ({ method, path, key }) => {
-    const isFirst = api.asked.filter((it) => it.key === key && it.path === path).length === 0;
-    return method === "POST" && path === "/v1/payment_intents" && isFirst ? trouble : undefined;
-  };
+  api.asked.length = 0;
+  api.ail = ({ method, path }, before) =>
+    method === "POST" && path === "/v1/payment_intents" && before === 0 ? trouble : undefined;
 };
 
 /** One user whose first charge meets that trouble, then a second run when all is well. */
@@ -60,12 +59,12 @@ async function twoRuns(trouble: Trouble | undefined, ...faults: Fault[]) {
     api.ail = () => undefined;
     await later(stack);
     await run(stack);
-    if (trouble === "slow") await sleep(slowMs + 200); // what was asked for is carried out by now
+    if (trouble === "slow") await sleep(api.slowMs + 200); // what was asked for is carried out by now
     await later(stack);
     await run(stack);
     if (faults.length === 0) await expectCleanBooks(stack.db);
     return {
-      first: first.status,
+      first: first.body,
       ...(await standing(stack, one)),
       paid: intentsOf(api, one).filter(({ status }) => status === "succeeded").length,
     };
@@ -77,7 +76,9 @@ async function twoRuns(trouble: Trouble | undefined, ...faults: Fault[]) {
 describe("a charge whose answer is lost is asked for again, and made once", () => {
   test.each(everyTrouble)("%s", async (trouble) => {
     expect(await twoRuns(trouble)).toMatchObject({
-      first: 200,
+      // a connection that breaks Deno mends itself, by asking again: under the same key
+      first: trouble === "hangs up after" ? { done: 1 } : { waiting: 1 },
+      attempts: { slow: 3, "hangs up after": 1 }[trouble as string] ?? 2,
       status: "done",
       paid: 1,
       tokens: 1_040,
@@ -91,7 +92,8 @@ test.each([
   ["between the payment and the request", diesBetween],
 ])("a run that dies %s is followed by one that finds the same payment", async (_, fault) => {
   expect(await twoRuns(undefined, fault)).toMatchObject({
-    first: 500,
+    first: { code: "WORKER_ERROR" },
+    attempts: 2,
     status: "done",
     paid: 1,
     tokens: 1_040,
@@ -168,54 +170,57 @@ describe("the tests see it", { tags: ["proof"] }, () => {
   });
 });
 
-/** 60 users with every card, through a Stripe that is unwell at a third of what it is asked, until all is settled. */
+/** 48 users with every card, through a Stripe that is unwell at much of what it is asked, until all is settled. */
 async function storm(...faults: Fault[]) {
   const stack: Stack = await startTopUps(api, ...faults);
   const dice = new Dice(seed);
   const kinds = Object.keys(cards) as Card[];
   const all = await Promise.all(
-    Array.from({ length: 60 }, (_, nth) => runShort(stack, api, kinds[nth % kinds.length]!)),
+    Array.from({ length: 48 }, (_, nth) => runShort(stack, api, kinds[nth % kinds.length]!)),
   );
   const met: Record<string, number> = {};
-  api.ail = () => {
-    if (!dice.chance(0.35)) return undefined;
-    const trouble = dice.any(everyTrouble);
+  api.slowMs = 8_000; // slower than a run: the next one does not see it yet
+  api.ail = ({ method, path }) => {
+    const isCharge = method === "POST" && path === "/v1/payment_intents";
+    if (!dice.chance(isCharge ? 0.7 : 0.3)) return undefined;
+    const trouble = isCharge && dice.chance(0.5) ? "slow" : dice.any(everyTrouble);
     met[trouble] = (met[trouble] ?? 0) + 1;
     return trouble;
   };
-  for (let nth = 0; nth < 8; nth++) {
+  for (let nth = 0; nth < 6; nth++) {
     await Promise.all([run(stack), run(stack)]);
     await later(stack);
   }
   api.ail = () => undefined;
-  await sleep(slowMs + 200);
-  for (const intent of api.intents) if (intent.status === "processing") api.clear(intent, "succeeded");
-  for (let nth = 0; nth < 2; nth++) {
+  await sleep(api.slowMs + 200);
+  let mix: Record<string, number> = {};
+  for (let nth = 0; nth < 5 && (nth === 0 || mix["pending"] !== undefined); nth++) {
+    for (const intent of api.intents) if (intent.status === "processing") api.clear(intent, "succeeded");
     await later(stack);
     await run(stack);
-  }
-  const mix: Record<string, number> = {};
-  for (const one of all) {
-    const { status } = await standing(stack, one);
-    mix[status] = (mix[status] ?? 0) + 1;
+    mix = {};
+    for (const one of all) {
+      const { status } = await standing(stack, one);
+      mix[status] = (mix[status] ?? 0) + 1;
+    }
   }
   const violations = await outOfStep(stack, api, all);
   if (faults.length === 0) await expectCleanBooks(stack.db);
   await stack.close();
   console.log(
-    `seed=${seed} users=60 asked=${api.asked.length} troubles=${JSON.stringify(met)} outcomes=${JSON.stringify(mix)} violations=${violations.length}`,
+    `seed=${seed} users=48 asked=${api.asked.length} troubles=${JSON.stringify(met)} outcomes=${JSON.stringify(mix)} violations=${violations.length}`,
   );
   return { mix, violations };
 }
 
 describe("a storm", { tags: ["proof"] }, () => {
-  test("through every trouble at once, money and tokens end in step", { timeout: 120_000 }, async () => {
+  test("through every trouble at once, money and tokens end in step", { timeout: 180_000 }, async () => {
     const { mix, violations } = await storm();
     expect(violations).toEqual([]);
     expect(mix["pending"]).toBeUndefined();
   });
 
-  test("the test sees it: without the key", { timeout: 120_000 }, async () => {
+  test("the test sees it: without the key", { timeout: 180_000 }, async () => {
     expect((await storm(keyless)).violations).not.toEqual([]);
   });
 });
