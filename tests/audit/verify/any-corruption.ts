@@ -46,6 +46,7 @@ const byType: Record<string, Partial<Record<Way, string>>> = {
   text: { "something else": "'something_else'", empty: "''", "added to": "x.$c || 'x'" },
   uuid: { "something else": "gen_random_uuid()" },
   xid8: { "something else": "'7'" },
+  bytea: { "something else": "sha256(x.$c)", empty: "''" },
   _uuid: {
     "something else": "gen_random_uuid() || x.$c[2:]",
     empty: "'{}'",
@@ -200,7 +201,10 @@ export async function tryAttempt(client: pg.ClientBase, attempt: Attempt, tally:
 const ownersOf = (table: string) =>
   table === "tokenbook.provider_events"
     ? `array(select f.user_id::text from tokenbook.provider_payments f where f.user_id is not null)`
-    : `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id'], null)`;
+    : // of a part of a payment, whose the payment is
+      `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id',
+         (select f.user_id::text from tokenbook.provider_payments f
+           where f.provider = to_jsonb(x) ->> 'provider' and f.provider_payment_id = to_jsonb(x) ->> 'part_of')], null)`;
 
 /** Whose books a row is part of: of a team, the payer's and the member's. */
 export async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {
