@@ -15,6 +15,7 @@ import {
   list,
   movementOf,
   type Parts,
+  paymentIntentOf,
   refundOf,
   sessionOf,
   subscriptionOf,
@@ -30,6 +31,7 @@ export const prices = {
   professional: "price_professional",
   pack: "price_pack",
 };
+export const packType = "boost_of_the_tests";
 export const packTokens = 50_000;
 
 export interface StripeCase extends EventCase {
@@ -113,9 +115,11 @@ const planLine: Line = { price: prices.starter };
 const completed = "checkout.session.completed";
 const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens });
 const gone: Outcome = { outcomes: ["refunded"] };
+/** The payment stands; what it gave is withheld. */
+const withheld: Outcome = { outcomes: ["approved"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
-  outcomes: [subscription!],
+  outcomes: ["recorded"],
   subscription: subscription!,
   ...(tokens > 0 && { tokens }),
 });
@@ -988,7 +992,7 @@ const others: StripeCase[] = [
 
 /** All of them, by the heading under which they are shown. */
 export const stripeCases: Record<string, StripeCase[]> = {
-  "Single payments": singlePayments,
+  "Single payments": [...singlePayments, ...topUps],
   Invoices: invoices,
   Refunds: refunds,
   Disputes: disputes,

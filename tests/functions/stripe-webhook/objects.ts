@@ -25,7 +25,8 @@ const isEarly = (version: Version) => version < "2025-03-31";
 /** When all that the fixtures speak of began: an hour ago. */
 export const now = Math.floor(Date.now() / 1000) - 3600;
 
-const month = { start: now, end: now + 30 * 86_400 };
+const days = 86_400;
+const month = { start: now, end: now + 30 * days };
 
 /** @param second when it happened, after {@link now} */
 export function eventOf(
@@ -203,8 +204,10 @@ export interface Line {
   isProration?: boolean;
   /** What a coupon took off; `amount` is without it. */
   discount?: number;
-  /** Of a subscription, or for itself. */
+  /** For itself, and not a subscription's. */
   isOnce?: boolean;
+  /** Of the period before. */
+  isEarlier?: boolean;
 }
 
 function lineOf(
@@ -236,7 +239,7 @@ function lineOf(
     invoice: "in_1",
     livemode: true,
     metadata: {},
-    period: month,
+    period: isEarlier ? { start: now - 30 * days, end: now } : month,
     quantity,
   };
   if (isEarly(version)) {

@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
-import { tried } from "../event-outcomes.ts";
+import { type Sender, told, tried } from "../event-outcomes.ts";
 import { startStack, type Stack } from "../stack.ts";
-import { stripeCases } from "./cases.ts";
+import { type StripeCase, stripeCases } from "./cases.ts";
 import { deliver, fresh, sell, secret, startStripe, type StripeStandIn } from "./stripe.ts";
 
 const cases = Object.values(stripeCases).flat();
@@ -50,7 +51,7 @@ test("there are cases of the API versions before and after 2025, and of every ty
 /** What docs/guides/payments.md tells people to choose in Stripe's dashboard. */
 const actedOn = [
   "checkout.session.completed", "checkout.session.async_payment_succeeded", "invoice.paid", "invoice.payment_failed",
-  "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
+  "payment_intent.succeeded", "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
   "charge.dispute.created", "charge.dispute.updated", "charge.dispute.funds_withdrawn",
   "charge.dispute.funds_reinstated", "charge.dispute.closed",
   "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
