@@ -34,11 +34,11 @@ declare
     'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
     'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
     'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
@@ -46,21 +46,23 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
     'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
-    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
-    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
+    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
-    'record_token_payment_event', 'record_token_subscription_event', 'refund_token_payment',
-    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
-    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert',
+    'settle_token_top_up', 'token_offer_now', 'tokens_used', 'track_token_usage',
+    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1715,14 +1717,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false},
-           "subscription_past_due": {"asks": null,   "about": "moment",   "ends": false},
-           "subscription_ended":    {"asks": null,   "about": "moment",   "ends": false},
-           "payment_parked":        {"asks": null,   "about": "moment",   "ends": false}}';
+  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
+           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
+           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
+           "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1860,8 +1864,8 @@ comment on column public.token_alerts.kind is 'What happened: dropped, depleted,
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1885,8 +1889,8 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens. The charge is the server's business; here is what was asked for
--- and what came of it.
+-- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
+-- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1895,6 +1899,12 @@ create table public.token_top_up_requests (
   plan_type text references public.token_plans (plan_type),
   pack_type text references public.token_packs (pack_type),
   quantity integer not null default 1,
+  amount_cents bigint,
+  currency text,
+  customer_id text,
+  attempts integer not null default 0,
+  first_attempt_at timestamptz,
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1905,11 +1915,12 @@ create table public.token_top_up_requests (
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null
-      when 'done' then settled_at is not null
-      when 'failed' then settled_at is not null
+      when 'pending' then settled_at is null and next_attempt_at is not null
+      when 'done' then settled_at is not null and next_attempt_at is null
+      when 'failed' then settled_at is not null and next_attempt_at is null
       else false
-    end)
+    end),
+  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
@@ -1920,6 +1931,12 @@ comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a pl
 comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
 comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
 comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
+comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
+comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
+comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
+comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
+comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
+comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1927,6 +1944,8 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_due_idx
+  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
@@ -2969,6 +2988,7 @@ begin
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
+      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
@@ -2991,6 +3011,8 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -10023,6 +10045,32 @@ $$;
 comment on function tokenbook.create_token_payment is
   'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
 
+-- from supabase/schemas/60_payments/customer_of.sql
+
+/*
+ * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
+ * is known.
+ * Caller: internal.
+ */
+create function tokenbook.customer_of(p_provider text, p_user_id uuid)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select c.customer_id
+      from tokenbook.provider_customers c
+     where c.provider = p_provider and c.user_id = p_user_id
+     order by c.created_at desc, c.customer_id desc
+     limit 1);
+end
+$$;
+comment on function tokenbook.customer_of is
+  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -10330,6 +10378,37 @@ $$;
 comment on function tokenbook.facts_of_subscription is
   'What is known of a provider''s subscription, computed from all that was told of it.';
 
+-- from supabase/schemas/60_payments/get_token_customer.sql
+
+/*
+ * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
+ * account has one too: whoever pays may end what they pay for.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
+ */
+-- Security definer: nobody reads the table themselves.
+create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
+end
+$$;
+comment on function tokenbook.get_token_customer is
+  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
+
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -10567,7 +10646,7 @@ begin
    where c.provider = p_provider and c.customer_id = p_customer_id
      for no key update;
   if p_user_id is null
-    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-counts
+    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-of-a-customer
   then
     return false;
   end if;
@@ -10630,6 +10709,86 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/prepare_token_checkout.sql
+
+/*
+ * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
+ * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
+ * nothing is bought until the provider says so.
+ * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
+ * apart.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal).
+ */
+-- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
+create function tokenbook.prepare_token_checkout(
+  p_user_id uuid,
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.require_active
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_offer record;
+  v_price_id text;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_active(p_user_id, v_account);
+
+  -- act
+  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
+  if v_offer.is_offered is not true then
+    perform tokenbook.refuse(
+      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
+      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
+  end if;
+  select i.price_id into v_price_id
+    from public.token_price_ids i
+   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
+  if v_price_id is null or v_offer.amount_cents = 0 then
+    perform tokenbook.refuse('not_for_sale', '{}');
+  end if;
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'plan_type', p_plan_type,
+    'pack_type', p_pack_type,
+    'quantity', p_quantity,
+    'price_id', v_price_id,
+    'amount_cents', v_offer.amount_cents,
+    'currency', v_offer.currency,
+    'customer_id', tokenbook.customer_of('stripe', p_user_id),
+    'idempotency_key', encode(sha256(convert_to(
+      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
+end
+$$;
+comment on function tokenbook.prepare_token_checkout is
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -10716,7 +10875,6 @@ declare
   v_parts text[];
   v_ids text[];
   v_waiting text[] := '{}';
-  v_other text;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -10744,12 +10902,7 @@ begin
   if p_facts ? 'customer_id'
     and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
   then
-    v_waiting := array(
-      select f.provider_payment_id from tokenbook.provider_payments f
-       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
-         and f.provider_payment_id <> p_provider_payment_id
-       order by f.created_at, f.provider_payment_id
-       limit 20); -- @waiting-of-a-customer
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -10764,11 +10917,7 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  foreach v_other in array v_waiting loop
-    continue when v_other = any (v_ids);
-    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
-    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  end loop;
+  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
@@ -10782,11 +10931,12 @@ comment on function tokenbook.record_token_payment_event is
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * One that names a customer and their user gives that user to payments of the customer that wait for one.
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the customer, then the subscription's facts,
- * then the account.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
+ * payments, then the subscription's, then the account.
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
@@ -10810,6 +10960,7 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
 begin
@@ -10833,8 +10984,13 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id' then
-    perform tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
+  then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    if cardinality(v_waiting) > 0 then
+      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+    end if;
   end if;
   insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
   values (p_provider, p_provider_subscription_id)
@@ -10866,6 +11022,7 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
+  perform tokenbook.settle_payments(p_provider, v_waiting);
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
@@ -11094,6 +11251,49 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/set_token_customer.sql
+
+/*
+ * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
+ * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ */
+-- Security definer: nobody may write the table themselves.
+create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_user_id uuid;
+  v_is_new boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
+    perform tokenbook.refuse('invalid_customer',
+      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  select c.user_id into v_user_id
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return jsonb_build_object(
+    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
+    'replayed', not v_is_new);
+end
+$$;
+comment on function tokenbook.set_token_customer is
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -11235,6 +11435,32 @@ $$;
 comment on function tokenbook.settle_payment is
   'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
+-- from supabase/schemas/60_payments/settle_payments.sql
+
+/*
+ * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
+ * known.
+ * Caller: internal, holding the locks of these payments.   Locks: the accounts.
+ */
+create function tokenbook.settle_payments(p_provider text, p_ids text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id text;
+begin
+  foreach v_id in array p_ids loop
+    perform tokenbook.settle_and_describe_payment(
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+  end loop;
+end
+$$;
+comment on function tokenbook.settle_payments is
+  'Brings the books to what is known of these payments of a provider.';
+
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
@@ -11345,6 +11571,31 @@ as $$
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+
+-- from supabase/schemas/60_payments/waiting_payments.sql
+
+/*
+ * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
+ * what others have left waiting (I11).
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @waiting-of-a-customer
+end
+$$;
+comment on function tokenbook.waiting_payments is
+  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -11508,6 +11759,87 @@ end
 $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
+
+-- from supabase/schemas/70_alerts/claim_token_top_ups.sql
+
+/*
+ * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
+ * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
+ * it to the next one when the lease ends; each lease is longer than the one before.
+ * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
+ * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
+ *
+ * fault says why nothing is to be charged (any more), NULL where it may be:
+ *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
+ *   no_price         for tokens without a pack; or what it is for costs nothing
+ *   not_offered      the plan or pack is not sold any more
+ *   no_customer      the user has never paid at Stripe, so that there is no card
+ *   too_old          asked for three days ago, and nobody has charged it
+ *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
+ * Whoever has tried before looks first whether the charge was made.
+ * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
+returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  return query
+  with due as (
+    select r.user_id, r.id
+      from public.token_top_up_requests r
+     where r.status = 'pending' and r.next_attempt_at <= v_now
+     order by r.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_top_up_requests r
+       set attempts = r.attempts + 1,
+           first_attempt_at = coalesce(r.first_attempt_at, v_now),
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
+           currency = case when r.attempts = 0 then o.currency else r.currency end,
+           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
+      from due
+      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
+     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
+     where r.user_id = due.user_id and r.id = due.id
+    returning r.*, o.is_offered
+  )
+  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
+         c.created_at, c.attempts, c.first_attempt_at,
+         case
+           when not tokenbook.is_user(c.user_id) then 'user_not_found'
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
+           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
+           when c.is_offered is not true then 'not_offered'
+           when c.customer_id is null then 'no_customer'
+           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
+         end
+    from claimed c
+    join public.token_accounts a on a.user_id = c.user_id
+    left join public.token_top_ups t on t.user_id = c.user_id
+   order by c.created_at, c.user_id;
+end
+$$;
+comment on function tokenbook.claim_token_top_ups is
+  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
 
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
@@ -11906,8 +12238,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -12266,7 +12598,10 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. The same word again changes nothing; another one is refused.
+ * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
+ * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
+ * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
+ * is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -12288,13 +12623,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
+  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -12306,7 +12643,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', p_outcome) then
+  elsif v_request.status not in ('pending', v_status) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -12314,13 +12651,25 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if p_outcome = 'failed' then
+    if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
+      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+        v_alert.user_id := p_user_id;
+        v_alert.kind := 'top_up_' || p_outcome;
+        v_alert.rule := 'auto_top_up';
+        v_alert.request_id := p_request_id;
+        v_alert.created_at := v_request.settled_at;
+        v_alert.payload := jsonb_build_object(
+          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
+          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
+        perform tokenbook.write_alert(v_alert);
+      end if;
     end if;
 
     -- record
@@ -12338,7 +12687,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
@@ -14259,7 +14608,7 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
@@ -16816,7 +17165,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'track_token_usage', 'estimate_tokens', 'explain_token_charge',
   'reserve_tokens', 'capture_tokens', 'release_tokens',
   'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
+  'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
   'get_token_spend_caps', 'list_token_team_members']) f;
 
 -- Admins and the server.
@@ -16838,8 +17187,8 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event', 'record_token_subscription_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
+  'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
   'check_token_installation']) f;
 
 /*

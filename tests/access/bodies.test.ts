@@ -122,6 +122,7 @@ test("through the API: a form, CSV, text and bytes are 415 for user and server, 
     "arm_token_alerts",
     "retry_token_alerts",
     "claim_token_alerts",
+    "claim_token_top_ups",
   ]) {
     for (const type of ["text/plain", "application/octet-stream"]) {
       const answer = await post(name, { apikey: keys.secretKey, "content-type": type }, "ignored");
@@ -219,6 +220,7 @@ test("what runs without arguments does what its name says, and spends or gives n
     "arm_token_alerts", // arms what is behind, as each minute
     "checkpoint_token_ledger", // reads on in the ledger, and keeps how far
     "claim_token_alerts", // hands out what is due to be sent, and again when the lease is over
+    "claim_token_top_ups", // hands out what is due to be charged, and again when the lease is over
     "estimate_tokens", // refused without an action
     "expire_old_token_grants", // books what has run out, as each hour
     "get_token_spend_caps", // the caller's own; reads

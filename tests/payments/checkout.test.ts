@@ -187,3 +187,20 @@ test("who has a subscription at PayPal that is not over is sold no plan beside i
   await tell("cancelled", 3);
   expect(await prepare({ p_plan_type: "starter" }, someone)).toMatchObject({ price_id: "price_starter" });
 });
+
+test("who is frozen or was deleted is sold nothing", async () => {
+  const [frozen, deleted] = [await createUser(db), await createUser(db)];
+  await asService(db, (client) =>
+    rpc(client, "set_token_account_state", { p_user_id: frozen, p_state: "frozen", p_reason: "a test" }),
+  );
+  await db.admin.query("update auth.users set deleted_at = now() where id = $1", [deleted]);
+  for (const [of, message] of [
+    [frozen, "account_frozen"],
+    [deleted, "user_not_found"],
+  ] as const) {
+    const asked = asService(db, (client) =>
+      rpc(client, "prepare_token_checkout", { p_user_id: of, p_pack_type: "small" }),
+    );
+    await expect(asked, message).rejects.toMatchObject({ message });
+  }
+});
