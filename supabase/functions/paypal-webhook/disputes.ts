@@ -2,8 +2,8 @@
 import { z } from "zod";
 import type { DisputeFacts, ProviderEvent } from "../_shared/webhook.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
-import { type Money, paidMoney } from "./money.ts";
+import { paidMoney, type PaypalEvent } from "./event.ts";
+import type { Money } from "./money.ts";
 
 const Dispute = z.object({
   dispute_id: id,

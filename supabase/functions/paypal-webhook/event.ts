@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Refusal } from "../_shared/problem.ts";
 import { providerId, read, unreadable } from "../_shared/provider-event.ts";
+import { cents, type Money } from "./money.ts";
 
 const momentRule = "a moment of 1900 to 2199 with its offset from UTC";
 
@@ -9,6 +10,30 @@ const momentRule = "a moment of 1900 to 2199 with its offset from UTC";
 export const moment = z.iso
   .datetime({ offset: true, error: momentRule })
   .refine((it) => /^(19|20|21)\d\d-.*T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-])/.test(it), momentRule);
+
+/**
+ * Money in any of PayPal's three shapes: `value` and `currency_code` (v2), `total` and `currency`, or
+ * `value` and `currency` (both v1).
+ */
+export const money = z
+  .object({
+    value: z.string().optional(),
+    total: z.string().optional(),
+    currency_code: z.string().optional(),
+    currency: z.string().optional(),
+  })
+  .transform(({ value, total, currency_code, currency }, context): Money => {
+    try {
+      const code = currency_code ?? currency ?? "";
+      return { cents: cents(value ?? total ?? "", code), currency: code };
+    } catch {
+      context.addIssue({ code: "custom", message: "an amount and its currency" });
+      return z.NEVER;
+    }
+  });
+
+/** Money that was paid. */
+export const paidMoney = money.refine(({ cents: paid }) => paid >= 0, "an amount that is not negative");
 
 /** A verified event that is ours to read. */
 export interface PaypalEvent {

@@ -31,7 +31,7 @@ const subscription: Reader = async (event, catalogue) => {
 };
 
 /** The events that change something, and who reads each. */
-export const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
+const readers = new Map<string, Reader>([
   ["PAYMENT.CAPTURE.COMPLETED", order],
   ["PAYMENT.SALE.COMPLETED", sale],
   ["PAYMENT.CAPTURE.REFUNDED", refund],

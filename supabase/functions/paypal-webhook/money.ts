@@ -1,35 +1,9 @@
-import { z } from "zod";
-
 /** An amount in the currency's smallest unit: what is paid back may be written with a minus. */
 export interface Money {
   cents: number;
   /** ISO 4217, as PayPal writes it. */
   currency: string;
 }
-
-/**
- * Money in any of PayPal's three shapes: `value` and `currency_code` (v2), `total` and `currency`, or
- * `value` and `currency` (both v1).
- */
-export const money = z
-  .object({
-    value: z.string().optional(),
-    total: z.string().optional(),
-    currency_code: z.string().optional(),
-    currency: z.string().optional(),
-  })
-  .transform(({ value, total, currency_code, currency }, context): Money => {
-    try {
-      const code = currency_code ?? currency ?? "";
-      return { cents: cents(value ?? total ?? "", code), currency: code };
-    } catch {
-      context.addIssue({ code: "custom", message: "an amount and its currency" });
-      return z.NEVER;
-    }
-  });
-
-/** Money that was paid. */
-export const paidMoney = money.refine(({ cents: paid }) => paid >= 0, "an amount that is not negative");
 
 /**
  * An amount as PayPal writes it ("20.00", "500", "-9.00") in the currency's smallest unit, which is what

@@ -4,8 +4,8 @@ import type { Catalogue, Thing } from "../_shared/catalogue.ts";
 import { limits } from "../_shared/lists.ts";
 import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
-import { type Money, paidMoney } from "./money.ts";
+import { paidMoney, type PaypalEvent } from "./event.ts";
+import type { Money } from "./money.ts";
 
 const Capture = z.object({ id, amount: paidMoney, custom_id: z.string().optional() });
 

@@ -7,8 +7,7 @@ import { z } from "zod";
 import type { DisputeFacts, ProviderEvent, RefundFacts } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import type { PaypalEvent } from "./event.ts";
-import { money } from "./money.ts";
+import { money, type PaypalEvent } from "./event.ts";
 
 const Refund = z.object({
   id,

@@ -7,8 +7,8 @@ import type { Catalogue } from "../_shared/catalogue.ts";
 import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import { moment, type PaypalEvent } from "./event.ts";
-import { money, type Money, paidMoney } from "./money.ts";
+import { money, moment, paidMoney, type PaypalEvent } from "./event.ts";
+import type { Money } from "./money.ts";
 
 const Sale = z.object({
   id,

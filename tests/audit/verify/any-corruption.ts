@@ -144,7 +144,8 @@ function tables(): Record<string, { kinds: string }> {
     token_holds:
       "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0",
     token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0",
-    token_subscriptions: "x.plan_type, x.next_plan_type is null, x.billing_cycle",
+    "tokenbook.subscriptions":
+      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
     "tokenbook.provider_payments":
       "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
     "tokenbook.provider_events": "x.facts ->> 'kind'",
@@ -200,7 +201,10 @@ export async function tryAttempt(client: pg.ClientBase, attempt: Attempt, tally:
 const ownersOf = (table: string) =>
   table === "tokenbook.provider_events"
     ? `array(select f.user_id::text from tokenbook.provider_payments f where f.user_id is not null)`
-    : `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id'], null)`;
+    : // of a part of a payment, whose the payment is
+      `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id',
+         (select f.user_id::text from tokenbook.provider_payments f
+           where f.provider = to_jsonb(x) ->> 'provider' and f.provider_payment_id = to_jsonb(x) ->> 'part_of')], null)`;
 
 /** Whose books a row is part of: of a team, the payer's and the member's. */
 export async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {

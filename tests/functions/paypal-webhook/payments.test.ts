@@ -80,7 +80,7 @@ describe("an order", () => {
   test("for packs leaves the plan and its period alone", async () => {
     await deliver(stack, bought());
     const subscribed = async () =>
-      (await stack.db.admin.query("select plan_type, period_ends_at from public.token_subscriptions where user_id = $1", [user])).rows; // prettier-ignore
+      (await stack.db.admin.query("select plan_type, period_start, expires_at from public.token_subscriptions where user_id = $1", [user])).rows; // prettier-ignore
     const before = await subscribed();
     await deliver(stack, capture(fresh(), `${user}:pack:small:2`, "10.00"));
     expect(await tokens()).toBe(planTokens + 2 * packTokens);

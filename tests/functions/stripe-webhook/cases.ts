@@ -15,6 +15,7 @@ import {
   list,
   movementOf,
   type Parts,
+  paymentIntentOf,
   refundOf,
   sessionOf,
   subscriptionOf,
@@ -30,6 +31,7 @@ export const prices = {
   professional: "price_professional",
   pack: "price_pack",
 };
+export const packType = "boost_of_the_tests";
 export const packTokens = 50_000;
 
 export interface StripeCase extends EventCase {
@@ -113,9 +115,11 @@ const planLine: Line = { price: prices.starter };
 const completed = "checkout.session.completed";
 const approved = (tokens: number): Outcome => ({ outcomes: ["approved"], tokens });
 const gone: Outcome = { outcomes: ["refunded"] };
+/** The payment stands; what it gave is withheld. */
+const withheld: Outcome = { outcomes: ["approved"] };
 const parked = (reason: Outcome["parked"]): Outcome => ({ outcomes: ["parked"], parked: reason! });
 const is = (subscription: Outcome["subscription"], tokens = 0): Outcome => ({
-  outcomes: [subscription!],
+  outcomes: ["recorded"],
   subscription: subscription!,
   ...(tokens > 0 && { tokens }),
 });
@@ -204,6 +208,9 @@ const singlePayments: StripeCase[] = [
   row(october2026, completed, "a plan three times", parked("quantity"), ({ bought }) => [
     bought([itemOf(prices.starter, 3)]),
   ]),
+  row(october2026, completed, "two packs, in two lines", approved(100_000), ({ bought }) => [
+    bought([itemOf(prices.pack), itemOf(prices.pack)]),
+  ]),
   row(october2026, completed, "a plan and a pack", parked("several_things"), ({ bought }) => [
     bought([itemOf(prices.starter), itemOf(prices.pack)]),
   ]),
@@ -217,6 +224,43 @@ const singlePayments: StripeCase[] = [
   row(october2026, completed, "nothing that has a price", parked("nothing_named"), ({ bought }) => [
     bought([]),
   ]),
+];
+
+const topUps: StripeCase[] = [
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "an automatic top-up with two packs was paid",
+    approved(100_000),
+    ({ event, version, id, userId }) => [
+      event(
+        "payment_intent.succeeded",
+        paymentIntentOf(
+          version,
+          id("pi"),
+          {
+            user_id: userId,
+            pack_type: packType,
+            quantity: "2",
+            top_up_request_id: "0a1b2c3d-0000-4000-8000-000000000001",
+          },
+          1000,
+        ),
+      ),
+    ],
+  ),
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "any other payment was made",
+    { note: "its session or its invoice says what was bought" },
+    ({ event, version, id, userId }) => [
+      event(
+        "payment_intent.succeeded",
+        paymentIntentOf(version, id("pi"), { user_id: userId, plan_type: "starter" }),
+      ),
+    ],
+  ),
 ];
 
 const trial: Line = { price: prices.starter, amount: 0 };
@@ -251,7 +295,7 @@ const invoices: StripeCase[] = [
     ],
   ),
   row(june2024, "invoice.paid", "the next period", approved(800_000), ({ billed, id }) => [
-    billed([planLine]),
+    billed([{ ...planLine, isEarlier: true }]),
     billed([planLine], { billing_reason: "subscription_cycle" }, { id: id("in_2"), intent: id("pi_2") }),
   ]),
   row(june2024, "invoice.paid", "a renewal at the price's former id", approved(400_000), ({ billed }) => [
@@ -450,7 +494,7 @@ const refunds: StripeCase[] = [
     june2024,
     "charge.refunded",
     "half of it, with the refund itself sent along",
-    approved(200_000),
+    { outcomes: ["approved", "approved"], tokens: 200_000 },
     ({ billed, event, charge, refund }) => [
       billed([planLine]),
       event(
@@ -556,7 +600,7 @@ const refunds: StripeCase[] = [
 ];
 
 const disputes: StripeCase[] = [
-  row(june2024, "charge.dispute.created", "a chargeback", gone, ({ bought, event, dispute }) => [
+  row(june2024, "charge.dispute.created", "a chargeback", withheld, ({ bought, event, dispute }) => [
     bought(plan),
     event("charge.dispute.created", dispute("dp", "needs_response")),
   ]),
@@ -584,7 +628,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.funds_withdrawn",
     "the inquiry has become a chargeback",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp", "warning_needs_response")),
@@ -598,7 +642,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.updated",
     "our answer to the chargeback was sent",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp", "needs_response")),
@@ -630,15 +674,18 @@ const disputes: StripeCase[] = [
       ),
     ],
   ),
-  row(october2026, "charge.dispute.closed", "the chargeback is lost", gone, ({ bought, event, dispute }) => [
-    bought(plan),
-    event("charge.dispute.closed", dispute("dp", "lost")),
-  ]),
+  row(
+    october2026,
+    "charge.dispute.closed",
+    "the chargeback is lost",
+    withheld,
+    ({ bought, event, dispute }) => [bought(plan), event("charge.dispute.closed", dispute("dp", "lost"))],
+  ),
   row(
     june2024,
     "charge.dispute.closed",
     "a second chargeback is lost, after the first was won",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.created", dispute("dp_1", "needs_response")),
@@ -650,8 +697,20 @@ const disputes: StripeCase[] = [
   row(
     october2026,
     "charge.dispute.closed",
+    "a second chargeback, of 6.00, is won, after the first, of 3.00, was lost",
+    approved(266_667),
+    ({ bought, event, dispute }) => [
+      bought(plan),
+      event("charge.dispute.closed", dispute("dp_1", "lost", { amount: 300 })),
+      event("charge.dispute.created", dispute("dp_2", "needs_response", { amount: 600 })),
+      event("charge.dispute.closed", dispute("dp_2", "won", { amount: 600 })),
+    ],
+  ),
+  row(
+    october2026,
+    "charge.dispute.closed",
     "an inquiry was closed, and a chargeback came and is lost",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event("charge.dispute.closed", dispute("dp_1", "warning_closed")),
@@ -675,7 +734,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.created",
     "prevented, by paying the money back",
-    gone,
+    withheld,
     ({ bought, event, dispute }) => [
       bought(plan),
       event(
@@ -698,7 +757,7 @@ const disputes: StripeCase[] = [
     october2026,
     "charge.dispute.created",
     "a chargeback of what half has been refunded of",
-    gone,
+    withheld,
     ({ bought, event, refund, dispute }) => [
       bought(plan),
       event("refund.created", refund("re", "succeeded", 450)),
@@ -728,8 +787,8 @@ const subscriptions: StripeCase[] = [
   row(
     october2026,
     completed,
-    "a subscription was begun; what it gives, its invoice says",
-    is("active"),
+    "a subscription was begun; which plan it is of, its own events say",
+    { outcomes: ["waiting"], subscription: "active" },
     ({ event, session, id }) => [
       event(
         completed,
@@ -742,6 +801,26 @@ const subscriptions: StripeCase[] = [
         }),
       ),
     ],
+  ),
+  row(
+    october2026,
+    completed,
+    "a subscription was begun by a user whom its first invoice did not name, and who has waited since",
+    { outcomes: ["waiting"], subscription: "active", tokens: 400_000 },
+    ({ billed, event, session, id }) => [
+      billed([planLine], { customer: id("cus") }, { userId: null }),
+      event(
+        completed,
+        session({
+          mode: "subscription",
+          payment_intent: null,
+          invoice: id("in"),
+          subscription: id("sub"),
+          customer: id("cus"),
+        }),
+      ),
+    ],
+    byOne,
   ),
   row(
     june2024,
@@ -913,7 +992,7 @@ const others: StripeCase[] = [
 
 /** All of them, by the heading under which they are shown. */
 export const stripeCases: Record<string, StripeCase[]> = {
-  "Single payments": singlePayments,
+  "Single payments": [...singlePayments, ...topUps],
   Invoices: invoices,
   Refunds: refunds,
   Disputes: disputes,

@@ -25,7 +25,8 @@ const isEarly = (version: Version) => version < "2025-03-31";
 /** When all that the fixtures speak of began: an hour ago. */
 export const now = Math.floor(Date.now() / 1000) - 3600;
 
-const month = { start: now, end: now + 30 * 86_400 };
+const days = 86_400;
+const month = { start: now, end: now + 30 * days };
 
 /** @param second when it happened, after {@link now} */
 export function eventOf(
@@ -203,8 +204,10 @@ export interface Line {
   isProration?: boolean;
   /** What a coupon took off; `amount` is without it. */
   discount?: number;
-  /** Of a subscription, or for itself. */
+  /** For itself, and not a subscription's. */
   isOnce?: boolean;
+  /** Of the period before. */
+  isEarlier?: boolean;
 }
 
 function lineOf(
@@ -214,7 +217,15 @@ function lineOf(
   line: Line,
   n: number,
 ): Parts {
-  const { price, amount = 900, quantity = 1, isProration = false, discount = 0, isOnce = false } = line;
+  const {
+    price,
+    amount = 900,
+    quantity = 1,
+    isProration = false,
+    discount = 0,
+    isOnce = false,
+    isEarlier = false,
+  } = line;
   const its = isOnce ? null : subscription;
   const both = {
     id: `il_${n}`,
@@ -228,7 +239,7 @@ function lineOf(
     invoice: "in_1",
     livemode: true,
     metadata: {},
-    period: month,
+    period: isEarlier ? { start: now - 30 * days, end: now } : month,
     quantity,
   };
   if (isEarly(version)) {
@@ -439,6 +450,57 @@ export function invoiceOf(
     ...parts,
   };
 }
+
+/** A payment that succeeded, with what our server wrote into it. */
+export const paymentIntentOf = (version: Version, id: string, metadata: Parts, amount = 900): Parts => ({
+  id,
+  object: "payment_intent",
+  amount,
+  amount_capturable: 0,
+  amount_details: { tip: {} },
+  amount_received: amount,
+  application: null,
+  application_fee_amount: null,
+  automatic_payment_methods: { allow_redirects: "never", enabled: true },
+  canceled_at: null,
+  cancellation_reason: null,
+  capture_method: "automatic_async",
+  client_secret: `${id}_secret_1`,
+  confirmation_method: "automatic",
+  created: now,
+  currency: "usd",
+  customer: null,
+  description: null,
+  last_payment_error: null,
+  latest_charge: `ch_of_${id}`,
+  livemode: true,
+  metadata,
+  next_action: null,
+  on_behalf_of: null,
+  payment_method: "pm_1",
+  payment_method_configuration_details: null,
+  payment_method_options: { card: { request_three_d_secure: "automatic" } },
+  payment_method_types: ["card"],
+  processing: null,
+  receipt_email: null,
+  review: null,
+  setup_future_usage: null,
+  shipping: null,
+  source: null,
+  statement_descriptor: null,
+  statement_descriptor_suffix: null,
+  status: "succeeded",
+  transfer_data: null,
+  transfer_group: null,
+  ...(isEarly(version)
+    ? { invoice: null }
+    : {
+        customer_account: null,
+        excluded_payment_method_types: null,
+        hooks: null,
+        presentment_details: null,
+      }),
+});
 
 export const refundOf = (
   version: Version,

@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
-import { tried } from "../event-outcomes.ts";
+import { type Sender, told, tried } from "../event-outcomes.ts";
 import { startStack, type Stack } from "../stack.ts";
-import { stripeCases } from "./cases.ts";
+import { type StripeCase, stripeCases } from "./cases.ts";
 import { deliver, fresh, sell, secret, startStripe, type StripeStandIn } from "./stripe.ts";
 
 const cases = Object.values(stripeCases).flat();
@@ -21,13 +22,18 @@ afterAll(async () => {
   await stripe.close();
 });
 
+const sender: Sender<StripeCase> = {
+  deliver,
+  fresh,
+  prepare({ lists }, them) {
+    for (const [id, list] of Object.entries(lists?.(them) ?? {})) stripe.lists.set(id, list);
+  },
+};
+
 test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))(
   "%s (%s): %s",
   async (_, __, ___, it) => {
-    const prepare = ({ lists }: typeof it, them: Parameters<typeof it.events>[0]) => {
-      for (const [id, list] of Object.entries(lists?.(them) ?? {})) stripe.lists.set(id, list);
-    };
-    expect(await tried(stack, it, { deliver, fresh, prepare })).toEqual(it.comes);
+    expect(await tried(stack, it, sender)).toEqual(it.comes);
   },
 );
 
@@ -45,9 +51,114 @@ test("there are cases of the API versions before and after 2025, and of every ty
 /** What docs/guides/payments.md tells people to choose in Stripe's dashboard. */
 const actedOn = [
   "checkout.session.completed", "checkout.session.async_payment_succeeded", "invoice.paid", "invoice.payment_failed",
-  "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
+  "payment_intent.succeeded", "charge.refunded", "refund.created", "refund.updated", "refund.failed", "charge.refund.updated",
   "charge.dispute.created", "charge.dispute.updated", "charge.dispute.funds_withdrawn",
   "charge.dispute.funds_reinstated", "charge.dispute.closed",
   "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
   "customer.subscription.paused", "customer.subscription.resumed",
 ]; // prettier-ignore
+
+test("told backwards and twice, every case comes to the same", { tags: ["proof"] }, async () => {
+  const readable = cases.filter(({ comes }) => comes.refused === undefined);
+  for (const it of readable) {
+    const { outcomes: _, note: __, ...comes } = it.comes;
+    const { stands } = await told(stack, it, sender, (events) => [...events.toReversed(), ...events]);
+    expect(stands, `${it.type}: ${it.story}`).toEqual(comes);
+  }
+  console.log(`Stripe's events backwards and twice: ${readable.length} cases`);
+});
+
+test.each([
+  ["keeps disputes by payment", "payments.ts", "dispute_id: dispute.id,", "dispute_id: payment,"],
+  ["takes an inquiry for a dispute", "payments.ts", 'status.startsWith("warning_")', 'status === "warning_"'],
+  ["has every prevented dispute lost", "payments.ts", "return taken > 0 ?", "return taken >= 0 ?"],
+  [
+    "looks at no amounts of disputes",
+    "payments.ts",
+    "amount_cents: dispute.amount,",
+    "amount_cents: undefined,",
+  ],
+  [
+    "counts refunds that failed",
+    "payments.ts",
+    "status: isOver ? status : ",
+    'status: isOver ? "succeeded" : ',
+  ],
+  ["joins no payments of an invoice", "payments.ts", "parts: parts.length > 0 ? parts : undefined,", ""],
+  [
+    "gives a plan for a proration",
+    "payments.ts",
+    "filter((line) => !line.isProration)",
+    "filter(() => true)",
+  ],
+  [
+    "gives a plan for a trial's invoice",
+    "payments.ts",
+    "filter((line) => line.amount > 0)",
+    "filter(() => true)",
+  ],
+  [
+    "gives nothing for what costs nothing",
+    "payments.ts",
+    "invoice.total <= 0)",
+    "invoice.total <= 0 || invoice.amount_paid === 0)",
+  ],
+  [
+    "reads the lines of an event only",
+    "payments.ts",
+    "if (lines.has_more !== true)",
+    "if (lines.has_more !== undefined)",
+  ],
+  [
+    "counts one line of several",
+    "bought.ts",
+    "ours.reduce((sum, line) => sum + line.quantity, 0)",
+    "first.quantity",
+  ],
+  [
+    "gives one of several packs",
+    "bought.ts",
+    "return { ...first.thing, quantity, price_id }",
+    "return { ...first.thing, quantity: 1, price_id }",
+  ],
+  ["gives the first of several things", "bought.ts", ".size > 1)", ".size > 9)"],
+  [
+    "believes a payment link's reference",
+    "payments.ts",
+    "session.payment_link !== null) return session.metadata;",
+    "session.payment_link === undefined) return session.metadata;",
+  ],
+  ["believes connected accounts", "index.ts", "if (event.account != null)", "if (event.account === null)"],
+  [
+    "takes events of test mode",
+    "index.ts",
+    "if (event.livemode !== expectsLive())",
+    "if (event.livemode !== expectsLive() && event.livemode)",
+  ],
+  [
+    "reads no lines of 2024",
+    "objects.ts",
+    "price: pricing?.price_details?.price ?? price,",
+    "price: pricing?.price_details?.price,",
+  ],
+  ["reads no prorations of 2024", "objects.ts", "flag ?? (parent", "(parent"],
+  ["reads no customers", "payments.ts", "customer_id: asId(session.customer) }", "customer_id: undefined }"],
+])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {
+  const faulty = await startStack(
+    { STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings },
+    { file: `stripe-webhook/${file}`, right, wrong },
+  );
+  try {
+    await sell(faulty.db);
+    let failed: string | undefined;
+    for (const it of cases) {
+      const comes = await tried(faulty, it, sender).catch((error: unknown) => error);
+      if (!isDeepStrictEqual(comes, it.comes)) failed = `${it.type}, ${it.story}`;
+      if (failed !== undefined) break;
+    }
+    console.log(`${wrong}: ${failed}`);
+    expect(failed).toBeDefined();
+  } finally {
+    await faulty.close();
+  }
+});

@@ -1,5 +1,8 @@
 /** Signed events that are not what is expected here: none may be a 500, and each says what is wrong with it. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { projectRoot } from "../../../scripts/project.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import type { Buyer } from "../event-outcomes.ts";
 import { expectProblem, problemFaults } from "../problem.ts";
@@ -64,20 +67,23 @@ test("an id of 4,000,000 characters is stored nowhere, nor is one of 300", async
 /** What may stand where something else is expected. */
 const strange = [undefined, null, "", "x".repeat(300), "\u0000", -1, 1.5, 1e300, true, [], {}, [null]];
 
-/** Each member of an object, and of the objects in it: how to put another value there. */
+/** The names of what is read of an event, from the code that says so. */
+const source = readFileSync(join(projectRoot, "supabase/functions/stripe-webhook/objects.ts"), "utf8");
+const read = new Set(Array.from(source.matchAll(/\b(\w+)(?:: |,$)/gm), ([, name]) => name!));
+
+/** Each of those in an object, and in the objects in it: how to put another value there. */
 function* places(value: unknown): Generator<(other: unknown) => void> {
   if (typeof value !== "object" || value === null) return;
-  for (const [key, member] of Object.entries(value)) {
-    const holder = value as Record<string, unknown>;
-    yield (other) => void (holder[key] = other);
-    holder[key] = member;
-    yield* places(member);
+  const holder = value as Record<string, unknown>;
+  for (const [key, member] of Object.entries(holder)) {
+    if (read.has(key)) yield (other) => void (holder[key] = other);
+    if (read.has(key) || Array.isArray(value)) yield* places(member);
   }
 }
 
 test(
   "whatever stands in a field, the answer is 200 or 400, and never a 500",
-  { tags: ["proof"] },
+  { tags: ["proof"], timeout: 300_000 },
   async () => {
     // one event of each type, and of each shape
     const cases = new Map(
@@ -117,7 +123,7 @@ test(
     }
     console.log(`strange values in ${cases.size} events: ${JSON.stringify(mix)}, wrong ${wrong.length}`);
     expect(wrong).toEqual([]);
-    expect(mix[400]).toBeGreaterThan(100);
+    expect([mix[200]! > 100, mix[400]! > 100]).toEqual([true, true]);
   },
 );
 
