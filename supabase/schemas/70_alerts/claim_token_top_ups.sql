@@ -46,8 +46,8 @@ begin
     update public.token_top_up_requests r
        set attempts = r.attempts + 1,
            first_attempt_at = coalesce(r.first_attempt_at, v_now),
-           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @top-up-claimed-by-one
-           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @top-up-keeps-its-price
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @charged-by-one-run
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @price-of-first-claim
            currency = case when r.attempts = 0 then o.currency else r.currency end,
            customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
       from due
