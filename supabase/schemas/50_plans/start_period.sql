@@ -12,6 +12,8 @@
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it.
+ * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -65,14 +67,16 @@ begin
     update public.token_balances b
        set payment_id = p_entry.payment_id
      where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
+       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start); -- @slots-are-no-periods
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
+                else b.subscription_id = subscription.id and b.period_start = p_period_start -- @period-given-once
+                  and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start) end;
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -92,11 +96,12 @@ begin
   if v_is_over is not true then
     insert into public.token_subscriptions as s
       (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-       period_start, expires_at, auto_renew)
+       period_start, expires_at, auto_renew, schedule)
     values
       (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
        p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
+       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none',
+       tokenbook.plan_schedule(p_plan))
     on conflict (user_id) do update
        set plan_type = excluded.plan_type,
            articles_limit = excluded.articles_limit,
@@ -109,8 +114,15 @@ begin
            period_start = excluded.period_start,
            expires_at = excluded.expires_at,
            next_plan_type = null,
+           schedule = excluded.schedule,
            updated_at = v_now
     returning s.* into subscription;
+    -- whoever is given their first plan late by the books themselves was not promised what would have come before
+    update public.token_subscriptions s
+       set next_slot_at = tokenbook.next_slot_at(s, case when p_entry.actor_role = 'system' then v_now else v_start end)
+     where s.user_id = p_entry.user_id
+    returning s.* into subscription;
+    perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
   end if;
 
   -- act: its storage
@@ -131,6 +143,13 @@ begin
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  elsif p_plan.refill_to is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(
+      p_plan.tokens, p_plan.refill_to - tokenbook.plan_tokens_at(p_entry.user_id, subscription.id, v_now));
+  elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
+    v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
+      tokenbook.plan_schedule(p_plan), v_start,
+      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;

@@ -14,10 +14,13 @@ create table public.token_subscriptions (
   period_start timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
   next_plan_type text references public.token_plans (plan_type),
+  schedule jsonb,
+  next_slot_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
-  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
+  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start),
+  constraint token_subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
 comment on table public.token_subscriptions is
   'The plan a user is on. Changed in the same transaction as his balance, by the functions only.';
@@ -35,6 +38,8 @@ comment on column public.token_subscriptions.payment_id is 'The payment that the
 comment on column public.token_subscriptions.period_start is 'When the present period began.';
 comment on column public.token_subscriptions.expires_at is 'When it ends; NULL = it does not.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When the next slot of that begins which is not booked yet: what has begun is in the balance, booked or not. NULL = none in this period.';
 comment on column public.token_subscriptions.created_at is 'Since when he has one.';
 comment on column public.token_subscriptions.updated_at is 'When it last changed.';
 
