@@ -209,14 +209,16 @@ declare
 begin
   if to_regclass('public.user_subscriptions') is not null then
     execute $copy$
-      insert into public.token_subscriptions
-        (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, is_active, auto_renew,
-         payment_method, payment_id, period_start, expires_at, created_at)
+      insert into tokenbook.subscriptions
+        (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, auto_renew,
+         payment_method, payment_id, period_start, expires_at, grace_days, created_at)
       select r.user_id, p.plan_type, coalesce(r.tokens_limit, p.tokens), coalesce(r.articles_limit, p.articles_limit),
              case when jsonb_typeof(r.features) = 'object' then r.features else p.features end, p.billing_cycle,
-             coalesce(r.is_active, true), coalesce(r.auto_renew, true), r.payment_method, r.payment_id,
-             coalesce(r.created_at, now()),
-             case when r.expires_at > coalesce(r.created_at, now()) then r.expires_at end, coalesce(r.created_at, now())
+             coalesce(r.auto_renew, true), r.payment_method, r.payment_id,
+             case when r.is_active is false then least(r.created_at, now() - interval '1 second') else coalesce(r.created_at, now()) end,
+             case when r.is_active is false then now() -- one that was stopped is over
+                  when r.expires_at > coalesce(r.created_at, now()) then r.expires_at end,
+             case when r.is_active is false then 0 else tokenbook.grace_of(p) end, coalesce(r.created_at, now())
         from public.user_subscriptions o
        cross join lateral jsonb_populate_record(null::public.token_subscriptions, to_jsonb(o) - 'id') r
         join public.token_plans p on p.plan_type = r.plan_type
@@ -226,7 +228,7 @@ begin
   end if;
 
   -- who has grants, or had a counter that says 0, is put on the default plan; their balance becomes the plan limit
-  insert into public.token_subscriptions
+  insert into tokenbook.subscriptions
     (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, auto_renew)
   select u.id, p.plan_type, a.tokens_remaining, p.articles_limit, p.features, p.billing_cycle, p.billing_cycle <> 'none'
     from auth.users u
@@ -248,7 +250,7 @@ begin
     v_given := v_given + 1;
   end loop;
   -- the balance is never above the plan limit
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
    where a.user_id = s.user_id and a.tokens_remaining > s.tokens_limit;
@@ -274,14 +276,7 @@ $$;
 do $$
 begin
   if to_regclass('public.user_subscriptions') is null then
-    -- whose period has passed is not shown as active, unless a free plan comes next
-    create view public.user_subscriptions with (security_invoker = true) as
-    select s.user_id, s.id, s.plan_type, s.tokens_limit, s.articles_limit, s.features, s.billing_cycle,
-           s.is_active and (s.expires_at is null or s.expires_at > now() or exists (
-             select from public.token_plans p where p.plan_type = s.next_plan_type and p.price_cents = 0)) as is_active,
-           s.auto_renew, s.payment_method, s.payment_id, s.period_start, s.expires_at, s.next_plan_type,
-           s.created_at, s.updated_at
-      from public.token_subscriptions s;
+    create view public.user_subscriptions with (security_invoker = true) as select s.* from public.token_subscriptions s;
     comment on view public.user_subscriptions is
       'public.token_subscriptions under its older name. Read-only; users see their own.';
     perform tokenbook.withdraw_rights('table', 'public.user_subscriptions'::regclass);
@@ -296,7 +291,8 @@ begin
   end if;
 
   if to_regclass('public.user_storage') is null then
-    create view public.user_storage with (security_invoker = true) as select q.* from public.token_storage_quotas q;
+    create view public.user_storage with (security_invoker = true) as
+    select q.* from public.token_storage_quotas q where tokenbook.is_storage_in_force(q);
     comment on view public.user_storage is
       'public.token_storage_quotas under its older name. Read-only; users see their own.';
     perform tokenbook.withdraw_rights('table', 'public.user_storage'::regclass);

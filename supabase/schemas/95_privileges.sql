@@ -39,6 +39,17 @@ end
 $$;
 grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
+-- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
+grant select on table tokenbook.subscriptions to authenticated, service_role;
+grant execute on function
+    tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
+    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.is_storage_in_force(public.token_storage_quotas)
+  to authenticated, service_role;
+
 -- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
 select tokenbook.withdraw_rights('function', f)
   from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
@@ -64,7 +75,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'set_token_plan', 'set_token_pack',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
   'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -76,7 +87,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
+  'record_token_payment_event', 'record_token_subscription_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
   'check_token_installation']) f;
 

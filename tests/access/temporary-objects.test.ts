@@ -146,7 +146,7 @@ async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise
   );
   const restated = await asServer("restate_token_balances", { p_reason: "a reason" });
   await db.admin.query(
-    `update public.token_subscriptions set period_start = now() - interval '30 days', expires_at = now() - interval '1 second'
+    `update tokenbook.subscriptions set period_start = now() - interval '30 days', expires_at = now() - interval '1 second'
       where user_id = $1`,
     [id],
   );

@@ -97,7 +97,7 @@ test("a renewal that books the old period's expiry first tells of nothing", asyn
     [user],
   );
   await db.admin.query(
-    "update public.token_subscriptions set period_start = period_start - interval '1 month', expires_at = now() - interval '1 minute' where user_id = $1",
+    "update tokenbook.subscriptions set period_start = period_start - interval '1 month', expires_at = now() - interval '1 minute' where user_id = $1",
     [user],
   );
   const renewed = await call(db, "renew_token_subscription", { p_user_id: user });

@@ -81,7 +81,7 @@ test("Test Case 3: Auto-Initialization Safety Net", async () => {
   const user = await createUser(stack.db);
   await giveFreePlanAtRegistration(stack.db);
   await stack.db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle, tokens_limit) values ($1, 'professional', 'monthly', 2000000)",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle, tokens_limit) values ($1, 'professional', 'monthly', 2000000)",
     [user],
   );
   const supabase = client(await stack.token(user));

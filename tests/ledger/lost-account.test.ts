@@ -199,7 +199,10 @@ describe("rows of the books are lost, and the account is there", () => {
       // as a restore leaves it: the ledger's own trigger would keep its rows
       if (table === "token_transactions")
         await client.query(`alter table public.${table} disable trigger user`);
-      await client.query(`delete from public.${table} where user_id = $1 ${also}`, [user]);
+      await client.query(
+        `delete from ${table.includes(".") ? table : `public.${table}`} where user_id = $1 ${also}`,
+        [user],
+      );
       if (table === "token_transactions")
         await client.query(`alter table public.${table} enable trigger user`);
       await client.query("commit");
@@ -210,9 +213,9 @@ describe("rows of the books are lost, and the account is there", () => {
 
   test.each([
     [["token_balances"]],
-    [["token_balances", "token_subscriptions"]],
+    [["token_balances", "tokenbook.subscriptions"]],
     [["token_balances", "token_transactions"]],
-    [["token_balances", "token_transactions", "token_subscriptions"]],
+    [["token_balances", "token_transactions", "tokenbook.subscriptions"]],
     [["token_balances", "token_accounts"]],
   ])("who has spent everything and lost %j is given nothing anew", async (tables) => {
     await using _ = await afterLosing(300, ...tables);
@@ -290,7 +293,7 @@ test("the audits go by what is left, for the user and for everyone", async () =>
   const other = await createUser(db);
   const [kept] = [await grant(db, other, 7)];
   await db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   for (const args of [{}, { p_user_id: user }]) {

@@ -28,8 +28,9 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
       update public.token_accounts
          set next_due_at = next_due_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
-      update public.token_subscriptions
+      update tokenbook.subscriptions
          set period_start = period_start - v_by, expires_at = expires_at - v_by,
+             taken_back_at = taken_back_at - v_by, ended_at = ended_at - v_by,
              created_at = created_at - v_by, updated_at = updated_at - v_by
        where user_id = p_user_id;
       update public.token_balances
@@ -51,14 +52,11 @@ export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Databa
       perform public.follow_the_past(p_user_id, v_by);
     end
     $$;
-    -- when the present or the next period begins; a downgrade that is due may not have been put into effect
+    -- when the present or the next period begins, whether what is due has been recorded or not
     create function public.test_period(p_user_id uuid, p_period text) returns timestamptz language sql as $$
-      select case when next.plan_type is null and p_period = 'this' then s.period_start
-                  when next.plan_type is null or p_period = 'this' then s.expires_at end
+      select case p_period when 'this' then s.period_start when 'next' then s.expires_at end
         from public.token_subscriptions s
-        left join public.token_plans next
-          on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= clock_timestamp()
-       where s.user_id = p_user_id and p_period is not null
+       where s.user_id = p_user_id
     $$;
     create function public.test_event(p_user_id uuid, p_nth integer, p_payment integer, p_said jsonb, p_period text)
     returns jsonb language sql as $$

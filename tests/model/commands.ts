@@ -555,7 +555,7 @@ export class Run {
         };
       }
       case "renew": {
-        const to = command.period === "this" ? this.plans.plan! : (this.plans.next ?? this.plans.plan!);
+        const to = command.period === "this" ? this.plans.latest : this.plans.toRenew;
         return this.started(command, to, this.plans.renew(command.period));
       }
       case "event":
@@ -595,7 +595,7 @@ export class Run {
   }
 
   /** The receipt of a plan that has begun. */
-  private started(command: Command, plan: string, { grant, replayed, balance }: Started) {
+  private started(command: Command, plan: string | null, { grant, replayed, balance }: Started) {
     const planLimit = this.books.planLimit;
     return (receipt: Receipt) => {
       this.compare(command, receipt, {
@@ -622,11 +622,7 @@ export class Run {
     if (command.kind === "paid") facts.plan ??= command.plan;
     if (!wasKnown) facts.told.push(command);
     const period =
-      command.period === "this" && plans.plan !== null
-        ? plans.start
-        : command.period === "next"
-          ? plans.end
-          : null;
+      command.period === "this" ? plans.start : command.period === "next" ? plans.end : null;
     const payment = plans.settleFacts(facts, period);
     if (!wasKnown) this.events.push(command);
     return (receipt: Receipt) => {

@@ -13,6 +13,8 @@ export interface Plan {
   rank: number;
   /** Length of a period; null: it does not end. */
   days: number | null;
+  /** Days for which it stays in force after a period that nobody renews. */
+  grace: number;
   /** How long a period's tokens live; null: for ever. */
   lifetime: number | null;
   /** A renewal fills the balance up to this at most. */
@@ -23,13 +25,14 @@ export interface Plan {
 
 /** The catalogue that the random sequences are played with. */
 export const catalogue: Record<string, Plan> = {
-  free: { tokens: 60, price: 0, rank: 0, days: null, lifetime: null, cap: null, rollover: null },
-  starter: { tokens: 300, price: 900, rank: 10, days: 28, lifetime: 30, cap: 500, rollover: null },
+  free: { tokens: 60, price: 0, rank: 0, days: null, grace: 0, lifetime: null, cap: null, rollover: null },
+  starter: { tokens: 300, price: 900, rank: 10, days: 28, grace: 3, lifetime: 30, cap: 500, rollover: null },
   pro: {
     tokens: 700,
     price: 3900,
     rank: 20,
     days: 28,
+    grace: 3,
     lifetime: 28,
     cap: null,
     rollover: {
@@ -71,12 +74,23 @@ export interface Started {
   balance: number;
 }
 
+/** A plan that a user has, in force or not: one a plan, with its newest period. */
+interface Term {
+  plan: string;
+  start: number;
+  end: number | null;
+  /** What follows when the period ends. */
+  next: string | null;
+  payment: Payment | null;
+  /** All its money is gone. */
+  lost: boolean;
+}
+
 export class Plans {
-  plan: string | null = null;
-  next: string | null = null;
-  start = 0;
-  end: number | null = null;
-  private payment: Payment | null = null;
+  /** The plan in force; or, when none is, the last one that was. */
+  private main: Term | null = null;
+  /** Others whose time is not over. */
+  private beside: Term[] = [];
   /** By the moment at which they began. */
   private readonly periods = new Map<number, Grant>();
   private readonly paid = new Set<Grant>();
@@ -92,15 +106,59 @@ export class Plans {
     };
   }
 
-  /** What time does by itself: a lower plan without a price begins when the higher one's period ends. */
+  get plan(): string | null {
+    return this.main === null || this.isOver(this.main) ? null : this.main.plan;
+  }
+
+  /** The plan in force; or, when none is, the last one that was. */
+  get latest(): string | null {
+    return this.main?.plan ?? null;
+  }
+
+  get start(): number | null {
+    return this.main?.start ?? null;
+  }
+
+  get end(): number | null {
+    return this.main?.end ?? null;
+  }
+
+  /** What a renewal would begin. */
+  get toRenew(): string | null {
+    return this.main === null ? null : (this.main.next ?? this.main.plan);
+  }
+
+  private isOver(term: Term, at = this.books.now): boolean {
+    return term.lost || hasEnded(term, at);
+  }
+
+  /**
+   * What time does by itself, and money: a lower plan without a price begins when the higher one's period ends; of
+   * those that are beside one that is over, the highest takes its place, and so does a higher one that is back.
+   */
   timePassed(): void {
-    if (this.next === null || this.end === null || this.end > this.books.now) return;
-    if (catalogue[this.next]!.price > 0) return;
-    this.start = this.end;
-    this.plan = this.next;
-    this.end = endOf(this.plan, this.start);
-    this.next = null;
-    this.payment = null;
+    while (this.main !== null) {
+      const { now } = this.books;
+      const { main } = this;
+      if (
+        main.next !== null &&
+        main.end !== null &&
+        main.end <= now &&
+        !main.lost &&
+        catalogue[main.next]!.price === 0
+      ) {
+        this.main = aTerm(main.next, main.end, null);
+        continue;
+      }
+      const isOver = this.isOver(main);
+      const moment = isOver && !main.lost ? endsAt(main) : now;
+      const [best] = this.beside
+        .filter((one) => !this.isOver(one, moment) && (isOver || rankOf(one) > rankOf(main)))
+        .toSorted((x, y) => rankOf(y) - rankOf(x));
+      if (best === undefined) return;
+      this.beside = [...this.beside.filter((one) => one !== best), main].filter((one) => !hasEnded(one, moment));
+      this.main = best;
+    }
   }
 
   ask(to: string): Payment {
@@ -139,25 +197,29 @@ export class Plans {
 
   /** What is to be begun now, or null: the lower plan has been noted down for the end of the period. */
   change(to: string): Started | null {
-    const [present, plan] = [this.plan, catalogue[to]];
+    const plan = catalogue[to];
     if (plan === undefined) throw new Refused("plan_not_found");
-    const isRunning = this.end !== null && this.end > this.books.now;
-    if (present !== null && isRunning && plan.rank < catalogue[present]!.rank) {
-      this.next = to;
+    this.timePassed();
+    const { main } = this;
+    const isRunning = this.plan !== null && main!.end !== null && main!.end > this.books.now;
+    if (isRunning && plan.rank < rankOf(main!)) {
+      main!.next = to;
       return null;
     }
     return this.begin(to, null, null);
   }
 
-  /** The next period, or (which changes nothing) the present one again. */
+  /** The next period, or (which changes nothing) the present one again. Of a plan that is over it begins now. */
   renew(period: "this" | null): Started {
-    if (this.plan === null) throw new Refused("subscription_not_found");
-    const known = this.periods.get(this.start);
+    this.timePassed();
+    const { main } = this;
+    if (main === null) throw new Refused("subscription_not_found");
+    const known = this.periods.get(main.start);
     if (period === "this" && known !== undefined)
       return { grant: known, replayed: true, balance: this.books.active };
     if (period === "this") throw new Refused("not_due_yet");
-    if (this.end === null || this.end > this.books.now) throw new Refused("not_due_yet");
-    return this.begin(this.next ?? this.plan, this.end, null, true);
+    if (main.end === null || main.end > this.books.now) throw new Refused("not_due_yet");
+    return this.begin(this.toRenew!, this.isOver(main) ? this.books.now : main.end, null, true);
   }
 
   /** Brings the books to what is known of a provider's payment. */
@@ -188,6 +250,7 @@ export class Plans {
 
   /** A period of a plan, once per payment and once per period: the tokens are added, and the plan limit is the balance. */
   private begin(to: string, period: number | null, payment: Payment | null, isRenewal = false): Started {
+    this.timePassed();
     const { books } = this;
     const plan = catalogue[to]!;
     const start = period ?? books.now;
@@ -197,12 +260,7 @@ export class Plans {
       if (payment !== null) this.pay(payment, known);
       return { grant: known, replayed: true, balance: books.active };
     }
-    if (this.plan !== null && this.start < start) this.carryOver(start);
-    this.plan = to;
-    this.start = start;
-    this.end = endOf(to, start);
-    this.next = null;
-    this.payment = payment;
+    this.putOn(aTerm(to, start, payment));
     const tokens =
       plan.cap !== null && isRenewal ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
     const balance = books.active + Math.max(tokens, 0);
@@ -216,6 +274,32 @@ export class Plans {
     return { grant, replayed: false, balance };
   }
 
+  /** A plan's new period: in the place of what is in force, or beside it when that is higher and paid for. */
+  private putOn(term: Term): void {
+    const { main } = this;
+    const { now } = this.books;
+    const isRunning = main !== null && !this.isOver(main);
+    const isBeside =
+      term.payment !== null &&
+      isRunning &&
+      main.plan !== term.plan &&
+      (main.end === null || main.end > term.start) &&
+      rankOf(term) < rankOf(main);
+    if (isRunning && !isBeside && main.start < term.start) this.carryOver(term.start);
+    const others = this.beside.filter(({ plan }) => plan !== term.plan);
+    if (isBeside) {
+      const newer = this.beside.find(({ plan, start }) => plan === term.plan && start > term.start);
+      this.beside = [...others, newer ?? term];
+    } else {
+      const stays =
+        main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
+      this.beside = stays ? [...others.filter(({ plan }) => plan !== main.plan), main] : others;
+      this.main = term;
+    }
+    this.beside = this.beside.filter((one) => !hasEnded(one, now));
+    this.timePassed();
+  }
+
   private pay(payment: Payment, grant: Grant): void {
     this.paid.add(grant);
     payment.grant = grant;
@@ -225,8 +309,8 @@ export class Plans {
   /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
   private carryOver(next: number): void {
     const { books } = this;
-    const closing = this.periods.get(this.start);
-    const terms = catalogue[this.plan!]!.rollover;
+    const closing = this.periods.get(this.main!.start);
+    const terms = catalogue[this.main!.plan]!.rollover;
     if (terms === null || closing === undefined || closing.voided || this.carried.has(closing)) return;
     if (closing.expiresAt >= books.now + terms.days * DAY) return;
     const hasRunOut = closing.expiresAt <= books.now && closing.expiresAt >= next;
@@ -260,11 +344,8 @@ export class Plans {
     payment.status = refunded > 0 && refunded >= payment.amount ? "refunded" : "approved";
 
     // the plan that it bought is in force unless all of it was taken back
-    if (this.payment !== payment) return;
-    const plan = isAll ? (payment.from ?? payment.to) : payment.to;
-    if (plan === this.plan) return;
-    this.plan = plan;
-    this.end = endOf(plan, this.start);
+    for (const term of [this.main, ...this.beside]) if (term?.payment === payment) term.lost = isAll;
+    this.timePassed();
   }
 
   /** The others that were drawn upon first, what would be spent last before the rest; then its own grant. */
@@ -322,7 +403,15 @@ function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean
   };
 }
 
-function endOf(plan: string, start: number): number | null {
+function aTerm(plan: string, start: number, payment: Payment | null): Term {
   const { days } = catalogue[plan]!;
-  return days === null ? null : start + days * DAY;
+  const end = days === null ? null : start + days * DAY;
+  return { plan, start, end, next: null, payment, lost: false };
 }
+
+const rankOf = ({ plan }: Term) => catalogue[plan]!.rank;
+
+/** When its grace ends. */
+const endsAt = ({ plan, end }: Term) => (end === null ? Infinity : end + catalogue[plan]!.grace * DAY);
+
+const hasEnded = (term: Term, at: number) => endsAt(term) <= at;

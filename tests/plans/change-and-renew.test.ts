@@ -27,7 +27,7 @@ const upgrade = (user: string, plan: string, key?: string) =>
 /** Moves a user's present period into the past, so that the next one is due. */
 async function letPeriodEnd(user: string, database = db): Promise<void> {
   await database.admin.query(
-    `update public.token_subscriptions
+    `update tokenbook.subscriptions
         set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1`,
     [user],

@@ -124,6 +124,7 @@ function valuesOf({ id, mark, member, things }: PopulatedUser): Arguments {
     p_plan: { name: "Annual" },
     p_plan_type: "annual",
     p_provider: "stripe",
+    p_provider_subscription_id: `sub-${mark}`,
     p_reason: "a reason",
     p_rule: "empty",
     p_state: "frozen",

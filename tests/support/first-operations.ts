@@ -28,7 +28,7 @@ export async function firstOperations(
     const user = await createUser(db);
     if (nth % 2 === 0) {
       await db.admin.query(
-        "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+        "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
         [user],
       );
     }

@@ -11,6 +11,14 @@ returns jsonb language sql as $moved$
   select p_row || coalesce((
     select jsonb_object_agg(m, ((p_row ->> m)::timestamptz - p_by)) from unnest(p_moments) m where p_row ? m), '{}')
 $moved$;
+create or replace function ${schema}.moved_plan(p_row jsonb, p_by interval)
+returns jsonb language sql as $moved$
+  select ${schema}.moved(p_row, p_by, 'period_start', 'expires_at', 'next_slot_at', 'cancel_at', 'paused_at', 'taken_back_at', 'ended_at', 'created_at')
+    || case when p_row ? 'beside' then jsonb_build_object('beside', (
+         select coalesce(jsonb_agg(
+                  ${schema}.moved(e.plan, p_by, 'period_start', 'expires_at', 'next_slot_at', 'cancel_at', 'paused_at', 'taken_back_at') order by e.nth), '[]')
+           from jsonb_array_elements(p_row -> 'beside') with ordinality as e (plan, nth))) else '{}' end
+$moved$;
 create or replace function ${schema}.follow_the_past(p_user_id uuid, p_by interval)
 returns void language plpgsql as $follow$
 begin
@@ -20,7 +28,11 @@ begin
                 select coalesce(jsonb_agg(${schema}.moved(g, p_by, 'granted_at', 'expires_at', 'period_start', 'created_at')), '[]')
                   from jsonb_array_elements(t.terms -> 'grants') g)) else '{}' end
            || case when t.terms ? 'subscription' then jsonb_build_object('subscription',
-                ${schema}.moved(t.terms -> 'subscription', p_by, 'period_start', 'expires_at', 'created_at')) else '{}' end
+                ${schema}.moved_plan(t.terms -> 'subscription', p_by)) else '{}' end
+           || case when t.terms ? 'standing' then jsonb_build_object('standing',
+                ${schema}.moved_plan(t.terms -> 'standing', p_by)) else '{}' end
+           || case when t.terms ? 'slots' then jsonb_build_object('slots',
+                ${schema}.moved(t.terms -> 'slots', p_by, 'first', 'period_start', 'until')) else '{}' end
    where t.user_id = p_user_id and t.terms is not null;
   update public.token_transactions t
      set metadata = t.metadata || jsonb_build_object(
@@ -29,6 +41,10 @@ begin
   update public.token_transactions t
      set metadata = ${schema}.moved(t.metadata, p_by, 'effective_at')
    where t.user_id = p_user_id and t.action_type = 'plan_change' and t.metadata ? 'effective_at';
+
+  update tokenbook.subscriptions s
+     set beside = ${schema}.moved_plan(to_jsonb(s), p_by) -> 'beside'
+   where s.user_id = p_user_id;
 
   with spent as (
     select t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at, t.created_at,

@@ -17,7 +17,7 @@ export async function letTimePass(db: Database, userId: string, days: number): P
     for (const by of [40_000 + days, -40_000]) {
       for (const [table, columns] of Object.entries(moments)) {
         const sets = columns.map((column) => `${column} = ${column} - $2 * interval '24 hours'`).join(", ");
-        await client.query(`update public.${table} set ${sets} where user_id = $1`, [userId, by]);
+        await client.query(`update ${table} set ${sets} where user_id = $1`, [userId, by]);
       }
     }
     // and what the ledger keeps of it; what was spent in this week may be of last week now
@@ -34,12 +34,21 @@ export async function letTimePass(db: Database, userId: string, days: number): P
 }
 
 const moments: Record<string, string[]> = {
-  token_accounts: ["next_due_at", "next_alert_at", "updated_at"],
-  token_balances: ["granted_at", "expires_at", "period_start", "voided_at", "created_at"],
-  token_transactions: ["created_at"],
-  token_holds: ["created_at", "expires_at", "settled_at"],
-  token_usage: ["created_at"],
-  token_subscriptions: ["period_start", "expires_at", "created_at"],
+  "public.token_accounts": ["next_due_at", "next_alert_at", "updated_at"],
+  "public.token_balances": ["granted_at", "expires_at", "period_start", "voided_at", "created_at"],
+  "public.token_transactions": ["created_at"],
+  "public.token_holds": ["created_at", "expires_at", "settled_at"],
+  "public.token_usage": ["created_at"],
+  "tokenbook.subscriptions": [
+    "period_start",
+    "expires_at",
+    "next_slot_at",
+    "cancel_at",
+    "paused_at",
+    "taken_back_at",
+    "ended_at",
+    "created_at",
+  ],
 };
 
 /**

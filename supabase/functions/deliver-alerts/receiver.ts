@@ -57,12 +57,15 @@ export function receiver(): { send(alert: Alert): Promise<string | undefined> } 
   };
 }
 
+/** The user of alerts that are the project's own, and no user's. */
+const nobody = "00000000-0000-0000-0000-000000000000";
+
 /** The same for every attempt, so that what was sent twice can be seen to be the same. */
 function bodyOf({ user_id, alert_id, kind, rule, payload, created_at }: Alert): string {
   return JSON.stringify({
     type: `token_alert.${kind}`,
     timestamp: new Date(created_at).toISOString(),
-    data: { user_id, alert_id, kind, rule, ...payload },
+    data: { user_id: user_id === nobody ? null : user_id, alert_id, kind, rule, ...payload },
   });
 }
 

@@ -35,10 +35,17 @@ const Assign = z.strictObject({
   quantity: smallInteger.optional(),
 });
 
+const Dismiss = z.strictObject({
+  action: z.literal("dismiss"),
+  provider: text,
+  providerPaymentId: text,
+  reason: text,
+});
+
 /** What can be done with a payment. */
-export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign], {
+export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign, Dismiss], {
   error: (issue) =>
-    issue.code === "invalid_union" ? "create, approve, reject, refund or assign" : undefined,
+    issue.code === "invalid_union" ? "create, approve, reject, refund, assign or dismiss" : undefined,
 });
 
 /** Does it; who may is SQL's to say. */
@@ -79,6 +86,12 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
         p_plan_type: action.planType,
         p_pack_type: action.packType,
         p_quantity: action.quantity,
+      });
+    case "dismiss":
+      return sql("dismiss_parked_token_payment", {
+        p_provider: action.provider,
+        p_provider_payment_id: action.providerPaymentId,
+        p_reason: action.reason,
       });
   }
 }

@@ -16,8 +16,10 @@
  *   { action: "refund", userId, paymentId, reason, refundedCents }        〃: of a manual payment
  *   { action: "assign", provider, providerPaymentId, userId, planType }   〃: says whose a parked one is, and for what
  *                                                                         (planType, or packType and quantity)
+ *   { action: "dismiss", provider, providerPaymentId, reason }            〃: takes a parked one off the list
  *
- * Answers what create_token_payment, approve_token_payment, reject_token_payment, refund_token_payment and assign_parked_token_payment return.
+ * Answers what create_token_payment, approve_token_payment, reject_token_payment, refund_token_payment,
+ * assign_parked_token_payment and dismiss_parked_token_payment return.
  */
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate, userOrServer } from "../_shared/gate.ts";

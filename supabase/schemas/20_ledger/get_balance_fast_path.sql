@@ -35,12 +35,15 @@ begin
     'has_more_grants', false)
     into v_balance
     from public.token_accounts a
-    left join public.token_subscriptions s on s.user_id = a.user_id
+    left join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
-     and s.next_plan_type is null
+     -- the plan in the row is the one in force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
+     and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then
     return null; -- tokens, and no grant: not for this path to say

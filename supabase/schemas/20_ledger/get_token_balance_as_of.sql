@@ -69,8 +69,7 @@ begin
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
-      select (d.slot).id, (d.slot).grant_type, (d.slot).tokens_granted, (d.slot).priority, (d.slot).granted_at, (d.slot).expires_at,
-             (d.slot).expires_at, (d.slot).tokens_remaining, 0
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
     ), grants as (
       select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out

@@ -1,9 +1,9 @@
 /*
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not, and what the plan's schedule gives is; if something is
- * due and the account is free, it is booked on the way, but for a transaction that is read-only, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
- * time has come is put into effect.
+ * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
+ * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
+ * a plan that has ended, or a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -49,12 +49,13 @@ begin
     v_now := clock_timestamp();
   end if;
   if v_may_book and exists (
-    select from public.token_subscriptions s
-     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+    select from tokenbook.subscriptions s
+     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
+       and tokenbook.subscription_at(s, v_now) is distinct from s)
   then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+      perform tokenbook.settle_subscription(v_account_id);
     end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
@@ -79,12 +80,7 @@ begin
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
-      'plan_type', (
-        select coalesce(next.plan_type, s.plan_type)
-          from public.token_subscriptions s
-          left join public.token_plans next
-            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
-         where s.user_id = v_account_id),
+      'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select least(
                  (select min(b.expires_at) from public.token_balances b
@@ -111,4 +107,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';

@@ -45,10 +45,11 @@ begin
   for v_user_id in
     select s.user_id
       from unnest(p_user_ids) as u (user_id)
-      join public.token_subscriptions s on s.user_id = u.user_id
+      join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (s.next_slot_at <= p_now or (s.next_plan_type is not null and s.expires_at <= p_now))
+       and (s.next_slot_at <= p_now
+         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
      order by s.user_id
   loop
     exit when v_issued >= v_grants; -- @slots-in-portions
@@ -169,7 +170,7 @@ begin
        from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
   if v_scheduled <> '{}' then
-    update public.token_subscriptions s
+    update tokenbook.subscriptions s
        set tokens_limit = a.tokens_remaining, updated_at = p_now -- @slots-move-the-plan-limit
       from public.token_accounts a
      where s.user_id = any (v_scheduled) and a.user_id = s.user_id;

@@ -27,7 +27,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -63,12 +63,13 @@ begin
     end if;
 
     -- act
+    perform tokenbook.settle_subscription(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
-    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-    if v_subscription.is_active and v_subscription.expires_at > v_now
+    select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
       if v_account.user_id is null then
@@ -77,7 +78,7 @@ begin
       if v_account.next_due_at <= v_now then
         perform tokenbook.record_expiries(array[p_user_id], v_now);
       end if;
-      update public.token_subscriptions s
+      update tokenbook.subscriptions s
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;

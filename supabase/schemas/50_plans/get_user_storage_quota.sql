@@ -1,6 +1,6 @@
 /*
- * A user's storage quota: the sum of what he was given.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * A user's storage quota: the sum of what they were given, what came with a plan while that plan is in force.
+ * Caller: the user for themselves (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
@@ -14,8 +14,9 @@ as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
-    select coalesce(sum(s.quota_gb), 0) from public.token_storage_quotas s where s.user_id = p_user_id));
+    select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what he was given: {total_quota_gb}. For the user himself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';

@@ -10,7 +10,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
     from public.token_accounts a
    where s.user_id = p_user_id and a.user_id = s.user_id
@@ -20,4 +20,4 @@ begin
   end if;
 end
 $$;
-comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
+comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';

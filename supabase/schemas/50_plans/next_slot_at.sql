@@ -2,7 +2,7 @@
  * When a subscription's next slot begins after that moment; NULL = its plan has no schedule, or is over before.
  * Caller: internal.
  */
-create function tokenbook.next_slot_at(p_subscription public.token_subscriptions, p_after timestamptz)
+create function tokenbook.next_slot_at(p_subscription tokenbook.subscriptions, p_after timestamptz)
 returns timestamptz
 language plpgsql
 immutable

@@ -1,7 +1,7 @@
 /*
  * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
  * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
- * present period. Nothing changes before that moment.
+ * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
  * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
@@ -20,7 +20,7 @@ as $$
 declare
   v_entry public.token_transactions;
   v_account public.token_accounts;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
   v_started record;
@@ -31,12 +31,15 @@ begin
     return tokenbook.answer_busy();
   end if;
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is null or not v_subscription.is_active then
+  perform tokenbook.settle_subscription(p_user_id); -- @due-downgrade-first
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or v_subscription.paused_at is not null then
     perform tokenbook.refuse('subscription_not_found', '{}');
   end if;
-  v_start := coalesce(p_period_start, v_subscription.expires_at);
+  -- nobody pays for time in which no plan was in force
+  v_start := coalesce(
+    p_period_start,
+    case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
   if not exists (
     select from public.token_balances b
      where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
@@ -68,4 +71,4 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';

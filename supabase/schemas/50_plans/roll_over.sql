@@ -11,7 +11,7 @@
  * Caller: internal.   Keeps: I1 to I5, I7, I10.
  */
 create function tokenbook.roll_over(
-  p_subscription public.token_subscriptions,
+  p_subscription tokenbook.subscriptions,
   p_next_start timestamptz,
   p_actor_role text,
   p_actor_id uuid,

@@ -37,7 +37,9 @@ begin
   if v_fixed is not null then
     perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
     if exists (
-      select from public.token_subscriptions s where p_plan_type in (s.plan_type, s.next_plan_type)
+      select from tokenbook.subscriptions s
+       where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
+          or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
       select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then

@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
            s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
    where s.user_id = p_user_id and s.next_slot_at <= p_now;

@@ -11,7 +11,9 @@
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it.
+ * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
+ * the one that is in force and paid: that plan is kept beside it, and is in force when the higher one is not any more.
+ * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
@@ -25,7 +27,7 @@ create function tokenbook.start_period(
   p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean,
-  out subscription public.token_subscriptions
+  out subscription tokenbook.subscriptions
 )
 returns record
 language plpgsql
@@ -39,7 +41,9 @@ declare
   v_start timestamptz;
   v_grant public.token_balances;
   v_issued record;
+  v_was tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
 begin
@@ -56,11 +60,11 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
-  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
     -- a period that was renewed before its payment came is what that payment paid for
@@ -83,46 +87,28 @@ begin
     return;
   end if;
 
-  -- act: the period that closes
-  if subscription.period_start < v_start then
-    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-    v_account := tokenbook.lock_account(p_entry.user_id);
-  end if;
-
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
-    and (subscription.expires_at is not null
-      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  v_was := subscription;
+  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
+    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
+      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
+  v_is_beside := p_entry.payment_id is not null
+    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+    and (v_was.expires_at <= v_start) is not true
+    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
-    insert into public.token_subscriptions as s
-      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-       period_start, expires_at, auto_renew, schedule)
-    values
-      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
-       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none',
-       tokenbook.plan_schedule(p_plan))
-    on conflict (user_id) do update
-       set plan_type = excluded.plan_type,
-           articles_limit = excluded.articles_limit,
-           features = excluded.features,
-           billing_cycle = excluded.billing_cycle,
-           is_active = true,
-           auto_renew = excluded.auto_renew,
-           payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id, -- @plan-knows-its-payment
-           period_start = excluded.period_start,
-           expires_at = excluded.expires_at,
-           next_plan_type = null,
-           schedule = excluded.schedule,
-           updated_at = v_now
-    returning s.* into subscription;
-    -- whoever is given their first plan late by the books themselves was not promised what would have come before
-    update public.token_subscriptions s
-       set next_slot_at = tokenbook.next_slot_at(s, case when p_entry.actor_role = 'system' then v_now else v_start end)
-     where s.user_id = p_entry.user_id
-    returning s.* into subscription;
-    perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
+    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
+      -- the period that closes
+      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+      v_account := tokenbook.lock_account(p_entry.user_id);
+    end if;
+    subscription := tokenbook.begin_plan(
+      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+      p_entry.user_id, v_is_beside is true, v_now);
+    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
+      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
+    end if;
+    perform tokenbook.keep_subscription(subscription);
   end if;
 
   -- act: its storage
@@ -136,7 +122,7 @@ begin
     returning * into v_storage;
   end if;
   v_terms := jsonb_strip_nulls(jsonb_build_object(
-    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'subscription', tokenbook.subscription_terms(subscription),
     'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
 
   -- act: the tokens
@@ -185,11 +171,12 @@ begin
   end if;
 
   -- record: the plan limit is the balance
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id)); -- @slots-make-due
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;

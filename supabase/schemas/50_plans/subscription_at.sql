@@ -1,40 +1,91 @@
 /*
- * A subscription as it is at that moment, whether anybody has touched the account since or not: a downgrade to a plan
- * that costs nothing is in force when the period ends, since there is no payment that could begin it. Its first slot,
- * where it has a schedule, begins then.
- * What is recorded (tokenbook.apply_scheduled_downgrade) is what this says.
- * Caller: internal.   Keeps: I9.
+ * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
+ * In the order of time, until nothing more is due:
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
+ *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ * - A higher one that is in force again takes its place back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
+ * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
+ * Tokens stay as they are.
+ * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
  */
-create function tokenbook.subscription_at(p_subscription public.token_subscriptions, p_at timestamptz)
-returns public.token_subscriptions
+create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
 language plpgsql
 stable
+strict
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_is tokenbook.subscriptions := p_subscription;
   v_next public.token_plans;
+  v_best tokenbook.subscriptions;
+  v_stopped_at timestamptz;
 begin
-  if (p_subscription.expires_at <= p_at) is not true or p_subscription.next_plan_type is null then
-    return p_subscription; -- as a rule
+  loop
+    v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
+      select p.* into v_next
+        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+      if v_next.plan_type is not null then
+        v_is.plan_type := v_next.plan_type;
+        v_is.articles_limit := v_next.articles_limit;
+        v_is.features := v_next.features;
+        v_is.billing_cycle := v_next.billing_cycle;
+        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.payment_method := null;
+        v_is.payment_id := null;
+        v_is.period_start := v_is.expires_at;
+        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.grace_days := tokenbook.grace_of(v_next);
+        v_is.next_plan_type := null;
+        v_is.cancel_at := null;
+        v_is.paused_at := null;
+        v_is.taken_back_at := null;
+        v_is.schedule := tokenbook.plan_schedule(v_next);
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end; -- @downgrades-begin-with-a-slot
+        v_stopped_at := tokenbook.plan_ends_at(v_is);
+      end if;
+    end if;
+
+    if v_stopped_at > p_at then
+      v_stopped_at := null;
+    end if;
+    select one.* into v_best
+      from jsonb_array_elements(v_is.beside) as e (plan)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one
+      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
+     where one.taken_back_at is null and one.paused_at is null
+       and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
+       and (v_stopped_at is not null
+         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
+     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+     limit 1;
+    exit when v_best.plan_type is null;
+
+    if v_best.payment_id is null and v_best.next_slot_at is not null then
+      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
+        v_best.schedule, v_best.period_start,
+        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+    end if;
+    v_best.beside := (
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
+        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
+       where e.plan ->> 'plan_type' <> v_best.plan_type
+         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+    v_is := v_best;
+  end loop;
+
+  v_is.ended_at := case when v_is.paused_at is null then v_stopped_at else least(v_is.taken_back_at, tokenbook.plan_ends_at(v_is)) end;
+  if v_is.ended_at > p_at then
+    v_is.ended_at := null;
   end if;
-  select p.* into v_next from public.token_plans p where p.plan_type = p_subscription.next_plan_type and p.price_cents = 0;
-  if v_next.plan_type is not null then
-    p_subscription.plan_type := v_next.plan_type;
-    p_subscription.articles_limit := v_next.articles_limit;
-    p_subscription.features := v_next.features;
-    p_subscription.billing_cycle := v_next.billing_cycle;
-    p_subscription.auto_renew := v_next.billing_cycle <> 'none';
-    p_subscription.payment_method := null;
-    p_subscription.payment_id := null;
-    p_subscription.period_start := p_subscription.expires_at;
-    p_subscription.expires_at := tokenbook.period_end(v_next.billing_cycle, p_subscription.period_start);
-    p_subscription.next_plan_type := null;
-    p_subscription.schedule := tokenbook.plan_schedule(v_next);
-    p_subscription.next_slot_at := case when p_subscription.schedule is not null then p_subscription.period_start end;
-  end if;
-  return p_subscription;
+  return v_is;
 end
 $$;
 comment on function tokenbook.subscription_at is
-  'A subscription as it is at that moment, a downgrade that has come included.';
+  'A subscription as it is at that moment, what is due of it included: which plan is in force, or since when none is.';

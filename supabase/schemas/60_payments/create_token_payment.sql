@@ -54,7 +54,7 @@ begin
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
-    perform tokenbook.apply_scheduled_downgrade(p_user_id);
+    perform tokenbook.settle_subscription(p_user_id);
     v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
     if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');

@@ -42,7 +42,7 @@ begin
     replayed := v_given.replayed;
   else
     perform tokenbook.lock_account(p_entry.user_id);
-    perform tokenbook.apply_scheduled_downgrade(p_entry.user_id);
+    perform tokenbook.settle_subscription(p_entry.user_id);
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t

@@ -17,6 +17,7 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
+  perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(

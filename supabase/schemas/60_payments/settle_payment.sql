@@ -36,7 +36,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  perform tokenbook.settle_subscription(p_facts.user_id);
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider

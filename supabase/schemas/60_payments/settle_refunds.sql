@@ -1,7 +1,7 @@
 /*
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
- * then the plan goes back to the one before. What comes back (a refund that bounced, a dispute that was won) gives
+ * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
  * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
@@ -60,22 +60,8 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.token_subscriptions s
-     set plan_type = plan.plan_type,
-         articles_limit = plan.articles_limit,
-         features = plan.features,
-         billing_cycle = plan.billing_cycle,
-         auto_renew = plan.billing_cycle <> 'none',
-         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = p_payment.user_id
-     and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_is_all_lost then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
+  if p_payment.to_plan is not null then
+    perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
   return p_payment;
 end

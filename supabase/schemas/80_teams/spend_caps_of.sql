@@ -26,7 +26,7 @@ begin
       from public.token_default_spend_caps d
      where d.plan_type is null
         or d.plan_type = (
-          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id and s.is_active)
+          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id)
     union all
     select 'member', c.spend_window, c.tokens
       from public.token_team_members m

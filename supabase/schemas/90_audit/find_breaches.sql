@@ -84,19 +84,21 @@ begin
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), subscriptions as (
-    select s.* from public.token_subscriptions s
+    select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), periods as (
-    -- the newest period of each subscription, as the entry keeps it that began it
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+    -- the newest period of each subscription
+    select t.user_id, max(t.id) as transaction_id
+      from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
+  ), standings as (
+    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral (
-       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.schedule, b.next_slot_at, b.created_at
-         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
-     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     cross join lateral jsonb_populate_record(
+       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
@@ -104,22 +106,22 @@ begin
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
            (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
-           (e.subscription ->> 'period_start')::timestamptz as period_start, (e.subscription ->> 'expires_at')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.subscription ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.subscription ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
-               t.terms -> 'subscription' as subscription, lag(t.terms -> 'subscription') over (partition by t.user_id order by t.id) as before
-          from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object') e
+               lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
+          from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
   ), of_slots as (
     select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
-      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+      join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
      order by t.user_id, t.id desc
   ), limit_moves as (
@@ -435,7 +437,8 @@ begin
      and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
   union all
   select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
-    from alerts t where t.id <> t.nth
+    from alerts t
+   where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
   select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
     from accounts a
@@ -576,7 +579,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join public.token_subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- of a subscription from before the books no entry says what its limit was
@@ -585,57 +588,46 @@ begin
     join plan_limits l on l.user_id = s.user_id
    where s.tokens_limit <> l.tokens
   union all
-  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+  select 'I9 a subscription is what its newest entry says', coalesce(s.user_id, newest.user_id), null, newest.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
-    from periods began
-    left join subscriptions s on s.user_id = began.user_id
+    from standings newest
+    left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-    left join of_payments paid on paid.user_id = p.user_id and paid.payment_id = p.id
-    -- one that was booked before it was known as a part of another payment has given its plan over to that one
-    left join payments part on part.user_id = began.user_id and part.id::text = began.payment_id
-    left join facts f on f.user_id = part.user_id and f.provider = part.provider and f.provider_payment_id = part.provider_payment_id
-    left join payments whole on whole.user_id = part.user_id and whole.provider = part.provider and whole.provider_payment_id = f.part_of
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            paid.refund is not null or whole.id is not null as is_touched) as how
+   cross join lateral (select (newest.kept).*) k
    cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else coalesce(whole.to_plan, began.plan_type) end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then coalesce(whole.id::text, began.payment_id) end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text),
-     ('schedule', case when not how.is_lower and how.is_touched is not true then began.schedule else s.schedule end::text, s.schedule::text),
+     ('user', newest.user_id::text, s.user_id::text),
+     ('id', k.id::text, s.id::text),
+     ('created_at', k.created_at::text, s.created_at::text),
+     ('plan_type', k.plan_type, s.plan_type),
+     ('next_plan_type', coalesce(d.plan_type, k.next_plan_type), s.next_plan_type),
+     ('period_start', k.period_start::text, s.period_start::text),
+     ('expires_at', k.expires_at::text, s.expires_at::text),
+     ('grace_days', k.grace_days::text, s.grace_days::text),
+     ('payment_method', k.payment_method, s.payment_method),
+     ('payment_id', k.payment_id, s.payment_id),
+     ('billing_cycle', k.billing_cycle, s.billing_cycle),
+     ('auto_renew', k.auto_renew::text, s.auto_renew::text),
+     ('articles_limit', k.articles_limit::text, s.articles_limit::text),
+     ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('schedule', k.schedule::text, s.schedule::text),
      -- a slot's start, not before the one that the entry names, and not after the first that is to come
      ('next_slot_at', case
         when s.schedule is null then null
         when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(s.schedule, s.period_start,
-               tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < began.next_slot_at and not how.is_lower) is not true
+        when s.next_slot_at = tokenbook.slot_start(
+               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
+          and (s.next_slot_at < k.next_slot_at) is not true
           and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
           and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(began.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp())) end::text, s.next_slot_at::text)
+        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
+     ('cancel_at', k.cancel_at::text, s.cancel_at::text),
+     ('paused_at', k.paused_at::text, s.paused_at::text),
+     ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
+     ('ended_at', k.ended_at::text, s.ended_at::text),
+     -- and no sooner than what it says of itself
+     ('ended_at', case when s.ended_at is not null
+                       then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
+     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -898,7 +890,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join public.token_subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -949,6 +941,7 @@ begin
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end

@@ -229,7 +229,7 @@ async function take(
   );
   if (subscribed) {
     script.unshift(
-      `begin;\ninsert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ('${user}', 'free', 'none');\ncommit`,
+      `begin;\ninsert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ('${user}', 'free', 'none');\ncommit`,
     );
   }
   const answers = (await client.query(script.join(";\n"))) as unknown as pg.QueryResult[];

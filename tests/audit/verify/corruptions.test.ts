@@ -76,9 +76,9 @@ test.each([
   ],
   [
     "a subscription",
-    "token_subscriptions",
+    "tokenbook.subscriptions",
     "exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')",
-    /^I9 a subscription is what its period began as$/,
+    /^I9 a subscription is what its newest entry says$/,
   ],
   ["a plan's storage", "token_storage_quotas", "x.metadata ? 'plan'", /^I9 storage is what its plan gave$/],
 ])("%s that was taken away is missed", async (what, table, where, named) => {
@@ -89,8 +89,8 @@ test.each([
     if (taken === 12) break;
     await client.query("savepoint before");
     const { rowCount } = await client.query(
-      `delete from public.${table} x where x.ctid = (
-         select x.ctid from public.${table} x where x.user_id = $1 and ${where} limit 1)`,
+      `delete from ${qualified(table)} x where x.ctid = (
+         select x.ctid from ${qualified(table)} x where x.user_id = $1 and ${where} limit 1)`,
       [user],
     );
     if (rowCount === 1) {

@@ -98,7 +98,7 @@ const keyed = `exists (select from public.token_transactions t
 const uncharged = "not x.success or x.transaction_id is null";
 const terms = /^I4 a grant keeps the terms it was given on$/;
 const voids = /^I4 a grant is voided by its entry$/;
-const period = /^I9 a subscription is what its period began as$/;
+const period = /^I9 a subscription is what its newest entry says$/;
 const storage = /^I9 storage is what its plan gave$/;
 const money = /^I12 tokens follow the money$/;
 const ofPayment = /^I12 a payment is what its entry says$/;
@@ -114,16 +114,6 @@ const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
 /** Of a subscription whose newest period an entry began. */
 const began = `exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')`;
-/** Of one whose plan came by itself, or whose payment was taken back, then or since. */
-const changed = `(x.plan_type is distinct from (
-    select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-     where t.user_id = x.user_id and t.terms ? 'subscription' order by t.id desc limit 1)
-  or exists (select from public.token_payments p where p.user_id = x.user_id and p.id::text = x.payment_id
-     and exists (select from public.token_transactions t
-                  where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'clawback')))`;
-const asInTheCatalogue =
-  "of a plan that came by itself, or came back when a payment was taken back: as the catalogue had it then, and no entry has it";
-const stopped = "no function ends a subscription: a project that does says so here itself";
 const aPart = "x.part_of is not null";
 const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
@@ -522,7 +512,7 @@ export const fields: Record<string, Record<string, Field>> = {
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
           where t.user_id = x.user_id and t.terms ? 'subscription')
           and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
-          and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from public.token_subscriptions s where s.user_id = x.user_id)`,
+          and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
         named: period,
       },
       { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
@@ -717,7 +707,7 @@ export const fields: Record<string, Record<string, Field>> = {
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
   },
 
-  token_subscriptions: {
+  "tokenbook.subscriptions": {
     user_id: field([{ to: another, where: began, named: period }]),
     id: field([{ to: another, where: began, named: period }]),
     plan_type: field([
@@ -738,19 +728,12 @@ export const fields: Record<string, Record<string, Field>> = {
         "of a subscription from before the books, above the balance: no entry began it",
       ),
     ),
-    articles_limit: field(
-      [{ to: "coalesce(x.articles_limit, 0) + $2", where: `${began} and not ${changed}`, named: period }],
-      freeWhere(changed, asInTheCatalogue),
-    ),
-    features: field(
-      [{ to: `x.features || '{"x": 1}'`, where: `${began} and not ${changed}`, named: period }],
-      freeWhere(changed, asInTheCatalogue),
-    ),
+    articles_limit: field([{ to: "coalesce(x.articles_limit, 0) + $2", where: began, named: period }]),
+    features: field([{ to: `x.features || '{"x": 1}'`, where: began, named: period }]),
     billing_cycle: field([
       { to: "case when x.billing_cycle = 'none' then '28day' else 'none' end", where: began, named: period },
     ]),
-    is_active: unseen(stopped),
-    auto_renew: unseen(stopped),
+    auto_renew: field([{ to: "not x.auto_renew", where: began, named: period }]),
     payment_method: field([{ to: "'another'", where: began, named: period }]),
     payment_id: field([{ to: "'another'", where: began, named: period }]),
     period_start: field(hoursOff("period_start", period, began)),
@@ -762,9 +745,24 @@ export const fields: Record<string, Record<string, Field>> = {
         named: period,
       },
     ]),
+    grace_days: field([{ to: "x.grace_days + $2", where: began, named: period }]),
     next_plan_type: field([
       { to: "'annual'", where: began, named: period },
       { to: "null", where: "x.next_plan_type is not null", named: period },
+    ]),
+    cancel_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
+    paused_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
+    taken_back_at: field([
+      { to: "x.period_start + $2 * interval '1 hour'", where: began, named: period },
+      { to: "null", where: `${began} and x.taken_back_at is not null`, named: period },
+    ]),
+    ended_at: field([
+      { to: "x.period_start + $2 * interval '1 hour'", where: began, named: period },
+      { to: "null", where: `${began} and x.ended_at is not null`, named: period },
+    ]),
+    beside: field([
+      { to: `x.beside || '[{"plan_type": "annual"}]'`, where: began, named: period },
+      { to: "'[]'", where: `${began} and x.beside <> '[]'`, named: period },
     ]),
     created_at: field(hoursOff("created_at", period, began)),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
@@ -908,6 +906,8 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "null", where: "x.parked_reason is not null", named: facts },
     ]),
     disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
+    told_as: unseen("what the project was told of it: another one only makes it told again"),
+    dismissed_at: unseen("that somebody took it off the list of what is parked: the list alone depends on it"),
     created_at: field(
       [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
@@ -1084,6 +1084,10 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.chosen_limits": "the project's own choice",
   "tokenbook.provider_customers":
     "whose a provider's customer is: finds the user of a payment to come, and says nothing of one that is booked",
+  "tokenbook.provider_subscriptions":
+    "what a provider says of subscriptions: no token depends on it, and what it did to a plan is kept by that plan's entry",
+  "tokenbook.provider_subscription_events":
+    "what a provider told of subscriptions: no token depends on it, and what it did to a plan is kept by that plan's entry",
   "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
   "tokenbook.ledger_checkpoints":
     "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",

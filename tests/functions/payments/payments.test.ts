@@ -280,7 +280,8 @@ describe("the list", () => {
 });
 
 describe("a parked payment", () => {
-  test("is given to the user whom an admin names", async () => {
+  /** Of nobody, for nothing that is known. */
+  const park = async () => {
     const parked = `pi_${randomUUID()}`;
     await asService(stack.db, (client) =>
       rpc(client, "record_token_payment_event", {
@@ -296,6 +297,24 @@ describe("a parked payment", () => {
         },
       }),
     );
+    return parked;
+  };
+
+  test("is taken off the list with a reason", async () => {
+    const parked = await park();
+    const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };
+    const ids = async () =>
+      (await list("", admin)).body.parked.map((one: { provider_payment_id: string }) => one.provider_payment_id);
+    expect(await ids()).toContain(parked);
+
+    expectProblem(await post(dismiss, user), "forbidden");
+    expectProblem(await post({ ...dismiss, reason: " " }), "invalid_reason", { field: "reason" });
+    expect((await post(dismiss)).body).toMatchObject({ status: "dismissed", parked_reason: "nothing_named" });
+    expect(await ids()).not.toContain(parked);
+  });
+
+  test("is given to the user whom an admin names", async () => {
+    const parked = await park();
     const assign = {
       action: "assign",
       provider: "stripe",

@@ -177,7 +177,7 @@ test("a period that was renewed before its payment came is granted once, and is 
   const user = await createUser(db);
   await event("pi_first", paid(user));
   const { rows } = await db.admin.query(
-    `update public.token_subscriptions set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
+    `update tokenbook.subscriptions set period_start = period_start - interval '40 days', expires_at = clock_timestamp() - interval '1 second'
       where user_id = $1 returning expires_at::text as due`,
     [user],
   );

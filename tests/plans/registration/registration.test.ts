@@ -102,11 +102,11 @@ test("a fault that cannot even be noted does not keep anybody from signing up", 
   const other = await createDatabase();
   await giveFreePlanAtRegistration(other);
   await other.admin.query("drop table tokenbook.failed_registrations");
-  await other.admin.query("alter table public.token_subscriptions rename to gone");
+  await other.admin.query("alter table tokenbook.subscriptions rename to gone");
 
   const user = await createUser(other);
 
-  await other.admin.query("alter table public.gone rename to token_subscriptions");
+  await other.admin.query("alter table tokenbook.gone rename to subscriptions");
   const balance = await asUser(other, user, (client) => rpc(client, "get_user_token_balance"));
   expect(balance).toMatchObject({ total_active: 10_000 });
   await other.drop();

@@ -73,7 +73,7 @@ async function follow(db: Database, sequence: readonly Step[], mix: Record<strin
         case "set back":
           // no function does it; a late payment once did, and there are subscriptions that remember
           return ask(
-            `update public.token_subscriptions set period_start = period_start - interval '28 days',
+            `update tokenbook.subscriptions set period_start = period_start - interval '28 days',
                     expires_at = expires_at - interval '28 days' where user_id = $1`,
           );
         case "old payment":

@@ -219,7 +219,7 @@ async function someone(db: Database): Promise<{ user: string; things: Things }> 
   const one = async (sql: string, ...values: unknown[]) =>
     (await db.admin.query(`select ${sql} as receipt`, [user, ...values])).rows[0].receipt;
   await db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   const spent = await one("public.grant_tokens($1, 60, 'purchase')");

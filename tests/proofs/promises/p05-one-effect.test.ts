@@ -261,7 +261,7 @@ async function call(
 async function someone(db: Database, { before }: Pick<Operation, "before">): Promise<string> {
   const user = await createUser(db);
   await db.admin.query(
-    "insert into public.token_subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
+    "insert into tokenbook.subscriptions (user_id, plan_type, billing_cycle) values ($1, 'free', 'none')",
     [user],
   );
   await grant(db, user, 100);

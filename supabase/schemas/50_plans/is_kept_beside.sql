@@ -1,0 +1,18 @@
+/*
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
+ * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+end
+$$;
+comment on function tokenbook.is_kept_beside is
+  'Whether a plan''s time is not over at that moment, so that it may be in force again.';

@@ -1,0 +1,26 @@
+/*
+ * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
+ * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
+ * Caller: internal, and whoever reads token_storage_quotas.
+ */
+create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+    or exists (
+      select from public.token_subscriptions s
+       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
+         and s.plan_type = p_quota.metadata ->> 'plan');
+end
+$$;
+comment on function tokenbook.is_storage_in_force is
+  'Whether a storage quota counts now: what came with a plan does while that plan is in force.';
+
+create policy "Users read their own storage quotas" on public.token_storage_quotas
+  for select to authenticated
+  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));

@@ -1,0 +1,39 @@
+/*
+ * A subscription's row with what providers say of each of its plans: since when it is paused, and when it ends. Says
+ * it anew each time, from what is known now, so that it does not matter which event came first, or a payment before
+ * them.
+ * Caller: internal.
+ */
+create function tokenbook.apply_provider_terms(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_was_paused constant boolean := p_subscription.paused_at is not null;
+begin
+  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+    from tokenbook.provider_terms(
+      p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
+      p_subscription.period_start, p_subscription.expires_at) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+    -- what a pause left out is not made up; the newest slot is given
+    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
+      p_subscription.schedule, p_subscription.period_start,
+      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+  end if;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(
+             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(p_subscription, e.plan) one
+     cross join lateral tokenbook.provider_terms(
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.apply_provider_terms is
+  'A subscription''s row with what providers say of each of its plans now: paused, cancelled.';

@@ -1,0 +1,59 @@
+/*
+ * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
+ * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
+ * assigned. Dismissing twice changes nothing.
+ * Caller: an admin, service_role.   Locks: the payment's facts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.dismiss_parked_token_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_ids text[];
+  v_facts tokenbook.provider_payments;
+begin
+  v_actor := tokenbook.authorize_operator();
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
+  if v_facts.provider is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_facts.parked_reason is null then
+    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+  end if;
+  if v_facts.dismissed_at is null then
+    update tokenbook.provider_payments f
+       set dismissed_at = clock_timestamp()
+     where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
+    perform tokenbook.record_change(
+      'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
+        'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'provider', p_provider,
+    'provider_payment_id', v_facts.provider_payment_id,
+    'status', 'dismissed',
+    'parked_reason', v_facts.parked_reason,
+    'replayed', v_facts.dismissed_at is not null);
+end
+$$;
+comment on function tokenbook.dismiss_parked_token_payment is
+  'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';

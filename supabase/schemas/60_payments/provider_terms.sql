@@ -1,0 +1,42 @@
+/*
+ * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
+ * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * paid for at once.
+ * Caller: internal.
+ */
+create function tokenbook.provider_terms(
+  p_user_id uuid,
+  p_provider text,
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_expires_at timestamptz,
+  out cancel_at timestamptz,
+  out paused_at timestamptz
+)
+returns record
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select case when bool_or(s.is_running and s.ends_at is null) then null
+              else max(s.ends_at) filter (where s.is_running) end,
+         case when bool_or(s.is_running) then null else min(s.since) end
+    into cancel_at, paused_at
+    from (
+      select f.occurred_at as since,
+             f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
+             coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
+        from tokenbook.provider_subscriptions f
+       where f.provider = p_provider and f.plan_type = p_plan_type
+         and (f.user_id = p_user_id
+           or f.user_id is null and f.customer_id in (
+             select c.customer_id from tokenbook.provider_customers c
+              where c.provider = p_provider and c.user_id = p_user_id))) s
+   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+end
+$$;
+comment on function tokenbook.provider_terms is
+  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';

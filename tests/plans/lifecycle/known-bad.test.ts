@@ -1,0 +1,190 @@
+// @module-tag proof
+/** What the tests of a subscription's life must be able to see: each rule broken once. */
+import { describe, expect, test } from "vitest";
+import { createDatabase, type Database } from "../../support/database.ts";
+import { applyMutant } from "../../support/mutants.ts";
+import { moment } from "../../support/provider-events.ts";
+import { createUser } from "../../support/roles.ts";
+import { addPlans, letPeriodEnd, pay, read, say, server, tell } from "./readings.ts";
+
+const GRACE = 3 * 86_400;
+const subscribe = (db: Database, user: string) =>
+  server(db, "change_token_plan", { p_user_id: user, p_plan_type: "gold", p_payment_method: "manual" });
+const shown = async (db: Database, user: string) => (await read(db, user)).shown;
+const cancelled = (db: Database, user: string, facts: Record<string, unknown>) =>
+  say(db, `sub_${user}`, { user_id: user, plan_type: "gold", ...facts });
+const alerts = async (db: Database, kind: string) =>
+  (await db.admin.query("select from public.token_alerts where kind = $1", [kind])).rowCount;
+
+/** A rule, the variant that breaks it, what is done, and what is right. */
+const rules: [rule: string, mutant: string, attempt: (db: Database, user: string) => Promise<unknown>, right: unknown][] = [
+  [
+    "a plan ends whether anybody has touched the account or not",
+    "lapses-wait-for-a-touch",
+    async (db, user) => {
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, GRACE);
+      const { shown: is, toServer, quota, balancePlan } = await read(db, user);
+      return { is, toServer, quota, balancePlan };
+    },
+    { is: "none inactive ended", toServer: "none inactive ended", quota: 0, balancePlan: null },
+  ],
+  [
+    "a plan has its grace",
+    "grace-is-forgotten",
+    async (db, user) => {
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, 60);
+      return shown(db, user);
+    },
+    "gold active past_due",
+  ],
+  [
+    "a cancelled plan has no grace",
+    "cancelled-plans-have-grace",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "a second subscription leaves the higher one",
+    "second-subscriptions-replace-a-higher-one",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await pay(db, user, "silver");
+      const { shown: is, tokens } = await read(db, user);
+      return { is, tokens };
+    },
+    { is: "gold active active", tokens: 3_000 },
+  ],
+  [
+    "storage goes with the plan",
+    "storage-stays",
+    async (db, user) => {
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, GRACE);
+      const { quota, quotas, olderQuotas } = await read(db, user);
+      return [quota, quotas, olderQuotas];
+    },
+    [0, 0, 0],
+  ],
+  [
+    "what a higher plan took the place of goes on",
+    "displaced-plans-are-lost",
+    async (db, user) => {
+      await pay(db, user, "silver");
+      await pay(db, user, "gold");
+      await letPeriodEnd(db, user, GRACE);
+      return shown(db, user);
+    },
+    "silver active active",
+  ],
+  [
+    "money that comes back brings the plan back",
+    "plans-do-not-come-back",
+    async (db, user) => {
+      await pay(db, user, "silver");
+      await pay(db, user, "gold", { id: "pi_back", amount_cents: 1000 });
+      for (const status of ["open", "won"]) await tell(db, "pi_back", { kind: "dispute", dispute_id: "dp_1", status });
+      return shown(db, user);
+    },
+    "gold active active",
+  ],
+  [
+    "a plan goes with its money",
+    "plans-outlive-their-money",
+    async (db, user) => {
+      await pay(db, user, "gold", { id: "pi_gone", amount_cents: 1000 });
+      await tell(db, "pi_gone", { kind: "refund", refund_id: "re_1", status: "succeeded", amount_cents: 1000 });
+      const { shown: is, quota } = await read(db, user);
+      return { is, quota };
+    },
+    { is: "none inactive ended", quota: 0 },
+  ],
+  [
+    "of a subscription the event counts that happened last",
+    "the-last-event-to-come-decides",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      const [paused, resumed] = [moment(), moment()];
+      await cancelled(db, user, { status: "active", occurred_at: resumed });
+      await cancelled(db, user, { status: "paused", occurred_at: paused });
+      return shown(db, user);
+    },
+    "gold active active",
+  ],
+  [
+    "what is paid after a cancellation is in force at once",
+    "old-cancellations-end-new-periods",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      await pay(db, user, "gold");
+      return shown(db, user);
+    },
+    "gold active active",
+  ],
+  [
+    "a renewal after the end begins now",
+    "late-renewals-begin-in-the-past",
+    async (db, user) => {
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, 40 * 86_400);
+      await server(db, "renew_token_subscription", { p_user_id: user });
+      return shown(db, user);
+    },
+    "gold active active",
+  ],
+  [
+    "the alert rules of a plan end with it",
+    "plan-rules-outlive-the-plan",
+    async (db, user) => {
+      await server(db, "set_token_alert_rule", {
+        p_rule: "low",
+        p_kind: "dropped",
+        p_threshold_tokens: 1_500,
+        p_for_everyone: true,
+      });
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, GRACE);
+      await server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 600 });
+      return alerts(db, "dropped");
+    },
+    1,
+  ],
+  [
+    "a failed payment is told once",
+    "failed-payments-are-told-again",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      const failed = { status: "past_due", occurred_at: moment() };
+      for (const _ of [1, 2]) await cancelled(db, user, failed);
+      return alerts(db, "subscription_past_due");
+    },
+    1,
+  ],
+];
+
+describe.each(rules)("%s", (_rule, mutant, attempt, right) => {
+  test.each([
+    ["is so", false],
+    [`is seen to be broken by ${mutant}`, true],
+  ])("%s", async (_what, isBroken) => {
+    const db = await createDatabase();
+    try {
+      await db.admin.query("update public.token_plans set is_default = false");
+      await addPlans(db);
+      if (isBroken) await applyMutant(db, mutant);
+
+      const came = await attempt(db, await createUser(db));
+
+      if (isBroken) expect(came).not.toEqual(right);
+      else expect(came).toEqual(right);
+    } finally {
+      await db.drop();
+    }
+  });
+});
