@@ -25,17 +25,18 @@ declare
     'token_default_spend_caps', 'token_default_spend_caps_key', 'token_default_spend_caps_pkey',
     'token_holds', 'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey',
     'token_holds_spender_idx', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
-    'token_model_prices', 'token_model_prices_pkey', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pending_idx',
+    'token_model_prices', 'token_model_prices_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
     'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
     'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
     'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_subscriptions_next_plan_idx', 'token_subscriptions_pkey',
-    'token_subscriptions_plan_idx', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pkey',
-    'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx', 'token_top_ups',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
+    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
     'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
     'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
@@ -46,19 +47,20 @@ declare
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
     'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
     'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'refund_token_payment',
+    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
+    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
+    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
+    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
+    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'record_token_subscription_event', 'refund_token_payment',
     'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
     'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
     'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
     'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_spend_cap', 'set_token_top_up', 'settle_token_alert', 'settle_token_top_up',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
+    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -357,7 +359,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';
@@ -391,7 +393,9 @@ alter table tokenbook.chosen_limits enable row level security;
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. open_holds and
+ * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
+ * slot of a schedule may give, times slots_in_one_grant. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -410,6 +414,8 @@ begin
            "batch_items": 1000, "batch_bytes": 1048576,
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
+           "pack_tokens": 1000000000, "pack_quantity": 1000,
+           "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;
@@ -459,7 +465,7 @@ $$;
 comment on function tokenbook.grant_types is
   'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
--- The action types under which a grant is recorded: those of the types, and a renewal's.
+-- The action types under which a grant is recorded: those of the types, a renewal's, and that of a slot.
 create function tokenbook.grant_action_types()
 returns text[]
 language plpgsql
@@ -470,7 +476,7 @@ as $$
 begin
   return array(
     select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
-    || 'renewal_grant'::text;
+    || array['renewal_grant', 'scheduled_grant'];
 end
 $$;
 comment on function tokenbook.grant_action_types is
@@ -623,7 +629,7 @@ comment on column public.token_accounts.spent_week is 'In that week (ISO, from M
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
@@ -916,7 +922,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {refunded_cents, is_disputed}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1138,9 +1144,80 @@ comment on column tokenbook.failed_registrations.error is 'SQLSTATE and message.
 comment on column tokenbook.failed_registrations.failed_at is 'When.';
 alter table tokenbook.failed_registrations enable row level security;
 
+-- from supabase/schemas/50_plans/tables/slot_types.sql
+
+-- What is said of slots that are not booked; no table has it.
+create type tokenbook.scheduled_slot as (slot public.token_balances, kept jsonb, refill_to bigint, filled_at timestamptz, payment_id uuid);
+comment on type tokenbook.scheduled_slot is
+  'What a schedule gives at most for a slot, or for several that were missed: the grant to be, what its entry keeps, up to what it fills and when that is looked at, and the payment that paid for the plan.';
+
+create type tokenbook.due_slot as (slot public.token_balances, kept jsonb, payment_id uuid, taken_back bigint);
+comment on type tokenbook.due_slot is
+  'What an account is due by the schedule of its plan: the grant to be, what its entry keeps, the payment that paid for it, and how much of it is taken back at once.';
+
+-- from supabase/schemas/50_plans/tables/token_packs.sql
+
+-- The catalogue's other half: tokens to buy once, beside any plan. Data of the project, as token_plans is.
+create table public.token_packs (
+  pack_type text primary key,
+  name text not null,
+  tokens bigint not null,
+  lifetime_days integer,
+  priority smallint not null default 50,
+  price_cents bigint not null,
+  currency text not null default 'usd',
+  stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
+  is_offered boolean not null default true,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint token_packs_name_is_plain check (pack_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_packs_title_is_short check (length(name) between 1 and 200),
+  -- as many as can be bought at once are one grant, and a grant has its limit
+  constraint token_packs_tokens_are_within_limits
+    check (tokens between 1 and (tokenbook.limits() -> 'pack_tokens')::bigint),
+  constraint token_packs_lifetime_is_positive check (lifetime_days between 1 and 36500),
+  constraint token_packs_priority_is_between_0_and_100 check (priority between 0 and 100),
+  constraint token_packs_cost_something check (price_cents between 1 and 1000000000000),
+  constraint token_packs_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
+  constraint token_packs_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
+);
+
+-- what set_token_pack answers whoever breaks one
+comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
+comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
+comment on constraint token_packs_lifetime_is_positive on public.token_packs is '1 to 36500, or null for ever';
+comment on constraint token_packs_priority_is_between_0_and_100 on public.token_packs is '0 to 100';
+comment on constraint token_packs_cost_something on public.token_packs is '1 to 1000000000000: what costs nothing is given by grant_tokens';
+comment on constraint token_packs_currency_is_three_letters on public.token_packs is 'three lower-case letters (ISO 4217)';
+comment on constraint token_packs_stripe_price_id_is_short on public.token_packs is '1 to 255 characters';
+comment on constraint token_packs_former_stripe_price_ids_are_few on public.token_packs is 'at most 100';
+
+comment on table public.token_packs is
+  'The packs: tokens that are bought once, beside any plan. The project''s own data, changed by set_token_pack; everyone may read it.';
+comment on column public.token_packs.pack_type is 'The pack''s name in code.';
+comment on column public.token_packs.name is 'The pack''s name for people.';
+comment on column public.token_packs.tokens is 'Tokens that one of it gives, 1 to 10^9.';
+comment on column public.token_packs.lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever.';
+comment on column public.token_packs.priority is '0 to 100, default 50; its tokens are spent before those of a higher number.';
+comment on column public.token_packs.price_cents is 'Price of one, in cents of the currency.';
+comment on column public.token_packs.currency is 'ISO 4217, lower case.';
+comment on column public.token_packs.stripe_price_id is 'The price at Stripe. At PayPal a pack needs none: the order names it.';
+comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: who pays at one of these still gets the pack.';
+comment on column public.token_packs.is_offered is 'Whether it can be bought now.';
+comment on column public.token_packs.created_at is 'When it was added.';
+comment on column public.token_packs.updated_at is 'When it was last changed.';
+
+alter table public.token_packs enable row level security;
+create policy "Everyone reads the packs" on public.token_packs
+  for select to anon, authenticated
+  using (true);
+
 -- from supabase/schemas/50_plans/tables/token_plans.sql
 
--- The catalogue: what each plan gives. Data of the project: edit it; no migration overwrites a row.
+-- The catalogue: what each plan gives. Data of the project; no migration overwrites a row.
 create table public.token_plans (
   plan_type text primary key,
   name text not null,
@@ -1156,10 +1233,16 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  issue_every text,
+  issue_on text not null default 'anniversary',
+  refill_to bigint,
+  grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
+  former_stripe_price_ids text[] not null default '{}',
   paypal_plan_id text unique,
+  former_paypal_plan_ids text[] not null default '{}',
   is_offered boolean not null default true,
   is_default boolean not null default false,
   given_to_users_since timestamptz,
@@ -1167,6 +1250,7 @@ create table public.token_plans (
   updated_at timestamptz not null default now(),
   constraint token_plans_default_is_dated check (not is_default or given_to_users_since is not null),
   constraint token_plans_name_is_plain check (plan_type ~ '^[a-z0-9][a-z0-9_]{0,63}$'),
+  constraint token_plans_title_is_short check (length(name) between 1 and 200),
   constraint token_plans_tokens_are_within_limits check (tokens between 1 and 1000000000000),
   constraint token_plans_articles_are_never_negative check (articles_limit >= 0),
   constraint token_plans_storage_is_never_negative check (storage_gb >= 0),
@@ -1178,35 +1262,93 @@ create table public.token_plans (
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
     grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+  constraint token_plans_features_are_a_small_object
+    check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
+  constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
+  constraint token_plans_paypal_plan_id_is_short check (length(paypal_plan_id) between 1 and 255),
+  constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
+  constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
+  constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
   constraint token_plans_rollover_lifetime_is_positive check (
     rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null)),
+  constraint token_plans_issue_every_is_known check (issue_every in ('day', 'week', 'month')),
+  constraint token_plans_issue_on_is_known check (issue_on in ('anniversary', 'calendar')),
+  constraint token_plans_refill_is_positive check (refill_to is null or (refill_to > 0 and issue_every is not null)),
+  constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
+  constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
+  constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
+  constraint token_plans_slots_are_not_carried_over check (
+    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_small check (
+    issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
+  constraint token_plans_few_slots_live_at_once check (
+    issue_every is null or refill_to is not null or grant_lifetime_days is null
+    or grant_lifetime_days <= case issue_every when 'day' then 400 when 'week' then 2800 else 12000 end)
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
+-- what set_token_plan answers whoever breaks one
+comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
+comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
+comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
+comment on constraint token_plans_tokens_are_within_limits on public.token_plans is '1 to 1000000000000';
+comment on constraint token_plans_articles_are_never_negative on public.token_plans is '0 or more, or null for no limit';
+comment on constraint token_plans_storage_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
+comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
+comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
+comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
+comment on constraint token_plans_former_stripe_price_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_former_paypal_plan_ids_are_few on public.token_plans is 'at most 100';
+comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or more, or null for no cap';
+comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
+comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
+comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
+comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
+comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
+
 comment on table public.token_plans is
-  'The plans: what each gives, costs and is called by payment providers. The project''s own data; everyone may read it.';
+  'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
 comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
 comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
-comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever, which grants of a type that must end (Lists) may not.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
+comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
+comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
+comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
 comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
+comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
 comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
@@ -1220,7 +1362,7 @@ create policy "Everyone reads the plans" on public.token_plans
 
 -- from supabase/schemas/50_plans/tables/token_storage_quotas.sql
 
--- One row a storage quota that a user was given; together they are his quota.
+-- One row a storage quota that a user was given; together, those that count are their quota.
 create table public.token_storage_quotas (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1233,24 +1375,24 @@ create table public.token_storage_quotas (
   constraint token_storage_quotas_quota_is_positive check (quota_gb > 0)
 );
 comment on table public.token_storage_quotas is
-  'Storage quotas given to a user; his quota is their sum. What he uses of it is counted where the files are.';
+  'Storage quotas given to a user. Their quota is the sum of those that count (get_user_storage_quota): what came with a plan counts while that plan is in force. Users see those alone. What they use of it is counted where the files are.';
 comment on column public.token_storage_quotas.user_id is 'The user.';
 comment on column public.token_storage_quotas.id is 'The quota; unique per user.';
 comment on column public.token_storage_quotas.quota_gb is 'Gigabytes.';
 comment on column public.token_storage_quotas.granted_at is 'Since when.';
 comment on column public.token_storage_quotas.subscription_id is 'The subscription it came with.';
-comment on column public.token_storage_quotas.metadata is 'Where it came from.';
+comment on column public.token_storage_quotas.metadata is 'Where it came from: plan, when it came with one.';
 comment on column public.token_storage_quotas.created_at is 'When it was booked.';
 
+-- who reads what of it: tokenbook.is_storage_in_force
 alter table public.token_storage_quotas enable row level security;
-create policy "Users read their own storage quotas" on public.token_storage_quotas
-  for select to authenticated
-  using ((select auth.uid()) = user_id);
 
 -- from supabase/schemas/50_plans/tables/token_subscriptions.sql
 
--- Which plan a user is on. One row a user; its periods are grants.
-create table public.token_subscriptions (
+-- What plans a user has: one row a user. Its own columns are the plan that was in force when somebody last touched
+-- the account; beside it are others that go on until their own end. Which of them is in force at a moment says
+-- tokenbook.subscription_at; what everybody reads is the view public.token_subscriptions. Its periods are grants.
+create table tokenbook.subscriptions (
   user_id uuid primary key,
   id uuid not null default gen_random_uuid(),
   plan_type text not null references public.token_plans (plan_type),
@@ -1258,106 +1400,272 @@ create table public.token_subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  is_active boolean not null default true,
   auto_renew boolean not null default true,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
+  grace_days integer not null default 0,
   next_plan_type text references public.token_plans (plan_type),
+  schedule jsonb,
+  next_slot_at timestamptz,
+  cancel_at timestamptz,
+  paused_at timestamptz,
+  taken_back_at timestamptz,
+  ended_at timestamptz,
+  beside jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint token_subscriptions_limit_is_never_negative check (tokens_limit >= 0),
-  constraint token_subscriptions_expires_after_it_started check (expires_at > period_start)
+  constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
+  constraint subscriptions_expires_after_it_started check (expires_at > period_start),
+  constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array'),
+  constraint subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
-comment on table public.token_subscriptions is
-  'The plan a user is on. Changed in the same transaction as his balance, by the functions only.';
-comment on column public.token_subscriptions.user_id is 'The user.';
-comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
-comment on column public.token_subscriptions.plan_type is 'The plan.';
-comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage.';
-comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
-comment on column public.token_subscriptions.features is 'What else the plan includes.';
-comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column public.token_subscriptions.is_active is 'Whether it is in force.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
-comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
-comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
-comment on column public.token_subscriptions.period_start is 'When the present period began.';
-comment on column public.token_subscriptions.expires_at is 'When it ends; NULL = it does not.';
-comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.created_at is 'Since when he has one.';
-comment on column public.token_subscriptions.updated_at is 'When it last changed.';
+comment on table tokenbook.subscriptions is
+  'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
+comment on column tokenbook.subscriptions.user_id is 'The user.';
+comment on column tokenbook.subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column tokenbook.subscriptions.plan_type is 'The plan.';
+comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor with the end of a plan.';
+comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
+comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
+comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
+comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
+comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
+comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
+comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
+comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
+comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
-create index token_subscriptions_plan_idx on public.token_subscriptions (plan_type);
-create index token_subscriptions_next_plan_idx on public.token_subscriptions (next_plan_type) where next_plan_type is not null;
+create index subscriptions_plan_idx on tokenbook.subscriptions (plan_type);
+create index subscriptions_next_plan_idx on tokenbook.subscriptions (next_plan_type) where next_plan_type is not null;
 
-alter table public.token_subscriptions enable row level security;
-create policy "Users read their own subscription" on public.token_subscriptions
+-- what the view reads with its caller's rights
+alter table tokenbook.subscriptions enable row level security;
+create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+-- from supabase/schemas/60_payments/tables/parked_reasons.sql
+
+/*
+ * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
+ * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.parked_reasons()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{
+    "user_unknown": "Nothing says which user paid, or there is no such user.",
+    "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
+    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
+    "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
+    "amount_differs": "The amount is not the price of what was named.",
+    "currency_differs": "The currency is not the one of what was named.",
+    "several_things": "Several things were bought in one payment.",
+    "nothing_paid": "Nothing was paid.",
+    "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "nothing_named": "Nothing says what was bought."
+  }';
+end
+$$;
+comment on function tokenbook.parked_reasons is
+  'Why a provider''s payment may wait for an admin: {reason: a sentence for people}.';
+
+-- from supabase/schemas/60_payments/tables/provider_customers.sql
+
+-- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+create table tokenbook.provider_customers (
+  provider text not null,
+  customer_id text not null,
+  user_id uuid,
+  told_at timestamptz not null default clock_timestamp(),
+  event_id text not null default '',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint provider_customers_pkey primary key (provider, customer_id)
+);
+comment on table tokenbook.provider_customers is
+  'Customers of payment providers and the users they are, learned from whatever named both. The row is the lock of a customer, too.';
+comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
+comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
+create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
+alter table tokenbook.provider_customers enable row level security;
+
 -- from supabase/schemas/60_payments/tables/provider_events.sql
 
--- Every event that was acted on, once.
+-- What providers have told us, one fact a row, and what an admin has said of a parked payment: the one source of
+-- all that is known of a provider's payment. Never changed: a fact counts for ever, whatever comes after it.
 create table tokenbook.provider_events (
   provider text not null,
-  event_id text not null,
-  event_type text not null,
   provider_payment_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
   facts jsonb not null,
   received_at timestamptz not null default clock_timestamp(),
-  constraint provider_events_pkey primary key (provider, event_id)
+  constraint provider_events_pkey primary key (provider, provider_payment_id, event_id, digest)
 );
 comment on table tokenbook.provider_events is
-  'Events of payment providers that were acted on: committed with their effect, or not at all.';
+  'Facts that payment providers told us, and admins'' assignments: committed with their effect, or not at all. The same event with the same content is one row; with other content it is another.';
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
-comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
+comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
 comment on column tokenbook.provider_events.received_at is 'When it came first.';
 alter table tokenbook.provider_events enable row level security;
 
 -- from supabase/schemas/60_payments/tables/provider_payments.sql
 
--- What a provider has told us of a payment, merged: the same facts in any order, any number of
--- times, make the same row. It is also what makes a provider's payment id unique, and where a
--- payment waits whose user or plan is not known.
+-- What is known of a provider's payment: computed from all of its events by tokenbook.facts_of_payment, so that the
+-- same events in any order, any number of times, make the same row. It is also what makes a provider's payment id
+-- unique, the lock of its events, and where a payment waits whose user is not known, or what was bought.
 create table tokenbook.provider_payments (
   provider text not null,
   provider_payment_id text not null,
+  part_of text,
   user_id uuid,
+  customer_id text,
   plan_type text,
+  pack_type text,
+  quantity integer,
+  price_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
   refunded_cents bigint not null default 0,
-  was_disputed boolean not null default false,
-  dispute_was_won boolean not null default false,
+  disputed_cents bigint not null default 0,
   period_start timestamptz,
+  parked_reason text,
+  disagrees jsonb,
+  told_as text,
+  dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint provider_payments_pkey primary key (provider, provider_payment_id)
+  constraint provider_payments_pkey primary key (provider, provider_payment_id),
+  constraint provider_payments_park_for_a_known_reason check (tokenbook.parked_reasons() ? parked_reason),
+  constraint provider_payments_lose_no_more_than_was_paid
+    check (refunded_cents >= 0 and disputed_cents >= 0 and refunded_cents + disputed_cents <= amount_cents)
 );
 comment on table tokenbook.provider_payments is
-  'Facts about a provider''s payments, merged from its events. One without user or plan is parked for an admin.';
+  'What is known of a provider''s payments, computed from all that was told of each. One that was paid and has a parked_reason waits for an admin.';
 comment on column tokenbook.provider_payments.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_payments.provider_payment_id is 'The provider''s id of the payment.';
-comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet.';
-comment on column tokenbook.provider_payments.plan_type is 'The plan, by our own catalogue; NULL = not known yet.';
+comment on column tokenbook.provider_payments.part_of is 'The payment whose facts have what is told of this one: both paid for the same. NULL = it is one by itself.';
+comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet. Once it is booked: whom it was booked to.';
+comment on column tokenbook.provider_payments.customer_id is 'The provider''s id of who paid.';
+comment on column tokenbook.provider_payments.plan_type is 'The plan that was bought, by our own catalogue; NULL = a pack, or not known yet. Once it is booked: what was.';
+comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
+comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
+comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
-comment on column tokenbook.provider_payments.amount_cents is 'What was paid, in cents.';
+comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'The most that has been reported refunded in all.';
-comment on column tokenbook.provider_payments.was_disputed is 'Whether a dispute was ever opened.';
-comment on column tokenbook.provider_payments.dispute_was_won is 'Whether it was won.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
+comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
 create index provider_payments_parked_idx
-  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where user_id is null or plan_type is null;
+  on tokenbook.provider_payments (created_at, provider, provider_payment_id) where parked_reason is not null and dismissed_at is null;
+create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
+create index provider_payments_waiting_customer_idx
+  on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscription_events.sql
+
+-- What providers have told us of subscriptions, one fact a row: the one source of all that is known of them.
+create table tokenbook.provider_subscription_events (
+  provider text not null,
+  provider_subscription_id text not null,
+  event_id text not null,
+  digest bytea not null,
+  event_type text not null,
+  occurred_at timestamptz not null,
+  facts jsonb not null,
+  received_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscription_events_pkey primary key (provider, provider_subscription_id, event_id, digest)
+);
+comment on table tokenbook.provider_subscription_events is
+  'Facts of subscriptions that payment providers told us, committed with their effect or not at all. The same event with the same content is one row; with other content it is another.';
+comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
+comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
+comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
+comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
+comment on column tokenbook.provider_subscription_events.received_at is 'When it came first.';
+alter table tokenbook.provider_subscription_events enable row level security;
+
+-- from supabase/schemas/60_payments/tables/provider_subscriptions.sql
+
+-- What is known of a provider's subscription: computed from all of its events by tokenbook.facts_of_subscription, so
+-- that the same events in any order, any number of times, make the same row. It gives no plan, a payment does that;
+-- it says whether the plan that was paid for is paused, or ends.
+create table tokenbook.provider_subscriptions (
+  provider text not null,
+  provider_subscription_id text not null,
+  user_id uuid,
+  customer_id text,
+  plan_type text,
+  price_id text,
+  status text,
+  cancel_at timestamptz,
+  current_period_end timestamptz,
+  occurred_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_status_is_known check (status in ('active', 'past_due', 'paused', 'cancelled'))
+);
+comment on table tokenbook.provider_subscriptions is
+  'What is known of a provider''s subscriptions, each by its own id, computed from all that was told of it.';
+comment on column tokenbook.provider_subscriptions.provider is 'stripe or paypal.';
+comment on column tokenbook.provider_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
+comment on column tokenbook.provider_subscriptions.user_id is 'The user that an event names; NULL = none does: whose its customer is counts.';
+comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of who pays.';
+comment on column tokenbook.provider_subscriptions.plan_type is 'Its plan, by our own catalogue, as it was told last; NULL = not known.';
+comment on column tokenbook.provider_subscriptions.price_id is 'The provider''s id of its price, as it was told last.';
+comment on column tokenbook.provider_subscriptions.status is 'active, past_due, paused or cancelled, as it was told last.';
+comment on column tokenbook.provider_subscriptions.cancel_at is 'When it ends, by the same event; NULL = that says nothing of an end.';
+comment on column tokenbook.provider_subscriptions.current_period_end is 'When its period ends, by the same event.';
+comment on column tokenbook.provider_subscriptions.occurred_at is 'When that happened, by the provider''s clock.';
+comment on column tokenbook.provider_subscriptions.created_at is 'When we first heard of it.';
+comment on column tokenbook.provider_subscriptions.updated_at is 'When we last heard of it.';
+create index provider_subscriptions_user_idx on tokenbook.provider_subscriptions (user_id);
+create index provider_subscriptions_customer_idx on tokenbook.provider_subscriptions (provider, customer_id);
+alter table tokenbook.provider_subscriptions enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
 
@@ -1369,12 +1677,15 @@ create table public.token_payments (
   provider text not null default 'manual',
   provider_payment_id text,
   from_plan text references public.token_plans (plan_type),
-  to_plan text not null references public.token_plans (plan_type),
+  to_plan text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   amount_cents bigint not null,
   currency text not null,
+  terms jsonb not null,
   tokens bigint,
   refunded_cents bigint not null default 0,
-  is_disputed boolean not null default false,
+  disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
   idempotency_key text,
   reason text,
@@ -1384,7 +1695,11 @@ create table public.token_payments (
   constraint token_payments_pkey primary key (user_id, id),
   constraint token_payments_status_is_known check (status in ('pending', 'approved', 'rejected', 'refunded')),
   constraint token_payments_decided_when_not_pending check ((status = 'pending') = (decided_at is null)),
-  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0),
+  constraint token_payments_are_for_a_plan_or_a_pack check (num_nonnulls(to_plan, pack_type) = 1),
+  constraint token_payments_buy_a_plan_once check (
+    quantity between 1 and case when to_plan is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
+  constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
+  constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
     check (tokens_clawed_back between 0 and coalesce(tokens, 0))
 );
@@ -1395,13 +1710,16 @@ comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
 comment on column public.token_payments.provider_payment_id is 'The provider''s id of it, unique per provider (see tokenbook.provider_payments).';
-comment on column public.token_payments.from_plan is 'The plan he was on.';
-comment on column public.token_payments.to_plan is 'The plan he pays for.';
-comment on column public.token_payments.amount_cents is 'The price, in cents of the currency.';
+comment on column public.token_payments.from_plan is 'The plan they were on; NULL = none, or a pack was bought, which leaves it alone.';
+comment on column public.token_payments.to_plan is 'The plan they pay for; or a pack.';
+comment on column public.token_payments.pack_type is 'The pack they pay for; or a plan.';
+comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
+comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
-comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: {name, tokens (of one), lifetime_days; of a pack priority; of a plan articles_limit, storage_gb, features, schedule}. What the catalogue says now: token_offer_now.';
+comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
-comment on column public.token_payments.is_disputed is 'Whether a dispute is open or lost.';
+comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
@@ -1417,6 +1735,7 @@ create index token_payments_pending_idx on public.token_payments (created_at) wh
 create index token_payments_user_pending_idx on public.token_payments (user_id) where status = 'pending';
 create index token_payments_from_plan_idx on public.token_payments (from_plan);
 create index token_payments_to_plan_idx on public.token_payments (to_plan);
+create index token_payments_pack_idx on public.token_payments (pack_type) where pack_type is not null;
 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments
@@ -1428,7 +1747,7 @@ create policy "Users read their own payments" on public.token_payments
 /*
  * The kinds of alerts. asks: what a rule of that kind says (a threshold; hours; nothing), null for a
  * kind that no rule is of. about: what an alert of it is about (a crossing, counted by epoch; a grant;
- * a request). ends: whether its end can be an alert too.
+ * a request; a moment of a subscription, or of the project: its epoch says which). ends: whether its end can be an alert too.
  * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
  * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
  * can be kept; who writes it is code of its own.
@@ -1446,11 +1765,22 @@ begin
            "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
            "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
            "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false}}';
+           "top_up_requested": {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,   "about": "moment",   "ends": false},
+           "subscription_ended":    {"asks": null,   "about": "moment",   "ends": false},
+           "payment_parked":        {"asks": null,   "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
-  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request), ends}}.';
+  'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request, moment), ends}}.';
+
+-- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
+
+-- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
+-- waits for another to be told.
+create sequence tokenbook.project_alert_numbers as bigint;
+comment on sequence tokenbook.project_alert_numbers is
+  'Numbers of the alerts that are the project''s and no user''s.';
 
 -- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
 
@@ -1556,6 +1886,7 @@ create table public.token_alerts (
     case tokenbook.alert_kinds() -> kind ->> 'about'
       when 'crossing' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'grant' then grant_id is not null and num_nonnulls(epoch, request_id) = 0
+      when 'moment' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
     end),
@@ -1569,14 +1900,14 @@ create table public.token_alerts (
 ) with (fillfactor = 90);
 comment on table public.token_alerts is
   'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
-comment on column public.token_alerts.user_id is 'The user. No foreign key: what he was told outlives him.';
+comment on column public.token_alerts.user_id is 'The user; all zeros: the project itself. No foreign key: what somebody was told outlives them.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
-comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up.';
-comment on column public.token_alerts.epoch is 'Which time this rule was raised for him; a recovered has the number of what it ends.';
+comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1608,11 +1939,15 @@ create table public.token_top_up_requests (
   status text not null default 'pending',
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_top_up_requests_pkey primary key (user_id, id),
-  constraint token_top_up_requests_ask_for_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_up_requests_ask_for_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_up_requests_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
@@ -1627,8 +1962,10 @@ comment on table public.token_top_up_requests is
 comment on column public.token_top_up_requests.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_up_requests.id is 'The request; unique per user. A good idempotency key for the charge.';
 comment on column public.token_top_up_requests.status is 'pending; then once and for ever done or failed.';
-comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1639,6 +1976,8 @@ create unique index token_top_up_requests_one_pending_key
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
+create index token_top_up_requests_pack_idx
+  on public.token_top_up_requests (pack_type) where pack_type is not null;
 
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
@@ -1654,6 +1993,8 @@ create table public.token_top_ups (
   below_tokens bigint not null,
   tokens bigint,
   plan_type text references public.token_plans (plan_type),
+  pack_type text references public.token_packs (pack_type),
+  quantity integer not null default 1,
   cooldown_seconds integer not null,
   max_requests integer not null,
   window_seconds integer not null,
@@ -1661,7 +2002,9 @@ create table public.token_top_ups (
   updated_at timestamptz not null default clock_timestamp(),
   constraint token_top_ups_threshold_is_within_limits check (below_tokens between 1 and 1000000000000),
   constraint token_top_ups_tokens_are_within_limits check (tokens between 1 and 1000000000000),
-  constraint token_top_ups_buy_tokens_or_a_plan check (num_nonnulls(tokens, plan_type) = 1),
+  constraint token_top_ups_buy_tokens_a_plan_or_packs check (num_nonnulls(tokens, plan_type, pack_type) = 1),
+  constraint token_top_ups_count_packs check (
+    quantity between 1 and case when pack_type is null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end),
   constraint token_top_ups_cooldown_is_within_limits check (cooldown_seconds between 30 and 2592000),
   constraint token_top_ups_cap_is_within_limits check (max_requests between 1 and 100),
   constraint token_top_ups_window_is_within_limits check (window_seconds between 60 and 2592000)
@@ -1671,8 +2014,10 @@ comment on table public.token_top_ups is
 comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
 comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
-comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan.';
-comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens.';
+comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan, or packs.';
+comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens, or packs.';
+comment on column public.token_top_ups.pack_type is 'The pack to buy; or tokens, or a plan.';
+comment on column public.token_top_ups.quantity is 'How many packs to buy; of anything else 1.';
 comment on column public.token_top_ups.cooldown_seconds is 'Seconds from the last request, or from its outcome, to the next at least.';
 comment on column public.token_top_ups.max_requests is 'Requests in window_seconds at most.';
 comment on column public.token_top_ups.window_seconds is 'The window of max_requests.';
@@ -1680,6 +2025,7 @@ comment on column public.token_top_ups.paused_at is 'Since when nothing is asked
 comment on column public.token_top_ups.updated_at is 'When it was last set, or paused.';
 
 create index token_top_ups_plan_idx on public.token_top_ups (plan_type) where plan_type is not null;
+create index token_top_ups_pack_idx on public.token_top_ups (pack_type) where pack_type is not null;
 
 alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
@@ -2668,17 +3014,22 @@ begin
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
-      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens or which plan.'),
+      ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
+      ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
+      ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
       ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
+      ('pack_not_found', 'PT404', 'Use a pack of the catalogue (token_packs).'),
+      ('plan_in_use', 'PT409', 'Make another plan with what is to be different, and take this one out of the offer.'),
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
@@ -3236,9 +3587,9 @@ comment on function tokenbook.is_expiring_first_at is
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
  * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
- * With p_count_due what holds that have run out will give back counts as if it were back, for who
- * only looks; a deduction books it first.
- * Reads no more open grants than it chooses (I11), and all of those holds.
+ * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
+ * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
+ * Reads no more open grants than it chooses (I11), and all of those holds and slots.
  * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
@@ -3264,7 +3615,7 @@ declare
   v_grants refcursor;
   v_open record; -- the next of the open grants, once it is fetched
   v_is_fetched boolean := false;
-  v_back_ids uuid[] := '{}'; -- what holds give back to, in burn order too
+  v_back_ids uuid[] := '{}'; -- what holds give back to, and what is due, in burn order too
   v_back_tokens bigint[];
   v_back_keys tokenbook.burn_position[];
   v_nth integer := 1; -- the next of those
@@ -3289,7 +3640,11 @@ begin
           join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-         group by b.user_id, b.id) back;
+         group by b.user_id, b.id
+        union all
+        select (d.slot).id, (d.slot).tokens_remaining,
+               tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
+          from tokenbook.due_slots(p_user_id, p_now) d) back;
   end if;
 
   open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
@@ -3327,7 +3682,7 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too.';
 
 -- from supabase/schemas/20_ledger/claw_back.sql
 
@@ -3954,7 +4309,7 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold is as much as five); more than any call
+ * How much there is to book on an account now, counted in grants (a hold, or a slot of a plan, is as much as five); more than any call
  * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
@@ -3977,7 +4332,8 @@ begin
     select count(*) from public.token_balances b
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
-     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now);
+     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
+    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now));
 end
 $$;
 comment on function tokenbook.due_work is
@@ -4068,12 +4424,15 @@ begin
     'has_more_grants', false)
     into v_balance
     from public.token_accounts a
-    left join public.token_subscriptions s on s.user_id = a.user_id
+    left join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.user_id = p_user_id
      and a.payer_id is null
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
-     and s.next_plan_type is null
+     -- the plan in the row is the one in force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
+     and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
   if v_balance #> '{grants,0}' is null then
     return null; -- tokens, and no grant: not for this path to say
@@ -4091,7 +4450,8 @@ comment on function tokenbook.get_balance_fast_path is
 
 /*
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
- * (booked or not) not counted. In one pass over the user's ledger.
+ * (booked or not) not counted, and what the plan's schedule gave by then (booked or not) counted. In one pass over the
+ * user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
@@ -4152,16 +4512,21 @@ begin
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
-    ), grants as (
+    ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
-             coalesce(b.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
-             a.tokens, coalesce(c.tokens, 0) as back,
-             row_number() over (
-               partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
+             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
+      union all
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
+        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+    ), grants as (
+      select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
+             row_number() over (
+               partition by coalesce(k.expires_at > p_at, true) and k.tokens + k.back > 0
+               order by tokenbook.burn_key(k.priority, k.granted_at, k.granted_until, k.id, v_expiring_first)) as nth
+        from known k
     ), sums as (
       select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
              coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
@@ -4290,10 +4655,10 @@ comment on function tokenbook.get_token_history is
 
 /*
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
- * are listed). What has run out is not counted, booked or not; if something is due and the account
- * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a downgrade whose
- * time has come is put into effect.
+ * are listed). What has run out is not counted, booked or not, and what the plan's schedule gives is; if something is
+ * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
+ * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
+ * a plan that has ended, or a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -4313,6 +4678,7 @@ declare
   v_account_id uuid;
   v_now timestamptz;
   v_is_due boolean;
+  v_may_book boolean;
   v_balance jsonb;
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
@@ -4332,24 +4698,26 @@ begin
     return tokenbook.answer_busy();
   end if;
 
-  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  v_may_book := not current_setting('transaction_read_only')::boolean;
+  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
-  if exists (
-    select from public.token_subscriptions s
-     where s.user_id = v_account_id and s.next_plan_type is not null and s.expires_at <= v_now)
+  if v_may_book and exists (
+    select from tokenbook.subscriptions s
+     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
+       and tokenbook.subscription_at(s, v_now) is distinct from s)
   then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
-      perform tokenbook.apply_scheduled_downgrade(v_account_id);
+      perform tokenbook.settle_subscription(v_account_id);
     end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor.actor_role);
-  elsif v_is_due then
+  elsif v_is_due and v_may_book then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
@@ -4362,20 +4730,17 @@ begin
     select jsonb_build_object(
       'user_id', p_user_id,
       'state', case when tokenbook.is_frozen(a, nullif(p_user_id, v_account_id)) then 'frozen' else 'active' end,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
-      'plan_type', (
-        select coalesce(next.plan_type, s.plan_type)
-          from public.token_subscriptions s
-          left join public.token_plans next
-            on next.plan_type = s.next_plan_type and next.price_cents = 0 and s.expires_at <= v_now
-         where s.user_id = v_account_id),
+      'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
-        select min(b.expires_at) from public.token_balances b
-         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+        select least(
+                 (select min(b.expires_at) from public.token_balances b
+                   where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+                 (select min((d.slot).expires_at) from tokenbook.due_slots(v_account_id, v_now) d where a.next_due_at <= v_now))),
       'grants', coalesce(listed.grants - 100, '[]'),
       'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
       || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
@@ -4383,18 +4748,21 @@ begin
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.given), 0)::bigint as given,
+              coalesce(sum(d.repaid), 0)::bigint as repaid
          from tokenbook.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
-       select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
+       select jsonb_agg(tokenbook.describe_grant(case when g.id is not null then g else d.slot end, chosen.tokens) order by chosen.nth) as grants
          from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
-         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
+         left join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id
+         left join tokenbook.due_slots(v_account_id, case when a.next_due_at <= v_now then v_now end) d -- not booked yet
+           on (d.slot).id = chosen.grant_id and g.id is null) listed);
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type, next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -4739,7 +5107,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'is_disputed', 'tokens_clawed_back'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
@@ -4868,18 +5236,18 @@ comment on function tokenbook.parse_batch_item is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: due holds are released; then due grants are closed, with one `expiry`
- * transaction each; the account's totals and next_due_at follow; and what is owed is repaid from what
- * came back. For one user or a thousand: the same code serves whoever touches an account and the
+ * Books what time has changed: what accounts are due by the schedules of their plans is given; then due holds are
+ * released; then due grants are closed, with one `expiry` transaction each; the account's totals and next_due_at follow;
+ * what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand: the same code serves whoever touches an account and the
  * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants); of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
+ * than give back to as many grants), and what one plan's schedule gives, which is bounded by itself; of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
  * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many holds and grants were booked.   Errors: busy.
+ * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
  * Keeps: I2, I3, I4, I7, I11.
  */
 create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
@@ -4893,6 +5261,10 @@ as $$
 declare
   v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
   v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
+  v_user_id uuid;
+  v_slots integer;
+  v_issued bigint := 0;
+  v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
@@ -4906,6 +5278,25 @@ declare
   v_nth integer := 0;
   v_account record;
 begin
+  -- first: what a slot gives depends on what there was when it began
+  for v_user_id in
+    select s.user_id
+      from unnest(p_user_ids) as u (user_id)
+      join tokenbook.subscriptions s on s.user_id = u.user_id
+      join public.token_accounts a on a.user_id = u.user_id
+     where a.state = 'active'
+       and (s.next_slot_at <= p_now
+         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+     order by s.user_id
+  loop
+    exit when v_issued >= v_grants; -- @slots-in-portions
+    v_slots := tokenbook.issue_slots(v_user_id, p_now); -- @slots-before-expiries
+    if v_slots > 0 then
+      v_issued := v_issued + v_slots;
+      v_scheduled := v_scheduled || v_user_id;
+    end if;
+  end loop;
+
   for v_hold in
     select (due.hold).*
       from (
@@ -4990,7 +5381,8 @@ begin
              (select h.expires_at from public.token_holds h
                where h.user_id = a.user_id and h.status = 'open'
                order by h.expires_at limit 1),
-             case when a.next_alert_at > p_now then a.next_alert_at end),
+             case when a.next_alert_at > p_now then a.next_alert_at end,
+             tokenbook.schedule_due_at(a.user_id)),
            updated_at = p_now
       from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
      where a.user_id = d.user_id
@@ -5014,11 +5406,18 @@ begin
     perform tokenbook.move_plan_limit(r.user_id, 0)
        from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
-  return cardinality(v_released) + cardinality(v_entries);
+  if v_scheduled <> '{}' then
+    update tokenbook.subscriptions s
+       set tokens_limit = a.tokens_remaining, updated_at = p_now -- @slots-move-the-plan-limit
+      from public.token_accounts a
+     where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
+    perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
+  end if;
+  return cardinality(v_released) + cardinality(v_entries) + v_issued;
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Releases holds of these users that have run out by then, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
+  'Gives these users what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
 
 -- from supabase/schemas/20_ledger/record_transaction.sql
 
@@ -5340,9 +5739,15 @@ begin
 
   -- act, record
   if not v_replayed then
+    if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
+      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @due-before-frozen
+    end if;
     update public.token_accounts a
        set state = p_state, updated_at = clock_timestamp()
      where a.user_id = p_user_id;
+    if p_state = 'active' then
+      perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());
+    end if;
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));
@@ -5441,6 +5846,9 @@ as $$
 begin
   if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
+  end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('busy', '{}');
   end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
@@ -5615,7 +6023,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
       from tokenbook.tokens_due(p_entry.user_id, v_now) as due;
   end if;
   if tokens_remaining < v_wanted then
@@ -5865,9 +6273,9 @@ comment on function tokenbook.take_from_grants is
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), and what of all there is repays a
- * debt at once (repaid).
- * What can be spent is tokens_remaining - lost + returned - repaid.
+ * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan gives
+ * (given), and what of all there is repays a debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned + given - repaid.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.tokens_due(
@@ -5876,6 +6284,7 @@ create function tokenbook.tokens_due(
   out lost bigint,
   out returned bigint,
   out forfeited bigint,
+  out given bigint,
   out repaid bigint
 )
 returns record
@@ -5895,13 +6304,14 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-know-what-is-due
   repaid := coalesce((
-    select least(a.tokens_owed, a.tokens_remaining - lost + returned)
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';
 
 -- from supabase/schemas/20_ledger/tokens_used.sql
 
@@ -6132,7 +6542,7 @@ declare
   v_asked public.token_usage;
   v_actor record;
   v_usage public.token_usage;
-  v_quote public.token_transactions;
+  v_payers jsonb;
   v_remaining bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -6165,14 +6575,22 @@ begin
   if tokenbook.settle_backlog(v_usage.user_id, p_portions => 10) then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  if not current_setting('transaction_read_only')::boolean then
+    perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  end if;
   v_now := clock_timestamp();
 
-  v_quote.user_id := v_usage.user_id;
   -- one statement: what there is and who would pay are of one moment
-  select chosen.grant_ids, chosen.grant_tokens,
-         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
-    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+  select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
+         (select coalesce(jsonb_agg(tokenbook.describe_allocation(
+                   case when b.id is not null then b.id else (d.slot).id end,
+                   coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at), paid.tokens)
+                 order by paid.nth), '[]')
+            from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
+            left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
+            left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
+              on (d.slot).id = paid.grant_id and b.id is null)
+    into v_remaining, v_payers
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
@@ -6187,7 +6605,7 @@ begin
     'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
-    'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
+    'would_be_deducted_from', v_payers)
     || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
 end
 $$;
@@ -6440,11 +6858,38 @@ $$;
 comment on function tokenbook.measure_usage is
   'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
 
+-- from supabase/schemas/30_usage/slot_tokens_due.sql
+
+/*
+ * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
+ * reads with its caller's rights. Of somebody else a user is told 0.
+ * Caller: whoever reads token_counters.
+ */
+-- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
+create function tokenbook.slot_tokens_due(p_user_id uuid)
+returns bigint
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
+    return 0;
+  end if;
+  return coalesce((
+    select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
+end
+$$;
+comment on function tokenbook.slot_tokens_due is
+  'What an account is due now by the schedule of its plan, and has not been booked; of somebody else 0.';
+
 -- from supabase/schemas/30_usage/token_counters.sql
 
 /*
  * The old names, readable: what user_profiles had before tokens moved out of it. Dollars, where
- * everything else counts cents. Does not count what has run out, booked or not.
+ * everything else counts cents. Does not count what has run out, booked or
+ * not, and does what the plan's schedule has given.
  */
 create view public.token_counters
 with (security_invoker = true)
@@ -6453,6 +6898,7 @@ select a.user_id,
        a.tokens_remaining - coalesce((
          select sum(b.tokens_remaining) from public.token_balances b
           where b.user_id = a.user_id and b.is_open and b.expires_at <= clock_timestamp()), 0)::bigint
+         + case when a.next_due_at <= clock_timestamp() then tokenbook.slot_tokens_due(a.user_id) else 0 end
          as vibe_assistant_tokens_remaining,
        a.tokens_used as vibe_assistant_tokens_used,
        a.total_cost / 100 as vibe_assistant_total_cost
@@ -7337,47 +7783,137 @@ $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
--- from supabase/schemas/50_plans/apply_scheduled_downgrade.sql
+-- from supabase/schemas/50_plans/begin_plan.sql
 
 /*
- * Puts a downgrade into effect whose period has ended, when the lower plan costs nothing: there is
- * no payment that could do it, and nothing may depend on a job. Gives no tokens and takes none. A
- * plan that costs something begins with its payment or renewal.
- * Caller: internal.   Locks: the account.   Keeps: I9.
+ * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
+ * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
+ * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
+ * again when this one ends. What provider and time say of each counts at once.
+ * p_was is the row that there is, with what was due recorded; null: there is none.
+ * Caller: internal, holding the account's lock.   Returns the row to be.
  */
-create function tokenbook.apply_scheduled_downgrade(p_user_id uuid)
+create function tokenbook.begin_plan(
+  p_was tokenbook.subscriptions,
+  p_plan public.token_plans,
+  p_start timestamptz,
+  p_payment_method text,
+  p_payment_id text,
+  p_user_id uuid,
+  p_is_beside boolean,
+  p_now timestamptz
+)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_was;
+  v_beside jsonb := coalesce(p_was.beside, '[]');
+begin
+  if v_is.user_id is null then
+    v_is.user_id := p_user_id;
+    v_is.id := gen_random_uuid();
+    v_is.tokens_limit := 0;
+    v_is.created_at := p_now;
+  elsif p_was.plan_type <> p_plan.plan_type
+    and (p_was.ended_at is not null or p_was.paused_at is not null
+      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
+  then
+    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  end if;
+  v_is.plan_type := p_plan.plan_type;
+  v_is.articles_limit := p_plan.articles_limit;
+  v_is.features := p_plan.features;
+  v_is.billing_cycle := p_plan.billing_cycle;
+  v_is.auto_renew := p_plan.billing_cycle <> 'none';
+  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_is.period_start := p_start;
+  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_is.grace_days := tokenbook.grace_of(p_plan);
+  v_is.next_plan_type := null;
+  v_is.cancel_at := null;
+  v_is.paused_at := null;
+  v_is.taken_back_at := null;
+  v_is.ended_at := null;
+  v_is.schedule := tokenbook.plan_schedule(p_plan);
+  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
+  v_is.updated_at := p_now;
+
+  if p_is_beside then
+    if exists (
+      select from jsonb_array_elements(v_beside) e
+       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
+    then
+      return p_was; -- a later period of it is there
+    end if;
+    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
+    v_is := p_was;
+    v_is.updated_at := p_now;
+  end if;
+  -- of each plan the newest; of the one that is in force none
+  v_is.beside := (
+    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
+      from (
+        select distinct on (e.plan ->> 'plan_type') e.plan
+          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
+         where e.plan ->> 'plan_type' <> v_is.plan_type
+           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
+         order by e.plan ->> 'plan_type', e.nth desc) newest);
+  return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
+end
+$$;
+comment on function tokenbook.begin_plan is
+  'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/change_subscription.sql
+
+/*
+ * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
+ * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
+ * p_entry is the transaction to be: reason, actor, metadata.
+ * Does nothing where the row is that already.
+ * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
+ */
+create function tokenbook.change_subscription(
+  p_subscription tokenbook.subscriptions,
+  p_entry public.token_transactions
+)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was tokenbook.subscriptions;
 begin
-  perform tokenbook.lock_account(p_user_id);
-  update public.token_subscriptions s
-     set plan_type = p.plan_type,
-         articles_limit = p.articles_limit,
-         features = p.features,
-         billing_cycle = p.billing_cycle,
-         auto_renew = p.billing_cycle <> 'none',
-         payment_method = null,
-         payment_id = null,
-         period_start = s.expires_at,
-         expires_at = tokenbook.period_end(p.billing_cycle, s.expires_at),
-         next_plan_type = null,
-         updated_at = clock_timestamp()
-    from public.token_plans p
-   where s.user_id = p_user_id
-     and p.plan_type = s.next_plan_type
-     and p.price_cents = 0
-     and s.expires_at <= clock_timestamp();
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
+  p_subscription.updated_at := v_was.updated_at;
+  if v_was is not distinct from p_subscription then
+    return;
   end if;
+  p_subscription.updated_at := clock_timestamp();
+  perform tokenbook.keep_subscription(p_subscription);
+  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.schedule_due_at(p_subscription.user_id));
+  p_entry.user_id := p_subscription.user_id;
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := 'plan_change';
+  p_entry.tokens := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
+  p_entry.created_at := clock_timestamp();
+  perform tokenbook.record_transaction(p_entry);
+  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id);
 end
 $$;
-comment on function tokenbook.apply_scheduled_downgrade is
-  'Puts a downgrade to a plan without a price into effect once its period has ended; changes no tokens.';
+comment on function tokenbook.change_subscription is
+  'Brings a subscription to that row, with an entry of 0 tokens that keeps it and says why; nothing where it is that already.';
 
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
@@ -7410,7 +7946,7 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -7446,12 +7982,13 @@ begin
     end if;
 
     -- act
+    perform tokenbook.settle_subscription(p_user_id);
     select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
     if v_plan.plan_type is null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
-    select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-    if v_subscription.is_active and v_subscription.expires_at > v_now
+    select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
       if v_account.user_id is null then
@@ -7460,10 +7997,11 @@ begin
       if v_account.next_due_at <= v_now then
         perform tokenbook.record_expiries(array[p_user_id], v_now);
       end if;
-      update public.token_subscriptions s
+      update tokenbook.subscriptions s
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
+      perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
       v_entry.reason := 'downgrade to ' || p_plan_type;
       v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
         'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
@@ -7507,6 +8045,104 @@ end
 $$;
 comment on function tokenbook.change_token_plan is
   'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/check_offer.sql
+
+/*
+ * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
+ * one object. Locks the settings: catalogue changes are one after the other.
+ * Caller: internal.   Returns the actor.
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_offer(
+  p_slug text,
+  p_field text,
+  p_given jsonb,
+  p_reason text,
+  out actor_role text,
+  out actor_id uuid
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select a.actor_role, a.actor_id into actor_role, actor_id from tokenbook.authorize_operator() a;
+  if (jsonb_typeof(p_given) = 'object' and octet_length(p_given::text) <= 65536) is not true then
+    perform tokenbook.refuse(p_slug, jsonb_build_object('field', p_field, 'rule', 'an object of at most 65536 bytes'));
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  perform tokenbook.lock_settings();
+end
+$$;
+comment on function tokenbook.check_offer is
+  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+
+-- from supabase/schemas/50_plans/check_price_ids.sql
+
+/*
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
+ * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.check_price_ids(p_slug text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_provider text;
+begin
+  select i.provider into v_provider
+    from public.token_price_ids i
+   group by i.provider, i.price_id
+  having count(*) > 1
+   limit 1;
+  if v_provider is not null then
+    perform tokenbook.refuse(p_slug, jsonb_build_object(
+      'field', case v_provider when 'stripe' then 'stripe_price_id' else 'paypal_plan_id' end,
+      'rule', 'an id, now or formerly, of nothing else'));
+  end if;
+end
+$$;
+comment on function tokenbook.check_price_ids is
+  'Refuses a catalogue in which one id of a provider stands for more than one thing.';
+
+-- from supabase/schemas/50_plans/check_purchase.sql
+
+/*
+ * Refuses what nobody can buy: not exactly one of a plan and a pack, or another quantity than one may buy at
+ * once. A plan is bought once.
+ * Caller: internal.   Errors: invalid_purchase.
+ */
+create function tokenbook.check_purchase(p_plan_type text, p_pack_type text, p_quantity integer)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := tokenbook.limits() -> 'pack_quantity';
+begin
+  if num_nonnulls(p_plan_type, p_pack_type) <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_pack_type", "rule": "a plan or a pack, one of them"}');
+  elsif p_quantity is null or p_quantity not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_purchase', jsonb_build_object(
+      'field', 'p_quantity', 'rule', format('a whole number from 1 to %s', v_limit)));
+  elsif p_plan_type is not null and p_quantity <> 1 then
+    perform tokenbook.refuse('invalid_purchase', '{"field": "p_quantity", "rule": "1: a plan is bought once"}');
+  end if;
+end
+$$;
+comment on function tokenbook.check_purchase is
+  'Refuses with invalid_purchase what is not exactly one plan, or 1 to 1000 of one pack.';
 
 -- from supabase/schemas/50_plans/check_token_synchronization.sql
 
@@ -7586,11 +8222,238 @@ create trigger token_plans_date_default_plan
   before insert or update on public.token_plans
   for each row execute function tokenbook.date_default_plan();
 
+-- from supabase/schemas/50_plans/due_slots.sql
+
+/*
+ * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
+ * the grant to be. The one answer for who looks (tokenbook.tokens_due, tokenbook.choose_grants) and for who
+ * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
+ * since, or it would be booked. So it makes no difference when it is.
+ * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
+ * more than an account may hold.
+ * A part of the plan's money that is gone takes its part of each slot: taken_back, and the grant has that much less left.
+ * Caller: internal.   Keeps: I7, I11, I12.
+ */
+create function tokenbook.due_slots(p_user_id uuid, p_at timestamptz)
+returns setof tokenbook.due_slot
+language plpgsql
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subscription tokenbook.subscriptions;
+  v_account public.token_accounts;
+  v_payment public.token_payments;
+  v_scheduled tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+  v_grants public.token_balances[] := '{}';
+  v_had bigint;
+  v_room bigint;
+  v_slot tokenbook.due_slot;
+begin
+  select s.* into v_subscription
+    from tokenbook.subscriptions s
+   where s.user_id = p_user_id
+     and (s.next_slot_at <= p_at
+       or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_at or s.cancel_at <= p_at));
+  if v_subscription.user_id is null then
+    return; -- as a rule
+  end if;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if (v_account.state = 'active') is not true -- @frozen-gets-no-slots
+    or not tokenbook.is_user(p_user_id) -- @deleted-gets-no-slots
+  then
+    return;
+  end if;
+  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
+
+  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  loop
+    v_grant := v_scheduled.slot;
+    v_slot.kept := v_scheduled.kept;
+    if v_scheduled.refill_to is not null then
+      v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
+        select sum(g.tokens_remaining) from unnest(v_grants) g -- what an earlier plan gives in this very answer
+         where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0);
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had); -- @refills-fill-up
+      v_slot.kept := v_slot.kept || jsonb_build_object('had', v_had);
+    end if;
+    v_grant.tokens_granted := least(v_grant.tokens_granted, v_room);
+    if v_payment.id is distinct from v_scheduled.payment_id then
+      select p.* into v_payment
+        from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
+    end if;
+    v_slot.payment_id := v_payment.id;
+    v_slot.taken_back := tokenbook.slot_share(
+      v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back; -- @lost-money-gives-no-slots
+    v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
+    if exists (
+      select from public.token_balances b
+       where b.user_id = p_user_id and b.subscription_id = v_grant.subscription_id and b.period_start = v_grant.period_start)
+    then
+      v_grant.period_start := null; -- a period of a plan that is kept beside began at the same moment
+    end if;
+    v_slot.slot := v_grant;
+    return next v_slot;
+    v_grants := v_grants || v_grant;
+    v_room := v_room - v_grant.tokens_granted;
+    v_payment.tokens := v_payment.tokens + v_grant.tokens_granted;
+  end loop;
+end
+$$;
+comment on function tokenbook.due_slots is
+  'What an account is due at p_at by the schedules of its plans, in the order in which it is booked.';
+
+-- from supabase/schemas/50_plans/due_slots_as_of.sql
+
+/*
+ * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
+ * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
+ * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
+ * got nothing, and the newest slot once it was not any more.
+ * In passes over the user's ledger.
+ * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
+ */
+create function tokenbook.due_slots_as_of(p_user_id uuid, p_at timestamptz)
+returns setof public.token_balances
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest record; -- the entry that keeps the subscription
+  v_subscription tokenbook.subscriptions;
+  v_state record;
+  v_scheduled tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+  v_grants public.token_balances[] := '{}';
+  v_payment record;
+  v_taken_back bigint;
+begin
+  select t.id, t.created_at, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept into v_newest
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.created_at <= p_at and (t.terms ? 'subscription' or t.terms ? 'standing')
+   order by t.id desc
+   limit 1;
+  if v_newest.kept ->> 'schedule' is null and v_newest.kept ->> 'beside' = '[]' and v_newest.kept ->> 'next_plan_type' is null
+    or v_newest.id is null
+    or not tokenbook.is_user(p_user_id)
+  then
+    return; -- as a rule
+  end if;
+  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription.user_id := p_user_id;
+  -- who asked for a lower plan since
+  select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
+     and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+   order by t.id desc
+   limit 1;
+  v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
+  select c.details ->> 'state' as state, c.created_at into v_state
+    from tokenbook.changes c
+   where c.user_id = p_user_id and c.change = 'set_token_account_state' and c.created_at <= p_at
+   order by c.id desc
+   limit 1;
+  if v_state.state = 'frozen' then
+    return;
+  elsif v_state.created_at >= v_subscription.next_slot_at then
+    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
+      v_subscription.schedule, v_subscription.period_start,
+      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+  end if;
+
+  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  loop
+    v_grant := v_scheduled.slot;
+    if v_scheduled.refill_to is not null then
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - coalesce((
+        select sum(part.tokens * sign(t.tokens))
+          from public.token_transactions t
+         cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+         where t.user_id = p_user_id and t.created_at <= p_at
+           -- who renews late, or was frozen, has what there is since then
+           and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
+           and b.subscription_id = v_grant.subscription_id
+           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+        select sum(g.tokens_remaining) from unnest(v_grants) g
+         where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
+    end if;
+    select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
+           (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
+      into v_payment
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.created_at <= p_at
+       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+    v_taken_back := tokenbook.slot_share(
+      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
+      (v_payment.refund ->> 'amount_cents')::bigint);
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
+    return next v_grant;
+    v_grants := v_grants || v_grant;
+  end loop;
+end
+$$;
+comment on function tokenbook.due_slots_as_of is
+  'What an account was due at a moment by the schedules of its plans, and had not been booked by then: grants that were to be.';
+
+-- from supabase/schemas/50_plans/find_offer.sql
+
+/*
+ * A plan or a pack as the catalogue sells it now: what so many of it cost, and what it gives. Exactly one of
+ * the two is named. NULL where there is none; one that is not offered any more is found too, and is_offered says so.
+ * terms: {name, tokens (of one), lifetime_days}, of a pack {priority}, of a plan {articles_limit, storage_gb, features},
+ * of one that gives its tokens over time {schedule}.
+ * What a payment keeps from the moment it was asked for (token_payments.terms).
+ * Caller: internal, and token_offer_now, which runs as its caller.
+ */
+create function tokenbook.find_offer(
+  p_plan_type text,
+  p_pack_type text,
+  p_quantity integer default 1,
+  out amount_cents bigint,
+  out currency text,
+  out is_offered boolean,
+  out terms jsonb
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select o.price_cents * p_quantity, o.currency, o.is_offered, o.terms
+    into amount_cents, currency, is_offered, terms
+    from (
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.grant_lifetime_days,
+               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features)
+             || jsonb_strip_nulls(jsonb_build_object('schedule', tokenbook.plan_schedule(p))) as terms
+        from public.token_plans p
+       where p.plan_type = p_plan_type
+      union all
+      select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
+               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.lifetime_days, 'priority', p.priority)
+        from public.token_packs p
+       where p.pack_type = p_pack_type) o;
+end
+$$;
+comment on function tokenbook.find_offer is
+  'A plan or a pack as the catalogue sells it now: what so many cost, whether it is offered, and its terms.';
+
 -- from supabase/schemas/50_plans/get_user_storage_quota.sql
 
 /*
- * A user's storage quota: the sum of what he was given.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * A user's storage quota: the sum of what they were given, what came with a plan while that plan is in force.
+ * Caller: the user for themselves (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
@@ -7604,11 +8467,12 @@ as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
-    select coalesce(sum(s.quota_gb), 0) from public.token_storage_quotas s where s.user_id = p_user_id));
+    select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what he was given: {total_quota_gb}. For the user himself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
 
 -- from supabase/schemas/50_plans/get_users_without_token_balance.sql
 
@@ -7643,6 +8507,26 @@ $$;
 comment on function tokenbook.get_users_without_token_balance is
   'Users with an active subscription and no account: always 0 rows. In the order of users, p_limit (1 to 10000) a page; the next page begins after p_after. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/50_plans/grace_of.sql
+
+/*
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Caller: internal.
+ */
+create function tokenbook.grace_of(p_plan public.token_plans)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+end
+$$;
+comment on function tokenbook.grace_of is
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
 /*
@@ -7666,7 +8550,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan public.token_plans;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_user record;
   v_entry public.token_transactions;
 begin
@@ -7685,11 +8569,14 @@ begin
   end if;
   select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
     from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is not null then
+    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
+  end if;
   select p.* into v_plan
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.is_active end;
+              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
   if v_plan.plan_type is null or v_user.id is null then
     return;
   end if;
@@ -7715,6 +8602,236 @@ $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
+-- from supabase/schemas/50_plans/is_kept_beside.sql
+
+/*
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
+ * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+end
+$$;
+comment on function tokenbook.is_kept_beside is
+  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
+
+-- from supabase/schemas/50_plans/is_storage_in_force.sql
+
+/*
+ * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
+ * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
+ * Caller: internal, and whoever reads token_storage_quotas.
+ */
+create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+    or exists (
+      select from public.token_subscriptions s
+       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
+         and s.plan_type = p_quota.metadata ->> 'plan');
+end
+$$;
+comment on function tokenbook.is_storage_in_force is
+  'Whether a storage quota counts now: what came with a plan does while that plan is in force.';
+
+create policy "Users read their own storage quotas" on public.token_storage_quotas
+  for select to authenticated
+  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+
+-- from supabase/schemas/50_plans/issue_slots.sql
+
+/*
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
+ * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * what there was when it began, and what has run out since was there.
+ * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
+ * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
+ * limit.   Returns how many grants.   Keeps: I2, I3, I4, I9, I10, I11, I12.
+ */
+create function tokenbook.issue_slots(p_user_id uuid, p_now timestamptz)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_slot tokenbook.due_slot;
+  v_grant public.token_balances;
+  v_subscription tokenbook.subscriptions;
+  v_schedule jsonb;
+  v_entry public.token_transactions;
+begin
+  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if (v_subscription.next_slot_at <= p_now) is true then
+    v_schedule := v_subscription.schedule;
+    if v_subscription.expires_at is null and v_subscription.payment_id is null then
+      v_subscription.schedule := (
+        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type); -- @endless-plans-follow
+    end if;
+    -- what is not in force any more keeps its place: it may be again
+    v_subscription.next_slot_at := tokenbook.next_slot_at(
+      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
+    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
+      v_entry.reason := v_subscription.plan_type || ' has another schedule';
+      v_entry.actor_role := 'system';
+      perform tokenbook.change_subscription(v_subscription, v_entry);
+    else
+      update tokenbook.subscriptions s
+         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
+       where s.user_id = p_user_id;
+    end if;
+  end if;
+
+  foreach v_slot in array v_slots
+  loop
+    v_grant := v_slot.slot;
+    insert into public.token_balances
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+       subscription_id, period_start, metadata, created_at)
+    values
+      (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
+       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+    v_entry := null;
+    v_entry.user_id := p_user_id;
+    v_entry.entry_type := 'grant';
+    v_entry.action_type := 'scheduled_grant';
+    v_entry.tokens := v_grant.tokens_granted;
+    v_entry.grant_ids := array[v_grant.id];
+    v_entry.grant_tokens := array[v_grant.tokens_granted];
+    v_entry.reason := 'the plan''s schedule';
+    v_entry.actor_role := 'system';
+    v_entry.metadata := v_grant.metadata;
+    v_entry.created_at := p_now;
+    v_entry.terms := jsonb_build_object(
+      'grants', jsonb_build_array(tokenbook.grant_terms(v_grant)),
+      'slots', v_slot.kept,
+      'subscription', tokenbook.subscription_terms(v_subscription));
+    perform tokenbook.record_transaction(v_entry);
+
+    if v_slot.payment_id is not null then
+      -- a refund takes its share of this slot too
+      update public.token_payments p
+         set tokens = p.tokens + v_grant.tokens_granted,
+             tokens_clawed_back = p.tokens_clawed_back + v_slot.taken_back
+       where p.user_id = p_user_id and p.id = v_slot.payment_id;
+    end if;
+    if v_slot.taken_back > 0 then
+      v_entry.entry_type := 'clawback';
+      v_entry.action_type := 'clawback';
+      v_entry.tokens := -v_slot.taken_back;
+      v_entry.grant_tokens := array[v_slot.taken_back];
+      v_entry.reason := 'the share of a slot whose money is gone';
+      v_entry.payment_id := v_slot.payment_id;
+      v_entry.terms := jsonb_build_object('refund', (
+        select jsonb_build_object('amount_cents', p.amount_cents, 'refunded_cents', p.refunded_cents, 'disputed_cents', p.disputed_cents)
+          from public.token_payments p where p.user_id = p_user_id and p.id = v_slot.payment_id));
+      perform tokenbook.record_transaction(v_entry);
+    end if;
+  end loop;
+  return cardinality(v_slots);
+end
+$$;
+comment on function tokenbook.issue_slots is
+  'Books what an account is due by the schedules of its plans, and moves its subscription on to the next slot; the caller holds its lock.';
+
+-- from supabase/schemas/50_plans/keep_former_ids.sql
+
+/*
+ * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
+ * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
+ * still gets what it pays for, and nobody has to think of it.
+ * Caller: internal.
+ */
+create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_former text;
+  v_ids jsonb;
+begin
+  foreach v_name in array array['stripe_price_id', 'paypal_plan_id'] loop
+    v_former := format('former_%ss', v_name);
+    v_ids := coalesce(p_given -> v_former, p_row -> v_former);
+    if p_given ? v_name and jsonb_typeof(v_ids) = 'array'
+      and p_row ->> v_name is distinct from p_given ->> v_name
+    then
+      v_ids := v_ids - coalesce(p_given ->> v_name, '');
+      if p_row ->> v_name is not null then
+        v_ids := v_ids - (p_row ->> v_name) || (p_row -> v_name);
+      end if;
+      p_given := p_given || jsonb_build_object(v_former, v_ids);
+    end if;
+  end loop;
+  return p_given;
+end
+$$;
+comment on function tokenbook.keep_former_ids is
+  'Fields to be written to the catalogue, with the ids that they replace among the former ones.';
+
+-- from supabase/schemas/50_plans/keep_subscription.sql
+
+/*
+ * Writes a subscription's row, a new one or in the place of the one that there is. What its
+ * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward).
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into tokenbook.subscriptions as s select p_subscription.*
+  on conflict (user_id) do update
+     set plan_type = excluded.plan_type,
+         articles_limit = excluded.articles_limit,
+         features = excluded.features,
+         billing_cycle = excluded.billing_cycle,
+         auto_renew = excluded.auto_renew,
+         payment_method = excluded.payment_method,
+         payment_id = excluded.payment_id,
+         period_start = excluded.period_start,
+         expires_at = excluded.expires_at,
+         grace_days = excluded.grace_days,
+         next_plan_type = excluded.next_plan_type,
+         schedule = excluded.schedule,
+         next_slot_at = excluded.next_slot_at,
+         cancel_at = excluded.cancel_at,
+         paused_at = excluded.paused_at,
+         taken_back_at = excluded.taken_back_at,
+         ended_at = excluded.ended_at,
+         beside = excluded.beside,
+         updated_at = excluded.updated_at;
+end
+$$;
+comment on function tokenbook.keep_subscription is
+  'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -7729,7 +8846,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
     from public.token_accounts a
    where s.user_id = p_user_id and a.user_id = s.user_id
@@ -7739,7 +8856,35 @@ begin
   end if;
 end
 $$;
-comment on function tokenbook.move_plan_limit is 'Moves token_subscriptions.tokens_limit by that many tokens, never below the balance.';
+comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/next_slot_at.sql
+
+/*
+ * When a subscription's next slot begins after that moment; NULL = its plan has no schedule, or is over before.
+ * Caller: internal.
+ */
+create function tokenbook.next_slot_at(p_subscription tokenbook.subscriptions, p_after timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  if p_subscription.schedule is null then
+    return null; -- as a rule
+  end if;
+  v_at := tokenbook.slot_start(
+    p_subscription.schedule, p_subscription.period_start,
+    tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, p_after) + 1);
+  return case when v_at < coalesce(p_subscription.expires_at, 'infinity') then v_at end;
+end
+$$;
+comment on function tokenbook.next_slot_at is
+  'When a subscription''s next slot begins after that moment; NULL = there is none.';
 
 -- from supabase/schemas/50_plans/period_end.sql
 
@@ -7764,6 +8909,166 @@ begin
 end
 $$;
 comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+
+-- from supabase/schemas/50_plans/plan_beside.sql
+
+/*
+ * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+begin
+  return to_jsonb(p_subscription)
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+end
+$$;
+comment on function tokenbook.plan_beside is
+  'The plan of a subscription''s row as it is kept beside another, as JSON.';
+
+-- from supabase/schemas/50_plans/plan_ends_at.sql
+
+/*
+ * When a plan that nobody renews is over: at the end of what was paid and its days of grace, or when it was
+ * cancelled for, whichever comes first; NULL = never.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_ends_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    p_subscription.cancel_at, -- @cancelled-has-no-grace
+    p_subscription.expires_at + p_subscription.grace_days * interval '24 hours'); -- @grace-after-the-end
+end
+$$;
+comment on function tokenbook.plan_ends_at is
+  'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
+-- from supabase/schemas/50_plans/plan_schedule.sql
+
+/*
+ * The schedule on which a plan gives its tokens, as a subscription keeps it from the moment that its period begins:
+ * {every, on, tokens (of a slot), refill_to, lifetime_days, grant_type}. NULL: the period's tokens are given at once.
+ * Caller: internal.
+ */
+create function tokenbook.plan_schedule(p_plan public.token_plans)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_plan.issue_every is not null then jsonb_strip_nulls(jsonb_build_object(
+    'every', p_plan.issue_every, 'on', p_plan.issue_on, 'tokens', p_plan.tokens, 'refill_to', p_plan.refill_to,
+    'lifetime_days', p_plan.grant_lifetime_days, 'grant_type', p_plan.grant_type)) end;
+end
+$$;
+comment on function tokenbook.plan_schedule is
+  'The schedule on which a plan gives its tokens, as a subscription keeps it; NULL: all of a period at once.';
+
+-- from supabase/schemas/50_plans/plan_tokens_at.sql
+
+/*
+ * What a user has of their plan at that moment, which nothing was spent since: what is left of the subscription's
+ * grants that live then, and what holds have set aside of them. That is not spent: who holds tokens while a slot
+ * begins would otherwise have them twice.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.plan_tokens_at(p_user_id uuid, p_subscription_id uuid, p_at timestamptz)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+      select sum(b.tokens_remaining)
+        from public.token_balances b
+       where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.is_open
+         and (b.expires_at > p_at or b.expires_at is null)), 0)
+    + coalesce((
+      select sum(part.tokens)
+        from public.token_holds h
+       cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+        join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+       where h.user_id = p_user_id and h.status = 'open' -- @held-is-not-spent
+         and b.subscription_id = p_subscription_id and (b.expires_at > p_at or b.expires_at is null)), 0);
+end
+$$;
+comment on function tokenbook.plan_tokens_at is
+  'What a user has at that moment of the tokens that came with their subscription, held ones included.';
+
+-- from supabase/schemas/50_plans/record_subscription.sql
+
+/*
+ * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
+ * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
+ * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_was tokenbook.subscriptions;
+  v_is tokenbook.subscriptions;
+  v_told tokenbook.subscriptions;
+  v_ended_at timestamptz;
+  v_entry public.token_transactions;
+begin
+  v_account := tokenbook.lock_account(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_account.user_id is null or v_was.user_id is null then
+    return;
+  end if;
+  v_told := tokenbook.apply_provider_terms(v_was);
+  v_is := tokenbook.subscription_at(v_told, p_now);
+  if v_is is not distinct from v_was then -- as a rule
+    return;
+  end if;
+
+  v_entry.reason := case
+    when v_is.ended_at is not null then v_is.plan_type || ' ended'
+    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
+    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
+    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
+    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
+    else v_is.plan_type || ' goes on'
+  end;
+  v_entry.actor_role := 'system';
+  perform tokenbook.change_subscription(v_is, v_entry);
+
+  v_ended_at := tokenbook.plan_ends_at(v_told);
+  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
+    and v_is.plan_type is distinct from v_was.next_plan_type
+  then
+    perform tokenbook.tell_of_subscription(
+      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
+  end if;
+end
+$$;
+comment on function tokenbook.record_subscription is
+  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
 
 -- from supabase/schemas/50_plans/register_user.sql
 
@@ -7831,7 +9136,7 @@ create trigger tokenbook_register_user
 /*
  * Starts the next period of a user's subscription: a new grant, never a reset, made once per period.
  * After a downgrade it is the period of the lower plan. Left out, p_period_start is the end of the
- * present period. Nothing changes before that moment.
+ * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
  * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
@@ -7850,7 +9155,7 @@ as $$
 declare
   v_entry public.token_transactions;
   v_account public.token_accounts;
-  v_subscription public.token_subscriptions;
+  v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
   v_started record;
@@ -7861,12 +9166,15 @@ begin
     return tokenbook.answer_busy();
   end if;
   perform tokenbook.lock_account(p_user_id);
-  perform tokenbook.apply_scheduled_downgrade(p_user_id); -- @due-downgrade-first
-  select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is null or not v_subscription.is_active then
+  perform tokenbook.settle_subscription(p_user_id); -- @due-downgrade-first
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is null or v_subscription.paused_at is not null then
     perform tokenbook.refuse('subscription_not_found', '{}');
   end if;
-  v_start := coalesce(p_period_start, v_subscription.expires_at);
+  -- nobody pays for time in which no plan was in force
+  v_start := coalesce(
+    p_period_start,
+    case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
   if not exists (
     select from public.token_balances b
      where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
@@ -7898,7 +9206,7 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period. Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -7915,7 +9223,7 @@ comment on function tokenbook.renew_token_subscription is
  * Caller: internal.   Keeps: I1 to I5, I7, I10.
  */
 create function tokenbook.roll_over(
-  p_subscription public.token_subscriptions,
+  p_subscription tokenbook.subscriptions,
   p_next_start timestamptz,
   p_actor_role text,
   p_actor_id uuid,
@@ -8013,6 +9321,547 @@ $$;
 comment on function tokenbook.roll_over is
   'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
 
+-- from supabase/schemas/50_plans/schedule_due_at.sql
+
+/*
+ * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
+ * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.schedule_due_at(p_user_id uuid)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  select least(
+           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           case when s.ended_at is null and exists (
+             select from public.token_plans p
+              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+             then s.expires_at end,
+           case when s.ended_at is null and exists (
+             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             then tokenbook.plan_ends_at(s) end)
+    into v_at
+    from tokenbook.subscriptions s
+    join public.token_accounts a on a.user_id = s.user_id
+   where s.user_id = p_user_id and a.state = 'active'
+     and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]');
+  return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
+end
+$$;
+comment on function tokenbook.schedule_due_at is
+  'When the schedule of a user''s plan makes their account due; NULL = never.';
+
+-- from supabase/schemas/50_plans/scheduled_slots.sql
+
+/*
+ * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
+ * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
+ * How much of it there is room and money for, tokenbook.due_slots says, and tokenbook.due_slots_as_of for a moment
+ * that has passed.
+ * Caller: internal.   Keeps: I11.
+ */
+create function tokenbook.scheduled_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns setof tokenbook.scheduled_slot
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan record;
+  v_due record;
+  v_slot tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+begin
+  for v_plan in
+    select (c.kept).*, c.since, tokenbook.slots_until(c.kept) as slots_until
+      from tokenbook.subscription_course(p_subscription, p_at) c
+     where (c.kept).next_slot_at <= p_at
+  loop
+    v_slot.refill_to := v_plan.schedule -> 'refill_to';
+    v_slot.payment_id := case
+      when v_plan.payment_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_plan.payment_id::uuid end;
+    for v_due in
+      select d.* from tokenbook.slots_between(
+        v_plan.schedule, v_plan.period_start, v_plan.slots_until, v_plan.next_slot_at, p_at) d
+    loop
+      v_slot.kept := jsonb_strip_nulls(jsonb_build_object(
+        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule,
+        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
+      v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
+      v_grant.user_id := v_plan.user_id;
+      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start);
+      v_grant.grant_type := v_plan.schedule ->> 'grant_type';
+      v_grant.tokens_granted := v_due.tokens;
+      v_grant.tokens_remaining := v_due.tokens;
+      v_grant.is_open := true;
+      v_grant.priority := 50;
+      v_grant.granted_at := v_due.slot_start;
+      v_grant.expires_at := v_due.expires_at;
+      v_grant.subscription_id := v_plan.id;
+      v_grant.period_start := v_due.slot_start;
+      v_grant.metadata := '{}';
+      v_grant.created_at := p_at;
+      v_slot.slot := v_grant;
+      return next v_slot;
+    end loop;
+  end loop;
+end
+$$;
+comment on function tokenbook.scheduled_slots is
+  'What the schedules of a subscription''s plans give at most that is not booked by p_at, in the order in which it is booked.';
+
+-- from supabase/schemas/50_plans/set_token_pack.sql
+
+/*
+ * Makes a pack, or changes the fields that are given of one that is there. It counts for whoever buys from now on:
+ * what was bought stays as it was given, and payments that wait keep the terms they were asked for at. A former
+ * name at Stripe still counts for the pack. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_pack, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_pack(
+  p_pack_type text,
+  p_pack jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_pack public.token_packs;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_pack', 'p_pack', p_pack, p_reason);
+
+  select p.* into v_pack from public.token_packs p where p.pack_type = p_pack_type;
+  v_written := tokenbook.write_offer(
+    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)));
+  perform tokenbook.check_price_ids('invalid_pack');
+
+  if v_written.changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_pack', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'pack_type', p_pack_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'pack_type', p_pack_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'pack', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_pack is
+  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for whoever buys from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
+
+-- from supabase/schemas/50_plans/set_token_plan.sql
+
+/*
+ * Makes a plan, or changes the fields that are given of one that is there. What changed counts from the next
+ * period of each user on (rank, price, offer, names at providers: at once); payments that wait keep the terms they
+ * were asked for at. The length of periods and the type of grants are what a plan is: they stay while anybody
+ * is on it, is to be, or has asked for it.
+ * A former name at a provider still counts for the plan. is_default true takes it from the plan that had it.
+ * The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_plan, invalid_reason, plan_in_use.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_plan(
+  p_plan_type text,
+  p_plan jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_plan public.token_plans;
+  v_fixed text;
+  v_default_before text;
+  v_written record;
+begin
+  v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
+
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+  select f.name into v_fixed
+    from (values ('billing_cycle', v_plan.billing_cycle), ('grant_type', v_plan.grant_type)) as f (name, value)
+   where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
+   limit 1;
+  if v_fixed is not null then
+    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
+    if exists (
+      select from tokenbook.subscriptions s
+       where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
+          or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
+      union all
+      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+    then
+      perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
+    end if;
+  end if;
+
+  if p_plan -> 'is_default' = 'true' then
+    update public.token_plans p
+       set is_default = false, updated_at = clock_timestamp()
+     where p.is_default and p.plan_type is distinct from p_plan_type
+    returning p.plan_type into v_default_before;
+  end if;
+  v_written := tokenbook.write_offer(
+    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)));
+  perform tokenbook.check_price_ids('invalid_plan');
+
+  if v_written.changed <> '{}' or v_default_before is not null then
+    perform tokenbook.record_change(
+      'set_token_plan', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'plan_type', p_plan_type, 'is_new', v_written.before is null, 'changed', v_written.changed,
+        'default_before', v_default_before,
+        'before', (select jsonb_object_agg(c, v_written.before -> c) from unnest(v_written.changed) c
+                    where v_written.before is not null),
+        'after', (select jsonb_object_agg(c, v_written.after -> c) from unnest(v_written.changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'plan_type', p_plan_type,
+    'is_new', v_written.before is null,
+    'changed', v_written.changed,
+    'plan', v_written.after);
+end
+$$;
+comment on function tokenbook.set_token_plan is
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+
+-- from supabase/schemas/50_plans/settle_plan_of_payment.sql
+
+/*
+ * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
+ * one's.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_plan_of_payment(
+  p_payment public.token_payments,
+  p_is_taken_back boolean,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_payment.id::text and (v_is.taken_back_at is not null) <> p_is_taken_back then
+    v_is.taken_back_at := v_taken_back_at;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_payment.id::text
+                       and (e.plan ->> 'taken_back_at' is not null) <> p_is_taken_back
+                  then e.plan || jsonb_build_object('taken_back_at', v_taken_back_at) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := case when p_is_taken_back then 'the money for ' || p_payment.to_plan || ' is gone'
+                         else 'the money for ' || p_payment.to_plan || ' came back' end;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+end
+$$;
+comment on function tokenbook.settle_plan_of_payment is
+  'Takes the plan that a payment bought out of force when all of its money is gone, and back in when not all is any more.';
+
+-- from supabase/schemas/50_plans/settle_subscription.sql
+
+/*
+ * Brings a user's subscription up to date: books what its schedule gave while the plan was in force, and then records what
+ * is due of the plan itself (tokenbook.record_subscription). For whoever touches the account and looks at its plan.
+ * Caller: internal.   Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.settle_subscription(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.lock_account(p_user_id);
+  if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @slots-before-the-plan-ends
+  end if;
+  perform tokenbook.record_subscription(p_user_id, clock_timestamp());
+end
+$$;
+comment on function tokenbook.settle_subscription is
+  'Books what the schedule of a user''s plan gave, and records what is due of their subscription.';
+
+-- from supabase/schemas/50_plans/skip_missed_slots.sql
+
+/*
+ * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
+ * it is not made up.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update tokenbook.subscriptions s
+     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
+           s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
+   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+  perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+end
+$$;
+comment on function tokenbook.skip_missed_slots is
+  'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
+
+-- from supabase/schemas/50_plans/slot_grant_id.sql
+
+/*
+ * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
+ * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * Caller: internal.
+ */
+create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+returns uuid
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return left(encode(sha256(convert_to(
+    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+end
+$$;
+comment on function tokenbook.slot_grant_id is
+  'The id of the grant of a subscription''s slot.';
+
+-- from supabase/schemas/50_plans/slot_number.sql
+
+/*
+ * In which slot of a period a moment lies: a slot lasts from its start until the next one's, which is not of it.
+ * Negative before the period.
+ * Caller: internal.
+ */
+create function tokenbook.slot_number(p_schedule jsonb, p_period_start timestamptz, p_at timestamptz)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_from timestamp := p_period_start at time zone 'utc';
+  v_at timestamp := p_at at time zone 'utc';
+  v_months integer;
+begin
+  if p_at < p_period_start then
+    return -1;
+  end if;
+  if p_schedule ->> 'on' = 'calendar' then
+    v_from := date_trunc(p_schedule ->> 'every', v_from);
+  end if;
+  if p_schedule ->> 'every' <> 'month' then
+    return floor(extract(epoch from v_at - v_from) / case p_schedule ->> 'every' when 'day' then 86400 else 604800 end);
+  end if;
+  v_months := 12 * (extract(year from v_at) - extract(year from v_from)) + extract(month from v_at) - extract(month from v_from);
+  return v_months - (v_from + make_interval(months => v_months) > v_at)::integer;
+end
+$$;
+comment on function tokenbook.slot_number is
+  'The number, from 0, of the slot of a period in which a moment lies; negative before the period.';
+
+-- from supabase/schemas/50_plans/slot_share.sql
+
+/*
+ * How much of a slot's tokens is taken back at once, because a part of the money that paid for them is gone: so that of
+ * all that the payment has given, this slot included, the share that is lost is taken back, rounded down.
+ * p_given is what the payment has given before.
+ * Caller: internal.   Keeps: I12.
+ */
+create function tokenbook.slot_share(p_given bigint, p_tokens bigint, p_lost_cents bigint, p_amount_cents bigint)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when coalesce(p_lost_cents, 0) <= 0 then 0
+    when p_lost_cents >= p_amount_cents then p_tokens
+    else floor((p_given + p_tokens)::numeric * p_lost_cents / p_amount_cents)
+       - floor(p_given::numeric * p_lost_cents / p_amount_cents)
+  end;
+end
+$$;
+comment on function tokenbook.slot_share is
+  'How much of a slot''s tokens is taken back because a part of the money that paid for them is gone.';
+
+-- from supabase/schemas/50_plans/slot_start.sql
+
+/*
+ * When the slot of that number begins. A period's slots are numbered from 0, which begins with the period. On the
+ * anniversary the others are whole days, weeks or months after that, counted from the period's start and not from
+ * the slot before: what began on the 31st is on the last day of a shorter month and on the 31st again. On the
+ * calendar they are at midnight, on Mondays, on the first of the month. All in UTC.
+ * Caller: internal.
+ */
+create function tokenbook.slot_start(p_schedule jsonb, p_period_start timestamptz, p_number integer)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_from timestamp := p_period_start at time zone 'utc';
+begin
+  if p_number = 0 then
+    return p_period_start;
+  end if;
+  if p_schedule ->> 'on' = 'calendar' then
+    v_from := date_trunc(p_schedule ->> 'every', v_from);
+  end if;
+  return (v_from + case p_schedule ->> 'every'
+    when 'day' then make_interval(days => p_number)
+    when 'week' then make_interval(weeks => p_number)
+    else make_interval(months => p_number) -- @slots-from-the-period
+  end) at time zone 'utc';
+end
+$$;
+comment on function tokenbook.slot_start is
+  'When the slot of that number, from 0, of a period that began then begins.';
+
+-- from supabase/schemas/50_plans/slots_between.sql
+
+/*
+ * Which slots give something at p_at, of those that began from p_from on: the calendar's part of what is due. One row
+ * a grant:
+ * - of a schedule that fills up, the newest slot, and no other;
+ * - of one whose tokens live for ever, all of them in one grant, of the newest slot: however many there are;
+ * - of one whose tokens run out, each slot whose tokens would still live. What would have run out by now is
+ *   not made up.
+ * The life of a slot's tokens begins with the slot, whenever it is booked.
+ * Caller: internal.   Returns first_start of slots slots, slot_start of the newest, its tokens and their expiry.
+ * Keeps: I7, I11.
+ */
+create function tokenbook.slots_between(
+  p_schedule jsonb,
+  p_period_start timestamptz,
+  p_until timestamptz,
+  p_from timestamptz,
+  p_at timestamptz
+)
+returns table (first_start timestamptz, slot_start timestamptz, slots integer, tokens bigint, expires_at timestamptz)
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tokens constant bigint := p_schedule -> 'tokens';
+  v_lifetime constant interval := (p_schedule ->> 'lifetime_days')::integer * interval '24 hours';
+  v_first integer;
+  v_last integer;
+begin
+  if (p_from <= p_at) is not true then
+    return;
+  end if;
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from);
+  v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
+  if p_schedule ? 'refill_to' then
+    v_first := greatest(v_first, v_last); -- @refills-make-nothing-up
+  elsif v_lifetime is not null then
+    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1); -- @no-slots-that-are-over
+  else
+    v_first := greatest(v_first, v_last + 1 - (tokenbook.limits() -> 'slots_in_one_grant')::integer);
+  end if;
+  if v_lifetime is null and v_first <= v_last then
+    first_start := tokenbook.slot_start(p_schedule, p_period_start, v_first);
+    slot_start := tokenbook.slot_start(p_schedule, p_period_start, v_last);
+    slots := v_last - v_first + 1;
+    tokens := v_tokens * slots;
+    return next;
+  elsif v_lifetime is not null then
+    slots := 1;
+    tokens := v_tokens;
+    for v_number in v_first .. v_last
+    loop
+      slot_start := tokenbook.slot_start(p_schedule, p_period_start, v_number);
+      first_start := slot_start;
+      expires_at := slot_start + v_lifetime; -- @lives-from-the-slot
+      continue when expires_at <= p_at;
+      return next;
+    end loop;
+  end if;
+end
+$$;
+comment on function tokenbook.slots_between is
+  'Which slots from p_from on give something at p_at, one row a grant.';
+
+-- from supabase/schemas/50_plans/slots_until.sql
+
+/*
+ * Until when a subscription's plan gives slots: as long as it is in force and paid. NULL = without an end. Days of grace
+ * are not paid for: the renewal begins with what they would have given. Nor is a pause, or a plan whose money is gone.
+ * Caller: internal.
+ */
+create function tokenbook.slots_until(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    p_subscription.expires_at, p_subscription.cancel_at, p_subscription.paused_at, p_subscription.taken_back_at,
+    p_subscription.ended_at);
+end
+$$;
+comment on function tokenbook.slots_until is
+  'Until when a subscription''s plan gives slots; NULL = without an end.';
+
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
@@ -8028,7 +9877,11 @@ comment on function tokenbook.roll_over is
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it.
+ * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
+ * the one that is in force and paid: that plan is kept beside it, and is in force when the higher one is not any more.
+ * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -8040,7 +9893,7 @@ create function tokenbook.start_period(
   p_entry public.token_transactions,
   out transaction public.token_transactions,
   out replayed boolean,
-  out subscription public.token_subscriptions
+  out subscription tokenbook.subscriptions
 )
 returns record
 language plpgsql
@@ -8054,7 +9907,9 @@ declare
   v_start timestamptz;
   v_grant public.token_balances;
   v_issued record;
+  v_was tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
 begin
@@ -8071,63 +9926,55 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_entry.user_id); -- @due-downgrade-first
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
-  select s.* into subscription from public.token_subscriptions s where s.user_id = p_entry.user_id;
+  select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
      where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null;
+       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
+       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start); -- @slots-are-no-periods
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start end; -- @period-given-once
+                else b.subscription_id = subscription.id and b.period_start = p_period_start -- @period-given-once
+                  and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start) end;
   end if;
   if transaction.id is not null then
     replayed := true;
     return;
   end if;
 
-  -- act: the period that closes
-  if subscription.period_start < v_start then
-    perform tokenbook.roll_over(subscription, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-    v_account := tokenbook.lock_account(p_entry.user_id);
-  end if;
-
   -- act: the subscription, unless a later period has taken this one's place
-  v_is_over := p_period_start is not null and subscription.period_start > v_start -- @bought-now-counts-now
-    and (subscription.expires_at is not null
-      or tokenbook.period_end(p_plan.billing_cycle, v_start) <= subscription.period_start);
+  v_was := subscription;
+  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
+    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
+      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
+  v_is_beside := p_entry.payment_id is not null
+    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+    and (v_was.expires_at <= v_start) is not true
+    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
-    insert into public.token_subscriptions as s
-      (user_id, plan_type, articles_limit, features, billing_cycle, payment_method, payment_id,
-       period_start, expires_at, auto_renew)
-    values
-      (p_entry.user_id, p_plan.plan_type, p_plan.articles_limit, p_plan.features, p_plan.billing_cycle,
-       p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-       v_start, tokenbook.period_end(p_plan.billing_cycle, v_start), p_plan.billing_cycle <> 'none')
-    on conflict (user_id) do update
-       set plan_type = excluded.plan_type,
-           articles_limit = excluded.articles_limit,
-           features = excluded.features,
-           billing_cycle = excluded.billing_cycle,
-           is_active = true,
-           auto_renew = excluded.auto_renew,
-           payment_method = coalesce(excluded.payment_method, s.payment_method),
-           payment_id = excluded.payment_id, -- @plan-knows-its-payment
-           period_start = excluded.period_start,
-           expires_at = excluded.expires_at,
-           next_plan_type = null,
-           updated_at = v_now
-    returning s.* into subscription;
+    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
+      -- the period that closes
+      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+      v_account := tokenbook.lock_account(p_entry.user_id);
+    end if;
+    subscription := tokenbook.begin_plan(
+      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
+      p_entry.user_id, v_is_beside is true, v_now);
+    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
+      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
+    end if;
+    perform tokenbook.keep_subscription(subscription);
   end if;
 
   -- act: its storage
@@ -8141,13 +9988,20 @@ begin
     returning * into v_storage;
   end if;
   v_terms := jsonb_strip_nulls(jsonb_build_object(
-    'subscription', to_jsonb(subscription) - array['user_id', 'tokens_limit', 'updated_at'],
+    'subscription', tokenbook.subscription_terms(subscription),
     'storage', case when v_storage.id is not null then to_jsonb(v_storage) - 'user_id' end));
 
   -- act: the tokens
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  elsif p_plan.refill_to is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(
+      p_plan.tokens, p_plan.refill_to - tokenbook.plan_tokens_at(p_entry.user_id, subscription.id, v_now));
+  elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
+    v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
+      tokenbook.plan_schedule(p_plan), v_start,
+      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
@@ -8183,23 +10037,440 @@ begin
   end if;
 
   -- record: the plan limit is the balance
-  update public.token_subscriptions s
+  update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id)); -- @slots-make-due
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;
 comment on function tokenbook.start_period is
   'Puts a user on a plan and gives a period''s tokens in one transaction; once per payment, and once per subscription and period.';
 
+-- from supabase/schemas/50_plans/subscription_at.sql
+
+/*
+ * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
+ * In the order of time, until nothing more is due:
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
+ *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ * - A higher one that is in force again takes its place back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
+ * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
+ * Tokens stay as they are.
+ * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
+ */
+create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+  v_next public.token_plans;
+  v_best tokenbook.subscriptions;
+  v_stopped_at timestamptz;
+begin
+  loop
+    v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
+      select p.* into v_next
+        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+      if v_next.plan_type is not null then
+        v_is.plan_type := v_next.plan_type;
+        v_is.articles_limit := v_next.articles_limit;
+        v_is.features := v_next.features;
+        v_is.billing_cycle := v_next.billing_cycle;
+        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.payment_method := null;
+        v_is.payment_id := null;
+        v_is.period_start := v_is.expires_at;
+        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.grace_days := tokenbook.grace_of(v_next);
+        v_is.next_plan_type := null;
+        v_is.cancel_at := null;
+        v_is.paused_at := null;
+        v_is.taken_back_at := null;
+        v_is.schedule := tokenbook.plan_schedule(v_next);
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end; -- @downgrades-begin-with-a-slot
+        v_stopped_at := tokenbook.plan_ends_at(v_is);
+      end if;
+    end if;
+
+    if v_stopped_at > p_at then
+      v_stopped_at := null;
+    end if;
+    select one.* into v_best
+      from jsonb_array_elements(v_is.beside) as e (plan)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one
+      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
+     where one.taken_back_at is null and one.paused_at is null
+       and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
+       and (v_stopped_at is not null
+         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
+     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+     limit 1;
+    exit when v_best.plan_type is null;
+
+    if v_best.payment_id is null and v_best.next_slot_at is not null then
+      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
+        v_best.schedule, v_best.period_start,
+        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+    end if;
+    v_best.beside := (
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
+        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
+       where e.plan ->> 'plan_type' <> v_best.plan_type
+         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+    v_is := v_best;
+  end loop;
+
+  v_is.ended_at := case when v_is.paused_at is null then v_stopped_at else least(v_is.taken_back_at, tokenbook.plan_ends_at(v_is)) end;
+  if v_is.ended_at > p_at then
+    v_is.ended_at := null;
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.subscription_at is
+  'A subscription as it is at that moment, what is due of it included: which plan is in force, or since when none is.';
+
+-- from supabase/schemas/50_plans/subscription_course.sql
+
+/*
+ * Which plans a subscription has had since it was recorded, and since when each (NULL: the one that is recorded): what
+ * followed by itself until p_at, one after the other. A plan that has no schedule is one of them too.
+ * Caller: internal.
+ */
+create function tokenbook.subscription_course(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns table (kept tokenbook.subscriptions, since timestamptz)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+  v_at timestamptz := '-infinity';
+  v_next tokenbook.subscriptions;
+begin
+  kept := p_subscription;
+  return next;
+  loop
+    v_at := least(
+      case when v_is.next_plan_type is not null and v_is.expires_at > v_at then v_is.expires_at end,
+      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end);
+    exit when v_is.ended_at is not null or (v_at <= p_at) is not true;
+    v_next := tokenbook.subscription_at(v_is, v_at);
+    if (v_next.plan_type, v_next.period_start) is distinct from (v_is.plan_type, v_is.period_start) then
+      kept := v_next;
+      since := v_at;
+      return next;
+    end if;
+    v_is := v_next;
+  end loop;
+end
+$$;
+comment on function tokenbook.subscription_course is
+  'Which plans a subscription has had since it was recorded, and since when each, until p_at.';
+
+-- from supabase/schemas/50_plans/subscription_terms.sql
+
+/*
+ * What an entry keeps of the subscription that it began or changed: all of it but the plan limit, which moves with
+ * tokens.
+ * Caller: internal.
+ */
+create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
+returns jsonb
+language plpgsql
+stable -- how moments are written is the session's
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(to_jsonb(p_subscription) - array['user_id', 'tokens_limit', 'updated_at']);
+end
+$$;
+comment on function tokenbook.subscription_terms is
+  'What an entry keeps of the subscription that it began or changed, as JSON.';
+
+-- from supabase/schemas/50_plans/token_price_ids.sql
+
+/*
+ * What is sold under which name of a provider, present and former ones: one row a name. What webhooks
+ * ask; so what a price stands for is said once, for plans and packs and for both providers.
+ */
+create view public.token_price_ids
+with (security_invoker = true)
+as
+select 'stripe' as provider, p.stripe_price_id as price_id, p.plan_type, null::text as pack_type, true as is_current
+  from public.token_plans p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_stripe_price_ids) as former (id)
+union all
+select 'paypal', p.paypal_plan_id, p.plan_type, null, true
+  from public.token_plans p
+ where p.paypal_plan_id is not null
+union all
+select 'paypal', former.id, p.plan_type, null, false
+  from public.token_plans p cross join lateral unnest(p.former_paypal_plan_ids) as former (id)
+union all
+select 'stripe', p.stripe_price_id, null, p.pack_type, true
+  from public.token_packs p
+ where p.stripe_price_id is not null
+union all
+select 'stripe', former.id, null, p.pack_type, false
+  from public.token_packs p cross join lateral unnest(p.former_stripe_price_ids) as former (id);
+comment on view public.token_price_ids is
+  'What is sold under which id of a payment provider, present and former ones. Read-only.';
+comment on column public.token_price_ids.provider is 'stripe or paypal.';
+comment on column public.token_price_ids.price_id is 'The price at Stripe, the plan at PayPal.';
+comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
+comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
+comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+-- from supabase/schemas/50_plans/token_subscriptions.sql
+
+/*
+ * The subscription of each user as it is now: which plan is in force. Right at every moment, whether anybody has
+ * touched the account since or not; what is due is asked of tokenbook.subscription_at, and only of rows that have
+ * something due. Reads with its caller's rights: users see their own.
+ */
+create view public.token_subscriptions
+with (security_invoker = true)
+as
+select s.user_id,
+       s.id,
+       case when shown.is_active then (shown.kept).plan_type end as plan_type,
+       s.tokens_limit,
+       case when shown.is_active then (shown.kept).articles_limit else 0 end as articles_limit,
+       case when shown.is_active then (shown.kept).features else '{}' end as features,
+       (shown.kept).billing_cycle,
+       shown.is_active,
+       case when (shown.kept).ended_at is not null then 'ended'
+            when (shown.kept).paused_at is not null then 'paused'
+            when (shown.kept).expires_at <= now() then 'past_due'
+            else 'active' end as status,
+       (shown.kept).auto_renew and shown.is_active and (shown.kept).cancel_at is null as auto_renew,
+       (shown.kept).payment_method,
+       (shown.kept).payment_id,
+       (shown.kept).period_start,
+       (shown.kept).expires_at,
+       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
+       case when shown.is_active then (shown.kept).schedule end as schedule,
+       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       (shown.kept).cancel_at,
+       s.created_at,
+       s.updated_at
+  from tokenbook.subscriptions s
+ -- of a row of which nothing is due, nothing is asked
+ cross join lateral tokenbook.subscription_at(
+   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null then s end,
+   now()) due
+ cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (
+   select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
+comment on view public.token_subscriptions is
+  'The subscription of each user as it is now: which plan is in force, and until when. Read-only; users see their own.';
+comment on column public.token_subscriptions.user_id is 'The user.';
+comment on column public.token_subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
+comment on column public.token_subscriptions.plan_type is 'The plan that is in force; NULL = none.';
+comment on column public.token_subscriptions.tokens_limit is 'The plan limit: what the balance was last filled up to. Does not move with usage, nor when the plan ends.';
+comment on column public.token_subscriptions.articles_limit is 'Articles a period; NULL = no limit; 0 when no plan is in force.';
+comment on column public.token_subscriptions.features is 'What else the plan includes; nothing when none is in force.';
+comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
+comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
+comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
+comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
+comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
+comment on column public.token_subscriptions.period_start is 'When the present period began.';
+comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
+comment on column public.token_subscriptions.created_at is 'Since when they have one.';
+comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
+
+-- from supabase/schemas/50_plans/write_offer.sql
+
+/*
+ * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
+ * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
+ * constraint that a value breaks, and the field; so there is no second list of either.
+ * Caller: set_token_plan, set_token_pack, holding the settings' lock.
+ * Returns the row before (NULL: there was none) and after, and the fields that have changed.
+ * Errors: p_slug (invalid_plan, invalid_pack).
+ */
+create function tokenbook.write_offer(
+  p_slug text,
+  p_table text,
+  p_key text,
+  p_name text,
+  p_given jsonb,
+  out before jsonb,
+  out after jsonb,
+  out changed text[]
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field record;
+  v_fault text;
+  v_constraint text;
+  v_column text;
+begin
+  -- validate: the types; NULL only where there may be none
+  for v_field in
+    select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
+           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+      from jsonb_each(p_given) as g (name, value)
+      left join pg_attribute c
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+  loop
+    v_fault := case
+      when v_field.type is null then 'a field that can be set'
+      when v_field.kind = 'null' then case when v_field.must then 'not null' end
+      when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
+      when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
+      when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
+      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
+             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+              where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
+        then 'an array of texts of 1 to 255 characters'
+      when v_field.type in ('bigint', 'integer', 'smallint') and (
+             v_field.kind <> 'number'
+             or case when v_field.kind = 'number' then v_field.value::numeric else 0 end not between
+                  case v_field.type when 'bigint' then -9223372036854775808 when 'integer' then -2147483648 else -32768 end
+                  and case v_field.type when 'bigint' then 9223372036854775807 when 'integer' then 2147483647 else 32767 end
+             or case when v_field.kind = 'number' then v_field.value::numeric % 1 else 0 end <> 0) then 'a whole number'
+    end;
+    if v_fault is not null then
+      perform tokenbook.refuse(p_slug, jsonb_build_object('field', left(v_field.name, 64), 'rule', v_fault));
+    elsif v_field.kind = 'number' then
+      p_given := p_given || jsonb_build_object(v_field.name, trunc(v_field.value::numeric)); -- 5.0 is 5
+    end if;
+  end loop;
+
+  -- act
+  execute format('select to_jsonb(t) from public.%I t where t.%I = $1', p_table, p_key) into before using p_name;
+  begin
+    if before is null then
+      p_given := p_given || jsonb_build_object(p_key, p_name);
+      execute format(
+        'insert into public.%1$I as t (%2$s) select %2$s from jsonb_populate_record(null::public.%1$I, $1) returning to_jsonb(t)',
+        p_table, (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g))
+        into after using p_given;
+    elsif p_given <> '{}' then
+      execute format(
+        'update public.%1$I t set %2$s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.%1$I, $1) r '
+        'where t.%3$I = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+        p_table, (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g), p_key)
+        into after using p_given, p_name;
+    end if;
+  exception
+    when check_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      select coalesce(obj_description(c.oid, 'pg_constraint'), replace(substr(c.conname, length(p_table) + 2), '_', ' ')),
+             (select a.attname
+                from unnest(c.conkey) with ordinality as k (attnum, nth)
+                join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
+               order by p_given ? a.attname desc, k.nth
+               limit 1)
+        into v_fault, v_column
+        from pg_constraint c
+       where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+    when not_null_violation then
+      get stacked diagnostics v_column = column_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', 'given when it is made'));
+    when unique_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      perform tokenbook.refuse(p_slug, jsonb_build_object(
+        'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
+    when invalid_datetime_format or datetime_field_overflow then
+      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
+  end;
+  after := coalesce(after, before);
+  changed := array(
+    select a.name from jsonb_each(after) as a (name, value)
+     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     order by 1);
+end
+$$;
+comment on function tokenbook.write_offer is
+  'Writes a plan or a pack: the fields that are given of one that is there, or a new one; refuses what its columns and constraints do.';
+
+-- from supabase/schemas/60_payments/apply_provider_terms.sql
+
+/*
+ * A subscription's row with what providers say of each of its plans: since when it is paused, and when it ends. Says
+ * it anew each time, from what is known now, so that it does not matter which event came first, or a payment before
+ * them.
+ * Caller: internal.
+ */
+create function tokenbook.apply_provider_terms(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_was_paused constant boolean := p_subscription.paused_at is not null;
+begin
+  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+    from tokenbook.provider_terms(
+      p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
+      p_subscription.period_start, p_subscription.expires_at) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+    -- what a pause left out is not made up; the newest slot is given
+    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
+      p_subscription.schedule, p_subscription.period_start,
+      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+  end if;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(
+             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(p_subscription, e.plan) one
+     cross join lateral tokenbook.provider_terms(
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.apply_provider_terms is
+  'A subscription''s row with what providers say of each of its plans now: paused, cancelled.';
+
 -- from supabase/schemas/60_payments/approve_token_payment.sql
 
 /*
- * Approves a pending payment: its plan and tokens, in this commit. Tokens are added to what the user
- * has, and the plan limit becomes the new total. The payment is its own key: approving twice
- * answers what the first time answered.
+ * Approves a pending payment: its plan and tokens, or its packs, in this commit, on the terms it was asked for
+ * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
+ * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
+ * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
@@ -8219,10 +10490,8 @@ as $$
 declare
   v_entry public.token_transactions;
   v_payment public.token_payments;
-  v_plan public.token_plans;
-  v_started record;
+  v_given record;
   v_transaction public.token_transactions;
-  v_subscription public.token_subscriptions;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -8237,56 +10506,57 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
 
-  select p.* into v_plan from public.token_plans p where p.plan_type = v_payment.to_plan;
   if v_payment.status = 'pending' then
     update public.token_payments p
-       set status = 'approved', tokens = v_plan.tokens, reason = p_reason,
-           decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
-  v_entry.payment_id := p_payment_id;
   v_entry.metadata := '{}';
-  v_started := tokenbook.start_period(v_plan, null, v_payment.provider, v_payment.provider_payment_id, v_entry);
-  v_transaction := v_started.transaction;
-  v_subscription := v_started.subscription;
+  v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  v_transaction := v_given.transaction;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', case when v_started.replayed
+    'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
       -- the plan limit as it was then: what came in, less what it repaid at once
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else v_subscription.tokens_limit
+      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
-    'replayed', v_started.replayed);
+    'replayed', v_given.replayed);
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens in one commit, added to what the user has; the plan limit becomes the new total. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
 /*
- * Says whose a parked payment is, and for which plan, and brings the books to it.
+ * Says whose a parked payment is, and what was bought, and brings the books to it. What an admin says is a fact like
+ * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
  * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found,
- * payment_not_found, payment_already_decided, busy.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
+ * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,
   p_user_id uuid,
-  p_plan_type text default null
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8297,49 +10567,214 @@ as $$
 declare
   v_actor record;
   v_facts tokenbook.provider_payments;
+  v_ids text[];
+  v_now timestamptz;
+  v_said jsonb;
 begin
+  -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if num_nonnulls(p_plan_type, p_pack_type) > 0 then
+    perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  end if;
   if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+    perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
-  v_facts := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+
+  -- lock
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  v_now := clock_timestamp();
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_facts.user_id <> p_user_id or v_facts.plan_type <> p_plan_type then
+  elsif v_facts.user_id <> p_user_id
+    or num_nonnulls(p_plan_type, p_pack_type) = 1 and num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 1
+      and (v_facts.plan_type, v_facts.pack_type, v_facts.quantity) is distinct from (p_plan_type, p_pack_type, p_quantity)
+  then
     perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
   end if;
-  update tokenbook.provider_payments f
-     set user_id = p_user_id, plan_type = coalesce(f.plan_type, p_plan_type), updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  perform tokenbook.record_change(
-    'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-    jsonb_build_object(
-      'provider', p_provider, 'provider_payment_id', p_provider_payment_id, 'plan_type', v_facts.plan_type));
+
+  -- record
+  v_said := jsonb_strip_nulls(jsonb_build_object(
+    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
+    'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
+  if v_said <> '{}' then
+    v_said := v_said || jsonb_build_object('kind', 'assigned')
+      || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
+    insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+    values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
+            'assign_parked_token_payment', v_now, v_said);
+    v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+    perform tokenbook.record_change(
+      'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id,
+        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity));
+  end if;
+
+  -- act
   return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and for which plan, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/check_payment_event.sql
+
+/*
+ * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
+ * do without. Returns when it happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_payment_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_payment_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  v_cents constant text := '^[0-9]{1,15}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
+    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
+    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
+      or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
+    when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when case jsonb_typeof(p_facts -> 'parts')
+           when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
+             or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
+           else p_facts ? 'parts'
+         end then 'parts'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'period_start')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+        v_field := 'occurred_at, period_start';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_payment_event is
+  'Refuses what is no fact of a payment; returns when it happened.';
+
+-- from supabase/schemas/60_payments/check_subscription_event.sql
+
+/*
+ * Refuses what is no fact of a subscription, with what it must be: every text has its bound. Returns when it
+ * happened.
+ * Caller: internal.   Errors: invalid_provider_event.
+ */
+create function tokenbook.check_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
+  -- with its offset: without one it would be another moment in another session
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
+  v_field text;
+begin
+  v_field := case
+    when p_provider is null or p_provider not in ('stripe', 'paypal') then 'p_provider'
+    when coalesce(p_event_id, '') !~ v_id then 'p_event_id'
+    when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
+    when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
+    when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
+    when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
+    when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
+    when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
+    when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
+    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+  end;
+  if v_field is null then
+    begin
+      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
+      return (p_facts ->> 'occurred_at')::timestamptz;
+    exception
+      when datetime_field_overflow or invalid_datetime_format then
+        v_field := 'occurred_at, cancel_at, current_period_end';
+    end;
+  end if;
+  perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
+    'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
+end
+$$;
+comment on function tokenbook.check_subscription_event is
+  'Refuses what is no fact of a subscription; returns when it happened.';
 
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
- * Asks for a plan: a payment that waits for an administrator. Price and currency are the
- * catalogue's, never the caller's. A user has no more of them waiting than tokenbook.limit_of says.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * Asks for a plan, or for packs: a payment that waits for an administrator. Price, currency and terms are the
+ * catalogue's, never the caller's, and the payment keeps them: what is asked for now is given then. A user has no
+ * more of them waiting than tokenbook.limit_of says.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
   p_user_id uuid,
-  p_to_plan text,
-  p_idempotency_key text default null
+  p_to_plan text default null,
+  p_idempotency_key text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -8350,7 +10785,7 @@ as $$
 declare
   v_actor record;
   v_account public.token_accounts;
-  v_plan public.token_plans;
+  v_offer record;
   v_payment public.token_payments;
   v_key text;
   v_limit integer;
@@ -8358,6 +10793,7 @@ declare
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_to_plan, p_pack_type, p_quantity);
   -- as in the ledger: a user's keys and the server's for him never meet
   v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := tokenbook.lock_account(p_user_id);
@@ -8370,15 +10806,22 @@ begin
     from public.token_payments p
    where p.user_id = p_user_id and p.idempotency_key = v_key;
   v_replayed := v_payment.id is not null;
-  if v_replayed and v_payment.to_plan is distinct from p_to_plan then
-    perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["to_plan"]}');
+  if v_replayed and (v_payment.to_plan, v_payment.pack_type, v_payment.quantity)
+                    is distinct from (p_to_plan, p_pack_type, p_quantity)
+  then
+    perform tokenbook.refuse('idempotency_key_reused', jsonb_build_object('differs', array_remove(array[
+      case when v_payment.to_plan is distinct from p_to_plan then 'to_plan' end,
+      case when v_payment.pack_type is distinct from p_pack_type then 'pack_type' end,
+      case when v_payment.quantity <> p_quantity then 'quantity' end], null)));
   end if;
   if not v_replayed then
     perform tokenbook.require_active(p_user_id, v_account);
-    perform tokenbook.apply_scheduled_downgrade(p_user_id);
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_to_plan and p.is_offered;
-    if v_plan.plan_type is null then
+    perform tokenbook.settle_subscription(p_user_id);
+    v_offer := tokenbook.find_offer(p_to_plan, p_pack_type, p_quantity);
+    if v_offer.is_offered is not true and p_to_plan is not null then
       perform tokenbook.refuse('plan_not_found', '{"field": "p_to_plan"}');
+    elsif v_offer.is_offered is not true then
+      perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
@@ -8387,15 +10830,19 @@ begin
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
     end if;
-    insert into public.token_payments as p (user_id, from_plan, to_plan, amount_cents, currency, idempotency_key)
-    values (p_user_id,
-            (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
-            v_plan.plan_type, v_plan.price_cents, v_plan.currency,
-            v_key)
+    insert into public.token_payments as p
+      (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
+    values
+      (p_user_id,
+       case when p_to_plan is not null then (
+         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
+       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
-      jsonb_build_object('payment_id', v_payment.id, 'to_plan', v_payment.to_plan));
+      jsonb_build_object(
+        'payment_id', v_payment.id, 'to_plan', v_payment.to_plan, 'pack_type', v_payment.pack_type,
+        'quantity', case when v_payment.pack_type is not null then v_payment.quantity end));
   end if;
   return jsonb_build_object(
     'success', true,
@@ -8403,19 +10850,493 @@ begin
     'status', v_payment.status,
     'from_plan', v_payment.from_plan,
     'to_plan', v_payment.to_plan,
+    'pack_type', v_payment.pack_type,
+    'quantity', v_payment.quantity,
+    'terms', v_payment.terms,
     'amount_cents', v_payment.amount_cents,
     'currency', v_payment.currency,
     'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan: a pending payment for an admin to approve. For the user himself, an admin, or the server. Price and currency are the catalogue''s. Returns {success, payment_id, status, from_plan, to_plan, amount_cents, currency, replayed}. Errors: plan_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
+
+/*
+ * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
+ * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
+ * assigned. Dismissing twice changes nothing.
+ * Caller: an admin, service_role.   Locks: the payment's facts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.dismiss_parked_token_payment(
+  p_provider text,
+  p_provider_payment_id text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_ids text[];
+  v_facts tokenbook.provider_payments;
+begin
+  v_actor := tokenbook.authorize_operator();
+  if p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.* into v_facts
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
+  if v_facts.provider is null then
+    perform tokenbook.refuse('payment_not_found', '{}');
+  elsif v_facts.parked_reason is null then
+    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+  end if;
+  if v_facts.dismissed_at is null then
+    update tokenbook.provider_payments f
+       set dismissed_at = clock_timestamp()
+     where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
+    perform tokenbook.record_change(
+      'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
+        'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'provider', p_provider,
+    'provider_payment_id', v_facts.provider_payment_id,
+    'status', 'dismissed',
+    'parked_reason', v_facts.parked_reason,
+    'replayed', v_facts.dismissed_at is not null);
+end
+$$;
+comment on function tokenbook.dismiss_parked_token_payment is
+  'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/facts_of_payment.sql
+
+/*
+ * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
+ * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * with the events of this payment, and with nothing else (I11).
+ *
+ * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
+ *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - Amount: the largest that was told; without one, the price in the catalogue.
+ * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
+ *   total, less what failed since, where that is more. Of parts, each by itself, then together.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
+ *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
+ *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ */
+create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments;
+  v_booked public.token_payments;
+  v_reason text;
+  v_charged bigint;
+begin
+  select p.* into v_booked
+    from tokenbook.provider_payments f
+    join public.token_payments p
+      on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+   order by p.decided_at, p.id
+   limit 1;
+
+  with told as materialized (
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           row_number() over (
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+  ), users as (
+    select (t.f ->> 'user_id')::uuid as user_id, t.kind = 'assigned' as is_assigned, min(t.nth) as nth
+      from told t where t.f ? 'user_id' group by 1, 2
+  ), things as (
+    select t.f ->> 'plan_type' as plan_type, t.f ->> 'pack_type' as pack_type,
+           coalesce((t.f ->> 'quantity')::integer, 1) as quantity, min(t.nth) as nth
+      from told t
+     where t.kind in ('paid', 'assigned') and num_nonnulls(t.f -> 'plan_type', t.f -> 'pack_type') = 1
+       and not t.f ? 'parked_reason' -- that one gives nothing by itself
+     group by 1, 2, 3
+  ), known as (
+    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+      from things th
+      left join public.token_plans p on p.plan_type = th.plan_type
+      left join public.token_packs k on k.pack_type = th.pack_type
+     where p.plan_type is not null or k.pack_type is not null
+  )
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+         bought.plan_type, bought.pack_type, bought.quantity,
+         (select u.user_id from users u
+           where exists (select from auth.users a where a.id = u.user_id)
+              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           order by u.nth limit 1),
+         coalesce(
+           one.reason,
+           case when exists (select from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select from things) then 'price_unknown'
+                else 'nothing_named' end)
+    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+    from (
+      select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
+             (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
+             (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
+             (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
+             (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+        from told t) one
+    left join lateral (
+      select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
+
+  v_facts.provider := p_provider;
+  v_facts.user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id -- @customers-find-users
+  ));
+  if v_booked.id is not null then
+    v_facts.provider_payment_id := v_booked.provider_payment_id;
+    v_facts.user_id := v_booked.user_id; -- @booked-once-stays
+    v_facts.plan_type := v_booked.to_plan;
+    v_facts.pack_type := v_booked.pack_type;
+    v_facts.quantity := v_booked.quantity;
+  end if;
+  v_facts.provider_payment_id := coalesce(v_facts.provider_payment_id, p_ids[1]);
+  v_facts.parked_reason := case
+    when not v_facts.is_paid then null -- nobody waits for anything
+    when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
+    when v_facts.user_id is null then 'user_unknown'
+  end;
+
+  -- the amount
+  select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
+    into v_facts.amount_cents
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+     and e.facts ->> 'kind' = 'paid' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true;
+  -- what each part was charged says it of all together, where each is told
+  select sum(part.amount_cents) into v_charged
+    from (select max((e.facts ->> 'amount_cents')::bigint) as amount_cents
+            from tokenbook.provider_events e
+           where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+             and e.facts ->> 'kind' = 'refunded' and (lower(e.facts ->> 'currency') <> v_facts.currency) is not true
+           group by e.provider_payment_id) part
+  having count(part.amount_cents) = cardinality(p_ids);
+  v_facts.amount_cents := coalesce(
+    greatest(v_facts.amount_cents, v_charged),
+    v_booked.amount_cents,
+    (select p.price_cents from public.token_plans p where p.plan_type = v_facts.plan_type),
+    (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
+
+  -- what went back
+  with refunds as (
+    select distinct on (e.facts ->> 'refund_id')
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
+           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
+     order by e.facts ->> 'refund_id', e.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
+              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+  ), totals as (
+    select distinct on (e.provider_payment_id)
+           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
+     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
+              (e.facts ->> 'refunded_cents')::bigint desc
+  )
+  select least(coalesce(sum(greatest(
+           r.gone_cents,
+           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
+           0)), 0), v_facts.amount_cents)
+    into v_facts.refunded_cents
+    from unnest(p_ids) as part (id)
+    left join totals t on t.part = part.id
+   cross join lateral (
+     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+       from refunds r where r.part = part.id) r;
+
+  -- what is withheld
+  select least(
+           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
+             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
+                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           v_facts.amount_cents - v_facts.refunded_cents)
+    into v_facts.disputed_cents
+    from (
+      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
+             e.facts ->> 'status' as status,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as amount_cents
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+       order by e.facts ->> 'dispute_id', -- @disputes-by-id
+                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
+                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+
+  -- what else was told
+  select nullif(jsonb_strip_nulls(jsonb_build_object(
+           'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+    into v_facts.disagrees
+    from tokenbook.provider_events e
+   where e.provider = p_provider and e.provider_payment_id = any (p_ids);
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_payment is
+  'What is known of a provider''s payment, computed from all that was told of it and of its parts.';
+
+-- from supabase/schemas/60_payments/facts_of_subscription.sql
+
+/*
+ * What is known of a provider's subscription, from everything that was told of it: nothing is added to what was
+ * known before, so the order in which events came can decide nothing. Its work grows with the events of this
+ * subscription, and with nothing else (I11).
+ * - Status, with the end and the period that the same event names: what was told last. Of two facts of one moment,
+ *   what ends a subscription is later than what pauses it, that later than a failed payment, that than all is well.
+ * - Plan and price: the last that were named; a subscription may change its plan. Of plans, those we know.
+ * - User and customer: the first that were named.
+ * Caller: internal, holding the subscription's lock.
+ */
+create function tokenbook.facts_of_subscription(p_provider text, p_provider_subscription_id text)
+returns tokenbook.provider_subscriptions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_subscriptions;
+begin
+  with told as materialized (
+    select e.facts as f, e.occurred_at,
+           row_number() over (
+             order by e.occurred_at, -- @latest-of-a-subscription
+                      array_position(array['active', 'past_due', 'paused', 'cancelled'], e.facts ->> 'status'),
+                      e.event_id, e.digest) as nth
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_provider and e.provider_subscription_id = p_provider_subscription_id
+  )
+  select (array_agg(t.f ->> 'status' order by t.nth desc))[1],
+         (array_agg((t.f ->> 'cancel_at')::timestamptz order by t.nth desc))[1],
+         (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
+         (array_agg(t.occurred_at order by t.nth desc))[1],
+         (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
+           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+         (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
+         (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
+         (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
+           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
+              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+    into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
+         v_facts.price_id, v_facts.customer_id, v_facts.user_id
+    from told t;
+  v_facts.provider := p_provider;
+  v_facts.provider_subscription_id := p_provider_subscription_id;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.facts_of_subscription is
+  'What is known of a provider''s subscription, computed from all that was told of it.';
+
+-- from supabase/schemas/60_payments/give_what_was_bought.sql
+
+/*
+ * Gives what a payment bought, once, on the terms it was asked for at, whatever the catalogue says since: of a plan
+ * its period (tokenbook.start_period); of a pack its tokens, as many as were bought in one grant, and the
+ * subscription stays as it is. What approval and the providers' events have in common.
+ * p_entry is the transaction to be: user_id, reason, actor, metadata.
+ * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
+ * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ */
+create function tokenbook.give_what_was_bought(
+  p_payment public.token_payments,
+  p_period_start timestamptz,
+  p_entry public.token_transactions,
+  out payment public.token_payments,
+  out transaction public.token_transactions,
+  out replayed boolean
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+  v_grant public.token_balances;
+  v_given record;
+begin
+  p_entry.payment_id := p_payment.id;
+  if p_payment.to_plan is not null then
+    select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
+    v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'lifetime_days';
+    v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
+    v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
+    v_plan.features := p_payment.terms -> 'features';
+    v_plan.issue_every := p_payment.terms -> 'schedule' ->> 'every';
+    v_plan.issue_on := coalesce(p_payment.terms -> 'schedule' ->> 'on', v_plan.issue_on);
+    v_plan.refill_to := p_payment.terms -> 'schedule' ->> 'refill_to';
+    v_given := tokenbook.start_period(
+      v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
+    transaction := v_given.transaction;
+    replayed := v_given.replayed;
+  else
+    perform tokenbook.lock_account(p_entry.user_id);
+    perform tokenbook.settle_subscription(p_entry.user_id);
+    select t.* into transaction
+      from public.token_balances b
+      join public.token_transactions t
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+     where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
+    replayed := transaction.id is not null;
+    if not replayed then
+      v_grant.grant_type := 'purchase';
+      v_grant.tokens_granted := (p_payment.terms ->> 'tokens')::bigint * p_payment.quantity; -- @packs-as-asked
+      v_grant.priority := p_payment.terms ->> 'priority';
+      v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
+      v_grant.payment_id := p_payment.id;
+      v_grant.metadata := p_entry.metadata;
+      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
+      v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+      transaction := v_given.transaction;
+    end if;
+  end if;
+
+  -- what it gave, for what a refund takes back
+  update public.token_payments p
+     set tokens = b.tokens_granted
+    from public.token_balances b
+   where p.user_id = p_entry.user_id and p.id = p_payment.id
+     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
+  returning p.* into payment;
+  if payment.id is null then
+    payment := p_payment; -- what it has given since is more
+  end if;
+end
+$$;
+comment on function tokenbook.give_what_was_bought is
+  'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';
+
+-- from supabase/schemas/60_payments/joined_payments.sql
+
+/*
+ * The ids of all payments that are parts of the same as one of these, in order; NULL when none is known.
+ * Caller: internal.   Locks: nothing.
+ */
+create function tokenbook.joined_payments(p_provider text, p_ids text[])
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for a lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with named as (
+      select coalesce(f.part_of, f.provider_payment_id) as whole
+        from tokenbook.provider_payments f
+       where f.provider = p_provider and f.provider_payment_id = any (p_ids))
+    select array_agg(joined.id order by joined.id) from (
+      select n.whole as id from named n
+      union
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.part_of in (select n.whole from named n)) joined); -- @parts-are-joined
+end
+$$;
+comment on function tokenbook.joined_payments is
+  'The ids of all payments that are parts of the same as one of these.';
+
+-- from supabase/schemas/60_payments/keep_payment_facts.sql
+
+/*
+ * Computes anew what is known of a provider's payment and keeps it: in one row, to which those of its other parts
+ * point. A part that was booked by itself before it was known as one keeps whose it is, so that it can be undone.
+ * Caller: internal, holding the locks of these ids.   Returns the row.
+ */
+create function tokenbook.keep_payment_facts(p_provider text, p_ids text[])
+returns tokenbook.provider_payments
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+begin
+  update tokenbook.provider_payments f
+     set part_of = v_facts.provider_payment_id,
+         user_id = (select p.user_id from public.token_payments p
+                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         parked_reason = null, disagrees = null,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+     and f.provider_payment_id <> v_facts.provider_payment_id;
+  update tokenbook.provider_payments f
+     set part_of = null,
+         user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         pack_type = v_facts.pack_type,
+         quantity = v_facts.quantity,
+         price_id = v_facts.price_id,
+         is_paid = v_facts.is_paid,
+         amount_cents = v_facts.amount_cents,
+         currency = v_facts.currency,
+         refunded_cents = v_facts.refunded_cents,
+         disputed_cents = v_facts.disputed_cents,
+         period_start = v_facts.period_start,
+         parked_reason = v_facts.parked_reason,
+         disagrees = v_facts.disagrees,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
+  returning f.* into v_facts;
+  return v_facts;
+end
+$$;
+comment on function tokenbook.keep_payment_facts is
+  'Computes anew what is known of a provider''s payment, and keeps and returns it.';
 
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
 /*
- * Payments that providers told us of whose user or plan is not known, oldest first, in pages: for the
- * next one give the created_at, provider and provider_payment_id of the last row.
+ * Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought,
+ * oldest first, each with its reason, in pages: for the next one give the created_at, provider and
+ * provider_payment_id of the last row.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  * Keeps: I11.
  */
@@ -8426,7 +11347,11 @@ create function tokenbook.list_parked_token_payments(
   p_after_provider text default null,
   p_after_payment_id text default null
 )
-returns table (provider text, provider_payment_id text, user_id uuid, plan_type text, is_paid boolean, amount_cents bigint, currency text, refunded_cents bigint, created_at timestamptz)
+returns table (
+  provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
+  price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
+  parked_reason text, explanation text, created_at timestamptz
+)
 language plpgsql
 stable
 security definer
@@ -8440,10 +11365,11 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_after_created_at", "rule": "all three of the last row, or none"}');
   end if;
   return query
-  select f.provider, f.provider_payment_id, f.user_id, f.plan_type, f.is_paid, f.amount_cents, f.currency,
-         f.refunded_cents, f.created_at
+  select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
+         f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
+         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
     from tokenbook.provider_payments f
-   where (f.user_id is null or f.plan_type is null)
+   where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
        or (f.created_at, f.provider, f.provider_payment_id) > (p_after_created_at, p_after_provider, p_after_payment_id))
    order by f.created_at, f.provider, f.provider_payment_id
@@ -8451,62 +11377,167 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments of providers whose user or plan is not known yet, oldest first, p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/60_payments/lock_customer.sql
+
+/*
+ * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
+ * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
+ * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * Returns whether the customer's user is another than before.
+ * Caller: internal.   Errors: busy.
+ */
+create function tokenbook.lock_customer(
+  p_provider text,
+  p_customer_id text,
+  p_user_id uuid,
+  p_told_at timestamptz,
+  p_event_id text
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- twice, then twice for the payment, and the account's: together less than the statement may take
+as $$
+declare
+  v_customer tokenbook.provider_customers;
+begin
+  insert into tokenbook.provider_customers (provider, customer_id) values (p_provider, p_customer_id) on conflict do nothing;
+  select c.* into v_customer
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id
+     for no key update;
+  if p_user_id is null
+    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-of-a-customer
+  then
+    return false;
+  end if;
+  update tokenbook.provider_customers c
+     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return p_user_id is distinct from v_customer.user_id;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_customer is
+  'Locks a provider''s customer and learns whose they are; says whether that is new.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
 /*
- * Locks what is known of a provider's payment, and returns it; NULL when nothing is (with p_create
- * it is made first). Taken before the account's lock, always; waits at most three seconds, then
- * says busy.
+ * Locks what is known of a provider's payment: its row, and those of all payments that are parts of the same or
+ * are named in p_parts. With p_create those that are not there are made first. Taken before the account's lock,
+ * always, and in the order of their ids; waits a second and a half at most, then says busy.
+ * Returns their ids; NULL when nothing is known of the payment.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_provider_payment(
   p_provider text,
   p_provider_payment_id text,
+  p_parts text[] default '{}',
   p_create boolean default false
 )
-returns tokenbook.provider_payments
+returns text[]
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms' -- twice, and the account's after it: together less than the statement may take
+set lock_timeout = '700ms' -- twice, as the customer's before it, and the account's after: together less than the statement may take
 as $$
 declare
-  v_facts tokenbook.provider_payments;
+  v_ids text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
-    values (p_provider, p_provider_payment_id)
+    select p_provider, named.id from unnest(p_provider_payment_id || p_parts) as named (id) order by named.id
     on conflict do nothing;
   end if;
-  select f.* into v_facts
-    from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-     for no key update;
-  return v_facts;
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  perform 1 from tokenbook.provider_payments f
+    where f.provider = p_provider and f.provider_payment_id = any (v_ids)
+    order by f.provider_payment_id
+      for no key update;
+  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
+  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return v_ids;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_provider_payment is
-  'Locks the facts of a provider''s payment (at most three seconds, then busy) and returns them.';
+  'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/provider_terms.sql
+
+/*
+ * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
+ * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * paid for at once.
+ * Caller: internal.
+ */
+create function tokenbook.provider_terms(
+  p_user_id uuid,
+  p_provider text,
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_expires_at timestamptz,
+  out cancel_at timestamptz,
+  out paused_at timestamptz
+)
+returns record
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select case when bool_or(s.is_running and s.ends_at is null) then null
+              else max(s.ends_at) filter (where s.is_running) end,
+         case when bool_or(s.is_running) then null else min(s.since) end
+    into cancel_at, paused_at
+    from (
+      select f.occurred_at as since,
+             f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
+             coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
+        from tokenbook.provider_subscriptions f
+       where f.provider = p_provider and f.plan_type = p_plan_type
+         and (f.user_id = p_user_id
+           or f.user_id is null and f.customer_id in (
+             select c.customer_id from tokenbook.provider_customers c
+              where c.provider = p_provider and c.user_id = p_user_id))) s
+   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+end
+$$;
+comment on function tokenbook.provider_terms is
+  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
- * Takes one event of a payment provider: merges what it says into what is known of the payment, and
- * brings the books to it, in one commit. The same event again changes nothing, and different events
- * in any order end in the same state (tokenbook.settle_payment). A payment whose user or plan is not
- * known is parked, never dropped.
- * p_facts: {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency,
- * refunded_cents (in all), period_start}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the payment's facts, then the
- * account.
- * Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.
- * Keeps: I1 to I5, I9, I10.
+ * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
+ * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
+ * The same event with the same content changes nothing; with other content it is another, and both count. So events
+ * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
+ * the customer that wait for one, too, a portion at a time.
+ * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
+ * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
+ * the account.
+ * Errors: invalid_provider_event, balance_limit_exceeded, busy.
+ * Keeps: I1 to I5, I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.record_token_payment_event(
@@ -8524,80 +11555,200 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments;
-  v_replayed boolean;
+  v_occurred_at timestamptz;
+  v_user_id uuid;
+  v_parts text[];
+  v_ids text[];
+  v_waiting text[] := '{}';
   v_other text;
+  v_replayed boolean;
+  v_answer jsonb;
 begin
+  -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_provider is null or p_provider not in ('stripe', 'paypal')
-    or coalesce(p_event_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(p_provider_payment_id, '') !~ '^[A-Za-z0-9._:-]{1,255}$'
-    or coalesce(length(p_event_type), 0) not between 1 and 255
-    or coalesce(jsonb_typeof(p_facts), '') <> 'object'
-    or coalesce(p_facts ->> 'kind', '') not in ('paid', 'refunded', 'disputed', 'dispute_won')
-    or octet_length(p_facts::text) > 8192
-    or p_facts ->> 'currency' !~ '^[A-Za-z]{3}$'
-    or p_facts ->> 'amount_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'refunded_cents' !~ '^[0-9]{1,15}$'
-    or p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    or p_facts ->> 'period_start' !~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}'
-  then
-    perform tokenbook.refuse('invalid_provider_event', '{"field": "p_facts", "rule": "a known provider, ids of at most 255 characters, a known kind, a currency of three letters, whole amounts that are not negative, a user''s id, a period of 1900 to 2199"}');
-  end if;
-
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
+  v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
+  select known.id into v_user_id
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
-    (p_facts ->> 'user_id')::uuid))
+    v_user_id,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
   then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, p_create => true);
-  insert into tokenbook.provider_events (provider, event_id, event_type, provider_payment_id, facts)
-  values (p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts)
+
+  -- lock
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
+  then
+    v_waiting := array(
+      select f.provider_payment_id from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
+         and f.provider_payment_id <> p_provider_payment_id
+       order by f.created_at, f.provider_payment_id
+       limit 20); -- @waiting-of-a-customer
+  end if;
+  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
+
+  v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
+
+  -- record
+  insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
+  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
-  if v_replayed then
-    -- an event says for ever what it said first
-    select e.provider_payment_id, e.facts into v_other, p_facts
-      from tokenbook.provider_events e where e.provider = p_provider and e.event_id = p_event_id;
-    if v_other <> p_provider_payment_id then
-      perform tokenbook.refuse('idempotency_key_reused', '{"differs": ["provider_payment_id"]}');
-    end if;
-  end if;
 
-  -- merge: every line is a maximum, an "or", or "the first that is known"
-  update tokenbook.provider_payments f
-     set user_id = coalesce(f.user_id, (
-           select known.id from (
-             select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-             union all
-             select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-            limit 1)),
-         plan_type = coalesce(f.plan_type, (
-           select p.plan_type from public.token_plans p where p.plan_type = p_facts ->> 'plan_type')),
-         is_paid = f.is_paid or p_facts ->> 'kind' = 'paid',
-         amount_cents = greatest(f.amount_cents, (p_facts ->> 'amount_cents')::bigint),
-         currency = coalesce(f.currency, lower(p_facts ->> 'currency')),
-         refunded_cents = greatest(f.refunded_cents, (p_facts ->> 'refunded_cents')::bigint),
-         was_disputed = f.was_disputed or p_facts ->> 'kind' = 'disputed',
-         dispute_was_won = f.dispute_was_won or p_facts ->> 'kind' = 'dispute_won',
-         period_start = coalesce(f.period_start, (p_facts ->> 'period_start')::timestamptz),
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id
-  returning f.* into v_facts;
-  return tokenbook.settle_and_describe_payment(v_facts, 'service', null) || jsonb_build_object('replayed', v_replayed);
+  -- act
+  v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  foreach v_other in array v_waiting loop
+    continue when v_other = any (v_ids);
+    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
+    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
+  end loop;
+  return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one verified event of a payment provider (stripe or paypal) and brings the books to it; the same event again changes nothing, and any order of events ends in the same state. For the server only. p_facts {kind: paid | refunded | disputed | dispute_won, user_id, plan_type, amount_cents, currency, refunded_cents (in all), period_start}. Returns {success, status (parked, waiting, approved, refunded), payment_id, user_id, plan_type, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, idempotency_key_reused, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+
+-- from supabase/schemas/60_payments/record_token_subscription_event.sql
+
+/*
+ * Takes one fact that a payment provider's event tells of a subscription: keeps it, computes anew what is known of
+ * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
+ * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
+ * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * A payment that failed is told to the user (an alert subscription_past_due).
+ * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
+ * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the subscription's facts,
+ * then the account.
+ * Errors: invalid_provider_event, busy.
+ * Keeps: I5, I9, I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.record_token_subscription_event(
+  p_provider text,
+  p_event_id text,
+  p_event_type text,
+  p_provider_subscription_id text,
+  p_facts jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
+as $$
+declare
+  v_occurred_at timestamptz;
+  v_named uuid;
+  v_user_id uuid;
+  v_facts tokenbook.provider_subscriptions;
+  v_replayed boolean;
+  v_shown record;
+begin
+  -- validate
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  p_facts := jsonb_strip_nulls(p_facts);
+  v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
+  select known.id into v_named
+    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
+          union all
+          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
+   limit 1;
+  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+    (select f.user_id from tokenbook.provider_subscriptions f
+      where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
+    v_named,
+    (select c.user_id from tokenbook.provider_customers c
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
+  then
+    return tokenbook.answer_busy();
+  end if;
+
+  -- lock
+  if p_facts ? 'customer_id' then
+    perform tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
+  end if;
+  insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
+  values (p_provider, p_provider_subscription_id)
+  on conflict do nothing;
+  perform 1
+    from tokenbook.provider_subscriptions f
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id
+     for no key update;
+
+  -- record
+  insert into tokenbook.provider_subscription_events
+    (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
+  values
+    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+     v_occurred_at, p_facts)
+  on conflict do nothing;
+  v_replayed := not found;
+  v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  update tokenbook.provider_subscriptions f
+     set user_id = v_facts.user_id,
+         customer_id = v_facts.customer_id,
+         plan_type = v_facts.plan_type,
+         price_id = v_facts.price_id,
+         status = v_facts.status,
+         cancel_at = v_facts.cancel_at,
+         current_period_end = v_facts.current_period_end,
+         occurred_at = v_facts.occurred_at,
+         updated_at = clock_timestamp()
+   where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
+
+  -- act
+  v_user_id := coalesce(v_facts.user_id, (
+    select c.user_id from tokenbook.provider_customers c
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+  if v_user_id is not null then
+    perform tokenbook.settle_subscription(v_user_id);
+    if v_facts.status = 'past_due' then
+      perform tokenbook.tell_of_subscription(
+        v_user_id, 'subscription_past_due', v_facts.occurred_at,
+        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    end if;
+  end if;
+
+  select s.plan_type, s.status, s.in_force_until into v_shown
+    from public.token_subscriptions s where s.user_id = v_user_id;
+  return jsonb_build_object(
+    'success', true,
+    'status', case when v_user_id is null or v_facts.plan_type is null then 'waiting' else 'recorded' end,
+    'user_id', v_user_id,
+    'provider_status', v_facts.status,
+    'provider_plan_type', v_facts.plan_type,
+    'plan_type', v_shown.plan_type,
+    'subscription_status', v_shown.status,
+    'in_force_until', v_shown.in_force_until,
+    'replayed', v_replayed);
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.record_token_subscription_event is
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
 /*
  * Books that money of a manual payment went back: that share of its tokens is taken back, or becomes
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
- * refunded in all (left out: everything), so a repetition changes nothing. What Stripe or PayPal
- * refunds comes by their webhooks.
+ * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
+ * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
@@ -8634,7 +11785,7 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_user_id);
+  perform tokenbook.settle_subscription(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
@@ -8642,14 +11793,14 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
-  if v_refunded not between greatest(v_payment.refunded_cents, 1) and greatest(v_payment.amount_cents, 1) then
+  if v_refunded not between 0 and greatest(v_payment.amount_cents, 1) then
     perform tokenbook.refuse('invalid_amount',
-      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: no less than before, no more than was paid"}');
+      '{"field": "p_refunded_cents", "rule": "what has been refunded in all: from 0 to what was paid"}');
   end if;
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, false, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
   if not v_replayed then -- a refund of a few cents takes no token, and has no entry
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -8669,7 +11820,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/reject_token_payment.sql
 
@@ -8726,7 +11877,7 @@ comment on function tokenbook.reject_token_payment is
 -- from supabase/schemas/60_payments/restore_clawback.sql
 
 /*
- * Gives back what a dispute had taken, when it was won: the debt first, then the tokens, to the
+ * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
  * grants that they came from, last taken first; what a later grant repaid goes to the payment's
  * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
@@ -8808,18 +11959,26 @@ declare
   v_payment public.token_payments;
   v_account public.token_accounts;
 begin
+  perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
     'status', case
       when v_payment.id is not null then v_payment.status
-      when p_facts.user_id is null or p_facts.plan_type is null then 'parked'
+      when p_facts.parked_reason is not null then 'parked'
       else 'waiting'
     end,
+    'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'pack_type', p_facts.pack_type,
+    'quantity', p_facts.quantity,
+    'amount_cents', p_facts.amount_cents,
+    'refunded_cents', p_facts.refunded_cents,
+    'disputed_cents', p_facts.disputed_cents,
+    'disagrees', p_facts.disagrees,
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
@@ -8832,14 +11991,15 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 -- from supabase/schemas/60_payments/settle_payment.sql
 
 /*
- * Brings the books to what is known of a provider's payment. Looks at the merged facts only, not
- * at the event that came last: so any order of events, and any number of times, ends in the same
- * state. The caller has locked the facts row; then the account is locked, always in this order.
- * Paid, with user and plan known: the plan and its tokens, once. Refunds and disputes:
- * tokenbook.settle_refunds.
+ * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
+ * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
+ * rows; then the account is locked, always in this order.
+ * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
+ * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
+ * What had been booked under the id of a part, before it was known to be one, is taken back.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
- * Returns the payment; NULL while user, plan or the payment itself is missing.
- * Keeps: I1 to I5, I9.
+ * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
+ * Keeps: I1 to I5, I9, I12.
  */
 create function tokenbook.settle_payment(
   p_facts tokenbook.provider_payments,
@@ -8855,10 +12015,12 @@ as $$
 declare
   v_account public.token_accounts;
   v_payment public.token_payments;
-  v_plan public.token_plans;
+  v_part public.token_payments;
+  v_offer record;
   v_entry public.token_transactions;
+  v_given record;
 begin
-  if p_facts.user_id is null or p_facts.plan_type is null or not p_facts.is_paid then
+  if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
   end if;
 
@@ -8866,60 +12028,73 @@ begin
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
   end if;
-  perform tokenbook.apply_scheduled_downgrade(p_facts.user_id);
+  perform tokenbook.settle_subscription(p_facts.user_id);
   select p.* into v_payment
     from public.token_payments p
    where p.user_id = p_facts.user_id and p.provider = p_facts.provider
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
-    select p.* into v_plan from public.token_plans p where p.plan_type = p_facts.plan_type;
+    v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
     insert into public.token_payments as p
-      (user_id, status, provider, provider_payment_id, from_plan, to_plan, amount_cents, currency,
-       tokens, reason, decided_at, decided_by)
+      (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
+       terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id),
-       v_plan.plan_type, coalesce(p_facts.amount_cents, v_plan.price_cents),
-       coalesce(p_facts.currency, v_plan.currency), v_plan.tokens,
+       case when p_facts.plan_type is not null then
+         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
+       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
        'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
     v_entry.actor_role := p_actor_role; -- @assigned-by-whom
     v_entry.actor_id := p_actor_id;
-    v_entry.payment_id := v_payment.id;
     v_entry.metadata := '{}';
-    perform tokenbook.start_period(
-      v_plan, p_facts.period_start, p_facts.provider, p_facts.provider_payment_id, v_entry);
-    -- what it gave, for what a refund takes back
-    update public.token_payments p
-       set tokens = b.tokens_granted
-      from public.token_balances b
-     where p.user_id = v_payment.user_id and p.id = v_payment.id
-       and b.user_id = p.user_id and b.payment_id = p.id
-    returning p.* into v_payment;
+    v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
+    v_payment := v_given.payment;
   end if;
 
+  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  for v_part in
+    select p.*
+      from tokenbook.provider_payments f
+      join public.token_payments p
+        on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
+     order by p.provider_payment_id
+  loop
+    perform tokenbook.settle_refunds(
+      v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
+      p_actor_role, p_actor_id);
+    update public.token_subscriptions s
+       set payment_id = v_payment.id::text
+     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
+  end loop;
+
+  v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts
+  v_payment.currency := coalesce(p_facts.currency, v_payment.currency);
   return tokenbook.settle_refunds(
-    v_payment, p_facts.refunded_cents, p_facts.was_disputed and not p_facts.dispute_was_won,
-    'at ' || p_facts.provider, p_actor_role, p_actor_id);
+    v_payment, p_facts.refunded_cents, p_facts.disputed_cents, 'at ' || p_facts.provider, p_actor_role, p_actor_id);
 end
 $$;
 comment on function tokenbook.settle_payment is
-  'Brings subscription, balance and debt to what the merged facts of a provider''s payment say; the same for every order of its events.';
+  'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
- * Brings tokens and plan to what has been refunded of a payment in all. In part: that share of its
- * tokens taken back; in full, or disputed: all of them, and the plan goes back to the one before.
- * Less than before (a dispute was won): given back. The same state again changes nothing.
- * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10.
+ * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
+ * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
+ * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
+ * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * p_payment is the payment with the amount and currency that it is to have.
+ * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
 create function tokenbook.settle_refunds(
   p_payment public.token_payments,
   p_refunded_cents bigint,
-  p_is_disputed boolean,
+  p_disputed_cents bigint,
   p_reason text,
   p_actor_role text,
   p_actor_id uuid
@@ -8931,13 +12106,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_refunded boolean := p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents;
+  v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
+  v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
   v_to_claw := case
-    when p_is_disputed or v_is_refunded then p_payment.tokens
-    when p_refunded_cents > 0 then floor(p_payment.tokens::numeric * p_refunded_cents / p_payment.amount_cents)::bigint
+    when v_is_all_lost then p_payment.tokens
+    when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
     else 0
   end;
   v_entry.user_id := p_payment.user_id;
@@ -8945,51 +12121,67 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
-  v_entry.terms := jsonb_build_object(
-    'refund', jsonb_build_object('refunded_cents', p_refunded_cents, 'is_disputed', p_is_disputed));
+  v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
+    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
   if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_is_disputed then 'disputed ' else 'refunded ' end || p_reason;
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
       v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
   elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'dispute won ' || p_reason;
+    v_entry.reason := 'given back ' || p_reason;
     perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
   end if;
 
   update public.token_payments p
-     set status = case when v_is_refunded then 'refunded' else 'approved' end,
+     set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
+         amount_cents = p_payment.amount_cents,
+         currency = p_payment.currency,
          refunded_cents = p_refunded_cents,
-         is_disputed = p_is_disputed,
+         disputed_cents = p_disputed_cents,
          tokens_clawed_back = v_to_claw
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  -- the plan that it bought is in force unless all of it was taken back
-  update public.token_subscriptions s
-     set plan_type = plan.plan_type,
-         articles_limit = plan.articles_limit,
-         features = plan.features,
-         billing_cycle = plan.billing_cycle,
-         auto_renew = plan.billing_cycle <> 'none',
-         expires_at = tokenbook.period_end(plan.billing_cycle, s.period_start),
-         updated_at = clock_timestamp()
-    from public.token_plans plan
-   where s.user_id = p_payment.user_id
-     and s.payment_id = p_payment.id::text
-     and plan.plan_type = case when v_to_claw = p_payment.tokens
-                               then coalesce(p_payment.from_plan, p_payment.to_plan) else p_payment.to_plan end
-     and s.plan_type <> plan.plan_type;
-  if found then
-    perform tokenbook.refresh_alert_thresholds(p_payment.user_id);
+  if p_payment.to_plan is not null then
+    perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
   return p_payment;
 end
 $$;
 comment on function tokenbook.settle_refunds is
-  'Brings tokens, debt, plan limit and plan to what has been refunded of a payment in all, or to its dispute.';
+  'Brings tokens, debt, plan limit and plan to what refunds and disputes have left of a payment''s money.';
+
+-- from supabase/schemas/60_payments/token_offer_now.sql
+
+/*
+ * A computed field: what the catalogue says now of what a payment is for, beside the payment's own amount_cents,
+ * currency and terms; for whoever is about to approve it. differs names what has changed since it was asked for.
+ * In SQL `p.token_offer_now`, over the API `select=token_offer_now`.
+ * Its parameter has no name, so that it is a field and no rpc.
+ * Caller: authenticated, service_role; it sees no more than the row it is given, and the catalogue.
+ * Returns {amount_cents, currency, is_offered, terms, differs: [name, …]}.
+ */
+create function public.token_offer_now(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_jsonb(o) || jsonb_build_object('differs', array(
+           select asked.name
+             from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
+                  as asked (name, value)
+            where asked.value is distinct from
+                  (o.terms || jsonb_build_object('amount_cents', o.amount_cents, 'currency', o.currency)) -> asked.name
+            order by asked.name))
+    from tokenbook.find_offer($1.to_plan, $1.pack_type, $1.quantity) o
+$$;
+comment on function public.token_offer_now is
+  'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -9312,6 +12504,32 @@ $$;
 comment on function tokenbook.first_due_alerts is
   'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
 
+-- from supabase/schemas/70_alerts/next_plan_change.sql
+
+/*
+ * When the rules that hold for a user change by time alone: when their plan ends, and rules are of plans. NULL: not.
+ * Caller: internal.
+ */
+create function tokenbook.next_plan_change(p_user_id uuid, p_at timestamptz)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select least(
+             case when s.next_plan_type is not null and s.expires_at > p_at then s.expires_at end,
+             case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id and s.ended_at is null
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+end
+$$;
+comment on function tokenbook.next_plan_change is
+  'When the alert rules that hold for a user change because their plan ends; NULL when they do not.';
+
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
 /*
@@ -9367,7 +12585,7 @@ begin
   v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
-  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at, tokenbook.next_plan_change(p_user_id, p_at));
 
   update public.token_accounts a
      set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),
@@ -9525,8 +12743,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -9539,7 +12757,8 @@ begin
   v_alert.created_at := p_at;
   v_alert.payload := jsonb_build_object(
     'request_id', v_request.id, 'threshold_tokens', v_top_up.below_tokens,
-    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type);
+    'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+    'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity);
   perform tokenbook.write_alert(v_alert);
 end
 $$;
@@ -9711,13 +12930,13 @@ comment on function tokenbook.set_token_alert_rule is
 -- from supabase/schemas/70_alerts/set_token_top_up.sql
 
 /*
- * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens or which
- * plan, and how often at most. Sets it going again when a failed charge had paused it. Who is below
+ * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens, which plan or
+ * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. Who is below
  * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
  * server that takes money answers it with settle_token_top_up.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
- * user_not_found, account_frozen (only to switch it off goes on), busy.
+ * pack_not_found, user_not_found, account_frozen (only to switch it off goes on), busy.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.set_token_top_up(
@@ -9728,7 +12947,9 @@ create function tokenbook.set_token_top_up(
   p_plan_type text default null,
   p_cooldown_seconds integer default 60,
   p_max_requests integer default 3,
-  p_window_seconds integer default 86400
+  p_window_seconds integer default 86400,
+  p_pack_type text default null,
+  p_quantity integer default 1
 )
 returns jsonb
 language plpgsql
@@ -9748,6 +12969,8 @@ begin
   v_asked.below_tokens := p_below_tokens;
   v_asked.tokens := p_tokens;
   v_asked.plan_type := p_plan_type;
+  v_asked.pack_type := p_pack_type;
+  v_asked.quantity := p_quantity;
   v_asked.cooldown_seconds := p_cooldown_seconds;
   v_asked.max_requests := p_max_requests;
   v_asked.window_seconds := p_window_seconds;
@@ -9759,8 +12982,12 @@ begin
       then null
     when (v_asked.below_tokens between 1 and 1000000000000) is not true
       then '{"field": "p_below_tokens", "rule": "a whole number from 1 to 1000000000000"}'
-    when num_nonnulls(v_asked.tokens, v_asked.plan_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
-      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type instead"}'
+    when num_nonnulls(v_asked.tokens, v_asked.plan_type, v_asked.pack_type) <> 1 or v_asked.tokens not between 1 and 1000000000000
+      then '{"field": "p_tokens", "rule": "a whole number from 1 to 1000000000000, or p_plan_type or p_pack_type instead"}'
+    when v_asked.pack_type is null and v_asked.quantity is distinct from 1
+      then '{"field": "p_quantity", "rule": "1, where no pack is named"}'
+    when (v_asked.quantity between 1 and (tokenbook.limits() -> 'pack_quantity')::integer) is not true
+      then jsonb_build_object('field', 'p_quantity', 'rule', format('1 to %s', tokenbook.limits() -> 'pack_quantity'))::text
     when (v_asked.cooldown_seconds between 30 and 2592000) is not true
       then '{"field": "p_cooldown_seconds", "rule": "30 to 2592000"}'
     when (v_asked.max_requests between 1 and 100) is not true
@@ -9771,11 +12998,10 @@ begin
   if v_fault is not null then
     perform tokenbook.refuse('invalid_top_up', v_fault::jsonb);
   end if;
-  if v_asked.is_enabled and v_asked.plan_type is not null
-    and not exists (
-      select from public.token_plans p where p.plan_type = v_asked.plan_type and p.is_offered)
+  if v_asked.is_enabled and v_asked.tokens is null
+    and (tokenbook.find_offer(v_asked.plan_type, v_asked.pack_type)).is_offered is not true
   then
-    perform tokenbook.refuse('plan_not_found', '{}');
+    perform tokenbook.refuse(case when v_asked.plan_type is not null then 'plan_not_found' else 'pack_not_found' end, '{}');
   end if;
 
   -- lock
@@ -9789,15 +13015,17 @@ begin
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
     insert into public.token_top_ups as t
-      (user_id, is_enabled, below_tokens, tokens, plan_type, cooldown_seconds, max_requests, window_seconds)
+      (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
-      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type,
+      (v_asked.user_id, true, v_asked.below_tokens, v_asked.tokens, v_asked.plan_type, v_asked.pack_type, v_asked.quantity,
        v_asked.cooldown_seconds, v_asked.max_requests, v_asked.window_seconds)
     on conflict (user_id) do update
        set is_enabled = true,
            below_tokens = excluded.below_tokens,
            tokens = excluded.tokens,
            plan_type = excluded.plan_type,
+           pack_type = excluded.pack_type,
+           quantity = excluded.quantity,
            cooldown_seconds = excluded.cooldown_seconds,
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
@@ -9824,7 +13052,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_top_up is
-  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user himself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, or for p_plan_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, user_not_found, account_frozen, forbidden, busy.';
+  'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user themself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, for p_plan_type, or for p_quantity (1 to 1000) of p_pack_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, pack_not_found, user_not_found, account_frozen, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/settle_token_alert.sql
 
@@ -9948,6 +13176,83 @@ end
 $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
+
+/*
+ * Tells the project that a payment waits for an admin: when it is parked, and again when something else is known of
+ * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_parked_payment(p_facts tokenbook.provider_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_id bigint;
+begin
+  if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known, dismissed_at = null -- @dismissed-until-news
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_parked', 'payment_parked', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'parked_reason', p_facts.parked_reason,
+       'explanation', tokenbook.parked_reasons() ->> p_facts.parked_reason,
+       'price_id', p_facts.price_id,
+       'customer_id', p_facts.customer_id,
+       'paid_by', p_facts.user_id,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_parked_payment is
+  'Writes an alert of the project''s that a payment waits for an admin; again when something else is known of it.';
+
+-- from supabase/schemas/70_alerts/tell_of_subscription.sql
+
+/*
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
+ * says that a payment failed).
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert public.token_alerts;
+begin
+  v_alert.user_id := p_user_id;
+  v_alert.kind := p_kind;
+  v_alert.rule := p_kind;
+  v_alert.epoch := (extract(epoch from p_at) * 1000000)::bigint; -- @told-once-a-moment
+  v_alert.created_at := clock_timestamp();
+  v_alert.payload := p_facts;
+  perform tokenbook.write_alert(v_alert);
+  update public.token_accounts a
+     set last_alert_id = coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_user_id), 0)
+   where a.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.tell_of_subscription is
+  'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -10504,7 +13809,7 @@ begin
       from public.token_default_spend_caps d
      where d.plan_type is null
         or d.plan_type = (
-          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id and s.is_active)
+          select s.plan_type from public.token_subscriptions s where s.user_id = p_account.user_id)
     union all
     select 'member', c.spend_window, c.tokens
       from public.token_team_members m
@@ -11389,7 +14694,8 @@ begin
            lag(t.created_at) over by_number as at_before,
            -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
            (lead(t.created_at) over by_number = t.created_at
-             and lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')) is not true as is_settled
+             and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
+               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -11434,24 +14740,44 @@ begin
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), subscriptions as (
-    select s.* from public.token_subscriptions s
+    select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), periods as (
-    -- the newest period of each subscription, as the entry keeps it that began it
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, s.*
+    -- the newest period of each subscription
+    select t.user_id, max(t.id) as transaction_id
+      from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
+  ), standings as (
+    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral (
-       select b.id as subscription_id, b.plan_type, b.articles_limit, b.features, b.billing_cycle, b.payment_method,
-              b.payment_id, b.period_start, b.expires_at, b.next_plan_type, b.created_at
-         from jsonb_populate_record(null::public.token_subscriptions, t.terms -> 'subscription') b) s
-     where jsonb_typeof(t.terms -> 'subscription') = 'object'
+     cross join lateral jsonb_populate_record(
+       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
+  ), slots as (
+    -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
+    select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
+           (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
+           (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           lag((e.given ->> 'granted_at')::timestamptz)
+             over (partition by e.user_id, e.kept ->> 'period_start'
+                   order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
+      from (
+        select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
+               lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
+          from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
+     where jsonb_typeof(e.kept) = 'object'
+  ), of_slots as (
+    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
-      join periods p on p.user_id = t.user_id and p.transaction_id < t.id
+      join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
      order by t.user_id, t.id desc
   ), limit_moves as (
@@ -11475,27 +14801,123 @@ begin
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
+  ), refund_changes as (
+    -- of payments by hand, the last that was said to have gone back
+    select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
+           (c.details ->> 'refunded_cents')::bigint as refunded_cents
+      from tokenbook.changes c
+     where c.change = 'refund_token_payment'
+       and (p_user_id is null or c.user_id = p_user_id)
+       and (p_after is null or c.user_id > p_after)
+       and (p_until is null or c.user_id <= p_until)
+     order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
-    -- of a payment whose user is not known yet: said when all are asked about
+    -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
      where (p_user_id is null or f.user_id = p_user_id)
        and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id <= p_until)
-       and (f.user_id is not null or p_after is null)
-  ), told as (
-    select f.provider, f.provider_payment_id, count(*) as events,
-           bool_or(e.facts ->> 'kind' = 'paid') as is_paid,
-           bool_or(e.facts ->> 'kind' = 'disputed') as was_disputed,
-           bool_or(e.facts ->> 'kind' = 'dispute_won') as dispute_was_won,
-           max((e.facts ->> 'amount_cents')::bigint) as amount_cents,
-           coalesce(max((e.facts ->> 'refunded_cents')::bigint), 0) as refunded_cents,
-           (array_agg(lower(e.facts ->> 'currency') order by e.received_at) filter (where e.facts ->> 'currency' is not null))[1] as currency,
-           (array_agg((e.facts ->> 'period_start')::timestamptz order by e.received_at) filter (where e.facts ->> 'period_start' is not null))[1] as period_start,
-           array_agg(e.facts ->> 'user_id') filter (where e.facts ->> 'user_id' is not null) as user_ids,
-           array_agg(e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is not null) as plan_types,
-           min(e.received_at) as first_at, max(e.received_at) as last_at
+       and (p_until is null or f.user_id is null or f.user_id <= p_until)
+  ), parts as (
+    -- each payment is a part of itself
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    union all
+    select m.provider, m.part_of, m.provider_payment_id
       from facts f
-      join tokenbook.provider_events e on e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+      join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
+     where f.part_of is null
+  ), events as (
+    select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
+           row_number() over (
+             partition by o.provider, o.whole
+             order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
+      from parts o
+      join tokenbook.provider_events e on e.provider = o.provider and e.provider_payment_id = o.part
+  ), said as (
+    select e.provider, e.whole, count(*) as events, bool_or(e.kind = 'paid') as is_paid,
+           (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
+           (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
+           (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
+           (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
+           bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+      from events e group by e.provider, e.whole
+  ), of_parts as (
+    select o.provider, o.whole, o.part,
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
+           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
+           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+      from parts o
+      left join said s on s.provider = o.provider and s.whole = o.whole
+      left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
+     group by o.provider, o.whole, o.part
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.cents desc, e.part) as place
+        from events e where e.kind = 'refund') l
+     where l.place = 1
+  ), disputes as (
+    select l.* from (
+      select e.*, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from events e where e.kind = 'dispute') l
+     where l.place = 1
+  ), refunded as (
+    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
+           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+      from (
+        select p.provider, p.whole, p.part, p.charged, p.total,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
+               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
+          from of_parts p
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, p.charged, p.total) o
+     group by o.provider, o.whole
+  ), paid as (
+    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
+           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), told as (
+    select p.*, least(p.refunded, p.effective) as refunded_cents,
+           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+      from paid p
+      left join (
+        select n.provider, n.whole,
+               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
+          from paid n
+          join disputes l on l.provider = n.provider and l.whole = n.whole
+         where l.fact ->> 'status' in ('lost', 'open')
+            or l.fact ->> 'status' = 'reversed' and not exists (
+              select from disputes o
+               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
+         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+  ), differing as (
+    select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
+             'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+      from facts f
+      join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
@@ -11671,7 +15093,8 @@ begin
      and (m.member_id is null or (t.created_at >= m.until and t.hold_id is null and t.entry_type = 'deduction'))
   union all
   select 'I3 alerts are numbered without gaps', t.user_id, null, null, t.nth::text, t.id::text
-    from alerts t where t.id <> t.nth
+    from alerts t
+   where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
   select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
     from accounts a
@@ -11694,6 +15117,8 @@ begin
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
      ('plan_type', t.payload ->> 'top_up_plan_type', r.plan_type),
+     ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
+     ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
    where (p_user_id is null or r.user_id = p_user_id)
      and (p_after is null or r.user_id > p_after)
@@ -11792,6 +15217,14 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next slot', a.user_id, null, null,
+         'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join subscriptions s on s.user_id = a.user_id
+   where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
+     -- what is not in force gives nothing
+     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+  union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
          case when s.is_expiring_first then 'expiring_first' else 'fifo' end
@@ -11804,7 +15237,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join public.token_subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- of a subscription from before the books no entry says what its limit was
@@ -11813,43 +15246,71 @@ begin
     join plan_limits l on l.user_id = s.user_id
    where s.tokens_limit <> l.tokens
   union all
-  select 'I9 a subscription is what its period began as', coalesce(s.user_id, began.user_id), null, began.transaction_id,
+  select 'I9 a subscription is what its newest entry says', coalesce(s.user_id, newest.user_id), null, newest.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
-    from periods began
-    left join subscriptions s on s.user_id = began.user_id
+    from standings newest
+    left join subscriptions s on s.user_id = newest.user_id
     left join downgrades d on d.user_id = s.user_id
-    left join payments p on p.user_id = s.user_id and p.id::text = s.payment_id
-   cross join lateral (
-     select -- a lower plan without a price begins by itself when the period ends
-            coalesce(d.plan_type, began.next_plan_type) is not null and s.next_plan_type is null
-              and s.period_start <> began.period_start as is_lower,
-            -- a payment that was told late keeps what was to come already
-            coalesce(d.plan_type, began.next_plan_type) as next_plan_type,
-            coalesce(d.effective_at::timestamptz, began.expires_at) as next_at,
-            -- one whose payment was taken back, now or once, is on the plan before, as the catalogue has it
-            coalesce(p.tokens_clawed_back = p.tokens, false) as is_taken_back,
-            p.refunded_cents > 0 or p.tokens_clawed_back > 0 as is_touched) as how
+   cross join lateral (select (newest.kept).*) k
    cross join lateral (values
-     ('user', began.user_id::text, s.user_id::text),
-     ('id', began.subscription_id::text, s.id::text),
-     ('created_at', began.created_at::text, s.created_at::text),
-     ('plan_type', case when how.is_lower then how.next_plan_type when how.is_taken_back then coalesce(p.from_plan, p.to_plan)
-                        else began.plan_type end, s.plan_type),
-     ('next_plan_type', case when how.is_lower then null else how.next_plan_type end, s.next_plan_type),
-     ('period_start', case when how.is_lower then how.next_at::text else began.period_start::text end,
-                      s.period_start::text),
-     ('payment_method', case when not how.is_lower then began.payment_method end, s.payment_method),
-     ('payment_id', case when not how.is_lower then began.payment_id end, s.payment_id),
-     ('expires_at', case when not how.is_lower and how.is_touched is not true then began.expires_at
-                         else tokenbook.period_end(s.billing_cycle, s.period_start) end::text, s.expires_at::text),
-     ('billing_cycle', case when s.plan_type = began.plan_type and how.is_touched is not true then began.billing_cycle else s.billing_cycle end,
-                       s.billing_cycle),
-     ('articles_limit', case when s.plan_type = began.plan_type and how.is_touched is not true then began.articles_limit else s.articles_limit end::text,
-                        s.articles_limit::text),
-     ('features', case when s.plan_type = began.plan_type and how.is_touched is not true then jsonb_strip_nulls(began.features) else jsonb_strip_nulls(s.features) end::text,
-                  jsonb_strip_nulls(s.features)::text)
+     ('user', newest.user_id::text, s.user_id::text),
+     ('id', k.id::text, s.id::text),
+     ('created_at', k.created_at::text, s.created_at::text),
+     ('plan_type', k.plan_type, s.plan_type),
+     ('next_plan_type', coalesce(d.plan_type, k.next_plan_type), s.next_plan_type),
+     ('period_start', k.period_start::text, s.period_start::text),
+     ('expires_at', k.expires_at::text, s.expires_at::text),
+     ('grace_days', k.grace_days::text, s.grace_days::text),
+     ('payment_method', k.payment_method, s.payment_method),
+     ('payment_id', k.payment_id, s.payment_id),
+     ('billing_cycle', k.billing_cycle, s.billing_cycle),
+     ('auto_renew', k.auto_renew::text, s.auto_renew::text),
+     ('articles_limit', k.articles_limit::text, s.articles_limit::text),
+     ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('schedule', k.schedule::text, s.schedule::text),
+     -- a slot's start, not before the one that the entry names, and not after the first that is to come
+     ('next_slot_at', case
+        when s.schedule is null then null
+        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
+        when s.next_slot_at = tokenbook.slot_start(
+               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
+          and (s.next_slot_at < k.next_slot_at) is not true
+          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
+          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
+        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
+     ('cancel_at', k.cancel_at::text, s.cancel_at::text),
+     ('paused_at', k.paused_at::text, s.paused_at::text),
+     ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
+     ('ended_at', k.ended_at::text, s.ended_at::text),
+     -- and no sooner than what it says of itself
+     ('ended_at', case when s.ended_at is not null
+                       then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
+     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from slots s
+   cross join lateral (
+     select tokenbook.slot_number(s.schedule, s.period_start, s.slot_start) as number,
+            (s.schedule ->> 'tokens')::bigint as tokens, (s.schedule ->> 'refill_to')::bigint as refill_to,
+            (s.schedule ->> 'lifetime_days')::integer * interval '24 hours' as lifetime) as says
+   cross join lateral (values
+     ('schedule', coalesce(s.schedule_before, s.schedule)::text, s.schedule::text),
+     ('start', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number, 0))::text, s.slot_start::text),
+     ('begun', 'before ' || least(s.until, s.created_at + interval '1 microsecond'),
+               case when s.slot_start < least(s.until, s.created_at + interval '1 microsecond')
+                    then 'before ' || least(s.until, s.created_at + interval '1 microsecond') else s.slot_start::text end),
+     ('count', case when says.refill_to is not null or says.lifetime is not null then 1 else greatest(s.count, 1) end::text, s.count::text),
+     ('first', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number - s.count + 1, 0))::text, s.first_start::text),
+     ('once', 'after ' || s.start_before, case when s.first_start > s.start_before then 'after ' || s.start_before else s.first_start::text end),
+     ('tokens', case when says.refill_to is null then says.tokens * s.count else least(says.tokens, says.refill_to - s.had) end::text, s.tokens::text),
+     ('expires_at', (s.slot_start + says.lifetime)::text, s.expires_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+     -- the first of a period has none before it
+     and (differs.field <> 'once' or s.start_before is not null)
   union all
   select 'I9 storage is what its plan gave', coalesce(t.user_id, q.user_id), null, t.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -11881,25 +15342,41 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join of_slots o on o.user_id = p.user_id and o.payment_id = p.id::text
+    left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
      select p.status in ('approved', 'refunded') as is_paid,
-            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded) as how
+            p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
+            p.refunded_cents + p.disputed_cents as lost,
+            -- what the last entry took or gave back for
+            (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
+            (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
-     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
+     -- with what the schedule of its plan has given since
+     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
-     ('share', case when not how.is_paid then 0
-                    when p.is_disputed or how.is_refunded then p.tokens
-                    when p.refunded_cents > 0 then floor(p.tokens::numeric * p.refunded_cents / nullif(p.amount_cents, 0))
-                    else 0 end::text, p.tokens_clawed_back::text),
+     ('share', case when not how.is_paid or how.lost = 0 then 0
+                    when how.lost >= p.amount_cents then p.tokens
+                    else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),
+     ('share by its entry', case when not how.is_paid or coalesce(how.lost_then, 0) = 0 then 0
+                                 when how.lost_then >= how.amount_then then p.tokens
+                                 else floor(p.tokens::numeric * how.lost_then / how.amount_then) end::text, p.tokens_clawed_back::text),
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     ('is_disputed', coalesce(f.was_disputed and not f.dispute_was_won, false)::text, p.is_disputed::text),
-     -- of one that no event tells of, the entry that took tokens back; a cent more may have been worth none
-     ('refunded_cents', case when not how.is_paid then 0 else coalesce(f.refunded_cents, least(greatest((t.refund ->> 'refunded_cents')::bigint, p.refunded_cents, 0),
-                                                   greatest(p.amount_cents, 1))) end::text, p.refunded_cents::text),
-     ('to_plan', coalesce(f.plan_type, p.to_plan), p.to_plan),
+     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     ('refunded_cents', case when not how.is_paid then 0
+                             when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
+                             when f.part_of is not null then greatest(p.amount_cents, 1)
+                             else f.refunded_cents end::text, p.refunded_cents::text),
+     ('disputed_cents', case when how.is_paid and p.provider <> 'manual' then f.disputed_cents else 0 end::text, p.disputed_cents::text),
+     ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
+     ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
+     ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
+     -- a pack gives what it was asked for at, as often as it was bought
+     ('terms', case when how.is_paid and p.pack_type is not null
+                    then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
      ('reason', case p.status when 'pending' then null when 'rejected' then coalesce(p.reason, 'one') else p.reason end, p.reason)
    ) as differs (field, expected, found)
@@ -11914,6 +15391,8 @@ begin
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
     left join payments p on p.user_id = t.user_id and p.id = b.id
+    left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+    left join told o on o.provider = p.provider and o.whole = p.provider_payment_id
    cross join lateral (values
      ('id', b.id::text, p.id::text),
      ('entry', b.id::text, t.payment_id::text),
@@ -11921,8 +15400,12 @@ begin
      ('provider_payment_id', b.provider_payment_id, p.provider_payment_id),
      ('from_plan', b.from_plan, p.from_plan),
      ('to_plan', b.to_plan, p.to_plan),
-     ('amount_cents', b.amount_cents::text, p.amount_cents::text),
-     ('currency', b.currency, p.currency),
+     ('pack_type', b.pack_type, p.pack_type),
+     ('quantity', b.quantity::text, p.quantity::text),
+     ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
+     -- more may have been told since than what was booked first
+     ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
@@ -11935,26 +15418,47 @@ begin
          concat_ws(' ', f.provider, f.provider_payment_id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from facts f
-    left join told t on t.provider = f.provider and t.provider_payment_id = f.provider_payment_id
+    left join told t on t.provider = f.provider and t.whole = f.provider_payment_id
+    left join differing x on x.provider = f.provider and x.whole = f.provider_payment_id
+    left join tokenbook.provider_payments w on w.provider = f.provider and w.provider_payment_id = f.part_of
+    left join payments p on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
    cross join lateral (values
-     ('events', greatest(t.events, 1)::text, coalesce(t.events, 0)::text),
-     ('is_paid', t.is_paid::text, f.is_paid::text),
-     ('amount_cents', t.amount_cents::text, f.amount_cents::text),
+     ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
+     ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
+     ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
-     ('refunded_cents', t.refunded_cents::text, f.refunded_cents::text),
-     ('was_disputed', t.was_disputed::text, f.was_disputed::text),
-     ('dispute_was_won', t.dispute_was_won::text, f.dispute_was_won::text),
+     ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
+     ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
-     -- who or what no event tells, an admin has said
-     ('plan_type', case when f.plan_type = any (t.plan_types) or t.plan_types is null then f.plan_type else t.plan_types[1] end, f.plan_type),
+     ('customer_id', t.customer_id, f.customer_id),
+     ('price_id', t.price_id, f.price_id),
+     -- of what was told, one; none where none of it is in the catalogue
+     ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
+                              then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
+     ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
+     ('parked_reason', case when t.is_paid is not true then null
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when t.reason is not null then t.reason
+                            when t.are_several and f.parked_reason = 'quantity' then 'quantity'
+                            when t.price_id is not null or t.things is not null then 'price_unknown'
+                            else 'nothing_named' end, f.parked_reason),
+     ('disagrees', x.others::text, f.disagrees::text),
      ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
      ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
+  select 'I12 the parts of a payment are together', f.user_id, null, null,
+         concat_ws(' ', e.provider, e.whole, 'with', named.part), 'apart'
+    from events e
+    join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
+   cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
+   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+  union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and f.plan_type is not null
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
@@ -11965,6 +15469,14 @@ begin
      and not exists (
        select from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
+  union all
+  select 'I12 a fact is as it was told', null, null, null,
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.digest, e.occurred_at)
+    from tokenbook.provider_events e
+   where p_user_id is null and p_after is null
+     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+       or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
   select 'I4 a grant is what its transaction gave', g.user_id, g.id, t.id,
@@ -12036,7 +15548,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join public.token_subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -12085,7 +15597,9 @@ begin
                 when t.entry_type = 'grant' then
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -14159,7 +17673,7 @@ declare
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
     'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
     'token_holds',
-    'token_plans', 'token_subscriptions', 'token_storage_quotas',
+    'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
     'token_alerts', 'token_alert_rules', 'token_top_ups', 'token_top_up_requests',
     'token_spend_caps', 'token_default_spend_caps', 'token_team_members'];
@@ -14175,11 +17689,27 @@ begin
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
 end
 $$;
-grant select on table public.token_plans to anon; -- the price list
+grant select on table public.token_plans, public.token_packs to anon; -- the price list
 
--- A computed field: whoever may read the row may read it.
-select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
-grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+-- What token_subscriptions, a view, reads with its caller's rights; no client can name it.
+grant select on table tokenbook.subscriptions to authenticated, service_role;
+grant execute on function
+    tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
+    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.slot_tokens_due(uuid),
+    tokenbook.is_storage_in_force(public.token_storage_quotas)
+  to authenticated, service_role;
+
+-- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
+select tokenbook.withdraw_rights('function', f)
+  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
+grant execute on function
+    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
+    tokenbook.find_offer(text, text, integer)
+  to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
@@ -14195,9 +17725,10 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
   'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
   'set_token_account_state', 'list_token_changes',
+  'set_token_plan', 'set_token_pack',
   'change_token_plan', 'renew_token_subscription',
   'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment',
+  'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
   'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
   'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
   'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -14209,7 +17740,7 @@ select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
 -- The server alone.
 select tokenbook.expose(f, 'service_role') from unnest(array[
   'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event',
+  'record_token_payment_event', 'record_token_subscription_event',
   'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
   'check_token_installation']) f;
 

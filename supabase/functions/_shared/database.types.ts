@@ -491,37 +491,44 @@ export type Database = {
           currency: string;
           decided_at: string | null;
           decided_by: string | null;
+          disputed_cents: number;
           from_plan: string | null;
           id: string;
           idempotency_key: string | null;
-          is_disputed: boolean;
+          pack_type: string | null;
           provider: string;
           provider_payment_id: string | null;
+          quantity: number;
           reason: string | null;
           refunded_cents: number;
           status: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan: string | null;
           tokens: number | null;
           tokens_clawed_back: number;
           user_id: string;
+          token_offer_now: Json | null;
         };
-        ComputedFields: never;
+        ComputedFields: "token_offer_now";
         Insert: {
           amount_cents: number;
           created_at?: string;
           currency: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan: string;
+          terms: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id: string;
@@ -532,16 +539,19 @@ export type Database = {
           currency?: string;
           decided_at?: string | null;
           decided_by?: string | null;
+          disputed_cents?: number;
           from_plan?: string | null;
           id?: string;
           idempotency_key?: string | null;
-          is_disputed?: boolean;
+          pack_type?: string | null;
           provider?: string;
           provider_payment_id?: string | null;
+          quantity?: number;
           reason?: string | null;
           refunded_cents?: number;
           status?: string;
-          to_plan?: string;
+          terms?: NonNullable<Json>;
+          to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
           user_id?: string;
@@ -553,6 +563,13 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "token_plans";
             referencedColumns: ["plan_type"];
+          },
+          {
+            foreignKeyName: "token_payments_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
           },
           {
             foreignKeyName: "token_payments_to_plan_fkey";
@@ -574,15 +591,19 @@ export type Database = {
           former_paypal_plan_ids: string[];
           former_stripe_price_ids: string[];
           given_to_users_since: string | null;
+          grace_days: number | null;
           grant_lifetime_days: number | null;
           grant_type: string;
           is_default: boolean;
           is_offered: boolean;
+          issue_every: string | null;
+          issue_on: string;
           name: string;
           paypal_plan_id: string | null;
           plan_type: string;
           price_cents: number;
           rank: number;
+          refill_to: number | null;
           rollover_lifetime_days: number | null;
           rollover_percent: number | null;
           rollover_tokens: number | null;
@@ -602,15 +623,19 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
           is_offered?: boolean;
+          issue_every?: string | null;
+          issue_on?: string;
           name: string;
           paypal_plan_id?: string | null;
           plan_type: string;
           price_cents?: number;
           rank?: number;
+          refill_to?: number | null;
           rollover_lifetime_days?: number | null;
           rollover_percent?: number | null;
           rollover_tokens?: number | null;
@@ -629,15 +654,19 @@ export type Database = {
           former_paypal_plan_ids?: string[];
           former_stripe_price_ids?: string[];
           given_to_users_since?: string | null;
+          grace_days?: number | null;
           grant_lifetime_days?: number | null;
           grant_type?: string;
           is_default?: boolean;
           is_offered?: boolean;
+          issue_every?: string | null;
+          issue_on?: string;
           name?: string;
           paypal_plan_id?: string | null;
           plan_type?: string;
           price_cents?: number;
           rank?: number;
+          refill_to?: number | null;
           rollover_lifetime_days?: number | null;
           rollover_percent?: number | null;
           rollover_tokens?: number | null;
@@ -710,79 +739,6 @@ export type Database = {
         };
         Relationships: [];
       };
-      token_subscriptions: {
-        Row: {
-          articles_limit: number | null;
-          auto_renew: boolean;
-          billing_cycle: string;
-          created_at: string;
-          expires_at: string | null;
-          features: NonNullable<Json>;
-          id: string;
-          is_active: boolean;
-          next_plan_type: string | null;
-          payment_id: string | null;
-          payment_method: string | null;
-          period_start: string;
-          plan_type: string;
-          tokens_limit: number;
-          updated_at: string;
-          user_id: string;
-        };
-        ComputedFields: never;
-        Insert: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id: string;
-        };
-        Update: {
-          articles_limit?: number | null;
-          auto_renew?: boolean;
-          billing_cycle?: string;
-          created_at?: string;
-          expires_at?: string | null;
-          features?: NonNullable<Json>;
-          id?: string;
-          is_active?: boolean;
-          next_plan_type?: string | null;
-          payment_id?: string | null;
-          payment_method?: string | null;
-          period_start?: string;
-          plan_type?: string;
-          tokens_limit?: number;
-          updated_at?: string;
-          user_id?: string;
-        };
-        Relationships: [
-          {
-            foreignKeyName: "token_subscriptions_next_plan_type_fkey";
-            columns: ["next_plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-          {
-            foreignKeyName: "token_subscriptions_plan_type_fkey";
-            columns: ["plan_type"];
-            isOneToOne: false;
-            referencedRelation: "token_plans";
-            referencedColumns: ["plan_type"];
-          },
-        ];
-      };
       token_team_members: {
         Row: {
           cap_day: number | null;
@@ -833,7 +789,9 @@ export type Database = {
         Row: {
           created_at: string;
           id: string;
+          pack_type: string | null;
           plan_type: string | null;
+          quantity: number;
           reason: string | null;
           settled_at: string | null;
           status: string;
@@ -844,7 +802,9 @@ export type Database = {
         Insert: {
           created_at: string;
           id?: string;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -854,7 +814,9 @@ export type Database = {
         Update: {
           created_at?: string;
           id?: string;
+          pack_type?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           reason?: string | null;
           settled_at?: string | null;
           status?: string;
@@ -862,6 +824,13 @@ export type Database = {
           user_id?: string;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_up_requests_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_up_requests_plan_type_fkey";
             columns: ["plan_type"];
@@ -877,8 +846,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type: string | null;
           paused_at: string | null;
           plan_type: string | null;
+          quantity: number;
           tokens: number | null;
           updated_at: string;
           user_id: string;
@@ -890,8 +861,10 @@ export type Database = {
           cooldown_seconds: number;
           is_enabled: boolean;
           max_requests: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id: string;
@@ -902,14 +875,23 @@ export type Database = {
           cooldown_seconds?: number;
           is_enabled?: boolean;
           max_requests?: number;
+          pack_type?: string | null;
           paused_at?: string | null;
           plan_type?: string | null;
+          quantity?: number;
           tokens?: number | null;
           updated_at?: string;
           user_id?: string;
           window_seconds?: number;
         };
         Relationships: [
+          {
+            foreignKeyName: "token_top_ups_pack_type_fkey";
+            columns: ["pack_type"];
+            isOneToOne: false;
+            referencedRelation: "token_packs";
+            referencedColumns: ["pack_type"];
+          },
           {
             foreignKeyName: "token_top_ups_plan_type_fkey";
             columns: ["plan_type"];
@@ -1101,6 +1083,33 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      token_subscriptions: {
+        Row: {
+          articles_limit: number | null;
+          auto_renew: boolean | null;
+          billing_cycle: string | null;
+          cancel_at: string | null;
+          created_at: string;
+          expires_at: string | null;
+          features: Json | null;
+          id: string;
+          in_force_until: string | null;
+          is_active: boolean | null;
+          next_plan_type: string | null;
+          next_slot_at: string | null;
+          payment_id: string | null;
+          payment_method: string | null;
+          period_start: string | null;
+          plan_type: string | null;
+          schedule: Json | null;
+          status: string | null;
+          tokens_limit: number;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       token_usage_history: {
         Row: {
           action: string;
@@ -1161,7 +1170,14 @@ export type Database = {
       };
       arm_token_alerts: { Args: { p_max_accounts?: number }; Returns: number };
       assign_parked_token_payment: {
-        Args: { p_plan_type?: string; p_provider: string; p_provider_payment_id: string; p_user_id: string };
+        Args: {
+          p_pack_type?: string;
+          p_plan_type?: string;
+          p_provider: string;
+          p_provider_payment_id: string;
+          p_quantity?: number;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       capture_tokens: {
@@ -1232,7 +1248,13 @@ export type Database = {
         }[];
       };
       create_token_payment: {
-        Args: { p_idempotency_key?: string; p_to_plan: string; p_user_id: string };
+        Args: {
+          p_idempotency_key?: string;
+          p_pack_type?: string;
+          p_quantity?: number;
+          p_to_plan?: string;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       deduct_tokens_batch: { Args: { p_all_or_nothing?: boolean; p_items: Json }; Returns: Json };
@@ -1244,6 +1266,10 @@ export type Database = {
           p_tokens_to_deduct: number;
           p_user_id: string;
         };
+        Returns: Json;
+      };
+      dismiss_parked_token_payment: {
+        Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
         Returns: Json;
       };
       estimate_tokens: {
@@ -1353,10 +1379,16 @@ export type Database = {
           amount_cents: number;
           created_at: string;
           currency: string;
-          is_paid: boolean;
+          customer_id: string;
+          disputed_cents: number;
+          explanation: string;
+          pack_type: string;
+          parked_reason: string;
           plan_type: string;
+          price_id: string;
           provider: string;
           provider_payment_id: string;
+          quantity: number;
           refunded_cents: number;
           user_id: string;
         }[];
@@ -1377,6 +1409,16 @@ export type Database = {
           p_facts: Json;
           p_provider: string;
           p_provider_payment_id: string;
+        };
+        Returns: Json;
+      };
+      record_token_subscription_event: {
+        Args: {
+          p_event_id: string;
+          p_event_type: string;
+          p_facts: Json;
+          p_provider: string;
+          p_provider_subscription_id: string;
         };
         Returns: Json;
       };
@@ -1466,6 +1508,8 @@ export type Database = {
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
+      set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
+      set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {
         Args: {
           p_for_everyone?: boolean;
@@ -1483,7 +1527,9 @@ export type Database = {
           p_cooldown_seconds?: number;
           p_is_enabled?: boolean;
           p_max_requests?: number;
+          p_pack_type?: string;
           p_plan_type?: string;
+          p_quantity?: number;
           p_tokens?: number;
           p_user_id: string;
           p_window_seconds?: number;
@@ -1497,6 +1543,12 @@ export type Database = {
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
         Returns: Json;
+      };
+      token_offer_now: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_offer_now with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

@@ -204,7 +204,7 @@ export const errors = {
     title: "Invalid top-up",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Say below how many tokens to ask, and for how many tokens or which plan.",
+    hint: "Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.",
   },
   invalid_moment: {
     status: 400,
@@ -241,6 +241,27 @@ export const errors = {
     retryable: false,
     hint: "Name the payment and how it was made in a few characters, or leave both out.",
   },
+  invalid_purchase: {
+    status: 400,
+    title: "Invalid purchase",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Name one plan, or one pack and how many of it.",
+  },
+  invalid_plan: {
+    status: 400,
+    title: "Invalid plan",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the fields of a plan, each with a value that it can have.",
+  },
+  invalid_pack: {
+    status: 400,
+    title: "Invalid pack",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the fields of a pack, each with a value that it can have.",
+  },
   invalid_checkpoint: {
     status: 400,
     title: "Invalid checkpoint",
@@ -275,6 +296,20 @@ export const errors = {
     sqlstate: "PT404",
     retryable: false,
     hint: "Use a plan of the catalogue (token_plans).",
+  },
+  pack_not_found: {
+    status: 404,
+    title: "Pack not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "Use a pack of the catalogue (token_packs).",
+  },
+  plan_in_use: {
+    status: 409,
+    title: "Plan in use",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Make another plan with what is to be different, and take this one out of the offer.",
   },
   subscription_not_found: {
     status: 404,
@@ -429,6 +464,20 @@ export const errors = {
     sqlstate: "PT400",
     retryable: false,
     hint: "Send what the provider's event says, in the stated form.",
+  },
+  wrong_event_mode: {
+    status: 400,
+    title: "Wrong mode of the event",
+    sqlstate: null,
+    retryable: false,
+    hint: "Send events of live mode to the live project and events of test mode to a test project, or set what is named here.",
+  },
+  thin_event: {
+    status: 400,
+    title: "Thin event",
+    sqlstate: null,
+    retryable: false,
+    hint: "Choose snapshot events for this destination: a thin event does not say what happened.",
   },
   balance_limit_exceeded: {
     status: 409,

@@ -1,7 +1,3 @@
-create type tokenbook.due_slot as (slot public.token_balances, kept jsonb, payment_id uuid, taken_back bigint);
-comment on type tokenbook.due_slot is
-  'What an account is due by the schedule of its plan: the grant to be, what its entry keeps, the payment that paid for it, and how much of it is taken back at once.';
-
 /*
  * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
  * the grant to be. The one answer for who looks (tokenbook.tokens_due, tokenbook.choose_grants) and for who

@@ -74,7 +74,7 @@ begin
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
-    select sum(t.tokens) filter (where t.entry_type = 'grant') as given,
+    select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
       into v_payment
       from public.token_transactions t

@@ -1,7 +1,3 @@
-create type tokenbook.scheduled_slot as (slot public.token_balances, kept jsonb, refill_to bigint, filled_at timestamptz, payment_id uuid);
-comment on type tokenbook.scheduled_slot is
-  'What a schedule gives at most for a slot, or for several that were missed: the grant to be, what its entry keeps, up to what it fills and when that is looked at, and the payment that paid for the plan.';
-
 /*
  * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
  * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
