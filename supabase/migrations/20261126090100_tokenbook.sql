@@ -5289,8 +5289,8 @@ begin
          or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
      order by s.user_id
   loop
-    exit when v_issued >= v_grants; -- @slots-in-portions
-    v_slots := tokenbook.issue_slots(v_user_id, p_now); -- @slots-before-expiries
+    exit when v_issued >= v_grants;
+    v_slots := tokenbook.issue_slots(v_user_id, p_now);
     if v_slots > 0 then
       v_issued := v_issued + v_slots;
       v_scheduled := v_scheduled || v_user_id;
@@ -5408,7 +5408,7 @@ begin
   end if;
   if v_scheduled <> '{}' then
     update tokenbook.subscriptions s
-       set tokens_limit = a.tokens_remaining, updated_at = p_now -- @slots-move-the-plan-limit
+       set tokens_limit = a.tokens_remaining, updated_at = p_now
       from public.token_accounts a
      where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
     perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
@@ -5740,7 +5740,7 @@ begin
   -- act, record
   if not v_replayed then
     if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
-      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @due-before-frozen
+      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
     end if;
     update public.token_accounts a
        set state = p_state, updated_at = clock_timestamp()
@@ -8262,7 +8262,7 @@ begin
   end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if (v_account.state = 'active') is not true -- @frozen-gets-no-slots
-    or not tokenbook.is_user(p_user_id) -- @deleted-gets-no-slots
+    or not tokenbook.is_user(p_user_id)
   then
     return;
   end if;
@@ -8276,7 +8276,7 @@ begin
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
         select sum(g.tokens_remaining) from unnest(v_grants) g -- what an earlier plan gives in this very answer
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0);
-      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had); -- @refills-fill-up
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had);
       v_slot.kept := v_slot.kept || jsonb_build_object('had', v_had);
     end if;
     v_grant.tokens_granted := least(v_grant.tokens_granted, v_room);
@@ -8287,7 +8287,7 @@ begin
     v_slot.payment_id := v_payment.id;
     v_slot.taken_back := tokenbook.slot_share(
       v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back; -- @lost-money-gives-no-slots
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
     if exists (
       select from public.token_balances b
@@ -8683,7 +8683,7 @@ begin
     v_schedule := v_subscription.schedule;
     if v_subscription.expires_at is null and v_subscription.payment_id is null then
       v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type); -- @endless-plans-follow
+        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
     end if;
     -- what is not in force any more keeps its place: it may be again
     v_subscription.next_slot_at := tokenbook.next_slot_at(
@@ -8998,7 +8998,7 @@ begin
       select sum(b.tokens_remaining)
         from public.token_balances b
        where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.is_open
-         and (b.expires_at > p_at or b.expires_at is null)), 0)
+         and (b.expires_at > p_at or b.expires_at is null)), 0) -- @what-there-was-then
     + coalesce((
       select sum(part.tokens)
         from public.token_holds h
@@ -9397,7 +9397,7 @@ begin
         'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
       v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
       v_grant.user_id := v_plan.user_id;
-      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start);
+      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
       v_grant.grant_type := v_plan.schedule ->> 'grant_type';
       v_grant.tokens_granted := v_due.tokens;
       v_grant.tokens_remaining := v_due.tokens;
@@ -9620,7 +9620,7 @@ as $$
 begin
   perform tokenbook.lock_account(p_user_id);
   if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
-    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @slots-before-the-plan-ends
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
   perform tokenbook.record_subscription(p_user_id, clock_timestamp());
 end
@@ -9765,7 +9765,7 @@ begin
   return (v_from + case p_schedule ->> 'every'
     when 'day' then make_interval(days => p_number)
     when 'week' then make_interval(weeks => p_number)
-    else make_interval(months => p_number) -- @slots-from-the-period
+    else make_interval(months => p_number)
   end) at time zone 'utc';
 end
 $$;
@@ -9807,12 +9807,12 @@ begin
   if (p_from <= p_at) is not true then
     return;
   end if;
-  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from);
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next-on
   v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
   if p_schedule ? 'refill_to' then
     v_first := greatest(v_first, v_last); -- @refills-make-nothing-up
   elsif v_lifetime is not null then
-    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1); -- @no-slots-that-are-over
+    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1);
   else
     v_first := greatest(v_first, v_last + 1 - (tokenbook.limits() -> 'slots_in_one_grant')::integer);
   end if;
@@ -9938,7 +9938,7 @@ begin
        set payment_id = p_entry.payment_id
      where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
        and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
-       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start); -- @slots-are-no-periods
+       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start);
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -10042,7 +10042,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
-  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id)); -- @slots-make-due
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;
@@ -10099,7 +10099,7 @@ begin
         v_is.paused_at := null;
         v_is.taken_back_at := null;
         v_is.schedule := tokenbook.plan_schedule(v_next);
-        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end; -- @downgrades-begin-with-a-slot
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end;
         v_stopped_at := tokenbook.plan_ends_at(v_is);
       end if;
     end if;

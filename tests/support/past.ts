@@ -21,7 +21,18 @@ returns jsonb language sql as $moved$
 $moved$;
 create or replace function ${schema}.follow_the_past(p_user_id uuid, p_by interval)
 returns void language plpgsql as $follow$
+declare
+  v_id text := (select s.id from tokenbook.subscriptions s where s.user_id = p_user_id);
+  v_new text := gen_random_uuid();
 begin
+  -- the grant of a slot has its id from the subscription and the moment: what is given at that moment now is another
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.action_type = 'scheduled_grant') then
+    update tokenbook.subscriptions s set id = v_new::uuid where s.user_id = p_user_id;
+    update public.token_balances b set subscription_id = v_new::uuid where b.user_id = p_user_id and b.subscription_id::text = v_id;
+    update public.token_storage_quotas q set subscription_id = v_new::uuid where q.user_id = p_user_id and q.subscription_id::text = v_id;
+    update public.token_transactions t
+       set terms = replace(t.terms::text, v_id, v_new)::jsonb where t.user_id = p_user_id and t.terms is not null;
+  end if;
   update public.token_transactions t
      set terms = t.terms
            || case when t.terms ? 'grants' then jsonb_build_object('grants', (

@@ -52,8 +52,8 @@ begin
          or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
      order by s.user_id
   loop
-    exit when v_issued >= v_grants; -- @slots-in-portions
-    v_slots := tokenbook.issue_slots(v_user_id, p_now); -- @slots-before-expiries
+    exit when v_issued >= v_grants;
+    v_slots := tokenbook.issue_slots(v_user_id, p_now);
     if v_slots > 0 then
       v_issued := v_issued + v_slots;
       v_scheduled := v_scheduled || v_user_id;
@@ -171,7 +171,7 @@ begin
   end if;
   if v_scheduled <> '{}' then
     update tokenbook.subscriptions s
-       set tokens_limit = a.tokens_remaining, updated_at = p_now -- @slots-move-the-plan-limit
+       set tokens_limit = a.tokens_remaining, updated_at = p_now
       from public.token_accounts a
      where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
     perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);

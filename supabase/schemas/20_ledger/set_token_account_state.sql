@@ -61,7 +61,7 @@ begin
   -- act, record
   if not v_replayed then
     if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
-      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @due-before-frozen
+      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
     end if;
     update public.token_accounts a
        set state = p_state, updated_at = clock_timestamp()

@@ -36,7 +36,7 @@ begin
   end if;
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if (v_account.state = 'active') is not true -- @frozen-gets-no-slots
-    or not tokenbook.is_user(p_user_id) -- @deleted-gets-no-slots
+    or not tokenbook.is_user(p_user_id)
   then
     return;
   end if;
@@ -50,7 +50,7 @@ begin
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
         select sum(g.tokens_remaining) from unnest(v_grants) g -- what an earlier plan gives in this very answer
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0);
-      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had); -- @refills-fill-up
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had);
       v_slot.kept := v_slot.kept || jsonb_build_object('had', v_had);
     end if;
     v_grant.tokens_granted := least(v_grant.tokens_granted, v_room);
@@ -61,7 +61,7 @@ begin
     v_slot.payment_id := v_payment.id;
     v_slot.taken_back := tokenbook.slot_share(
       v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back; -- @lost-money-gives-no-slots
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
     if exists (
       select from public.token_balances b

@@ -27,7 +27,7 @@ begin
     v_schedule := v_subscription.schedule;
     if v_subscription.expires_at is null and v_subscription.payment_id is null then
       v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type); -- @endless-plans-follow
+        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
     end if;
     -- what is not in force any more keeps its place: it may be again
     v_subscription.next_slot_at := tokenbook.next_slot_at(

@@ -16,7 +16,7 @@ begin
       select sum(b.tokens_remaining)
         from public.token_balances b
        where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.is_open
-         and (b.expires_at > p_at or b.expires_at is null)), 0)
+         and (b.expires_at > p_at or b.expires_at is null)), 0) -- @what-there-was-then
     + coalesce((
       select sum(part.tokens)
         from public.token_holds h

@@ -35,7 +35,7 @@ begin
         'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
       v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
       v_grant.user_id := v_plan.user_id;
-      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start);
+      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
       v_grant.grant_type := v_plan.schedule ->> 'grant_type';
       v_grant.tokens_granted := v_due.tokens;
       v_grant.tokens_remaining := v_due.tokens;

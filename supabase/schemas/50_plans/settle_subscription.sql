@@ -13,7 +13,7 @@ as $$
 begin
   perform tokenbook.lock_account(p_user_id);
   if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
-    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true); -- @slots-before-the-plan-ends
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
   perform tokenbook.record_subscription(p_user_id, clock_timestamp());
 end

@@ -24,7 +24,7 @@ begin
   return (v_from + case p_schedule ->> 'every'
     when 'day' then make_interval(days => p_number)
     when 'week' then make_interval(weeks => p_number)
-    else make_interval(months => p_number) -- @slots-from-the-period
+    else make_interval(months => p_number)
   end) at time zone 'utc';
 end
 $$;

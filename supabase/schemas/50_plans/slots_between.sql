@@ -31,12 +31,12 @@ begin
   if (p_from <= p_at) is not true then
     return;
   end if;
-  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from);
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next-on
   v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
   if p_schedule ? 'refill_to' then
     v_first := greatest(v_first, v_last); -- @refills-make-nothing-up
   elsif v_lifetime is not null then
-    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1); -- @no-slots-that-are-over
+    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1);
   else
     v_first := greatest(v_first, v_last + 1 - (tokenbook.limits() -> 'slots_in_one_grant')::integer);
   end if;

@@ -72,7 +72,7 @@ begin
        set payment_id = p_entry.payment_id
      where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
        and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
-       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start); -- @slots-are-no-periods
+       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start);
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -176,7 +176,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
-  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id)); -- @slots-make-due
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;

@@ -46,7 +46,7 @@ begin
         v_is.paused_at := null;
         v_is.taken_back_at := null;
         v_is.schedule := tokenbook.plan_schedule(v_next);
-        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end; -- @downgrades-begin-with-a-slot
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end;
         v_stopped_at := tokenbook.plan_ends_at(v_is);
       end if;
     end if;

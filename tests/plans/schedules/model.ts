@@ -52,9 +52,17 @@ export interface Lot {
   isOfThePlan: boolean;
 }
 
+/** Tokens that are set aside until then. */
+export interface Hold {
+  parts: { lot: Lot; tokens: number }[];
+  expires: Moment;
+  isOpen: boolean;
+}
+
 /** A user on a plan with a schedule. */
 export class Account {
   lots: Lot[] = [];
+  holds: Hold[] = [];
   isFrozen = false;
   /** The number of the first slot that is not booked. */
   private next = 1;
@@ -101,21 +109,27 @@ export class Account {
   /** What can be spent. */
   balance(at: Moment): number {
     const there = [...this.lots, ...this.due(at)].filter((lot) => lot.expires > at);
-    return there.reduce((sum, lot) => sum + lot.left, 0);
+    const back = this.holds
+      .filter((hold) => hold.isOpen && hold.expires <= at)
+      .flatMap(({ parts }) => parts)
+      .filter(({ lot }) => lot.expires > at);
+    return [...there.map(({ left }) => left), ...back.map(({ tokens }) => tokens)].reduce((sum, one) => sum + one, 0);
   }
 
   /** What whoever touches the account does first. */
   touch(at: Moment): void {
+    const due = this.due(at);
+    for (const hold of this.holds) if (hold.expires <= at) this.close(hold);
     if (this.isFrozen) return;
-    this.lots.push(...this.due(at));
+    this.lots.push(...due);
     while (slotStart(this.schedule, this.begins, this.next) <= Math.min(at, this.ends - 1)) this.next++;
   }
 
   /** Spends, or takes aside, oldest first, all or nothing. */
-  take(tokens: number, at: Moment, isHeld = false): { lot: Lot; tokens: number }[] | null {
+  take(tokens: number, at: Moment, isHeld = false): Hold["parts"] | null {
     if (this.balance(at) < tokens) return null;
     this.touch(at);
-    const taken: { lot: Lot; tokens: number }[] = [];
+    const taken: Hold["parts"] = [];
     let wanted = tokens;
     for (const lot of this.lots.toSorted((one, other) => one.since - other.since)) {
       const part = lot.expires > at ? Math.min(lot.left, wanted) : 0;
@@ -128,10 +142,25 @@ export class Account {
     return taken;
   }
 
-  /** Gives back what was taken aside. */
-  release(taken: { lot: Lot; tokens: number }[], at: Moment): void {
+  /** Sets tokens aside for so long. */
+  hold(tokens: number, at: Moment, lifetime: number): Hold | null {
+    const parts = this.take(tokens, at, true);
+    if (parts === null) return null;
+    const hold = { parts, expires: at + lifetime, isOpen: true };
+    this.holds.push(hold);
+    return hold;
+  }
+
+  /** Gives back what was set aside. */
+  release(hold: Hold, at: Moment): void {
     this.touch(at);
-    for (const { lot, tokens } of taken) {
+    this.close(hold);
+  }
+
+  private close(hold: Hold): void {
+    if (!hold.isOpen) return;
+    hold.isOpen = false;
+    for (const { lot, tokens } of hold.parts) {
       lot.held -= tokens;
       lot.left += tokens;
     }
