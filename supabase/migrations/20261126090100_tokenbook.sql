@@ -10007,6 +10007,11 @@ begin
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
+    if p_plan.issue_every is not null and not v_is_over is true
+      and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
+    then
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+    end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's

@@ -14,8 +14,8 @@ const schedules: fc.Arbitrary<Schedule> = fc.record({
   every: fc.constantFrom("day", "week", "month"),
   on: fc.constantFrom("anniversary", "calendar"),
   tokens: fc.integer({ min: 1, max: 60 }),
-  refill: fc.option(fc.integer({ min: 1, max: 90 }), { freq: 1 }),
-  lifetime: fc.option(fc.integer({ min: 1, max: 40 }), { freq: 1 }),
+  refill: fc.option(fc.integer({ min: 1, max: 90 }), { freq: 2 }),
+  lifetime: fc.option(fc.integer({ min: 1, max: 40 }), { freq: 2 }),
 });
 
 /** When the next step is: so many slots on, a second before, at, or some time after the start of one; or days on. */
