@@ -1389,7 +1389,7 @@ alter table public.token_storage_quotas enable row level security;
 
 -- from supabase/schemas/50_plans/tables/token_subscriptions.sql
 
--- What plans a user has: one row a user. Its own columns are the plan that was in force when somebody last touched
+-- Behind token_subscriptions: what plans a user has. One row a user; its own columns are the plan that was in force when somebody last touched
 -- the account; beside it are others that go on until their own end. Which of them is in force at a moment says
 -- tokenbook.subscription_at; what everybody reads is the view public.token_subscriptions. Its periods are grants.
 create table tokenbook.subscriptions (
@@ -8602,6 +8602,88 @@ $$;
 comment on function tokenbook.grant_initial_plan is
   'Gives a user who never had a grant the tokens of their plan, or of the default plan; once. p_is_new: they sign up just now.';
 
+-- from supabase/schemas/50_plans/grant_of_period.sql
+
+/*
+ * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * A slot of a plan's schedule is no period.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.grant_of_period(
+  p_user_id uuid,
+  p_subscription_id uuid,
+  p_plan_type text,
+  p_period_start timestamptz
+)
+returns public.token_balances
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
+     and coalesce(
+       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.grant_of_period is
+  'The grant of a period of that plan, NULL when it has none.';
+
+-- from supabase/schemas/50_plans/hand_plan_over.sql
+
+/*
+ * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
+ * Caller: internal, holding the account's lock.   Keeps: I9, I10.
+ */
+create function tokenbook.hand_plan_over(
+  p_from public.token_payments,
+  p_to public.token_payments,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
+  if v_is.user_id is null then
+    return;
+  end if;
+  if v_is.payment_id = p_from.id::text then
+    v_is.payment_id := p_to.id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when e.plan ->> 'payment_id' = p_from.id::text
+                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  v_entry.reason := 'a payment was part of another';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.hand_plan_over is
+  'Makes the plan that one payment began the plan of another, of which that one was a part.';
+
 -- from supabase/schemas/50_plans/is_kept_beside.sql
 
 /*
@@ -9158,6 +9240,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
+  v_present public.token_balances;
   v_started record;
   v_transaction public.token_transactions;
 begin
@@ -9175,16 +9258,16 @@ begin
   v_start := coalesce(
     p_period_start,
     case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
-  if not exists (
-    select from public.token_balances b
-     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+  v_present := tokenbook.grant_of_period(p_user_id, v_subscription.id, v_subscription.plan_type, v_start);
+  if v_present.id is null
     and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
 
   select p.* into v_plan from public.token_plans p
-   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+   where p.plan_type = case when v_present.id is null then coalesce(v_subscription.next_plan_type, v_subscription.plan_type)
+                            else v_subscription.plan_type end;
   v_entry.user_id := p_user_id;
   v_entry.action_type := 'renewal_grant';
   v_entry.reason := v_plan.plan_type || ' renewal';
@@ -9249,10 +9332,8 @@ begin
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
     return;
   end if;
-  select b.* into v_closing
-    from public.token_balances b
-   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
-     and b.period_start = p_subscription.period_start;
+  v_closing := tokenbook.grant_of_period(
+    p_subscription.user_id, p_subscription.id, p_subscription.plan_type, p_subscription.period_start);
   v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
@@ -9878,7 +9959,8 @@ comment on function tokenbook.slots_until is
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force and paid: that plan is kept beside it, and is in force when the higher one is not any more.
+ * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
+ * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
@@ -9906,6 +9988,7 @@ declare
   v_now timestamptz;
   v_start timestamptz;
   v_grant public.token_balances;
+  v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
   v_is_over boolean;
@@ -9933,20 +10016,19 @@ begin
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
+    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
-       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start);
+     where b.user_id = p_entry.user_id and b.id = v_of_period.id
+       and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start -- @period-given-once
-                  and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start) end;
+                else b.id = v_of_period.id end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -9960,7 +10042,7 @@ begin
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
   v_is_beside := p_entry.payment_id is not null
     and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
-    and (v_was.expires_at <= v_start) is not true
+    and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
     and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
     if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
@@ -12069,12 +12151,10 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
-    update public.token_subscriptions s
-       set payment_id = v_payment.id::text
-     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
   end loop;
 
   v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts

@@ -301,7 +301,15 @@ describe("what goes on", () => {
           p_facts: told(facts),
         }),
       );
-    expect(await event("paid", { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" })).toMatchObject({ status: "approved", tokens_granted: 400_000 });
+    expect(
+      await event("paid", {
+        kind: "paid",
+        user_id: user,
+        plan_type: "starter",
+        amount_cents: 900,
+        currency: "usd",
+      }),
+    ).toMatchObject({ status: "approved", tokens_granted: 400_000 });
     expect(await event("disputed", dispute("open"))).toMatchObject({ tokens_clawed_back: 400_000 });
     expect(await server("approve_token_payment", { p_payment_id: asked.payment_id })).toMatchObject({
       success: true,

@@ -14,7 +14,10 @@ const sections: (readonly [heading: string, cases: readonly EventCase[]])[] = [
 
 /** The sentences for people, from the one place that has them. */
 function parkedReasons(): Record<string, string> {
-  const sql = readFileSync(join(projectRoot, "supabase/schemas/60_payments/tables/parked_reasons.sql"), "utf8");
+  const sql = readFileSync(
+    join(projectRoot, "supabase/schemas/60_payments/tables/parked_reasons.sql"),
+    "utf8",
+  );
   return JSON.parse(/return '(\{[^]*?\})';/.exec(sql)![1]!.replaceAll("''", "'"));
 }
 
@@ -27,9 +30,17 @@ test("the page of payment events shows every case (made anew with -u)", async ()
     ...sections.flatMap(([heading, cases]) => [`## ${heading}`, tableOf(cases)]),
     "## Parked",
     "A payment that was made and that nothing can be given for by itself waits for an admin, who [assigns or dismisses it](payments.md#payments). Why it waits:",
-    ["| reason | |", "|---|---|", ...Object.entries(reasons).map(([slug, why]) => `| \`${slug}\` | ${why} |`)].join("\n"),
+    [
+      "| reason | |",
+      "|---|---|",
+      ...Object.entries(reasons).map(([slug, why]) => `| \`${slug}\` | ${why} |`),
+    ].join("\n"),
   ].join("\n\n");
 
-  expect(sections.flatMap(([, cases]) => cases).filter(({ comes }) => comes.parked !== undefined && !(comes.parked in reasons))).toEqual([]);
+  expect(
+    sections
+      .flatMap(([, cases]) => cases)
+      .filter(({ comes }) => comes.parked !== undefined && !(comes.parked in reasons)),
+  ).toEqual([]);
   await expect(`${page}\n`).toMatchFileSnapshot(join(projectRoot, "docs/guides/payment-events.md"));
 });

@@ -58,9 +58,8 @@ test("a subscription ten days past its period is shown as over, or as the free p
   );
 
   expect(await shown()).toEqual([{ is_active: false, plan_type: null }]);
-  await it.db.admin.query(
-    "update tokenbook.subscriptions set next_plan_type = 'free' where user_id = $1",
-    [user],
-  );
+  await it.db.admin.query("update tokenbook.subscriptions set next_plan_type = 'free' where user_id = $1", [
+    user,
+  ]);
   expect(await shown()).toEqual([{ is_active: true, plan_type: "free" }]);
 });

@@ -188,16 +188,7 @@ export const aboutPlans: fc.Arbitrary<Command> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("event" as const),
       payment: fc.nat(1),
-      kind: fc.constantFrom(
-        "paid",
-        "paid",
-        "paid",
-        "refund",
-        "refund",
-        "refunded",
-        "dispute",
-        "dispute",
-      ),
+      kind: fc.constantFrom("paid", "paid", "paid", "refund", "refund", "refunded", "dispute", "dispute"),
       id: fc.nat(1),
       status: fc.nat(3),
       at: fc.nat(9),

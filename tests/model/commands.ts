@@ -204,7 +204,10 @@ export class Run {
         grants: books.queue().map((grant) => [grant.n, grant.left]),
       },
     );
-    this.count("look", "same");
+    this.count(
+      "look",
+      this.plans.plan === null && this.plans.latest !== null ? "same, the plan is over" : "same",
+    );
   }
 
   private count(what: string, outcome: string): void {
@@ -621,8 +624,7 @@ export class Run {
     const before = { clawed: facts.payment?.clawed ?? 0, payment: facts.payment };
     if (command.kind === "paid") facts.plan ??= command.plan;
     if (!wasKnown) facts.told.push(command);
-    const period =
-      command.period === "this" ? plans.start : command.period === "next" ? plans.end : null;
+    const period = command.period === "this" ? plans.start : command.period === "next" ? plans.end : null;
     const payment = plans.settleFacts(facts, period);
     if (!wasKnown) this.events.push(command);
     return (receipt: Receipt) => {
@@ -781,7 +783,11 @@ function said({ kind, id, status, at, plan, cents }: Extract<Command, { do: "eve
     occurred_at: new Date(Date.UTC(2026, 0, 1, 0, 0, at)).toISOString(),
     ...(kind === "paid" && { plan_type: plan, currency: "usd" }),
     ...(kind === "refunded" ? { refunded_cents: cents ?? 0 } : { amount_cents: cents ?? undefined }),
-    ...(kind === "refund" && { refund_id: `re_${id}`, status: statuses.refund[status], amount_cents: cents ?? 0 }),
+    ...(kind === "refund" && {
+      refund_id: `re_${id}`,
+      status: statuses.refund[status],
+      amount_cents: cents ?? 0,
+    }),
     ...(kind === "dispute" && { dispute_id: `dp_${id}`, status: statuses.dispute[status] }),
   });
 }

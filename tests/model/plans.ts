@@ -91,8 +91,8 @@ export class Plans {
   private main: Term | null = null;
   /** Others whose time is not over. */
   private beside: Term[] = [];
-  /** By the moment at which they began. */
-  private readonly periods = new Map<number, Grant>();
+  /** By the moment at which they began: of two plans that began in one, the first. */
+  private readonly periods = new Map<number, { plan: string; grant: Grant }>();
   private readonly paid = new Set<Grant>();
   private readonly carried = new Set<Grant>();
   private readonly lostAtFirst = new Map<Grant, number>();
@@ -156,7 +156,9 @@ export class Plans {
         .filter((one) => !this.isOver(one, moment) && (isOver || rankOf(one) > rankOf(main)))
         .toSorted((x, y) => rankOf(y) - rankOf(x));
       if (best === undefined) return;
-      this.beside = [...this.beside.filter((one) => one !== best), main].filter((one) => !hasEnded(one, moment));
+      this.beside = [...this.beside.filter((one) => one !== best), main].filter(
+        (one) => !hasEnded(one, moment),
+      );
       this.main = best;
     }
   }
@@ -214,7 +216,7 @@ export class Plans {
     this.timePassed();
     const { main } = this;
     if (main === null) throw new Refused("subscription_not_found");
-    const known = this.periods.get(main.start);
+    const known = this.grantOf(main.plan, main.start);
     if (period === "this" && known !== undefined)
       return { grant: known, replayed: true, balance: this.books.active };
     if (period === "this") throw new Refused("not_due_yet");
@@ -254,7 +256,7 @@ export class Plans {
     const { books } = this;
     const plan = catalogue[to]!;
     const start = period ?? books.now;
-    const known = this.periods.get(start);
+    const known = this.grantOf(to, start);
     if (known !== undefined && (payment === null || !this.paid.has(known))) {
       // it was begun before its payment came: this is what that payment paid for
       if (payment !== null) this.pay(payment, known);
@@ -267,7 +269,7 @@ export class Plans {
     const grant =
       tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
     if (grant !== null) {
-      if (known === undefined) this.periods.set(start, grant);
+      if (!this.periods.has(start)) this.periods.set(start, { plan: to, grant });
       if (payment !== null) this.pay(payment, grant);
     }
     books.planLimit = books.active;
@@ -283,7 +285,7 @@ export class Plans {
       term.payment !== null &&
       isRunning &&
       main.plan !== term.plan &&
-      (main.end === null || main.end > term.start) &&
+      !(main.next === term.plan && main.end !== null && main.end <= term.start) &&
       rankOf(term) < rankOf(main);
     if (isRunning && !isBeside && main.start < term.start) this.carryOver(term.start);
     const others = this.beside.filter(({ plan }) => plan !== term.plan);
@@ -291,13 +293,17 @@ export class Plans {
       const newer = this.beside.find(({ plan, start }) => plan === term.plan && start > term.start);
       this.beside = [...others, newer ?? term];
     } else {
-      const stays =
-        main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
+      const stays = main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
       this.beside = stays ? [...others.filter(({ plan }) => plan !== main.plan), main] : others;
       this.main = term;
     }
     this.beside = this.beside.filter((one) => !hasEnded(one, now));
     this.timePassed();
+  }
+
+  private grantOf(plan: string, start: number): Grant | undefined {
+    const period = this.periods.get(start);
+    return period?.plan === plan ? period.grant : undefined;
   }
 
   private pay(payment: Payment, grant: Grant): void {
@@ -309,7 +315,7 @@ export class Plans {
   /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
   private carryOver(next: number): void {
     const { books } = this;
-    const closing = this.periods.get(this.main!.start);
+    const closing = this.grantOf(this.main!.plan, this.main!.start);
     const terms = catalogue[this.main!.plan]!.rollover;
     if (terms === null || closing === undefined || closing.voided || this.carried.has(closing)) return;
     if (closing.expiresAt >= books.now + terms.days * DAY) return;
@@ -373,10 +379,7 @@ export class Plans {
 
 /** The later one first: what was told of one moment in the order of what it ends in, and the higher amount. */
 const later = (a: Told, b: Told) =>
-  b.at - a.at ||
-  (a.kind === "refunded" ? 0 : b.status - a.status) ||
-  centsOf(b) - centsOf(a) ||
-  0;
+  b.at - a.at || (a.kind === "refunded" ? 0 : b.status - a.status) || centsOf(b) - centsOf(a) || 0;
 const centsOf = ({ kind, cents }: Told) => cents ?? (kind === "dispute" ? Infinity : 0);
 
 /** Each refund or dispute as it was told last. */

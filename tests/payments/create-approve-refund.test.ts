@@ -149,7 +149,7 @@ test("a refund of a manual payment takes its share back, in full the plan too, a
     owed: 0,
   });
   expect(await refund(1_950)).toMatchObject({ tokens_remaining: 1_010_000, replayed: true });
-  await expect(refund(1)).rejects.toMatchObject({ message: "invalid_amount" });
+  await expect(refund(-1)).rejects.toMatchObject({ message: "invalid_amount" });
   await expect(refund(3_901)).rejects.toMatchObject({ message: "invalid_amount" });
   expect(await refund()).toMatchObject({
     status: "refunded",

@@ -71,7 +71,14 @@ const ways: Record<string, (user: string, pack: string, quantity: number, of?: D
     "by event": (user, pack, quantity, of = db) =>
       event(
         `pi_${++events}`,
-        { kind: "paid", user_id: user, pack_type: pack, quantity, amount_cents: 500 * quantity, currency: "usd" },
+        {
+          kind: "paid",
+          user_id: user,
+          pack_type: pack,
+          quantity,
+          amount_cents: 500 * quantity,
+          currency: "usd",
+        },
         of,
       ),
   };
@@ -145,7 +152,14 @@ describe.each(Object.keys(ways))("bought %s", (way) => {
       expect(after).toMatchObject({ plan: before.plan, balance: (before.balance ?? 0) + tokens });
       if (before.plan !== null) expect(after.limit).toBe(Math.max(before.limit!, after.balance!));
       expect(await grantsOf(user, bought.payment_id)).toEqual([
-        { grant_type: "purchase", tokens, priority: 50, subscription_id: null, period_start: null, days: null },
+        {
+          grant_type: "purchase",
+          tokens,
+          priority: 50,
+          subscription_id: null,
+          period_start: null,
+          days: null,
+        },
       ]);
     },
   );
@@ -303,7 +317,11 @@ describe("a request", () => {
       p_reason: "a pack",
     });
     const asked = await asksFor(user, "moving", 2);
-    expect(asked).toMatchObject({ amount_cents: 200, quantity: 2, terms: { tokens: 1_000, lifetime_days: 10 } });
+    expect(asked).toMatchObject({
+      amount_cents: 200,
+      quantity: 2,
+      terms: { tokens: 1_000, lifetime_days: 10 },
+    });
     expect(await offerNow(user)).toMatchObject({ amount_cents: 200, is_offered: true, differs: [] });
 
     await change("moving", { tokens: 700, price_cents: 150, lifetime_days: null, is_offered: false });
@@ -341,7 +359,15 @@ describe("a request", () => {
 
     await server("set_token_plan", {
       p_plan_type: "shifting",
-      p_plan: { tokens: 4_000, price_cents: 1_900, articles_limit: null, storage_gb: 0, features: {}, is_offered: false, grant_lifetime_days: null },
+      p_plan: {
+        tokens: 4_000,
+        price_cents: 1_900,
+        articles_limit: null,
+        storage_gb: 0,
+        features: {},
+        is_offered: false,
+        grant_lifetime_days: null,
+      },
       p_reason: "less for more",
     });
 
@@ -366,7 +392,12 @@ describe("a request", () => {
     ["no pack at all", { p_pack_type: "lasting", p_quantity: 0 }, "invalid_purchase", "p_quantity"],
     ["fewer than none", { p_pack_type: "lasting", p_quantity: -1 }, "invalid_purchase", "p_quantity"],
     ["too many packs", { p_pack_type: "lasting", p_quantity: 1_001 }, "invalid_purchase", "p_quantity"],
-    ["as many as nobody says", { p_pack_type: "lasting", p_quantity: null }, "invalid_purchase", "p_quantity"],
+    [
+      "as many as nobody says",
+      { p_pack_type: "lasting", p_quantity: null },
+      "invalid_purchase",
+      "p_quantity",
+    ],
     ["two of a plan", { p_to_plan: "starter", p_quantity: 2 }, "invalid_purchase", "p_quantity"],
     ["a pack that there is not", { p_pack_type: "none" }, "pack_not_found", "p_pack_type"],
     ["a plan that there is not", { p_to_plan: "lasting" }, "plan_not_found", "p_to_plan"],
@@ -463,8 +494,10 @@ describe("known-bad variants", { tags: ["proof"] }, () => {
       );
       await own.admin.query("update public.token_packs set tokens = 1 where pack_type = 'brief'");
       await own.admin.query("update public.token_plans set tokens = 1 where plan_type = 'grow'");
-      if ((await approve(user, pack.payment_id, own)).tokens_granted !== 40_000) found.push("the pack's tokens");
-      if ((await approve(user, asked.payment_id, own)).tokens_granted !== 1_000_000) found.push("the plan's tokens");
+      if ((await approve(user, pack.payment_id, own)).tokens_granted !== 40_000)
+        found.push("the pack's tokens");
+      if ((await approve(user, asked.payment_id, own)).tokens_granted !== 1_000_000)
+        found.push("the plan's tokens");
       return found;
     } finally {
       await own.drop();

@@ -30,7 +30,14 @@ const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++nt
     }),
   );
 const unknownPrice = (more: Record<string, unknown> = {}) =>
-  told({ kind: "paid", price_id: "price_gone", amount_cents: 900, currency: "usd", parked_reason: "price_unknown", ...more });
+  told({
+    kind: "paid",
+    price_id: "price_gone",
+    amount_cents: 900,
+    currency: "usd",
+    parked_reason: "price_unknown",
+    ...more,
+  });
 const dismiss = (payment: string, reason: string | null = "a test of ours", of = db) =>
   asAdmin(of, admin, (client) =>
     rpc(client, "dismiss_parked_token_payment", {
@@ -112,7 +119,12 @@ test("a dismissed payment is off the list, says who did it and why, and comes ba
   const first = await dismiss("pi_dismissed");
   const again = await dismiss("pi_dismissed");
 
-  expect(first).toMatchObject({ success: true, status: "dismissed", parked_reason: "price_unknown", replayed: false });
+  expect(first).toMatchObject({
+    success: true,
+    status: "dismissed",
+    parked_reason: "price_unknown",
+    replayed: false,
+  });
   expect(again).toEqual({ ...first, replayed: true });
   expect(await isListed("pi_dismissed")).toBe(false);
   const { rows } = await db.admin.query(
@@ -148,7 +160,10 @@ test("a dismissed payment can still be assigned, to a plan or a pack", async () 
 
     expect(answer).toMatchObject({ status: "approved", user_id: user });
     expect(await isListed(payment)).toBe(false);
-    await expect(dismiss(payment)).rejects.toMatchObject({ code: "PT409", message: "payment_already_decided" });
+    await expect(dismiss(payment)).rejects.toMatchObject({
+      code: "PT409",
+      message: "payment_already_decided",
+    });
   }
 });
 

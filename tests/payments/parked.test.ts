@@ -34,7 +34,11 @@ test("a payment of an unknown user is parked until an admin says whose it is", a
     client.query("select * from public.list_parked_token_payments()"),
   );
   expect(rows).toContainEqual(
-    expect.objectContaining({ provider_payment_id: "pi_parked", plan_type: "professional", parked_reason: "user_unknown" }),
+    expect.objectContaining({
+      provider_payment_id: "pi_parked",
+      plan_type: "professional",
+      parked_reason: "user_unknown",
+    }),
   );
 
   const answer = await asAdmin(db, admin, (client) =>

@@ -41,7 +41,14 @@ describe("a plan", () => {
       success: true,
       plan_type: "team",
       is_new: true,
-      plan: { name: "Team", tokens: 9_000, currency: "usd", billing_cycle: "none", is_offered: true, features: {} },
+      plan: {
+        name: "Team",
+        tokens: 9_000,
+        currency: "usd",
+        billing_cycle: "none",
+        is_offered: true,
+        features: {},
+      },
     });
   });
 
@@ -69,7 +76,11 @@ describe("a plan", () => {
 
   test("keeps who changed it, why, and what it said before", async () => {
     await asAdmin(db, admin, (client) =>
-      rpc(client, "set_token_plan", { p_plan_type: "annual", p_plan: { price_cents: 24_900 }, p_reason: "inflation" }),
+      rpc(client, "set_token_plan", {
+        p_plan_type: "annual",
+        p_plan: { price_cents: 24_900 },
+        p_reason: "inflation",
+      }),
     );
     expect((await changes("set_token_plan")).at(-1)).toEqual({
       actor_role: "admin",
@@ -137,11 +148,15 @@ describe("a plan", () => {
     const { payment_id } = await server("create_token_payment", { p_user_id: member, p_to_plan: "asked" });
 
     for (const plan of ["lower", "asked"]) {
-      await expect(setPlan(plan, { billing_cycle: "annual" })).rejects.toMatchObject({ message: "plan_in_use" });
+      await expect(setPlan(plan, { billing_cycle: "annual" })).rejects.toMatchObject({
+        message: "plan_in_use",
+      });
     }
     await server("reject_token_payment", { p_user_id: member, p_payment_id: payment_id, p_reason: "no" });
     expect(await setPlan("asked", { billing_cycle: "annual" })).toMatchObject({ changed: ["billing_cycle"] });
-    expect(await setPlan("free_to_change", { billing_cycle: "none" })).toMatchObject({ changed: ["billing_cycle"] });
+    expect(await setPlan("free_to_change", { billing_cycle: "none" })).toMatchObject({
+      changed: ["billing_cycle"],
+    });
   });
 
   test("that becomes the default takes it from the one before, from that moment on", async () => {
@@ -178,11 +193,21 @@ describe("a provider's id", () => {
     await setPack("pack", { name: "Pack", tokens: 100, price_cents: 10, stripe_price_id: "price_3" });
     await setPack("pack", { stripe_price_id: "price_4" });
 
-    expect(await sold("stripe", "price_1")).toEqual([{ plan_type: "starter", pack_type: null, is_current: false }]);
-    expect(await sold("stripe", "price_2")).toEqual([{ plan_type: "starter", pack_type: null, is_current: true }]);
-    expect(await sold("paypal", "P-1")).toEqual([{ plan_type: "starter", pack_type: null, is_current: false }]);
-    expect(await sold("stripe", "price_3")).toEqual([{ plan_type: null, pack_type: "pack", is_current: false }]);
-    expect(await sold("stripe", "price_4")).toEqual([{ plan_type: null, pack_type: "pack", is_current: true }]);
+    expect(await sold("stripe", "price_1")).toEqual([
+      { plan_type: "starter", pack_type: null, is_current: false },
+    ]);
+    expect(await sold("stripe", "price_2")).toEqual([
+      { plan_type: "starter", pack_type: null, is_current: true },
+    ]);
+    expect(await sold("paypal", "P-1")).toEqual([
+      { plan_type: "starter", pack_type: null, is_current: false },
+    ]);
+    expect(await sold("stripe", "price_3")).toEqual([
+      { plan_type: null, pack_type: "pack", is_current: false },
+    ]);
+    expect(await sold("stripe", "price_4")).toEqual([
+      { plan_type: null, pack_type: "pack", is_current: true },
+    ]);
     expect(await setPlan("starter", { stripe_price_id: "price_1" })).toMatchObject({
       plan: { stripe_price_id: "price_1", former_stripe_price_ids: ["price_2"] },
     });

@@ -106,14 +106,27 @@ export async function populateUser(
     p_event_id: `evt-${mark}`,
     p_event_type: "paid",
     p_provider_payment_id: paid,
-    p_facts: told({ kind: "paid", user_id: id, customer_id: `cus-${mark}`, plan_type: "professional", amount_cents: 3900, currency: "usd" }),
+    p_facts: told({
+      kind: "paid",
+      user_id: id,
+      customer_id: `cus-${mark}`,
+      plan_type: "professional",
+      amount_cents: 3900,
+      currency: "usd",
+    }),
   });
   await asServer("record_token_subscription_event", {
     p_provider: "stripe",
     p_event_id: `evt-sub-${mark}`,
     p_event_type: "customer.subscription.created",
     p_provider_subscription_id: `sub-${mark}`,
-    p_facts: told({ kind: "subscription", user_id: id, customer_id: `cus-${mark}`, plan_type: "professional", status: "active" }),
+    p_facts: told({
+      kind: "subscription",
+      user_id: id,
+      customer_id: `cus-${mark}`,
+      plan_type: "professional",
+      status: "active",
+    }),
   });
   await asServer("set_token_alert_rule", {
     p_user_id: id,

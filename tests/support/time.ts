@@ -14,15 +14,19 @@ export async function letTimePass(db: Database, userId: string, days: number): P
     await client.query("begin");
     await client.query("alter table public.token_transactions disable trigger user");
     // by way of another century: a period moved by its own length would be in the way of the one before
-    for (const by of [40_000 + days, -40_000]) {
+    const century = 40_000 * dayInMicroseconds;
+    const passed = Math.round(days * dayInMicroseconds);
+    for (const by of [century + passed, -century]) {
       for (const [table, columns] of Object.entries(moments)) {
-        const sets = columns.map((column) => `${column} = ${column} - $2 * interval '24 hours'`).join(", ");
+        const sets = columns
+          .map((column) => `${column} = ${column} - $2 * interval '1 microsecond'`)
+          .join(", ");
         await client.query(`update ${table} set ${sets} where user_id = $1`, [userId, by]);
       }
     }
     // and what the ledger keeps of it; what was spent in this week may be of last week now
     await client.query(followThePast("pg_temp"));
-    await client.query("select pg_temp.follow_the_past($1, $2 * interval '24 hours')", [userId, days]);
+    await client.query("select pg_temp.follow_the_past($1, $2 * interval '1 microsecond')", [userId, passed]);
     await client.query("alter table public.token_transactions enable trigger user");
     await client.query("commit");
   } catch (error) {
@@ -32,6 +36,8 @@ export async function letTimePass(db: Database, userId: string, days: number): P
     client.release();
   }
 }
+
+const dayInMicroseconds = 86_400_000_000;
 
 const moments: Record<string, string[]> = {
   "public.token_accounts": ["next_due_at", "next_alert_at", "updated_at"],

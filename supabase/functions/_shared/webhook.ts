@@ -174,7 +174,9 @@ async function record(
     });
   } catch (error) {
     if (!(error instanceof Refusal) || errors[error.slug].status >= 500) throw error;
-    const cause = new Error(`${event.type} ${event.id}: refused with ${error.slug} ${JSON.stringify(error.facts)}`);
+    const cause = new Error(
+      `${event.type} ${event.id}: refused with ${error.slug} ${JSON.stringify(error.facts)}`,
+    );
     // What the books cannot keep no delivery can mend.
     if (error.slug === "invalid_provider_event") throw new Refusal(error.slug, error.facts, { cause });
     // The provider cannot do anything about another refusal. It is ours to see: 500, and in the log.

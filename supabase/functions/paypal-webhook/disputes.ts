@@ -55,7 +55,11 @@ export function fromDispute(event: PaypalEvent): ProviderEvent["payments"] {
  * A dispute that is closed may be opened again, so its outcome counts only while it is resolved. An
  * inquiry is between buyer and merchant, and withholds nothing unless it ends with a refund.
  */
-function statusOf({ status, dispute_life_cycle_stage: stage, dispute_outcome }: Dispute): DisputeFacts["status"] {
+function statusOf({
+  status,
+  dispute_life_cycle_stage: stage,
+  dispute_outcome,
+}: Dispute): DisputeFacts["status"] {
   const going = stage === "INQUIRY" ? "inquiry" : "open";
   const code = dispute_outcome?.outcome_code;
   if (!code || (status !== undefined && status !== "RESOLVED")) return going;

@@ -25,7 +25,9 @@ export interface PaypalEvent {
 
 const Envelope = z.object({
   id: providerId,
-  event_type: z.string("a type").regex(/^[A-Z0-9._-]{1,100}$/, "a type of at most 100 letters, digits and . _ -"),
+  event_type: z
+    .string("a type")
+    .regex(/^[A-Z0-9._-]{1,100}$/, "a type of at most 100 letters, digits and . _ -"),
 });
 
 const Contents = z.object({ create_time: moment, resource: z.unknown() });

@@ -23,7 +23,11 @@ const reversal: Reader = async (event, _, api) => ({ payments: await fromReversa
 const dispute: Reader = async (event) => ({ payments: fromDispute(event) });
 const subscription: Reader = async (event, catalogue) => {
   const subscriptions = await fromSubscription(event, catalogue);
-  return { payments: [], subscriptions, ...(subscriptions.length === 0 && { note: "nobody has agreed to it yet" }) };
+  return {
+    payments: [],
+    subscriptions,
+    ...(subscriptions.length === 0 && { note: "nobody has agreed to it yet" }),
+  };
 };
 
 /** The events that change something, and who reads each. */

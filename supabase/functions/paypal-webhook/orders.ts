@@ -14,7 +14,10 @@ const Capture = z.object({ id, amount: paidMoney, custom_id: z.string().optional
  * whose page makes the order writes it himself, and the amount too. So what it names counts only where
  * exactly its price was paid.
  */
-export async function fromCapture(event: PaypalEvent, catalogue: Catalogue): Promise<ProviderEvent["payments"]> {
+export async function fromCapture(
+  event: PaypalEvent,
+  catalogue: Catalogue,
+): Promise<ProviderEvent["payments"]> {
   const capture = event.resource(Capture);
   const { user, name, thing, quantity } = ordered(capture.custom_id ?? "");
   const facts: PaidFacts = {

@@ -78,9 +78,11 @@ async function idsOf(
 ): Promise<{ payment: string; itself: string }> {
   const link = linked(refund, /\/refunds?\/([\w-]{1,255})$/);
   const payment = paymentOf(refund);
-  if (payment !== undefined) return { payment, itself: payment === refund.id ? (link ?? refund.id) : refund.id };
+  if (payment !== undefined)
+    return { payment, itself: payment === refund.id ? (link ?? refund.id) : refund.id };
   if (link !== undefined && link !== refund.id) return { payment: refund.id, itself: link };
-  const answer = event.type.startsWith("PAYMENT.SALE.") && (await api.find(`/v1/payments/refund/${refund.id}`));
+  const answer =
+    event.type.startsWith("PAYMENT.SALE.") && (await api.find(`/v1/payments/refund/${refund.id}`));
   const told = answer && paymentOf(Refund.parse(answer));
   if (!told) throw event.unreadable("links", "a link to the payment that was refunded");
   return { payment: told, itself: refund.id };

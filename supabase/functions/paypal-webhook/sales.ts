@@ -20,7 +20,10 @@ const Sale = z.object({
 /** What of it is the price itself, where PayPal says so: the rest is taxes and shipping. */
 const Subtotal = z
   .object({
-    amount: z.object({ currency: z.string(), details: z.object({ subtotal: z.string().optional() }).optional() }),
+    amount: z.object({
+      currency: z.string(),
+      details: z.object({ subtotal: z.string().optional() }).optional(),
+    }),
   })
   .transform(({ amount: { currency, details } }) =>
     details?.subtotal === undefined ? undefined : { total: details.subtotal, currency },
@@ -37,7 +40,10 @@ const Subscription = z.object({
 const Plan = z.object({
   billing_cycles: z
     .array(
-      z.object({ tenure_type: z.string(), pricing_scheme: z.object({ fixed_price: money.optional() }).optional() }),
+      z.object({
+        tenure_type: z.string(),
+        pricing_scheme: z.object({ fixed_price: money.optional() }).optional(),
+      }),
     )
     .default([]),
   payment_preferences: z.object({ setup_fee: money.optional() }).optional(),

@@ -28,7 +28,8 @@ export async function fromSubscription(
   const status = statusOf(event.type, subscription);
   if (status === undefined) return [];
   const { plan_id, billing_info } = subscription;
-  const sold = plan_id === undefined ? undefined : (await catalogue.soldUnder("paypal", [plan_id])).get(plan_id);
+  const sold =
+    plan_id === undefined ? undefined : (await catalogue.soldUnder("paypal", [plan_id])).get(plan_id);
   const facts: SubscriptionFacts = {
     kind: "subscription",
     status,

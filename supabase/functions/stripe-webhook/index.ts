@@ -69,7 +69,13 @@ async function verified(request: Request, secret: string): Promise<string> {
   const body = await request.text();
   try {
     if (isFromTheFuture(signature)) throw new Error("its time has not come");
-    await Stripe.webhooks.signature!.verifyHeaderAsync(body, signature ?? "", secret, tolerance, cryptoProvider);
+    await Stripe.webhooks.signature!.verifyHeaderAsync(
+      body,
+      signature ?? "",
+      secret,
+      tolerance,
+      cryptoProvider,
+    );
     return body;
   } catch {
     // No reason: it would tell a forger how far they have come.

@@ -75,17 +75,13 @@ export const InvoiceLine = z
     proration: z.boolean("true or false").nullish(),
     // since 2025-03-31
     pricing: z.object({ price_details: z.object({ price: named }).nullish() }).nullish(),
-    parent: z
-      .object({ subscription_item_details: proration, invoice_item_details: proration })
-      .nullish(),
+    parent: z.object({ subscription_item_details: proration, invoice_item_details: proration }).nullish(),
   })
   .transform(({ price, pricing, proration: flag, parent, ...line }) => ({
     ...line,
     price: pricing?.price_details?.price ?? price,
     isProration:
-      flag ??
-      (parent?.subscription_item_details ?? parent?.invoice_item_details)?.proration ??
-      false,
+      flag ?? (parent?.subscription_item_details ?? parent?.invoice_item_details)?.proration ?? false,
   }));
 export type InvoiceLine = z.output<typeof InvoiceLine>;
 
@@ -113,17 +109,21 @@ export const Invoice = z
     subscription_details: z.object({ metadata: buyer }).nullish(),
     // since 2025-03-31; the payments only where they were asked for
     parent: z
-      .object({ subscription_details: z.object({ subscription: reference.nullish(), metadata: buyer }).nullish() })
+      .object({
+        subscription_details: z.object({ subscription: reference.nullish(), metadata: buyer }).nullish(),
+      })
       .nullish(),
     payments: list(InvoicePayment).nullish(),
   })
-  .transform(({ payment_intent, charge, subscription, subscription_details, parent, metadata, ...invoice }) => ({
-    ...invoice,
-    /** The payment that the invoice itself names: null = none paid it, undefined = it does not say. */
-    paidBy: payment_intent ?? charge ?? (payment_intent === null ? null : undefined),
-    subscription: parent?.subscription_details?.subscription ?? subscription,
-    user: parent?.subscription_details?.metadata ?? subscription_details?.metadata ?? metadata,
-  }));
+  .transform(
+    ({ payment_intent, charge, subscription, subscription_details, parent, metadata, ...invoice }) => ({
+      ...invoice,
+      /** The payment that the invoice itself names: null = none paid it, undefined = it does not say. */
+      paidBy: payment_intent ?? charge ?? (payment_intent === null ? null : undefined),
+      subscription: parent?.subscription_details?.subscription ?? subscription,
+      user: parent?.subscription_details?.metadata ?? subscription_details?.metadata ?? metadata,
+    }),
+  );
 export type Invoice = z.output<typeof Invoice>;
 
 export const Refund = z.object({

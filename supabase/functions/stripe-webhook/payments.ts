@@ -67,7 +67,10 @@ function fromSubscribing(
   them: { user_id: string | undefined; customer_id: string | undefined },
 ): Told {
   if (subscription == null) return nothing("the session names no subscription");
-  return { payments: [], subscriptions: [{ id: subscription, facts: { kind: "subscription", ...them, status: "active" } }] };
+  return {
+    payments: [],
+    subscriptions: [{ id: subscription, facts: { kind: "subscription", ...them, status: "active" } }],
+  };
 }
 
 /** What was bought in a single payment. Stripe does not send it along, so without a key nobody knows. */
@@ -181,7 +184,13 @@ export function fromRefund(event: Event): Told {
 /** What Stripe has not said to be over is under way, and its money is gone. */
 function refundFacts({ id, status, amount, currency }: Refund): RefundFacts {
   const isOver = status === "succeeded" || status === "failed" || status === "canceled";
-  return { kind: "refund", refund_id: id, status: isOver ? status : "pending", amount_cents: amount, currency };
+  return {
+    kind: "refund",
+    refund_id: id,
+    status: isOver ? status : "pending",
+    amount_cents: amount,
+    currency,
+  };
 }
 
 /** `charge.dispute.*`: each has the whole dispute as it was at that moment. */

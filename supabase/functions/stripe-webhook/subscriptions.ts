@@ -31,7 +31,9 @@ export async function fromSubscription(event: Event, catalogue: Catalogue): Prom
     return nothing("the subscription has not begun: its first payment was not made");
   }
   if (status === undefined) return nothing("the subscription has a status that is not known here");
-  const sold = await catalogue.soldUnder("stripe", [...new Set(it.items.flatMap(({ price }) => price ?? []))]);
+  const sold = await catalogue.soldUnder("stripe", [
+    ...new Set(it.items.flatMap(({ price }) => price ?? [])),
+  ]);
   const planOf = (price: string | null | undefined) => {
     const thing = sold.get(price ?? "");
     return thing !== undefined && "plan_type" in thing ? thing.plan_type : undefined;
@@ -58,7 +60,8 @@ export async function fromSubscription(event: Event, catalogue: Catalogue): Prom
 /** `invoice.payment_failed`: of a subscription that has begun. */
 export function fromFailedPayment(event: Event): Told {
   const invoice = read(Invoice, event.data.object, whence(event), ["data", "object"]);
-  if (invoice.subscription == null) return nothing("no subscription's payment failed: nothing was given for it");
+  if (invoice.subscription == null)
+    return nothing("no subscription's payment failed: nothing was given for it");
   if (invoice.billing_reason === "subscription_create") {
     return nothing("the subscription has not begun: its first payment was not made");
   }

@@ -23,6 +23,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_plan public.token_plans;
   v_start timestamptz;
+  v_present public.token_balances;
   v_started record;
   v_transaction public.token_transactions;
 begin
@@ -40,16 +41,16 @@ begin
   v_start := coalesce(
     p_period_start,
     case when v_subscription.ended_at is not null then clock_timestamp() else v_subscription.expires_at end); -- @renewed-after-the-end
-  if not exists (
-    select from public.token_balances b
-     where b.user_id = p_user_id and b.subscription_id = v_subscription.id and b.period_start = v_start)
+  v_present := tokenbook.grant_of_period(p_user_id, v_subscription.id, v_subscription.plan_type, v_start);
+  if v_present.id is null
     and (v_start >= v_subscription.expires_at and v_start <= clock_timestamp()) is not true
   then
     perform tokenbook.refuse('not_due_yet', jsonb_build_object('due_at', v_subscription.expires_at));
   end if;
 
   select p.* into v_plan from public.token_plans p
-   where p.plan_type = coalesce(v_subscription.next_plan_type, v_subscription.plan_type);
+   where p.plan_type = case when v_present.id is null then coalesce(v_subscription.next_plan_type, v_subscription.plan_type)
+                            else v_subscription.plan_type end;
   v_entry.user_id := p_user_id;
   v_entry.action_type := 'renewal_grant';
   v_entry.reason := v_plan.plan_type || ' renewal';

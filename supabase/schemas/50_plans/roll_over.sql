@@ -37,10 +37,8 @@ begin
   if coalesce(v_plan.rollover_tokens, v_plan.rollover_percent) is null then
     return;
   end if;
-  select b.* into v_closing
-    from public.token_balances b
-   where b.user_id = p_subscription.user_id and b.subscription_id = p_subscription.id
-     and b.period_start = p_subscription.period_start;
+  v_closing := tokenbook.grant_of_period(
+    p_subscription.user_id, p_subscription.id, p_subscription.plan_type, p_subscription.period_start);
   v_expires_at := p_now + v_plan.rollover_lifetime_days * interval '24 hours';
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')

@@ -12,7 +12,8 @@
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
  * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force and paid: that plan is kept beside it, and is in force when the higher one is not any more.
+ * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
+ * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
@@ -40,6 +41,7 @@ declare
   v_now timestamptz;
   v_start timestamptz;
   v_grant public.token_balances;
+  v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
   v_is_over boolean;
@@ -67,20 +69,19 @@ begin
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
+    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
     -- a period that was renewed before its payment came is what that payment paid for
     update public.token_balances b
        set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.subscription_id = subscription.id
-       and b.period_start = p_period_start and b.payment_id is null and p_entry.payment_id is not null
-       and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start);
+     where b.user_id = p_entry.user_id and b.id = v_of_period.id
+       and b.payment_id is null and p_entry.payment_id is not null;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
         on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
-                else b.subscription_id = subscription.id and b.period_start = p_period_start -- @period-given-once
-                  and b.id <> tokenbook.slot_grant_id(subscription.id, p_period_start) end;
+                else b.id = v_of_period.id end; -- @period-given-once
   end if;
   if transaction.id is not null then
     replayed := true;
@@ -94,7 +95,7 @@ begin
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
   v_is_beside := p_entry.payment_id is not null
     and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
-    and (v_was.expires_at <= v_start) is not true
+    and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
     and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
   if v_is_over is not true then
     if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then

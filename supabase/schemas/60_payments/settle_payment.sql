@@ -72,12 +72,10 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
+    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
-    update public.token_subscriptions s
-       set payment_id = v_payment.id::text
-     where s.user_id = p_facts.user_id and s.payment_id = v_part.id::text;
   end loop;
 
   v_payment.amount_cents := p_facts.amount_cents; -- @amount-follows-facts

@@ -143,8 +143,10 @@ function tables(): Record<string, { kinds: string }> {
     token_holds:
       "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0",
     token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0",
-    "tokenbook.subscriptions": "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
-    "tokenbook.provider_payments": "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
+    "tokenbook.subscriptions":
+      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
+    "tokenbook.provider_payments":
+      "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
     "tokenbook.provider_events": "x.facts ->> 'kind'",
     token_team_members: "x.until is null, x.tokens_used = 0",
     token_alerts: "x.kind, x.delivery",

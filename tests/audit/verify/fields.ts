@@ -861,10 +861,7 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "null", where: "x.tokens is not null", named: money },
       { to: "$2", where: "x.tokens is null", named: money },
     ]),
-    refunded_cents: field([
-      ...off("refunded_cents", money),
-      { to: "x.refunded_cents + 50", named: money },
-    ]),
+    refunded_cents: field([...off("refunded_cents", money), { to: "x.refunded_cents + 50", named: money }]),
     disputed_cents: field(off("disputed_cents", money)),
     tokens_clawed_back: field(off("tokens_clawed_back", money)),
     idempotency_key: field(
@@ -897,13 +894,21 @@ export const fields: Record<string, Record<string, Field>> = {
 
   "tokenbook.provider_payments": {
     provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }], freeWhere(aPart, untold)),
-    provider_payment_id: field([{ to: "'another'", where: `not (${aPart})`, named: /^I12 an event is of a payment$/ }]),
+    provider_payment_id: field([
+      { to: "'another'", where: `not (${aPart})`, named: /^I12 an event is of a payment$/ },
+    ]),
     part_of: field([
       { to: "'another'", named: facts },
       { to: "null", where: "x.part_of is not null", named: /^I12 / },
     ]),
     user_id: field(
-      [{ to: another, where: "x.user_id is not null and x.part_of is null", named: /^I12 what was paid is booked$/ }],
+      [
+        {
+          to: another,
+          where: "x.user_id is not null and x.part_of is null",
+          named: /^I12 what was paid is booked$/,
+        },
+      ],
       freeWhere("x.user_id is null", parked),
     ),
     customer_id: field([{ to: "'another'", named: facts }]),
@@ -931,7 +936,9 @@ export const fields: Record<string, Record<string, Field>> = {
     ]),
     disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
     told_as: unseen("what the project was told of it: another one only makes it told again"),
-    dismissed_at: unseen("that somebody took it off the list of what is parked: the list alone depends on it"),
+    dismissed_at: unseen(
+      "that somebody took it off the list of what is parked: the list alone depends on it",
+    ),
     created_at: field(
       [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
       freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
@@ -955,7 +962,10 @@ export const fields: Record<string, Record<string, Field>> = {
     event_type: unseen("the provider's word for its kind; the facts say it in ours"),
     occurred_at: field(
       [],
-      freeWhere("x.facts ->> 'kind' = 'assigned'", "when an admin said it: they are asked only where no event says it"),
+      freeWhere(
+        "x.facts ->> 'kind' = 'assigned'",
+        "when an admin said it: they are asked only where no event says it",
+      ),
     ),
     facts: field([]),
     received_at: field(

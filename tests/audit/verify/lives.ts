@@ -303,7 +303,11 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
   );
   const invoice = { kind: "paid", user_id: splits, plan_type: "starter", amount_cents: 900, currency: "usd" };
   await event("evt-second", "pi-second", invoice);
-  await event("evt-first", "pi-first", { ...invoice, parts: ["pi-second", "pi-third"], customer_id: "cus-splits" });
+  await event("evt-first", "pi-first", {
+    ...invoice,
+    parts: ["pi-second", "pi-third"],
+    customer_id: "cus-splits",
+  });
   await event("evt-third", "pi-third", { kind: "refunded", refunded_cents: 400, amount_cents: 400 });
   await event("evt-more", "pi-first", { ...invoice, plan_type: "grow", amount_cents: 1_000 });
   await event("evt-paid", "pi-lost", {

@@ -144,7 +144,12 @@ describe("packs", () => {
   test("are asked for, approved and refunded like a plan, and leave the plan alone", async () => {
     await post({ action: "approve", userId: user.id, paymentId: await asked(user, "starter") });
     const request = await post({ action: "create", packType: "small", quantity: 3 }, user);
-    expect(request.body).toMatchObject({ to_plan: null, pack_type: "small", quantity: 3, amount_cents: 1_500 });
+    expect(request.body).toMatchObject({
+      to_plan: null,
+      pack_type: "small",
+      quantity: 3,
+      amount_cents: 1_500,
+    });
     const { payment_id: paymentId } = request.body;
 
     const approved = await post({ action: "approve", userId: user.id, paymentId });
@@ -304,7 +309,9 @@ describe("a parked payment", () => {
     const parked = await park();
     const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };
     const ids = async () =>
-      (await list("", admin)).body.parked.map((one: { provider_payment_id: string }) => one.provider_payment_id);
+      (await list("", admin)).body.parked.map(
+        (one: { provider_payment_id: string }) => one.provider_payment_id,
+      );
     expect(await ids()).toContain(parked);
 
     expectProblem(await post(dismiss, user), "forbidden");

@@ -62,9 +62,12 @@ async function tried(on: Stack, it: PaypalCase): Promise<Outcome> {
   return { ...(outcomes!.length > 0 && { outcomes }), ...(note !== undefined && { note }), ...stands };
 }
 
-test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))("%s (%s): %s", async (_type, _version, _story, it) => {
-  expect(await tried(stack, it)).toEqual(it.comes);
-});
+test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))(
+  "%s (%s): %s",
+  async (_type, _version, _story, it) => {
+    expect(await tried(stack, it)).toEqual(it.comes);
+  },
+);
 
 test("there are cases of both versions, and of every type that changes something", () => {
   const types = new Set(cases.map(({ type }) => type));
@@ -91,11 +94,26 @@ test.each([
   ["looks at no quantities", "sales.ts", "Number(quantity) !== 1", "Number(quantity) < 1"],
   ["takes every dispute for a claim", "disputes.ts", 'stage === "INQUIRY"', 'stage === "NEVER"'],
   ["has lost what PayPal has denied", "disputes.ts", 'DENIED: "won"', 'DENIED: "lost"'],
-  ["looks at no amounts of disputes", "disputes.ts", "return status === \"lost\" && isComparable ? got : wanted;", "return undefined;"],
-  ["keeps disputes by payment", "disputes.ts", "dispute_id: dispute.dispute_id", "dispute_id: seller_transaction_id"],
+  [
+    "looks at no amounts of disputes",
+    "disputes.ts",
+    'return status === "lost" && isComparable ? got : wanted;',
+    "return undefined;",
+  ],
+  [
+    "keeps disputes by payment",
+    "disputes.ts",
+    "dispute_id: dispute.dispute_id",
+    "dispute_id: seller_transaction_id",
+  ],
   ["keeps an outcome when the dispute goes on", "disputes.ts", 'status !== "RESOLVED"', 'status === "NEVER"'],
   ["leaves the minus", "refunds.ts", "Math.abs(cents)", "cents"],
-  ["takes a reversal for a refund", "facts.ts", '["PAYMENT.CAPTURE.REVERSED", reversal]', '["PAYMENT.CAPTURE.REVERSED", refund]'],
+  [
+    "takes a reversal for a refund",
+    "facts.ts",
+    '["PAYMENT.CAPTURE.REVERSED", reversal]',
+    '["PAYMENT.CAPTURE.REVERSED", refund]',
+  ],
   ["counts refunds that failed", "refunds.ts", 'FAILED: "failed"', 'FAILED: "succeeded"'],
 ])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {
   const faulty = await startStack(paypal.settings, { file: `paypal-webhook/${file}`, right, wrong });
@@ -120,7 +138,8 @@ test("books that count a reversal beside its dispute fail them too", { tags: ["p
     await applyMutant(broken.db, "reversals-beside-their-disputes");
     const about = cases.filter(({ story }) => /because of/.test(story));
     expect(about).toHaveLength(2);
-    for (const it of about) expect((await tried(broken, it)).tokens ?? 0, it.story).toBeLessThan(it.comes.tokens!);
+    for (const it of about)
+      expect((await tried(broken, it)).tokens ?? 0, it.story).toBeLessThan(it.comes.tokens!);
   } finally {
     await broken.close();
   }

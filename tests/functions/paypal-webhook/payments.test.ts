@@ -135,10 +135,12 @@ describe("a subscription", () => {
   });
 
   test("that has failed and is paid again is active", async () => {
-    const at = (type: string, options = {}) => subscriptionEvent(type, "I-6", { custom: user, payer: "P6", ...options });
+    const at = (type: string, options = {}) =>
+      subscriptionEvent(type, "I-6", { custom: user, payer: "P6", ...options });
     const failed = at("PAYMENT.FAILED", { failures: 1 });
     const paid = at("UPDATED");
-    for (const it of [paid, failed, paid]) expect((await deliver(stack, it)).body.outcomes).toEqual(["recorded"]);
+    for (const it of [paid, failed, paid])
+      expect((await deliver(stack, it)).body.outcomes).toEqual(["recorded"]);
     const { rows } = await stack.db.admin.query(
       "select status from tokenbook.provider_subscriptions where provider_subscription_id = 'I-6'",
     );
@@ -188,7 +190,12 @@ describe("money that goes back", () => {
       captureReversal(id, "3.00"),
     ];
     const left: number[] = [];
-    for (const order of [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2]]) {
+    for (const order of [
+      [0, 1, 2],
+      [0, 2, 1],
+      [2, 1, 0],
+      [1, 0, 2],
+    ]) {
       user = (await stack.user()).id;
       id = fresh();
       const events = story();
@@ -214,18 +221,32 @@ describe("an event that is signed and cannot be read", () => {
     ["a type that is none", () => ({ ...bought(), event_type: 7 }), "event_type"],
     ["no resource", () => ({ ...bought(), resource: undefined }), "resource"],
     ["a day that never was", () => ({ ...bought(), create_time: "2018-19-12T22:20:32.000Z" }), "create_time"],
-    ["a year that the books have not", () => ({ ...bought(), create_time: "3018-01-12T22:20:32.000Z" }), "create_time"],
+    [
+      "a year that the books have not",
+      () => ({ ...bought(), create_time: "3018-01-12T22:20:32.000Z" }),
+      "create_time",
+    ],
     ["a payment's id that is too long", () => capture("C".repeat(300), `${user}:starter`), "resource.id"],
     ["no currency", () => capture(id, `${user}:starter`, "9.00", ""), "resource.amount"],
     ["a payment of less than nothing", () => capture(id, `${user}:starter`, "-9.00"), "resource.amount"],
-    ["a refund in a state that is none", () => captureRefund(id, "9.00", { status: "LOST" }), "resource.status"],
+    [
+      "a refund in a state that is none",
+      () => captureRefund(id, "9.00", { status: "LOST" }),
+      "resource.status",
+    ],
     ["a list for an event", () => [bought()], "body"],
   ])("with %s is a 4xx", async (_, made, field) => {
     expectProblem(await deliver(stack, made()), "invalid_provider_event", { field });
   });
 
   test("for whatever its order is called, is not: that only parks it", async () => {
-    for (const custom of ["x".repeat(100_000), `${user}:${"x".repeat(300)}`, `${user}:\0`, "\ud800", `${user}::`]) {
+    for (const custom of [
+      "x".repeat(100_000),
+      `${user}:${"x".repeat(300)}`,
+      `${user}:\0`,
+      "\ud800",
+      `${user}::`,
+    ]) {
       expect((await deliver(stack, capture(fresh(), custom))).body).toMatchObject({ outcomes: ["parked"] });
     }
   });
@@ -245,7 +266,9 @@ test("an amount is exact in its currency's smallest unit, or none at all", () =>
     ["70368744177.65", "USD", 7036874417765], // as a double, times 100, this is a fraction
     ["999999999999.99", "USD", 99999999999999],
   ] as const;
-  expect(amounts.map(([value, currency]) => cents(value, currency))).toEqual(amounts.map(([, , count]) => count));
+  expect(amounts.map(([value, currency]) => cents(value, currency))).toEqual(
+    amounts.map(([, , count]) => count),
+  );
   for (const [value, currency] of [
     ["1.001", "USD"],
     ["--1.00", "USD"],

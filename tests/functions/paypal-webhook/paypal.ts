@@ -162,7 +162,10 @@ export const capture = (
     amount: usd(value, currency),
     final_capture: true,
     disbursement_mode: "INSTANT",
-    seller_protection: { status: "ELIGIBLE", dispute_categories: ["ITEM_NOT_RECEIVED", "UNAUTHORIZED_TRANSACTION"] },
+    seller_protection: {
+      status: "ELIGIBLE",
+      dispute_categories: ["ITEM_NOT_RECEIVED", "UNAUTHORIZED_TRANSACTION"],
+    },
     seller_receivable_breakdown: { gross_amount: usd(value, currency), net_amount: usd(value, currency) },
     ...(customId !== undefined && { custom_id: customId }),
     supplementary_data: { related_ids: { order_id: "1AB234567A1234567" } },
@@ -199,7 +202,13 @@ interface RefundOptions {
 export const captureRefund = (
   payment: string,
   amount: string,
-  { refund = fresh(), type = "CAPTURE.REFUNDED", status = "COMPLETED", at = moment(), currency = "USD" }: RefundOptions = {},
+  {
+    refund = fresh(),
+    type = "CAPTURE.REFUNDED",
+    status = "COMPLETED",
+    at = moment(),
+    currency = "USD",
+  }: RefundOptions = {},
 ) =>
   event(
     `PAYMENT.${type}`,
@@ -238,7 +247,13 @@ interface SaleOptions {
 export const sale = (
   id: string,
   subscription: string | undefined,
-  { total = "9.00", currency = "USD", details, time = "2026-11-01T10:00:00Z", type = "COMPLETED" }: SaleOptions = {},
+  {
+    total = "9.00",
+    currency = "USD",
+    details,
+    time = "2026-11-01T10:00:00Z",
+    type = "COMPLETED",
+  }: SaleOptions = {},
 ) =>
   event(`PAYMENT.SALE.${type}`, {
     id,
@@ -258,7 +273,11 @@ export const sale = (
   });
 
 /** A refund of a sale (v1): the amount has a minus, and nothing says what was refunded in all. */
-export const saleRefund = (payment: string, total: string, { refund = fresh(), status = "completed", at = moment() }: RefundOptions = {}) =>
+export const saleRefund = (
+  payment: string,
+  total: string,
+  { refund = fresh(), status = "completed", at = moment() }: RefundOptions = {},
+) =>
   event(
     "PAYMENT.SALE.REFUNDED",
     {
@@ -374,7 +393,11 @@ export const subscription = (
   plan_id: plan,
   start_time: "2026-11-01T10:00:00Z",
   quantity,
-  subscriber: { name: { given_name: "John", surname: "Doe" }, email_address: "buyer@example.com", payer_id: payer },
+  subscriber: {
+    name: { given_name: "John", surname: "Doe" },
+    email_address: "buyer@example.com",
+    payer_id: payer,
+  },
   billing_info: {
     outstanding_balance: usd("0.00"),
     cycle_executions: [
@@ -400,8 +423,15 @@ export const agreementEvent = (type: string, id: string, state: string, payer: s
     id,
     state,
     description: "An agreement",
-    plan: { curr_code: "USD", payment_definitions: [{ type: "REGULAR", frequency: "Month", amount: { value: "9.00" } }] },
-    payer: { payment_method: "paypal", status: "verified", payer_info: { email: "buyer@example.com", payer_id: payer } },
+    plan: {
+      curr_code: "USD",
+      payment_definitions: [{ type: "REGULAR", frequency: "Month", amount: { value: "9.00" } }],
+    },
+    payer: {
+      payment_method: "paypal",
+      status: "verified",
+      payer_info: { email: "buyer@example.com", payer_id: payer },
+    },
     agreement_details: { outstanding_balance: { value: "0.00" }, last_payment_date: "2026-11-01T10:00:00Z" },
     start_date: "2026-11-01T10:00:00Z",
     links: [{ href: `${api}/v1/payments/billing-agreements/${id}`, rel: "self", method: "GET" }],
@@ -433,7 +463,10 @@ export function forgeries(
     "another webhook": [body, transmission(body, "WH-OF-A-FORGER")],
     "an event of the sandbox": [
       body.replaceAll("api.paypal.com", "api.sandbox.paypal.com"),
-      { ...transmission(body, "WH-OF-THE-SANDBOX"), "paypal-cert-url": certUrl.replace("api.", "api.sandbox.") },
+      {
+        ...transmission(body, "WH-OF-THE-SANDBOX"),
+        "paypal-cert-url": certUrl.replace("api.", "api.sandbox."),
+      },
     ],
     "another webhook, named in the body": [forgers, transmission(forgers, "WH-OF-A-FORGER")],
     "another user": [body.replace(user, randomUUID()), good],

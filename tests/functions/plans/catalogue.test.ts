@@ -59,14 +59,34 @@ test("everyone sees the packs that are offered, smallest first, without what pro
   ] as const) {
     await stack.db.admin.query("select public.set_token_pack($1, $2, 'a pack')", [
       pack,
-      JSON.stringify({ name: pack, tokens, price_cents: 500, is_offered: isOffered, stripe_price_id: `price_${pack}` }),
+      JSON.stringify({
+        name: pack,
+        tokens,
+        price_cents: 500,
+        is_offered: isOffered,
+        stripe_price_id: `price_${pack}`,
+      }),
     ]);
   }
   for (const caller of [{ headers: {} }, await stack.user(), stack.server]) {
     const { body, text } = await stack.ask("plans", { caller });
     expect(body.packs).toEqual([
-      { pack_type: "small", name: "small", tokens: 50_000, lifetime_days: null, price_cents: 500, currency: "usd" },
-      { pack_type: "large", name: "large", tokens: 900_000, lifetime_days: null, price_cents: 500, currency: "usd" },
+      {
+        pack_type: "small",
+        name: "small",
+        tokens: 50_000,
+        lifetime_days: null,
+        price_cents: 500,
+        currency: "usd",
+      },
+      {
+        pack_type: "large",
+        name: "large",
+        tokens: 900_000,
+        lifetime_days: null,
+        price_cents: 500,
+        currency: "usd",
+      },
     ]);
     expect(text).not.toContain("price_small");
   }

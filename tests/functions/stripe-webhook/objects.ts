@@ -28,7 +28,13 @@ export const now = Math.floor(Date.now() / 1000) - 3600;
 const month = { start: now, end: now + 30 * 86_400 };
 
 /** @param second when it happened, after {@link now} */
-export function eventOf(version: Version, type: string, object: Parts, id: string, second: number): StripeEvent {
+export function eventOf(
+  version: Version,
+  type: string,
+  object: Parts,
+  id: string,
+  second: number,
+): StripeEvent {
   return {
     id,
     object: "event",
@@ -113,7 +119,12 @@ export const sessionOf = (version: Version, id: string, userId: string | null, p
   currency: "usd",
   currency_conversion: null,
   custom_fields: [],
-  custom_text: { after_submit: null, shipping_address: null, submit: null, terms_of_service_acceptance: null },
+  custom_text: {
+    after_submit: null,
+    shipping_address: null,
+    submit: null,
+    terms_of_service_acceptance: null,
+  },
   customer: null,
   customer_creation: "if_required",
   customer_details: {
@@ -129,7 +140,15 @@ export const sessionOf = (version: Version, id: string, userId: string | null, p
   invoice: null,
   invoice_creation: {
     enabled: false,
-    invoice_data: { account_tax_ids: null, custom_fields: null, description: null, footer: null, issuer: null, metadata: {}, rendering_options: null },
+    invoice_data: {
+      account_tax_ids: null,
+      custom_fields: null,
+      description: null,
+      footer: null,
+      issuer: null,
+      metadata: {},
+      rendering_options: null,
+    },
   },
   livemode: true,
   locale: null,
@@ -188,7 +207,13 @@ export interface Line {
   isOnce?: boolean;
 }
 
-function lineOf(version: Version, subscription: string | null, currency: string, line: Line, n: number): Parts {
+function lineOf(
+  version: Version,
+  subscription: string | null,
+  currency: string,
+  line: Line,
+  n: number,
+): Parts {
   const { price, amount = 900, quantity = 1, isProration = false, discount = 0, isOnce = false } = line;
   const its = isOnce ? null : subscription;
   const both = {
@@ -211,7 +236,16 @@ function lineOf(version: Version, subscription: string | null, currency: string,
     return {
       ...both,
       amount_excluding_tax: amount,
-      plan: whole && its && { id: price, object: "plan", active: true, amount, currency, interval: "month", interval_count: 1 },
+      plan: whole &&
+        its && {
+          id: price,
+          object: "plan",
+          active: true,
+          amount,
+          currency,
+          interval: "month",
+          interval_count: 1,
+        },
       price: whole,
       proration: isProration,
       proration_details: { credited_items: null },
@@ -227,8 +261,16 @@ function lineOf(version: Version, subscription: string | null, currency: string,
   return {
     ...both,
     parent: isOnce
-      ? { invoice_item_details: { ...details, invoice_item: "ii_1" }, subscription_item_details: null, type: "invoice_item_details" }
-      : { invoice_item_details: null, subscription_item_details: { ...details, subscription_item: "si_1" }, type: "subscription_item_details" },
+      ? {
+          invoice_item_details: { ...details, invoice_item: "ii_1" },
+          subscription_item_details: null,
+          type: "invoice_item_details",
+        }
+      : {
+          invoice_item_details: null,
+          subscription_item_details: { ...details, subscription_item: "si_1" },
+          type: "subscription_item_details",
+        },
     pretax_credit_amounts: [],
     pricing: price && {
       price_details: { price, product: `prod_of_${price}` },
@@ -243,7 +285,12 @@ function lineOf(version: Version, subscription: string | null, currency: string,
 }
 
 /** One payment of an invoice, since 2025-03-31. */
-export const invoicePaymentOf = (invoice: string, intent: string, amount = 900, parts: Parts = {}): Parts => ({
+export const invoicePaymentOf = (
+  invoice: string,
+  intent: string,
+  amount = 900,
+  parts: Parts = {},
+): Parts => ({
   id: `inpay_${intent}`,
   object: "invoice_payment",
   amount_paid: amount,
@@ -260,8 +307,12 @@ export const invoicePaymentOf = (invoice: string, intent: string, amount = 900, 
 });
 
 /** Lines, as they come in an invoice and from the API. */
-export const linesOf = (version: Version, subscription: string | null, lines: readonly Line[], currency = "usd") =>
-  lines.map((line, n) => lineOf(version, subscription, currency, line, n));
+export const linesOf = (
+  version: Version,
+  subscription: string | null,
+  lines: readonly Line[],
+  currency = "usd",
+) => lines.map((line, n) => lineOf(version, subscription, currency, line, n));
 
 /**
  * An invoice that was paid.
@@ -389,7 +440,14 @@ export function invoiceOf(
   };
 }
 
-export const refundOf = (version: Version, id: string, intent: string | null, status: string, amount: number, parts: Parts = {}): Parts => ({
+export const refundOf = (
+  version: Version,
+  id: string,
+  intent: string | null,
+  status: string,
+  amount: number,
+  parts: Parts = {},
+): Parts => ({
   id,
   object: "refund",
   amount,
@@ -397,8 +455,14 @@ export const refundOf = (version: Version, id: string, intent: string | null, st
   charge: intent && `ch_of_${intent}`,
   created: now,
   currency: "usd",
-  destination_details: { card: { reference_status: "pending", reference_type: "acquirer_reference_number", type: "refund" }, type: "card" },
-  ...(status === "failed" && { failure_balance_transaction: "txn_2", failure_reason: "expired_or_canceled_card" }),
+  destination_details: {
+    card: { reference_status: "pending", reference_type: "acquirer_reference_number", type: "refund" },
+    type: "card",
+  },
+  ...(status === "failed" && {
+    failure_balance_transaction: "txn_2",
+    failure_reason: "expired_or_canceled_card",
+  }),
   metadata: {},
   payment_intent: intent,
   reason: null,
@@ -406,7 +470,12 @@ export const refundOf = (version: Version, id: string, intent: string | null, st
   source_transfer_reversal: null,
   status,
   transfer_reversal: null,
-  ...(!isEarly(version) && { customer: null, customer_account: null, payment_method: null, presentment_details: null }),
+  ...(!isEarly(version) && {
+    customer: null,
+    customer_account: null,
+    payment_method: null,
+    presentment_details: null,
+  }),
   ...parts,
 });
 
@@ -454,7 +523,13 @@ export const chargeOf = (version: Version, intent: string, refunded: number, par
   status: "succeeded",
   transfer_data: null,
   transfer_group: null,
-  ...(isEarly(version) && { destination: null, dispute: null, failure_balance_transaction: null, invoice: "in_1", order: null }),
+  ...(isEarly(version) && {
+    destination: null,
+    dispute: null,
+    failure_balance_transaction: null,
+    invoice: "in_1",
+    order: null,
+  }),
   ...parts,
 });
 
@@ -477,7 +552,13 @@ export const movementOf = (amount: number): Parts => ({
   type: "adjustment",
 });
 
-export const disputeOf = (version: Version, id: string, intent: string, status: string, parts: Parts = {}): Parts => ({
+export const disputeOf = (
+  version: Version,
+  id: string,
+  intent: string,
+  status: string,
+  parts: Parts = {},
+): Parts => ({
   id,
   object: "dispute",
   amount: 900,
@@ -491,7 +572,10 @@ export const disputeOf = (version: Version, id: string, intent: string, status: 
   livemode: true,
   metadata: {},
   payment_intent: intent,
-  payment_method_details: { card: { brand: "visa", case_type: "chargeback", network_reason_code: "10.4" }, type: "card" },
+  payment_method_details: {
+    card: { brand: "visa", case_type: "chargeback", network_reason_code: "10.4" },
+    type: "card",
+  },
   reason: "fraudulent",
   status,
   ...(!isEarly(version) && { enhanced_eligibility_types: [], intended_submission_method: null }),
@@ -512,7 +596,15 @@ export function subscriptionOf(
     created: now,
     discounts: [],
     metadata: {},
-    plan: { id: it.price, object: "plan", active: true, amount: 900, currency: "usd", interval: "month", interval_count: 1 },
+    plan: {
+      id: it.price,
+      object: "plan",
+      active: true,
+      amount: 900,
+      currency: "usd",
+      interval: "month",
+      interval_count: 1,
+    },
     price: priceOf(it.price, 900, "usd", "month"),
     quantity: 1,
     subscription: it.id,
@@ -551,7 +643,11 @@ export function subscriptionOf(
     next_pending_invoice_item_invoice: null,
     on_behalf_of: null,
     pause_collection: null,
-    payment_settings: { payment_method_options: null, payment_method_types: null, save_default_payment_method: "off" },
+    payment_settings: {
+      payment_method_options: null,
+      payment_method_types: null,
+      save_default_payment_method: "off",
+    },
     pending_invoice_item_interval: null,
     pending_setup_intent: null,
     pending_update: null,

@@ -21,17 +21,22 @@ afterAll(async () => {
   await stripe.close();
 });
 
-test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))("%s (%s): %s", async (_, __, ___, it) => {
-  const prepare = ({ lists }: typeof it, them: Parameters<typeof it.events>[0]) => {
-    for (const [id, list] of Object.entries(lists?.(them) ?? {})) stripe.lists.set(id, list);
-  };
-  expect(await tried(stack, it, { deliver, fresh, prepare })).toEqual(it.comes);
-});
+test.each(cases.map((it) => [it.type, it.version, it.story, it] as const))(
+  "%s (%s): %s",
+  async (_, __, ___, it) => {
+    const prepare = ({ lists }: typeof it, them: Parameters<typeof it.events>[0]) => {
+      for (const [id, list] of Object.entries(lists?.(them) ?? {})) stripe.lists.set(id, list);
+    };
+    expect(await tried(stack, it, { deliver, fresh, prepare })).toEqual(it.comes);
+  },
+);
 
 test("there are cases of the API versions before and after 2025, and of every type that the function reads", () => {
   const of = (year: string) => cases.filter(({ version }) => version.startsWith(year)).length;
   const types = new Set(cases.map(({ type }) => type));
-  console.log(`Stripe's events: ${cases.length} cases of ${types.size} types, ${of("2024")} of 2024, ${of("2026")} of 2026`);
+  console.log(
+    `Stripe's events: ${cases.length} cases of ${types.size} types, ${of("2024")} of 2024, ${of("2026")} of 2026`,
+  );
   expect(cases.length).toBeGreaterThanOrEqual(40);
   expect([of("2024") > 20, of("2026") > 20]).toEqual([true, true]);
   expect(types).toEqual(new Set([...types, ...actedOn]));

@@ -64,12 +64,7 @@ test("a request that Stripe has not signed just so is refused, without a reason"
 });
 
 test.each([
-  [
-    "believes everyone",
-    "    await Stripe",
-    "    if (body) return body;\n    await Stripe",
-    22,
-  ], // all that have a body, and a time that has come,
+  ["believes everyone", "    await Stripe", "    if (body) return body;\n    await Stripe", 22], // all that have a body, and a time that has come,
   [
     "takes what is signed for another day",
     "if (isFromTheFuture(signature))",

@@ -6,7 +6,19 @@ import { expectProblem, problemFaults } from "../problem.ts";
 import { startStack, type Stack } from "../stack.ts";
 import { stripeCases } from "./cases.ts";
 import type { StripeEvent } from "./objects.ts";
-import { deliver, event, fresh, lineItems, prices, secret, sell, session, signature, startStripe, type StripeStandIn } from "./stripe.ts";
+import {
+  deliver,
+  event,
+  fresh,
+  lineItems,
+  prices,
+  secret,
+  sell,
+  session,
+  signature,
+  startStripe,
+  type StripeStandIn,
+} from "./stripe.ts";
 
 let stripe: StripeStandIn;
 let stack: Stack;
@@ -63,50 +75,62 @@ function* places(value: unknown): Generator<(other: unknown) => void> {
   }
 }
 
-test("whatever stands in a field, the answer is 200 or 400, and never a 500", { tags: ["proof"] }, async () => {
-  // one event of each type, and of each shape
-  const cases = new Map(
-    Object.values(stripeCases).flat().map((it) => [`${it.type} ${it.version.slice(0, 4)}`, it]),
-  );
-  const mix: Record<string, number> = {};
-  const wrong: string[] = [];
-  for (const [name, it] of cases) {
-    const ids = new Map<string, string>();
-    const them: Buyer = {
-      userId: user,
-      id: (prefix) => ids.get(prefix) ?? ids.set(prefix, fresh(prefix)).get(prefix)!,
-    };
-    for (const [id, list] of Object.entries(it.lists?.(them) ?? {})) stripe.lists.set(id, list);
-    const whole = JSON.stringify(it.events(them).at(-1));
-    const count = [...places(JSON.parse(whole))].length;
-    const attempts = Array.from({ length: count }, (_, nth) => nth).flatMap((nth) =>
-      // each place with a few of them, in turn, so that it ends
-      [0, 1, 2].map((n) => ({ nth, other: strange[(nth + n * 4) % strange.length] })),
+test(
+  "whatever stands in a field, the answer is 200 or 400, and never a 500",
+  { tags: ["proof"] },
+  async () => {
+    // one event of each type, and of each shape
+    const cases = new Map(
+      Object.values(stripeCases)
+        .flat()
+        .map((it) => [`${it.type} ${it.version.slice(0, 4)}`, it]),
     );
-    for (let from = 0; from < attempts.length; from += 20) {
-      await Promise.all(
-        attempts.slice(from, from + 20).map(async ({ nth, other }) => {
-          const changed = JSON.parse(whole) as StripeEvent;
-          [...places(changed)][nth]!(other);
-          const answer = await deliver(stack, changed);
-          mix[answer.status] = (mix[answer.status] ?? 0) + 1;
-          const fine = answer.status === 200 || (answer.status === 400 && problemFaults(answer).length === 0);
-          if (!fine && answer.status !== 503) wrong.push(`${name}, ${nth}: ${answer.status} ${answer.text}`);
-        }),
+    const mix: Record<string, number> = {};
+    const wrong: string[] = [];
+    for (const [name, it] of cases) {
+      const ids = new Map<string, string>();
+      const them: Buyer = {
+        userId: user,
+        id: (prefix) => ids.get(prefix) ?? ids.set(prefix, fresh(prefix)).get(prefix)!,
+      };
+      for (const [id, list] of Object.entries(it.lists?.(them) ?? {})) stripe.lists.set(id, list);
+      const whole = JSON.stringify(it.events(them).at(-1));
+      const count = [...places(JSON.parse(whole))].length;
+      const attempts = Array.from({ length: count }, (_, nth) => nth).flatMap((nth) =>
+        // each place with a few of them, in turn, so that it ends
+        [0, 1, 2].map((n) => ({ nth, other: strange[(nth + n * 4) % strange.length] })),
       );
+      for (let from = 0; from < attempts.length; from += 20) {
+        await Promise.all(
+          attempts.slice(from, from + 20).map(async ({ nth, other }) => {
+            const changed = JSON.parse(whole) as StripeEvent;
+            [...places(changed)][nth]!(other);
+            const answer = await deliver(stack, changed);
+            mix[answer.status] = (mix[answer.status] ?? 0) + 1;
+            const fine =
+              answer.status === 200 || (answer.status === 400 && problemFaults(answer).length === 0);
+            if (!fine && answer.status !== 503)
+              wrong.push(`${name}, ${nth}: ${answer.status} ${answer.text}`);
+          }),
+        );
+      }
     }
-  }
-  console.log(`strange values in ${cases.size} events: ${JSON.stringify(mix)}, wrong ${wrong.length}`);
-  expect(wrong).toEqual([]);
-  expect(mix[400]).toBeGreaterThan(100);
-});
+    console.log(`strange values in ${cases.size} events: ${JSON.stringify(mix)}, wrong ${wrong.length}`);
+    expect(wrong).toEqual([]);
+    expect(mix[400]).toBeGreaterThan(100);
+  },
+);
 
 test.each([
   ["nothing is set", {}, [true]],
   ["the key is of live mode", { STRIPE_SECRET_KEY: "rk_live_x" }, [true]],
   ["the key is of test mode", { STRIPE_SECRET_KEY: "rk_test_x" }, [false]],
   ["the setting says test", { STRIPE_MODE: "test" }, [false]],
-  ["the setting says live and the key is of test mode", { STRIPE_MODE: "live", STRIPE_SECRET_KEY: "rk_test_x" }, [true]],
+  [
+    "the setting says live and the key is of test mode",
+    { STRIPE_MODE: "live", STRIPE_SECRET_KEY: "rk_test_x" },
+    [true],
+  ],
   ["the setting says neither", { STRIPE_MODE: "sandbox" }, []],
 ])("when %s, events of one mode count and those of the other are refused", async (_, settings, counting) => {
   const other = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...settings });
@@ -117,14 +141,22 @@ test.each([
       else if (counting.length === 0) expectProblem(answer, "internal_error");
       else expectProblem(answer, "wrong_event_mode", { status: 400, setting: "STRIPE_MODE" });
     }
-    await expect.poll(() => other.log.join("\n")).toMatch(/is of (live|test) mode, and|STRIPE_MODE is neither/);
+    await expect
+      .poll(() => other.log.join("\n"))
+      .toMatch(/is of (live|test) mode, and|STRIPE_MODE is neither/);
   } finally {
     await other.close();
   }
 });
 
 test("a thin event is refused with what to do about it", async () => {
-  const ping = { id: "evt_test_1", object: "v2.core.event", type: "v2.core.event_destination.ping", livemode: true, created: "2026-11-27T00:00:00.000Z" };
+  const ping = {
+    id: "evt_test_1",
+    object: "v2.core.event",
+    type: "v2.core.event_destination.ping",
+    livemode: true,
+    created: "2026-11-27T00:00:00.000Z",
+  };
   const answer = await deliver(stack, ping);
   expectProblem(answer, "thin_event", { status: 400 });
   expect(answer.body.detail).toContain("snapshot");

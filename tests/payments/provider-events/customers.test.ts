@@ -105,7 +105,9 @@ test("told at once by many, every payment of a customer finds its user", async (
     [users.map((user) => `cus_${user}`)],
   );
 
-  console.log(`customers=${users.length} payments=60 mix=${JSON.stringify(mix)} still parked=${rows[0].parked}`);
+  console.log(
+    `customers=${users.length} payments=60 mix=${JSON.stringify(mix)} still parked=${rows[0].parked}`,
+  );
   expect(rows[0].parked).toBe(0);
   for (const user of users) expect(await standing(db, user)).toMatchObject({ balance: 2_010_000 });
 });

@@ -79,8 +79,8 @@ test("nor do they when that period was renewed at its time, and the next renewal
   // as if each renewal had come at its time, and none after the plan had ended
   await db.admin.query("update public.token_plans set grace_days = 365 where plan_type = 'starter'");
   await pay(user, "first", "starter", OLD);
-  await db.admin.query("update public.token_plans set grace_days = null where plan_type = 'starter'");
   for (let months = 0; months < 5; months++) await call("renew_token_subscription", { p_user_id: user });
+  await db.admin.query("update public.token_plans set grace_days = null where plan_type = 'starter'");
   const present = await subscription(user);
   expect(present).toMatchObject({ period_start: PRESENT });
 

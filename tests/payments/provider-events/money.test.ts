@@ -48,23 +48,59 @@ const refunded = (cents: number) => ({ kind: "refunded", refunded_cents: cents }
 const [FREE, ALL, HALF] = [10_000, 410_000, 210_000];
 
 test.each<[string, Record<string, unknown>[], number]>([
-  ["one dispute won, another lost", [dispute("open", "dp_1"), dispute("won", "dp_1"), dispute("open", "dp_2"), dispute("lost", "dp_2")], FREE],
-  ["an inquiry closed, then a chargeback lost", [dispute("inquiry"), dispute("won"), dispute("open"), dispute("lost")], FREE],
-  ["an inquiry withdrawn, then another dispute lost", [dispute("inquiry", "PP-1"), dispute("won", "PP-1"), dispute("lost", "PP-2")], FREE],
+  [
+    "one dispute won, another lost",
+    [dispute("open", "dp_1"), dispute("won", "dp_1"), dispute("open", "dp_2"), dispute("lost", "dp_2")],
+    FREE,
+  ],
+  [
+    "an inquiry closed, then a chargeback lost",
+    [dispute("inquiry"), dispute("won"), dispute("open"), dispute("lost")],
+    FREE,
+  ],
+  [
+    "an inquiry withdrawn, then another dispute lost",
+    [dispute("inquiry", "PP-1"), dispute("won", "PP-1"), dispute("lost", "PP-2")],
+    FREE,
+  ],
   ["an inquiry alone", [dispute("inquiry")], ALL],
   ["won, reopened, lost", [dispute("open"), dispute("won"), dispute("open"), dispute("lost")], FREE],
   ["lost, and won in the second instance", [dispute("open"), dispute("lost"), dispute("won")], ALL],
-  ["two open, one won", [dispute("open", "dp_1", 900), dispute("open", "dp_2", 900), dispute("won", "dp_1", 900)], FREE],
-  ["two of the half open, one won", [dispute("open", "dp_1", 450), dispute("open", "dp_2", 450), dispute("won", "dp_1", 450)], HALF],
+  [
+    "two open, one won",
+    [dispute("open", "dp_1", 900), dispute("open", "dp_2", 900), dispute("won", "dp_1", 900)],
+    FREE,
+  ],
+  [
+    "two of the half open, one won",
+    [dispute("open", "dp_1", 450), dispute("open", "dp_2", 450), dispute("won", "dp_1", 450)],
+    HALF,
+  ],
   ["a dispute of the half, lost", [dispute("lost", "dp_1", 450)], HALF],
   ["a dispute beside a refund", [refund("re_1", 225), dispute("open", "dp_1", 225)], HALF],
   ["a dispute of all beside a refund of the half", [refund("re_1", 450), dispute("open", "dp_1", 900)], FREE],
-  ["a dispute in another currency is about all of it", [{ ...dispute("open", "dp_1", 100), currency: "eur" }], FREE],
+  [
+    "a dispute in another currency is about all of it",
+    [{ ...dispute("open", "dp_1", 100), currency: "eur" }],
+    FREE,
+  ],
   ["a refund that failed", [refunded(900), refund("re_1", 900, "failed")], ALL],
-  ["a refund that failed, told of by its id before", [refund("re_1", 900), refunded(900), refund("re_1", 900, "failed")], ALL],
+  [
+    "a refund that failed, told of by its id before",
+    [refund("re_1", 900), refunded(900), refund("re_1", 900, "failed")],
+    ALL,
+  ],
   ["a refund that was cancelled", [refund("re_1", 900, "pending"), refund("re_1", 900, "canceled")], ALL],
-  ["3.00 refunded, 6.00 failed", [refund("re_1", 300), refund("re_2", 600, "pending"), refunded(900), refund("re_2", 600, "failed")], 276_667],
-  ["6.00 failed, then 3.00 refunded", [refund("re_2", 600), refunded(600), refund("re_2", 600, "failed"), refunded(300), refund("re_1", 300)], 276_667],
+  [
+    "3.00 refunded, 6.00 failed",
+    [refund("re_1", 300), refund("re_2", 600, "pending"), refunded(900), refund("re_2", 600, "failed")],
+    276_667,
+  ],
+  [
+    "6.00 failed, then 3.00 refunded",
+    [refund("re_2", 600), refunded(600), refund("re_2", 600, "failed"), refunded(300), refund("re_1", 300)],
+    276_667,
+  ],
   ["refunds in parts, by running totals", [refunded(100), refunded(450)], HALF],
   ["refunds in parts, by their ids", [refund("re_1", 200), refund("re_2", 250)], HALF],
   ["more refunded than was paid", [refund("re_1", 900), refund("re_2", 900)], FREE],
@@ -108,7 +144,10 @@ test.each([
 
   // 2.25 of 11.25: a fifth
   expect(await standing(db, user)).toMatchObject({ balance: FREE + 320_000 });
-  const { rows } = await db.admin.query("select amount_cents::int, refunded_cents::int from public.token_payments where user_id = $1", [user]);
+  const { rows } = await db.admin.query(
+    "select amount_cents::int, refunded_cents::int from public.token_payments where user_id = $1",
+    [user],
+  );
   expect(rows).toEqual([{ amount_cents: 1_125, refunded_cents: 225 }]);
 });
 
@@ -117,7 +156,9 @@ test("paid without an amount, the price in the catalogue is what a refund is a s
 });
 
 test("what a charge was is an amount too", async () => {
-  expect(await after([{ ...refunded(450), amount_cents: 1_800 }], {})).toMatchObject({ balance: FREE + 300_000 });
+  expect(await after([{ ...refunded(450), amount_cents: 1_800 }], {})).toMatchObject({
+    balance: FREE + 300_000,
+  });
 });
 
 test("an event with other content is another event, the same content a repetition", async () => {
@@ -138,7 +179,12 @@ test("an event with other content is another event, the same content a repetitio
 test("two facts of one moment: what ends a refund or dispute is later than what begins it", async () => {
   const occurred_at = "2026-11-01T00:00:00Z";
   const { user, payment } = await after([]);
-  for (const facts of [refund("re_1", 900, "failed"), refund("re_1", 900, "pending"), dispute("won"), dispute("open")])
+  for (const facts of [
+    refund("re_1", 900, "failed"),
+    refund("re_1", 900, "pending"),
+    dispute("won"),
+    dispute("open"),
+  ])
     await record(payment, { ...facts, occurred_at });
 
   expect(await standing(db, user)).toMatchObject({ plan: "starter", balance: ALL });
@@ -151,8 +197,20 @@ test("two payments of one invoice buy one plan, and each refund takes its share"
   // one of them before the invoice
   expect(await record(second, refundedOf(600))).toMatchObject({ status: "waiting" });
   expect(
-    await record(first, { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd", parts: [second] }),
-  ).toMatchObject({ status: "approved", amount_cents: 900, refunded_cents: 600, tokens_clawed_back: 266_666 });
+    await record(first, {
+      kind: "paid",
+      user_id: user,
+      plan_type: "starter",
+      amount_cents: 900,
+      currency: "usd",
+      parts: [second],
+    }),
+  ).toMatchObject({
+    status: "approved",
+    amount_cents: 900,
+    refunded_cents: 600,
+    tokens_clawed_back: 266_666,
+  });
 
   const answer = await record(first, refundedOf(300));
 
@@ -212,20 +270,30 @@ test("another user, plan or currency than what was booked is noted and shown, an
   expect(await standing(db, other)).toMatchObject({ plan: "free", balance: FREE });
 });
 
-test("the test sees it: a booked payment that goes to whom an earlier event names", { tags: ["proof"] }, async () => {
-  const broken = await createDatabase();
-  await giveFreePlanAtRegistration(broken);
-  await applyMutant(broken, "booked-payments-change-hands");
-  const { payments } = await contradicted(broken);
-  await broken.drop();
+test(
+  "the test sees it: a booked payment that goes to whom an earlier event names",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await giveFreePlanAtRegistration(broken);
+    await applyMutant(broken, "booked-payments-change-hands");
+    const { payments } = await contradicted(broken);
+    await broken.drop();
 
-  expect(payments).not.toHaveLength(1);
-});
+    expect(payments).not.toHaveLength(1);
+  },
+);
 
 test("two thousand events of one payment take well below a second", async () => {
   const user = await createUser(db);
   const payment = `pi_${user}`;
-  await record(payment, { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" });
+  await record(payment, {
+    kind: "paid",
+    user_id: user,
+    plan_type: "starter",
+    amount_cents: 900,
+    currency: "usd",
+  });
   await db.admin.query(
     `insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
      select 'stripe', $1, 'evt_' || n, sha256(convert_to(f.facts::text, 'UTF8')), 'x', (f.facts ->> 'occurred_at')::timestamptz, f.facts

@@ -54,7 +54,12 @@ const short: Record<string, Told[]> = {
     total(2, 900),
     refund(3, 2, 600, "failed"),
   ],
-  "two amounts and a refund": [paid(0), paid(1, { amount_cents: 900 }), paid(2, { amount_cents: 1_125 }), total(3, 225)],
+  "two amounts and a refund": [
+    paid(0),
+    paid(1, { amount_cents: 900 }),
+    paid(2, { amount_cents: 1_125 }),
+    total(3, 225),
+  ],
   "two payments of one invoice, both refunded": [
     paid(0, { amount_cents: 900, parts: ["b"] }),
     paid(1, { amount_cents: 900 }, "b"),

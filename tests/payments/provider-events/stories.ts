@@ -95,7 +95,9 @@ export function kept(story: readonly Told[]): Kept | null {
   }
   refunded = Math.min(refunded, amount);
   // what the provider took back by itself is the dispute's, where there is one
-  const isDisputed = disputes.some(({ facts }) => ["open", "won", "lost"].includes(facts["status"] as string));
+  const isDisputed = disputes.some(({ facts }) =>
+    ["open", "won", "lost"].includes(facts["status"] as string),
+  );
   let disputed = 0;
   for (const one of disputes) {
     if (["open", "lost", ...(isDisputed ? [] : ["reversed"])].includes(one.facts["status"] as string))
@@ -159,7 +161,9 @@ export function anyStory(dice: Dice): Told[] {
       );
   }
   if (dice.chance(0.2))
-    story.push(tell(second(), { kind: "dispute", dispute_id: "rv.1", status: "reversed", amount_cents: 300 }));
+    story.push(
+      tell(second(), { kind: "dispute", dispute_id: "rv.1", status: "reversed", amount_cents: 300 }),
+    );
   for (const id of ["dp.1", "dp.2"].slice(0, dice.chance(0.2) ? 0 : 2)) {
     const amount = dice.any([{}, { amount_cents: 900 }, { amount_cents: 300 }]);
     const payment = isOfTwo ? part() : "a";
@@ -259,7 +263,10 @@ export async function prepare(db: Database): Promise<void> {
 }
 
 /** Does the steps for a new user; says in words what is not as the money asks. */
-async function play(client: pg.Pool, steps: Step[]): Promise<{ wrong: string[]; state: string; money: Kept }> {
+async function play(
+  client: pg.Pool,
+  steps: Step[],
+): Promise<{ wrong: string[]; state: string; money: Kept }> {
   const { rows } = await client.query("select public.test_story($1) as ended", [JSON.stringify(steps)]);
   const ended = rows[0].ended as Ended;
   const money = kept(steps.flatMap((step) => (step.do === "tell" ? [step] : [])))!;

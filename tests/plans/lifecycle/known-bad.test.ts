@@ -17,7 +17,12 @@ const alerts = async (db: Database, kind: string) =>
   (await db.admin.query("select from public.token_alerts where kind = $1", [kind])).rowCount;
 
 /** A rule, the variant that breaks it, what is done, and what is right. */
-const rules: [rule: string, mutant: string, attempt: (db: Database, user: string) => Promise<unknown>, right: unknown][] = [
+const rules: [
+  rule: string,
+  mutant: string,
+  attempt: (db: Database, user: string) => Promise<unknown>,
+  right: unknown,
+][] = [
   [
     "a plan ends whether anybody has touched the account or not",
     "lapses-wait-for-a-touch",
@@ -88,7 +93,8 @@ const rules: [rule: string, mutant: string, attempt: (db: Database, user: string
     async (db, user) => {
       await pay(db, user, "silver");
       await pay(db, user, "gold", { id: "pi_back", amount_cents: 1000 });
-      for (const status of ["open", "won"]) await tell(db, "pi_back", { kind: "dispute", dispute_id: "dp_1", status });
+      for (const status of ["open", "won"])
+        await tell(db, "pi_back", { kind: "dispute", dispute_id: "dp_1", status });
       return shown(db, user);
     },
     "gold active active",
@@ -98,7 +104,12 @@ const rules: [rule: string, mutant: string, attempt: (db: Database, user: string
     "plans-outlive-their-money",
     async (db, user) => {
       await pay(db, user, "gold", { id: "pi_gone", amount_cents: 1000 });
-      await tell(db, "pi_gone", { kind: "refund", refund_id: "re_1", status: "succeeded", amount_cents: 1000 });
+      await tell(db, "pi_gone", {
+        kind: "refund",
+        refund_id: "re_1",
+        status: "succeeded",
+        amount_cents: 1000,
+      });
       const { shown: is, quota } = await read(db, user);
       return { is, quota };
     },

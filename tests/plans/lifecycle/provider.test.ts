@@ -24,7 +24,11 @@ async function subscriber() {
   const [customer, subscription] = [`cus_${++nth}`, `sub_${nth}`];
   await pay(db, user, "gold", { customer_id: customer });
   const about = { customer_id: customer, plan_type: "gold" };
-  return { user, subscription, says: (facts: Record<string, unknown>) => say(db, subscription, { ...about, ...facts }) };
+  return {
+    user,
+    subscription,
+    says: (facts: Record<string, unknown>) => say(db, subscription, { ...about, ...facts }),
+  };
 }
 const shown = async (user: string) => (await read(db, user)).shown;
 
@@ -125,7 +129,12 @@ test("what is paid is in force at once, whatever was said of an earlier subscrip
 test("of two subscriptions the higher one in force counts, and the other's payments give their tokens", async () => {
   const { user, says } = await subscriber();
   await pay(db, user, "silver", { customer_id: `second_${user}` });
-  expect(await read(db, user)).toMatchObject({ shown: "gold active active", tokens: 3_000, limit: 3_000, quota: 100 });
+  expect(await read(db, user)).toMatchObject({
+    shown: "gold active active",
+    tokens: 3_000,
+    limit: 3_000,
+    quota: 100,
+  });
   await pay(db, user, "silver");
   expect(await read(db, user)).toMatchObject({ shown: "gold active active", tokens: 4_000 });
 
@@ -156,14 +165,25 @@ test("a subscription that names its customer alone finds its user, whichever is 
     const ends = hours(2);
     const steps = [
       () => pay(db, user, "gold", { customer_id: customer }),
-      () => say(db, `sub_${nth}`, { customer_id: customer, plan_type: "gold", status: "active", cancel_at: ends }),
+      () =>
+        say(db, `sub_${nth}`, {
+          customer_id: customer,
+          plan_type: "gold",
+          status: "active",
+          cancel_at: ends,
+        }),
     ];
     for (const step of paysFirst ? steps : steps.toReversed()) await step();
     const { rows } = await db.admin.query(
       "select plan_type, cancel_at, in_force_until from public.token_subscriptions where user_id = $1",
       [user],
     );
-    states.push({ ...rows[0], isAt: rows[0].cancel_at.toISOString() === ends, cancel_at: 0, in_force_until: 0 });
+    states.push({
+      ...rows[0],
+      isAt: rows[0].cancel_at.toISOString() === ends,
+      cancel_at: 0,
+      in_force_until: 0,
+    });
   }
 
   expect(states[0]).toEqual({ plan_type: "gold", isAt: true, cancel_at: 0, in_force_until: 0 });
@@ -177,69 +197,83 @@ function* orders<T>(items: readonly T[]): Generator<T[]> {
     for (const rest of orders(items.filter((_, other) => other !== n))) yield [item, ...rest];
 }
 
-test("events of a subscription and its payment, in every order and told twice, end in one state", { timeout: 240_000 }, async () => {
-  const at = (minute: number) => new Date(Date.UTC(2026, 10, 20, 10, minute)).toISOString();
-  const stories: Record<string, { events: Record<string, unknown>[]; ends: string }> = {
-    "paused and resumed, of one moment too": {
-      events: [
-        { status: "active", occurred_at: at(0) },
-        { status: "past_due", occurred_at: at(5) },
-        { status: "paused", occurred_at: at(6) },
-        { status: "active", occurred_at: at(6) },
-      ],
-      ends: "none inactive paused",
-    },
-    "cancelled, taken back, failed": {
-      events: [
-        { status: "active", occurred_at: at(0), cancel_at: at(3) },
-        { status: "active", occurred_at: at(1) },
-        { status: "past_due", occurred_at: at(2) },
-        { status: "paused", occurred_at: at(1) },
-      ],
-      ends: "gold active active",
-    },
-    "cancelled for good, and what came before it": {
-      events: [
-        { status: "active", occurred_at: at(0) },
-        { status: "active", occurred_at: at(9) },
-        { status: "cancelled", occurred_at: at(9), cancel_at: at(9) },
-        { status: "paused", occurred_at: at(4) },
-      ],
-      ends: "none inactive ended",
-    },
-  };
-  const start = at(-60);
-  let tried = 0;
-  for (const [story, { events, ends }] of Object.entries(stories)) {
-    const ended = new Map<string, number>();
-    for (const order of orders([...events.keys(), -1])) {
-      const user = await createUser(db);
-      const [id, payment] = [`sub_order_${++nth}`, `pi_order_${nth}`];
-      const step = (n: number) =>
-        n === -1
-          ? pay(db, user, "gold", { id: payment, customer_id: `cus_order_${payment}`, period_start: start, occurred_at: at(-60) })
-          : say(db, id, { customer_id: `cus_order_${payment}`, plan_type: "gold", ...events[n] }, `evt_order_${id}_${n}`);
-      for (const n of order) await step(n);
-      await step(order[0]!);
-      await step(order[2]!);
-      const { rows } = await db.admin.query(
-        `select s.plan_type, s.is_active, s.status, s.cancel_at, s.expires_at, s.in_force_until, a.tokens_remaining::int as tokens,
+test(
+  "events of a subscription and its payment, in every order and told twice, end in one state",
+  { timeout: 240_000 },
+  async () => {
+    const at = (minute: number) => new Date(Date.UTC(2026, 10, 20, 10, minute)).toISOString();
+    const stories: Record<string, { events: Record<string, unknown>[]; ends: string }> = {
+      "paused and resumed, of one moment too": {
+        events: [
+          { status: "active", occurred_at: at(0) },
+          { status: "past_due", occurred_at: at(5) },
+          { status: "paused", occurred_at: at(6) },
+          { status: "active", occurred_at: at(6) },
+        ],
+        ends: "none inactive paused",
+      },
+      "cancelled, taken back, failed": {
+        events: [
+          { status: "active", occurred_at: at(0), cancel_at: at(3) },
+          { status: "active", occurred_at: at(1) },
+          { status: "past_due", occurred_at: at(2) },
+          { status: "paused", occurred_at: at(1) },
+        ],
+        ends: "gold active active",
+      },
+      "cancelled for good, and what came before it": {
+        events: [
+          { status: "active", occurred_at: at(0) },
+          { status: "active", occurred_at: at(9) },
+          { status: "cancelled", occurred_at: at(9), cancel_at: at(9) },
+          { status: "paused", occurred_at: at(4) },
+        ],
+        ends: "none inactive ended",
+      },
+    };
+    const start = at(-60);
+    let tried = 0;
+    for (const [story, { events, ends }] of Object.entries(stories)) {
+      const ended = new Map<string, number>();
+      for (const order of orders([...events.keys(), -1])) {
+        const user = await createUser(db);
+        const [id, payment] = [`sub_order_${++nth}`, `pi_order_${nth}`];
+        const step = (n: number) =>
+          n === -1
+            ? pay(db, user, "gold", {
+                id: payment,
+                customer_id: `cus_order_${payment}`,
+                period_start: start,
+                occurred_at: at(-60),
+              })
+            : say(
+                db,
+                id,
+                { customer_id: `cus_order_${payment}`, plan_type: "gold", ...events[n] },
+                `evt_order_${id}_${n}`,
+              );
+        for (const n of order) await step(n);
+        await step(order[0]!);
+        await step(order[2]!);
+        const { rows } = await db.admin.query(
+          `select s.plan_type, s.is_active, s.status, s.cancel_at, s.expires_at, s.in_force_until, a.tokens_remaining::int as tokens,
                 f.status as said, f.occurred_at
            from public.token_subscriptions s join public.token_accounts a using (user_id)
            join tokenbook.provider_subscriptions f on f.provider_subscription_id = $2 where s.user_id = $1`,
-        [user, id],
-      );
-      const state = JSON.stringify(rows[0]);
-      ended.set(state, (ended.get(state) ?? 0) + 1);
-      tried++;
+          [user, id],
+        );
+        const state = JSON.stringify(rows[0]);
+        ended.set(state, (ended.get(state) ?? 0) + 1);
+        tried++;
+      }
+      console.log(`${story}: ${[...ended].map(([state, times]) => `${times} × ${state}`).join("\n")}`);
+      expect(ended.size, story).toBe(1);
+      const { plan_type, is_active, status } = JSON.parse([...ended.keys()][0]!);
+      expect(`${plan_type ?? "none"} ${is_active ? "active" : "inactive"} ${status}`).toBe(ends);
     }
-    console.log(`${story}: ${[...ended].map(([state, times]) => `${times} × ${state}`).join("\n")}`);
-    expect(ended.size, story).toBe(1);
-    const { plan_type, is_active, status } = JSON.parse([...ended.keys()][0]!);
-    expect(`${plan_type ?? "none"} ${is_active ? "active" : "inactive"} ${status}`).toBe(ends);
-  }
-  console.log(`orders=${tried} states=1 each`);
-});
+    console.log(`orders=${tried} states=1 each`);
+  },
+);
 
 test.each([
   ["another provider", { p_provider: "venmo" }, "p_provider"],
@@ -247,11 +281,26 @@ test.each([
   ["an event without an id", { p_event_id: "" }, "p_event_id"],
   ["a payment's fact", { p_facts: { kind: "paid", occurred_at: "2026-11-20T10:00:00Z" } }, "p_facts"],
   ["no time", { p_facts: { kind: "subscription", status: "active" } }, "occurred_at"],
-  ["a time without its offset", { p_facts: { kind: "subscription", status: "active", occurred_at: "2026-11-20T10:00:00" } }, "occurred_at"],
-  ["an unknown status", { p_facts: { kind: "subscription", status: "asleep", occurred_at: "2026-11-20T10:00:00Z" } }, "status"],
+  [
+    "a time without its offset",
+    { p_facts: { kind: "subscription", status: "active", occurred_at: "2026-11-20T10:00:00" } },
+    "occurred_at",
+  ],
+  [
+    "an unknown status",
+    { p_facts: { kind: "subscription", status: "asleep", occurred_at: "2026-11-20T10:00:00Z" } },
+    "status",
+  ],
   [
     "a moment that is none",
-    { p_facts: { kind: "subscription", status: "active", occurred_at: "2026-11-20T10:00:00Z", cancel_at: "soon" } },
+    {
+      p_facts: {
+        kind: "subscription",
+        status: "active",
+        occurred_at: "2026-11-20T10:00:00Z",
+        cancel_at: "soon",
+      },
+    },
     "cancel_at",
   ],
 ])("%s is refused", async (_what, change, fieldName) => {

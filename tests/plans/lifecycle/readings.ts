@@ -67,7 +67,9 @@ export interface Reading {
 }
 
 const line = (row: { plan_type: string | null; is_active: boolean; status: string } | undefined) =>
-  row === undefined ? "no row" : `${row.plan_type ?? "none"} ${row.is_active ? "active" : "inactive"} ${row.status}`;
+  row === undefined
+    ? "no row"
+    : `${row.plan_type ?? "none"} ${row.is_active ? "active" : "inactive"} ${row.status}`;
 
 /** Asks in every way. */
 export async function read(db: Database, user: string): Promise<Reading> {
@@ -75,11 +77,16 @@ export async function read(db: Database, user: string): Promise<Reading> {
     shown: (await client.query("select * from public.token_subscriptions")).rows[0],
     older: (await client.query("select * from public.user_subscriptions")).rows[0],
     quota: (await rpc(client, "get_user_storage_quota")).total_quota_gb,
-    quotas: (await client.query("select coalesce(sum(quota_gb), 0)::int as gb from public.token_storage_quotas")).rows[0].gb,
-    olderQuotas: (await client.query("select coalesce(sum(quota_gb), 0)::int as gb from public.user_storage")).rows[0].gb,
+    quotas: (
+      await client.query("select coalesce(sum(quota_gb), 0)::int as gb from public.token_storage_quotas")
+    ).rows[0].gb,
+    olderQuotas: (await client.query("select coalesce(sum(quota_gb), 0)::int as gb from public.user_storage"))
+      .rows[0].gb,
   }));
   const toServer = await asService(db, async (client) => {
-    const { rows } = await client.query("select * from public.token_subscriptions where user_id = $1", [user]);
+    const { rows } = await client.query("select * from public.token_subscriptions where user_id = $1", [
+      user,
+    ]);
     return rows[0];
   });
   const { rows: rules } = await db.admin.query(
@@ -173,7 +180,9 @@ export function say(db: Database, id: string, facts: Record<string, unknown>, ev
 
 /** What nobody has to doubt: what the verifier says. */
 export async function breached(db: Database): Promise<unknown[]> {
-  const { rows } = await db.admin.query("select invariant, user_id, expected, found from public.verify_token_ledger()");
+  const { rows } = await db.admin.query(
+    "select invariant, user_id, expected, found from public.verify_token_ledger()",
+  );
   return rows;
 }
 

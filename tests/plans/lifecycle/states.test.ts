@@ -4,7 +4,18 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { grant } from "../../support/books.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
 import { asUser, createUser, rpc } from "../../support/roles.ts";
-import { addPlans, breached, letPeriodEnd, pay, read, type Reading, recorded, server, tell, touch } from "./readings.ts";
+import {
+  addPlans,
+  breached,
+  letPeriodEnd,
+  pay,
+  read,
+  type Reading,
+  recorded,
+  server,
+  tell,
+  touch,
+} from "./readings.ts";
 
 let bare: Database;
 let withFree: Database;
@@ -82,7 +93,11 @@ describe.each([
   test.each(moments)("%s", async (_moment, seconds, is) => {
     const db = database();
     const user = await createUser(db);
-    await server(db, "change_token_plan", { p_user_id: user, p_plan_type: "gold", p_payment_method: "manual" });
+    await server(db, "change_token_plan", {
+      p_user_id: user,
+      p_plan_type: "gold",
+      p_payment_method: "manual",
+    });
     await letPeriodEnd(db, user, seconds);
     const expected = is === "over" ? afterwards : inForce(is);
 
@@ -91,7 +106,9 @@ describe.each([
     await touch(db, user);
     const after = await read(db, user);
 
-    console.log(`${seconds} s after the end: ${before.shown}, ${before.quota} GB; recorded: ${await recorded(db, user)}`);
+    console.log(
+      `${seconds} s after the end: ${before.shown}, ${before.quota} GB; recorded: ${await recorded(db, user)}`,
+    );
     expect(before).toMatchObject(expected);
     expect(after).toEqual(before);
     expect(untouched).toBe(expected.balancePlan);
@@ -165,7 +182,11 @@ test("grace counts as the plan said when the period began; a change counts from 
     await letPeriodEnd(bare, user, 0);
     expect(await read(bare, user)).toMatchObject({ shown: "none inactive ended" });
   } finally {
-    await server(bare, "set_token_plan", { p_plan_type: "gold", p_plan: { grace_days: null }, p_reason: "undone" });
+    await server(bare, "set_token_plan", {
+      p_plan_type: "gold",
+      p_plan: { grace_days: null },
+      p_reason: "undone",
+    });
   }
 });
 
@@ -243,11 +264,18 @@ test("a refund leaves the plan that a later payment has renewed, and storage tha
   const user = await createUser(bare);
   const id = `pi_first_${user}`;
   await pay(bare, user, "gold", { id, amount_cents: 1000 });
-  await bare.admin.query("insert into public.token_storage_quotas (user_id, quota_gb) values ($1, 7)", [user]);
+  await bare.admin.query("insert into public.token_storage_quotas (user_id, quota_gb) values ($1, 7)", [
+    user,
+  ]);
   await pay(bare, user, "gold");
 
   await tell(bare, id, { kind: "refund", refund_id: "re_1", status: "succeeded", amount_cents: 1000 });
-  expect(await read(bare, user)).toMatchObject({ ...inForce("active"), quota: 107, quotas: 107, olderQuotas: 107 });
+  expect(await read(bare, user)).toMatchObject({
+    ...inForce("active"),
+    quota: 107,
+    quotas: 107,
+    olderQuotas: 107,
+  });
 
   await letPeriodEnd(bare, user, GRACE);
   expect(await read(bare, user)).toMatchObject({ ...over.none, quota: 7, quotas: 7, olderQuotas: 7 });

@@ -94,7 +94,7 @@ describe("a period that closes with its tokens", () => {
     await letTimePass(db, user, 28);
     await db.admin.query("select public.expire_old_token_grants()");
     expect(await balance()).toMatchObject({ total_active: 0, total_expired: 400 });
-    await letTimePass(db, user, 3); // the renewal is late
+    await letTimePass(db, user, 2); // the renewal is late, and in the plan's grace
 
     await call("renew_token_subscription");
 

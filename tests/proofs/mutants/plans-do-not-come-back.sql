@@ -1,2 +1,2 @@
 -- A higher plan that is in force again leaves the lower one in its place.
-select pg_temp.mutate('highest-rank-counts', 'and v_stopped_at is not null');
+select pg_temp.mutate('highest-rank-counts', 'or false)');

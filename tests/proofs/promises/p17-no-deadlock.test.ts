@@ -94,14 +94,14 @@ const anything: Act = async (client, nth, users, work) => {
           ? { kind: "refunded", refunded_cents: 1_000 + (turn % 2_900) }
           : turn % 7 === 0
             ? dispute("open", `dp_${turn % 5}`)
-          : {
-              kind: "paid",
-              user_id: users[payment % users.length],
-              plan_type: "professional",
-              // customers, and payments in several parts, whose locks have their own order
-              customer_id: `cus_${payment % users.length}`,
-              parts: turn % 2 === 0 ? [`pi_${payment}_part_${turn % 3}`] : undefined,
-            };
+            : {
+                kind: "paid",
+                user_id: users[payment % users.length],
+                plan_type: "professional",
+                // customers, and payments in several parts, whose locks have their own order
+                customer_id: `cus_${payment % users.length}`,
+                parts: turn % 2 === 0 ? [`pi_${payment}_part_${turn % 3}`] : undefined,
+              };
       await client.query("select public.record_token_payment_event('stripe', $1, $2, $3, $4)", [
         `evt_${nth}`,
         facts.kind,

@@ -1,4 +1,4 @@
--- What plans a user has: one row a user. Its own columns are the plan that was in force when somebody last touched
+-- Behind token_subscriptions: what plans a user has. One row a user; its own columns are the plan that was in force when somebody last touched
 -- the account; beside it are others that go on until their own end. Which of them is in force at a moment says
 -- tokenbook.subscription_at; what everybody reads is the view public.token_subscriptions. Its periods are grants.
 create table tokenbook.subscriptions (

@@ -1,0 +1,35 @@
+/*
+ * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * A slot of a plan's schedule is no period.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.grant_of_period(
+  p_user_id uuid,
+  p_subscription_id uuid,
+  p_plan_type text,
+  p_period_start timestamptz
+)
+returns public.token_balances
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  select b.* into v_grant
+    from public.token_balances b
+   where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
+     and coalesce(
+       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.grant_of_period is
+  'The grant of a period of that plan, NULL when it has none.';
