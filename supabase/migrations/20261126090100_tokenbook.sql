@@ -1716,7 +1716,7 @@ comment on column public.token_payments.pack_type is 'The pack they pay for; or 
 comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
 comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
-comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: {name, tokens (of one), lifetime_days; of a pack priority; of a plan articles_limit, storage_gb, features, schedule}. What the catalogue says now: token_offer_now.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, issue_every, issue_on, refill_to, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
@@ -8409,10 +8409,9 @@ comment on function tokenbook.due_slots_as_of is
 /*
  * A plan or a pack as the catalogue sells it now: what so many of it cost, and what it gives. Exactly one of
  * the two is named. NULL where there is none; one that is not offered any more is found too, and is_offered says so.
- * terms: {name, tokens (of one), lifetime_days}, of a pack {priority}, of a plan {articles_limit, storage_gb, features},
- * of one that gives its tokens over time {schedule}.
- * What a payment keeps from the moment it was asked for (token_payments.terms).
- * Caller: internal, and token_offer_now, which runs as its caller.
+ * terms: what a payment keeps of it from the moment it was asked for (token_payments.terms), by the names of the
+ * catalogue's columns, which is what token_offer_now looks them up by.
+ * Caller: internal.
  */
 create function tokenbook.find_offer(
   p_plan_type text,
@@ -8434,9 +8433,9 @@ begin
     into amount_cents, currency, is_offered, terms
     from (
       select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
-               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.grant_lifetime_days,
-               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features)
-             || jsonb_strip_nulls(jsonb_build_object('schedule', tokenbook.plan_schedule(p))) as terms
+               'name', p.name, 'tokens', p.tokens, 'grant_lifetime_days', p.grant_lifetime_days,
+               'issue_every', p.issue_every, 'issue_on', p.issue_on, 'refill_to', p.refill_to,
+               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
         from public.token_plans p
        where p.plan_type = p_plan_type
       union all
@@ -9529,7 +9528,8 @@ begin
 
   select p.* into v_pack from public.token_packs p where p.pack_type = p_pack_type;
   v_written := tokenbook.write_offer(
-    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)));
+    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)),
+    case when v_pack.pack_type is not null then to_jsonb(v_pack) end);
   perform tokenbook.check_price_ids('invalid_pack');
 
   if v_written.changed <> '{}' then
@@ -9610,7 +9610,8 @@ begin
     returning p.plan_type into v_default_before;
   end if;
   v_written := tokenbook.write_offer(
-    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)));
+    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)),
+    case when v_plan.plan_type is not null then to_jsonb(v_plan) end);
   perform tokenbook.check_price_ids('invalid_plan');
 
   if v_written.changed <> '{}' or v_default_before is not null then
@@ -10400,7 +10401,7 @@ comment on column public.token_subscriptions.updated_at is 'When the record last
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
  * constraint that a value breaks, and the field; so there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
- * Returns the row before (NULL: there was none) and after, and the fields that have changed.
+ * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
  */
 create function tokenbook.write_offer(
@@ -10409,7 +10410,7 @@ create function tokenbook.write_offer(
   p_key text,
   p_name text,
   p_given jsonb,
-  out before jsonb,
+  inout before jsonb,
   out after jsonb,
   out changed text[]
 )
@@ -10424,6 +10425,7 @@ declare
   v_fault text;
   v_constraint text;
   v_column text;
+  v_columns text;
 begin
   -- validate: the types; NULL only where there may be none
   for v_field in
@@ -10459,20 +10461,32 @@ begin
   end loop;
 
   -- act
-  execute format('select to_jsonb(t) from public.%I t where t.%I = $1', p_table, p_key) into before using p_name;
+  p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
   begin
     if before is null then
-      p_given := p_given || jsonb_build_object(p_key, p_name);
-      execute format(
-        'insert into public.%1$I as t (%2$s) select %2$s from jsonb_populate_record(null::public.%1$I, $1) returning to_jsonb(t)',
-        p_table, (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g))
-        into after using p_given;
+      v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      else
+        execute format(
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      end if;
     elsif p_given <> '{}' then
-      execute format(
-        'update public.%1$I t set %2$s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.%1$I, $1) r '
-        'where t.%3$I = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-        p_table, (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g), p_key)
-        into after using p_given, p_name;
+      v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      else
+        execute format(
+          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      end if;
     end if;
   exception
     when check_violation then
@@ -11288,13 +11302,13 @@ begin
   if p_payment.to_plan is not null then
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
-    v_plan.grant_lifetime_days := p_payment.terms ->> 'lifetime_days';
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
     v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
     v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
     v_plan.features := p_payment.terms -> 'features';
-    v_plan.issue_every := p_payment.terms -> 'schedule' ->> 'every';
-    v_plan.issue_on := coalesce(p_payment.terms -> 'schedule' ->> 'on', v_plan.issue_on);
-    v_plan.refill_to := p_payment.terms -> 'schedule' ->> 'refill_to';
+    v_plan.issue_every := p_payment.terms ->> 'issue_every';
+    v_plan.issue_on := coalesce(p_payment.terms ->> 'issue_on', v_plan.issue_on);
+    v_plan.refill_to := p_payment.terms ->> 'refill_to';
     v_given := tokenbook.start_period(
       v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
     transaction := v_given.transaction;
@@ -12256,14 +12270,23 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select to_jsonb(o) || jsonb_build_object('differs', array(
+  select now.offer || jsonb_build_object('differs', array(
            select asked.name
              from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
                   as asked (name, value)
-            where asked.value is distinct from
-                  (o.terms || jsonb_build_object('amount_cents', o.amount_cents, 'currency', o.currency)) -> asked.name
+            where asked.value is distinct from (now.offer || (now.offer -> 'terms')) -> asked.name
             order by asked.name))
-    from tokenbook.find_offer($1.to_plan, $1.pack_type, $1.quantity) o
+    from (
+      select to_jsonb(p) as row from public.token_plans p where p.plan_type = $1.to_plan
+      union all
+      select to_jsonb(p) from public.token_packs p where p.pack_type = $1.pack_type) catalogue
+   cross join lateral (
+     select jsonb_build_object(
+              'amount_cents', (catalogue.row ->> 'price_cents')::bigint * $1.quantity,
+              'currency', catalogue.row -> 'currency',
+              'is_offered', catalogue.row -> 'is_offered',
+              'terms', coalesce(jsonb_object_agg(term.name, catalogue.row -> term.name), '{}')) as offer
+       from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
@@ -14759,6 +14782,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan -- one for any range of users takes each for a handful, and joins them all row by row
 as $$
 begin
   return query
@@ -17788,13 +17812,11 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
--- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
-select tokenbook.withdraw_rights('function', f)
-  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
-grant execute on function
-    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
-    tokenbook.find_offer(text, text, integer)
-  to authenticated, service_role;
+-- Computed fields: whoever may read the row may read them.
+select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[

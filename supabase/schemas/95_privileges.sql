@@ -51,13 +51,11 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
--- Computed fields: whoever may read the row may read them. What the second one asks is the catalogue, as its caller.
-select tokenbook.withdraw_rights('function', f)
-  from unnest(array['public.tokens_used(public.token_transactions)', 'public.token_offer_now(public.token_payments)']::regprocedure[]) f;
-grant execute on function
-    public.tokens_used(public.token_transactions), public.token_offer_now(public.token_payments),
-    tokenbook.find_offer(text, text, integer)
-  to authenticated, service_role;
+-- Computed fields: whoever may read the row may read them.
+select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
+grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
 -- Functions. Self: a user for themselves, an admin for anyone, the server.
 select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[

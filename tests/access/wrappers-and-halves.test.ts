@@ -37,8 +37,8 @@ async function pairsOf(client: Client): Promise<Pair[]> {
   return rows;
 }
 
-/** Computed fields: they say of a row that is there already, in its own words, and need no half. */
-const computedFields = ["tokens_used"];
+/** Computed fields: they say of a row what their caller may read anyway, and need no half. */
+const computedFields = ["tokens_used", "token_offer_now"];
 
 const faultsIn = (pairs: Pair[]): string[] =>
   pairs.flatMap(({ name, wrapper, half, wrapper_runs_as_owner }) => {

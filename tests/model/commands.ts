@@ -1,7 +1,7 @@
 /** What the books must answer to each command, according to the reference model. */
 import type pg from "pg";
 import { type Command, type Key, statuses } from "./any-command.ts";
-import { catalogue, type Facts, type Payment, Plans, type Started } from "./plans.ts";
+import { type Facts, type Payment, Plans, type Started } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
 import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
 

@@ -373,7 +373,7 @@ describe("a request", () => {
 
     expect(await offerNow(user)).toMatchObject({
       is_offered: false,
-      differs: ["amount_cents", "articles_limit", "features", "lifetime_days", "storage_gb", "tokens"],
+      differs: ["amount_cents", "articles_limit", "features", "grant_lifetime_days", "storage_gb", "tokens"],
     });
     await approve(user, payment_id);
     expect(await standing(db, user)).toMatchObject({ plan: "shifting", balance: 5_000 });

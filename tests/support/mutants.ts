@@ -116,5 +116,5 @@ $$;
 
 create function pg_temp.mutate(p_anchor text, p_text text, p_places integer default 1) returns void
 language sql as $$ select pg_temp.mutate_anchored(p_anchor, null, p_text, p_places) $$;
-create function pg_temp.mutate(p_anchor text, p_from text, p_to text) returns void
-language sql as $$ select pg_temp.mutate_anchored(p_anchor, p_from, p_to, 1) $$`;
+create function pg_temp.mutate(p_anchor text, p_from text, p_to text, p_places integer default 1) returns void
+language sql as $$ select pg_temp.mutate_anchored(p_anchor, p_from, p_to, p_places) $$`;

@@ -1,10 +1,9 @@
 /*
  * A plan or a pack as the catalogue sells it now: what so many of it cost, and what it gives. Exactly one of
  * the two is named. NULL where there is none; one that is not offered any more is found too, and is_offered says so.
- * terms: {name, tokens (of one), lifetime_days}, of a pack {priority}, of a plan {articles_limit, storage_gb, features},
- * of one that gives its tokens over time {schedule}.
- * What a payment keeps from the moment it was asked for (token_payments.terms).
- * Caller: internal, and token_offer_now, which runs as its caller.
+ * terms: what a payment keeps of it from the moment it was asked for (token_payments.terms), by the names of the
+ * catalogue's columns, which is what token_offer_now looks them up by.
+ * Caller: internal.
  */
 create function tokenbook.find_offer(
   p_plan_type text,
@@ -26,9 +25,9 @@ begin
     into amount_cents, currency, is_offered, terms
     from (
       select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
-               'name', p.name, 'tokens', p.tokens, 'lifetime_days', p.grant_lifetime_days,
-               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features)
-             || jsonb_strip_nulls(jsonb_build_object('schedule', tokenbook.plan_schedule(p))) as terms
+               'name', p.name, 'tokens', p.tokens, 'grant_lifetime_days', p.grant_lifetime_days,
+               'issue_every', p.issue_every, 'issue_on', p.issue_on, 'refill_to', p.refill_to,
+               'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
         from public.token_plans p
        where p.plan_type = p_plan_type
       union all

@@ -26,7 +26,8 @@ begin
 
   select p.* into v_pack from public.token_packs p where p.pack_type = p_pack_type;
   v_written := tokenbook.write_offer(
-    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)));
+    'invalid_pack', 'token_packs', 'pack_type', p_pack_type, tokenbook.keep_former_ids(p_pack, to_jsonb(v_pack)),
+    case when v_pack.pack_type is not null then to_jsonb(v_pack) end);
   perform tokenbook.check_price_ids('invalid_pack');
 
   if v_written.changed <> '{}' then

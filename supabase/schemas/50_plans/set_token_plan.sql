@@ -54,7 +54,8 @@ begin
     returning p.plan_type into v_default_before;
   end if;
   v_written := tokenbook.write_offer(
-    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)));
+    'invalid_plan', 'token_plans', 'plan_type', p_plan_type, tokenbook.keep_former_ids(p_plan, to_jsonb(v_plan)),
+    case when v_plan.plan_type is not null then to_jsonb(v_plan) end);
   perform tokenbook.check_price_ids('invalid_plan');
 
   if v_written.changed <> '{}' or v_default_before is not null then

@@ -3,7 +3,7 @@
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
  * constraint that a value breaks, and the field; so there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
- * Returns the row before (NULL: there was none) and after, and the fields that have changed.
+ * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
  */
 create function tokenbook.write_offer(
@@ -12,7 +12,7 @@ create function tokenbook.write_offer(
   p_key text,
   p_name text,
   p_given jsonb,
-  out before jsonb,
+  inout before jsonb,
   out after jsonb,
   out changed text[]
 )
@@ -27,6 +27,7 @@ declare
   v_fault text;
   v_constraint text;
   v_column text;
+  v_columns text;
 begin
   -- validate: the types; NULL only where there may be none
   for v_field in
@@ -62,20 +63,32 @@ begin
   end loop;
 
   -- act
-  execute format('select to_jsonb(t) from public.%I t where t.%I = $1', p_table, p_key) into before using p_name;
+  p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
   begin
     if before is null then
-      p_given := p_given || jsonb_build_object(p_key, p_name);
-      execute format(
-        'insert into public.%1$I as t (%2$s) select %2$s from jsonb_populate_record(null::public.%1$I, $1) returning to_jsonb(t)',
-        p_table, (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g))
-        into after using p_given;
+      v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      else
+        execute format(
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
+          v_columns) into after using p_given;
+      end if;
     elsif p_given <> '{}' then
-      execute format(
-        'update public.%1$I t set %2$s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.%1$I, $1) r '
-        'where t.%3$I = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-        p_table, (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g), p_key)
-        into after using p_given, p_name;
+      v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
+      if p_table = 'token_plans' then
+        execute format(
+          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      else
+        execute format(
+          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
+          v_columns) into after using p_given, p_name;
+      end if;
     end if;
   exception
     when check_violation then

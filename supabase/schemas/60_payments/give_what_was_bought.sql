@@ -29,13 +29,13 @@ begin
   if p_payment.to_plan is not null then
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
-    v_plan.grant_lifetime_days := p_payment.terms ->> 'lifetime_days';
+    v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
     v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
     v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
     v_plan.features := p_payment.terms -> 'features';
-    v_plan.issue_every := p_payment.terms -> 'schedule' ->> 'every';
-    v_plan.issue_on := coalesce(p_payment.terms -> 'schedule' ->> 'on', v_plan.issue_on);
-    v_plan.refill_to := p_payment.terms -> 'schedule' ->> 'refill_to';
+    v_plan.issue_every := p_payment.terms ->> 'issue_every';
+    v_plan.issue_on := coalesce(p_payment.terms ->> 'issue_on', v_plan.issue_on);
+    v_plan.refill_to := p_payment.terms ->> 'refill_to';
     v_given := tokenbook.start_period(
       v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
     transaction := v_given.transaction;

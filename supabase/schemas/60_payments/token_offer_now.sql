@@ -13,14 +13,23 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select to_jsonb(o) || jsonb_build_object('differs', array(
+  select now.offer || jsonb_build_object('differs', array(
            select asked.name
              from jsonb_each($1.terms || jsonb_build_object('amount_cents', $1.amount_cents, 'currency', $1.currency))
                   as asked (name, value)
-            where asked.value is distinct from
-                  (o.terms || jsonb_build_object('amount_cents', o.amount_cents, 'currency', o.currency)) -> asked.name
+            where asked.value is distinct from (now.offer || (now.offer -> 'terms')) -> asked.name
             order by asked.name))
-    from tokenbook.find_offer($1.to_plan, $1.pack_type, $1.quantity) o
+    from (
+      select to_jsonb(p) as row from public.token_plans p where p.plan_type = $1.to_plan
+      union all
+      select to_jsonb(p) from public.token_packs p where p.pack_type = $1.pack_type) catalogue
+   cross join lateral (
+     select jsonb_build_object(
+              'amount_cents', (catalogue.row ->> 'price_cents')::bigint * $1.quantity,
+              'currency', catalogue.row -> 'currency',
+              'is_offered', catalogue.row -> 'is_offered',
+              'terms', coalesce(jsonb_object_agg(term.name, catalogue.row -> term.name), '{}')) as offer
+       from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';

@@ -18,6 +18,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan -- one for any range of users takes each for a handful, and joins them all row by row
 as $$
 begin
   return query

@@ -46,6 +46,7 @@ const byType: Record<string, Partial<Record<Way, string>>> = {
   text: { "something else": "'something_else'", empty: "''", "added to": "x.$c || 'x'" },
   uuid: { "something else": "gen_random_uuid()" },
   xid8: { "something else": "'7'" },
+  bytea: { "something else": "sha256(x.$c)", empty: "''" },
   _uuid: {
     "something else": "gen_random_uuid() || x.$c[2:]",
     empty: "'{}'",

@@ -54,7 +54,7 @@ describe("a payment", () => {
       terms: {
         name: "Professional",
         tokens: 2_000_000,
-        lifetime_days: null,
+        grant_lifetime_days: null,
         articles_limit: 200,
         storage_gb: 0,
         features: {},

@@ -40,12 +40,12 @@ const dispute = (second: number, id: number, status: string, amount_cents?: numb
 
 /** Short ones, each of which is told in every order there is. */
 const short: Record<string, Told[]> = {
-  "one dispute won, another lost": [
+  "one dispute lost, another won": [
     paid(0, { amount_cents: 900 }),
     dispute(1, 1, "open"),
-    dispute(2, 1, "won"),
-    dispute(3, 2, "open"),
-    dispute(4, 2, "lost"),
+    dispute(2, 2, "open"),
+    dispute(3, 2, "lost"),
+    dispute(4, 1, "won"),
   ],
   "refunds of which one fails": [
     paid(0, { amount_cents: 900 }),
@@ -53,6 +53,12 @@ const short: Record<string, Told[]> = {
     refund(2, 2, 600, "pending"),
     total(2, 900),
     refund(3, 2, 600, "failed"),
+  ],
+  "running totals, the last of which is the smaller one": [
+    paid(0, { amount_cents: 900 }),
+    total(1, 300),
+    total(2, 900),
+    total(3, 600),
   ],
   "two amounts and a refund": [
     paid(0),
@@ -89,34 +95,42 @@ const long: Told[] = [
   dispute(15, 2, "lost", 300),
 ];
 
-test.each(Object.entries(short))("every order ends in what the money asks: %s", async (_what, story) => {
-  const orders = permutations(story).map((order) => order.map((told): Step => ({ do: "tell", ...told })));
+test.each(Object.entries(short))(
+  "every order ends in what the money asks: %s",
+  { timeout: 60_000 },
+  async (_what, story) => {
+    const orders = permutations(story).map((order) => order.map((told): Step => ({ do: "tell", ...told })));
 
-  const { orders: played, mix, wrong } = await playAll(db, [{ story, orders }]);
+    const { orders: played, mix, wrong } = await playAll(db, [{ story, orders }]);
 
-  console.log(`orders=${played} violations=${wrong.length} mix=${JSON.stringify(mix)}`);
-  expect(wrong.slice(0, 3)).toEqual([]);
-});
+    console.log(`orders=${played} violations=${wrong.length} mix=${JSON.stringify(mix)}`);
+    expect(wrong.slice(0, 3)).toEqual([]);
+  },
+);
 
 /** The long story in so many orders, and so many stories by chance. */
 async function tellThem(on: Database, ofLong: number, stories: number): Promise<string[]> {
   const orders = Array.from({ length: ofLong }, (_, nth) => anyOrder(long, diceFor(nth)));
-  const played = await playAll(on, [{ story: long, orders }, ...storiesByChance(stories, 3, diceFor)]);
+  const played = await playAll(on, [{ story: long, orders }, ...storiesByChance(stories, 4, diceFor)]);
   console.log(
     `orders=${played.orders} violations=${played.wrong.length} seed=${seed} mix=${JSON.stringify(played.mix)}`,
   );
   return played.wrong;
 }
 
-test("so does any order of two disputes and three refunds, repeated, with spending and grants in between", async () => {
-  expect((await tellThem(db, 20, 15)).slice(0, 3)).toEqual([]);
-  await expectCleanBooks(db);
-  const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
-  expect(rows).toEqual([]);
-});
+test(
+  "so does any order of two disputes and three refunds, repeated, with spending and grants in between",
+  { timeout: 60_000 },
+  async () => {
+    expect((await tellThem(db, 8, 6)).slice(0, 3)).toEqual([]);
+    await expectCleanBooks(db);
+    const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
+    expect(rows).toEqual([]);
+  },
+);
 
 test("and so it is after a thousand", { tags: ["proof"], timeout: 300_000 }, async () => {
-  expect((await tellThem(db, 400, 200)).slice(0, 3)).toEqual([]);
+  expect((await tellThem(db, 200, 200)).slice(0, 3)).toEqual([]);
   const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
   expect(rows).toEqual([]);
 });

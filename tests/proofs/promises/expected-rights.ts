@@ -190,11 +190,6 @@ export const calling: Callable[] = [
     ),
   },
   {
-    // the catalogue, which everyone reads anyway: what a computed field asks as its caller
-    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
-    functions: ["tokenbook.find_offer"],
-  },
-  {
     // what token_subscriptions and the policy of token_storage_quotas ask as their caller, of rows that the caller has
     reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
     functions: [
@@ -271,6 +266,7 @@ export const calling: Callable[] = [
       "tokenbook.check_offer",
       "tokenbook.check_price_ids",
       "tokenbook.check_purchase",
+      "tokenbook.find_offer",
       "tokenbook.give_what_was_bought",
       "tokenbook.keep_former_ids",
       "tokenbook.write_offer",

@@ -252,7 +252,8 @@ async function relationsOf(db: Database): Promise<Relation[]> {
            array(select a.attname::text from pg_attribute a
                   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
                     and a.attidentity = '' and a.attgenerated = ''
-                    and (c.relkind in ('r', 'S') or pg_column_is_updatable(c.oid, a.attnum, false)) order by a.attnum) as columns,
+                    and (c.relkind in ('r', 'S') or pg_column_is_updatable(c.oid, a.attnum, false)
+                      or pg_relation_is_updatable(c.oid, false) = 0) order by a.attnum) as columns, -- any, where nobody could
            array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
                   where i.indrelid = c.oid and i.indisprimary) as key
       from pg_class c
