@@ -396,7 +396,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
- * times pack_quantity, what one may buy at once, is no more than a movement may have. open_holds and
+ * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
+ * slot of a schedule may give, times slots_in_one_grant. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -416,6 +417,7 @@ begin
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
+           "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;
@@ -465,7 +467,7 @@ $$;
 comment on function tokenbook.grant_types is
   'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
--- The action types under which a grant is recorded: those of the types, and a renewal's.
+-- The action types under which a grant is recorded: those of the types, a renewal's, and that of a slot.
 create function tokenbook.grant_action_types()
 returns text[]
 language plpgsql
@@ -476,7 +478,7 @@ as $$
 begin
   return array(
     select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
-    || 'renewal_grant'::text;
+    || array['renewal_grant', 'scheduled_grant'];
 end
 $$;
 comment on function tokenbook.grant_action_types is
@@ -629,7 +631,7 @@ comment on column public.token_accounts.spent_week is 'In that week (ISO, from M
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
@@ -922,7 +924,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1144,6 +1146,17 @@ comment on column tokenbook.failed_registrations.error is 'SQLSTATE and message.
 comment on column tokenbook.failed_registrations.failed_at is 'When.';
 alter table tokenbook.failed_registrations enable row level security;
 
+-- from supabase/schemas/50_plans/tables/slot_types.sql
+
+-- What is said of slots that are not booked; no table has it.
+create type tokenbook.scheduled_slot as (slot public.token_balances, kept jsonb, refill_to bigint, filled_at timestamptz, payment_id uuid);
+comment on type tokenbook.scheduled_slot is
+  'What a schedule gives at most for a slot, or for several that were missed: the grant to be, what its entry keeps, up to what it fills and when that is looked at, and the payment that paid for the plan.';
+
+create type tokenbook.due_slot as (slot public.token_balances, kept jsonb, payment_id uuid, taken_back bigint);
+comment on type tokenbook.due_slot is
+  'What an account is due by the schedule of its plan: the grant to be, what its entry keeps, the payment that paid for it, and how much of it is taken back at once.';
+
 -- from supabase/schemas/50_plans/tables/token_packs.sql
 
 -- The catalogue's other half: tokens to buy once, beside any plan. Data of the project, as token_plans is.
@@ -1222,6 +1235,9 @@ create table public.token_plans (
   rollover_tokens bigint,
   rollover_percent integer,
   rollover_lifetime_days integer,
+  issue_every text,
+  issue_on text not null default 'anniversary',
+  refill_to bigint,
   grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
@@ -1260,7 +1276,20 @@ create table public.token_plans (
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
   constraint token_plans_rollover_lifetime_is_positive check (
     rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null))
+    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null)),
+  constraint token_plans_issue_every_is_known check (issue_every in ('day', 'week', 'month')),
+  constraint token_plans_issue_on_is_known check (issue_on in ('anniversary', 'calendar')),
+  constraint token_plans_refill_is_positive check (refill_to is null or (refill_to > 0 and issue_every is not null)),
+  constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
+  constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
+  constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
+  constraint token_plans_slots_are_not_carried_over check (
+    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_small check (
+    issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
+  constraint token_plans_few_slots_live_at_once check (
+    issue_every is null or refill_to is not null or grant_lifetime_days is null
+    or grant_lifetime_days <= case issue_every when 'day' then 400 when 'week' then 2800 else 12000 end)
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
@@ -1286,23 +1315,35 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
+comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
+comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
 comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
 comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
-comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live; NULL = for ever, which grants of a type that must end (Lists) may not.';
+comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
 comment on column public.token_plans.rollover_percent is 'And at most so much of what the period gave, in percent; NULL = no such limit.';
 comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours that the tokens carried over live from then on; NULL = for ever.';
+comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
+comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
+comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
@@ -1368,6 +1409,8 @@ create table tokenbook.subscriptions (
   expires_at timestamptz,
   grace_days integer not null default 0,
   next_plan_type text references public.token_plans (plan_type),
+  schedule jsonb,
+  next_slot_at timestamptz,
   cancel_at timestamptz,
   paused_at timestamptz,
   taken_back_at timestamptz,
@@ -1378,7 +1421,8 @@ create table tokenbook.subscriptions (
   constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
   constraint subscriptions_expires_after_it_started check (expires_at > period_start),
   constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
-  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array')
+  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array'),
+  constraint subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
 comment on table tokenbook.subscriptions is
   'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
@@ -1396,6 +1440,8 @@ comment on column tokenbook.subscriptions.period_start is 'When the present peri
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
@@ -1672,8 +1718,8 @@ comment on column public.token_payments.pack_type is 'The pack they pay for; or 
 comment on column public.token_payments.quantity is 'How many packs; of a plan always 1.';
 comment on column public.token_payments.amount_cents is 'The price of all of them, in cents of the currency; of a provider''s payment what was paid.';
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
-comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
-comment on column public.token_payments.tokens is 'Tokens it gave; NULL until approved.';
+comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, issue_every, issue_on, refill_to, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
+comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
@@ -3563,9 +3609,9 @@ comment on function tokenbook.is_expiring_first_at is
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
  * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
- * With p_count_due what holds that have run out will give back counts as if it were back, for who
- * only looks; a deduction books it first.
- * Reads no more open grants than it chooses (I11), and all of those holds.
+ * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
+ * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
+ * Reads no more open grants than it chooses (I11), and all of those holds and slots.
  * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
@@ -3591,7 +3637,7 @@ declare
   v_grants refcursor;
   v_open record; -- the next of the open grants, once it is fetched
   v_is_fetched boolean := false;
-  v_back_ids uuid[] := '{}'; -- what holds give back to, in burn order too
+  v_back_ids uuid[] := '{}'; -- what holds give back to, and what is due, in burn order too
   v_back_tokens bigint[];
   v_back_keys tokenbook.burn_position[];
   v_nth integer := 1; -- the next of those
@@ -3616,7 +3662,11 @@ begin
           join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-         group by b.user_id, b.id) back;
+         group by b.user_id, b.id
+        union all
+        select (d.slot).id, (d.slot).tokens_remaining,
+               tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
+          from tokenbook.due_slots(p_user_id, p_now) d) back;
   end if;
 
   open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
@@ -3654,7 +3704,7 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too.';
 
 -- from supabase/schemas/20_ledger/claw_back.sql
 
@@ -4281,7 +4331,7 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold is as much as five); more than any call
+ * How much there is to book on an account now, counted in grants (a hold, or a slot of a plan, is as much as five); more than any call
  * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
@@ -4304,7 +4354,8 @@ begin
     select count(*) from public.token_balances b
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
-     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now);
+     where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
+    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now));
 end
 $$;
 comment on function tokenbook.due_work is
@@ -4421,7 +4472,8 @@ comment on function tokenbook.get_balance_fast_path is
 
 /*
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
- * (booked or not) not counted. In one pass over the user's ledger.
+ * (booked or not) not counted, and what the plan's schedule gave by then (booked or not) counted. In one pass over the
+ * user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
@@ -4482,16 +4534,21 @@ begin
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
-    ), grants as (
+    ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
-             coalesce(b.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
-             a.tokens, coalesce(c.tokens, 0) as back,
-             row_number() over (
-               partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
+             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
+      union all
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
+        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+    ), grants as (
+      select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
+             row_number() over (
+               partition by coalesce(k.expires_at > p_at, true) and k.tokens + k.back > 0
+               order by tokenbook.burn_key(k.priority, k.granted_at, k.granted_until, k.id, v_expiring_first)) as nth
+        from known k
     ), sums as (
       select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
              coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,
@@ -4620,10 +4677,10 @@ comment on function tokenbook.get_token_history is
 
 /*
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
- * are listed). What has run out is not counted, booked or not; if something is due and the account
- * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a plan that has ended, or
- * a downgrade whose time has come, is recorded.
+ * are listed). What has run out is not counted, booked or not, and what the plan's schedule gives is; if something is
+ * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
+ * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
+ * a plan that has ended, or a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -4643,6 +4700,7 @@ declare
   v_account_id uuid;
   v_now timestamptz;
   v_is_due boolean;
+  v_may_book boolean;
   v_balance jsonb;
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
@@ -4662,11 +4720,12 @@ begin
     return tokenbook.answer_busy();
   end if;
 
-  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  v_may_book := not current_setting('transaction_read_only')::boolean;
+  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
-  if exists (
+  if v_may_book and exists (
     select from tokenbook.subscriptions s
      where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
        and tokenbook.subscription_at(s, v_now) is distinct from s)
@@ -4680,7 +4739,7 @@ begin
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor.actor_role);
-  elsif v_is_due then
+  elsif v_is_due and v_may_book then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
@@ -4693,15 +4752,17 @@ begin
     select jsonb_build_object(
       'user_id', p_user_id,
       'state', case when tokenbook.is_frozen(a, nullif(p_user_id, v_account_id)) then 'frozen' else 'active' end,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
       'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
-        select min(b.expires_at) from public.token_balances b
-         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+        select least(
+                 (select min(b.expires_at) from public.token_balances b
+                   where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+                 (select min((d.slot).expires_at) from tokenbook.due_slots(v_account_id, v_now) d where a.next_due_at <= v_now))),
       'grants', coalesce(listed.grants - 100, '[]'),
       'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
       || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
@@ -4709,14 +4770,17 @@ begin
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.given), 0)::bigint as given,
+              coalesce(sum(d.repaid), 0)::bigint as repaid
          from tokenbook.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
-       select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
+       select jsonb_agg(tokenbook.describe_grant(case when g.id is not null then g else d.slot end, chosen.tokens) order by chosen.nth) as grants
          from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
-         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
+         left join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id
+         left join tokenbook.due_slots(v_account_id, case when a.next_due_at <= v_now then v_now end) d -- not booked yet
+           on (d.slot).id = chosen.grant_id and g.id is null) listed);
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
@@ -5194,18 +5258,18 @@ comment on function tokenbook.parse_batch_item is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: due holds are released; then due grants are closed, with one `expiry`
- * transaction each; the account's totals and next_due_at follow; and what is owed is repaid from what
- * came back. For one user or a thousand: the same code serves whoever touches an account and the
+ * Books what time has changed: what accounts are due by the schedules of their plans is given; then due holds are
+ * released; then due grants are closed, with one `expiry` transaction each; the account's totals and next_due_at follow;
+ * what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand: the same code serves whoever touches an account and the
  * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants); of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
+ * than give back to as many grants), and what one plan's schedule gives, which is bounded by itself; of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
  * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many holds and grants were booked.   Errors: busy.
+ * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
  * Keeps: I2, I3, I4, I7, I11.
  */
 create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
@@ -5219,6 +5283,10 @@ as $$
 declare
   v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
   v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
+  v_user_id uuid;
+  v_slots integer;
+  v_issued bigint := 0;
+  v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
@@ -5232,6 +5300,25 @@ declare
   v_nth integer := 0;
   v_account record;
 begin
+  -- first: what a slot gives depends on what there was when it began
+  for v_user_id in
+    select s.user_id
+      from unnest(p_user_ids) as u (user_id)
+      join tokenbook.subscriptions s on s.user_id = u.user_id
+      join public.token_accounts a on a.user_id = u.user_id
+     where a.state = 'active'
+       and (s.next_slot_at <= p_now
+         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+     order by s.user_id
+  loop
+    exit when v_issued >= v_grants;
+    v_slots := tokenbook.issue_slots(v_user_id, p_now);
+    if v_slots > 0 then
+      v_issued := v_issued + v_slots;
+      v_scheduled := v_scheduled || v_user_id;
+    end if;
+  end loop;
+
   for v_hold in
     select (due.hold).*
       from (
@@ -5316,7 +5403,8 @@ begin
              (select h.expires_at from public.token_holds h
                where h.user_id = a.user_id and h.status = 'open'
                order by h.expires_at limit 1),
-             case when a.next_alert_at > p_now then a.next_alert_at end),
+             case when a.next_alert_at > p_now then a.next_alert_at end,
+             tokenbook.schedule_due_at(a.user_id)),
            updated_at = p_now
       from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
      where a.user_id = d.user_id
@@ -5340,11 +5428,18 @@ begin
     perform tokenbook.move_plan_limit(r.user_id, 0)
        from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
-  return cardinality(v_released) + cardinality(v_entries);
+  if v_scheduled <> '{}' then
+    update tokenbook.subscriptions s
+       set tokens_limit = a.tokens_remaining, updated_at = p_now
+      from public.token_accounts a
+     where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
+    perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
+  end if;
+  return cardinality(v_released) + cardinality(v_entries) + v_issued;
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Releases holds of these users that have run out by then, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
+  'Gives these users what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
 
 -- from supabase/schemas/20_ledger/record_transaction.sql
 
@@ -5666,9 +5761,15 @@ begin
 
   -- act, record
   if not v_replayed then
+    if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
+      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
+    end if;
     update public.token_accounts a
        set state = p_state, updated_at = clock_timestamp()
      where a.user_id = p_user_id;
+    if p_state = 'active' then
+      perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());
+    end if;
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));
@@ -5767,6 +5868,9 @@ as $$
 begin
   if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
+  end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('busy', '{}');
   end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
@@ -5941,7 +6045,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
       from tokenbook.tokens_due(p_entry.user_id, v_now) as due;
   end if;
   if tokens_remaining < v_wanted then
@@ -6191,9 +6295,9 @@ comment on function tokenbook.take_from_grants is
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), and what of all there is repays a
- * debt at once (repaid).
- * What can be spent is tokens_remaining - lost + returned - repaid.
+ * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan gives
+ * (given), and what of all there is repays a debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned + given - repaid.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.tokens_due(
@@ -6202,6 +6306,7 @@ create function tokenbook.tokens_due(
   out lost bigint,
   out returned bigint,
   out forfeited bigint,
+  out given bigint,
   out repaid bigint
 )
 returns record
@@ -6221,13 +6326,14 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-know-what-is-due
   repaid := coalesce((
-    select least(a.tokens_owed, a.tokens_remaining - lost + returned)
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';
 
 -- from supabase/schemas/20_ledger/tokens_used.sql
 
@@ -6458,7 +6564,7 @@ declare
   v_asked public.token_usage;
   v_actor record;
   v_usage public.token_usage;
-  v_quote public.token_transactions;
+  v_payers jsonb;
   v_remaining bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -6491,14 +6597,22 @@ begin
   if tokenbook.settle_backlog(v_usage.user_id, p_portions => 10) then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  if not current_setting('transaction_read_only')::boolean then
+    perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  end if;
   v_now := clock_timestamp();
 
-  v_quote.user_id := v_usage.user_id;
   -- one statement: what there is and who would pay are of one moment
-  select chosen.grant_ids, chosen.grant_tokens,
-         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
-    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+  select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
+         (select coalesce(jsonb_agg(tokenbook.describe_allocation(
+                   case when b.id is not null then b.id else (d.slot).id end,
+                   coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at), paid.tokens)
+                 order by paid.nth), '[]')
+            from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
+            left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
+            left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
+              on (d.slot).id = paid.grant_id and b.id is null)
+    into v_remaining, v_payers
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
@@ -6513,7 +6627,7 @@ begin
     'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
-    'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
+    'would_be_deducted_from', v_payers)
     || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
 end
 $$;
@@ -6766,11 +6880,38 @@ $$;
 comment on function tokenbook.measure_usage is
   'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
 
+-- from supabase/schemas/30_usage/slot_tokens_due.sql
+
+/*
+ * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
+ * reads with its caller's rights. Of somebody else a user is told 0.
+ * Caller: whoever reads token_counters.
+ */
+-- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
+create function tokenbook.slot_tokens_due(p_user_id uuid)
+returns bigint
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
+    return 0;
+  end if;
+  return coalesce((
+    select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
+end
+$$;
+comment on function tokenbook.slot_tokens_due is
+  'What an account is due now by the schedule of its plan, and has not been booked; of somebody else 0.';
+
 -- from supabase/schemas/30_usage/token_counters.sql
 
 /*
  * The old names, readable: what user_profiles had before tokens moved out of it. Dollars, where
- * everything else counts cents. Does not count what has run out, booked or not.
+ * everything else counts cents. Does not count what has run out, booked or
+ * not, and does what the plan's schedule has given.
  */
 create view public.token_counters
 with (security_invoker = true)
@@ -6779,6 +6920,7 @@ select a.user_id,
        a.tokens_remaining - coalesce((
          select sum(b.tokens_remaining) from public.token_balances b
           where b.user_id = a.user_id and b.is_open and b.expires_at <= clock_timestamp()), 0)::bigint
+         + case when a.next_due_at <= clock_timestamp() then tokenbook.slot_tokens_due(a.user_id) else 0 end
          as vibe_assistant_tokens_remaining,
        a.tokens_used as vibe_assistant_tokens_used,
        a.total_cost / 100 as vibe_assistant_total_cost
@@ -7719,6 +7861,8 @@ begin
   v_is.paused_at := null;
   v_is.taken_back_at := null;
   v_is.ended_at := null;
+  v_is.schedule := tokenbook.plan_schedule(p_plan);
+  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
   v_is.updated_at := p_now;
 
   if p_is_beside then
@@ -7776,6 +7920,7 @@ begin
   end if;
   p_subscription.updated_at := clock_timestamp();
   perform tokenbook.keep_subscription(p_subscription);
+  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.schedule_due_at(p_subscription.user_id));
   p_entry.user_id := p_subscription.user_id;
   p_entry.entry_type := 'usage';
   p_entry.action_type := 'plan_change';
@@ -7878,6 +8023,7 @@ begin
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
+      perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
       v_entry.reason := 'downgrade to ' || p_plan_type;
       v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
         'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
@@ -8098,6 +8244,188 @@ create trigger token_plans_date_default_plan
   before insert or update on public.token_plans
   for each row execute function tokenbook.date_default_plan();
 
+-- from supabase/schemas/50_plans/due_slots.sql
+
+/*
+ * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
+ * the grant to be. The one answer for who looks (tokenbook.tokens_due, tokenbook.choose_grants) and for who
+ * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
+ * since, or it would be booked. So it makes no difference when it is.
+ * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
+ * more than an account may hold.
+ * A part of the plan's money that is gone takes its part of each slot: taken_back, and the grant has that much less left.
+ * Caller: internal.   Keeps: I7, I11, I12.
+ */
+create function tokenbook.due_slots(p_user_id uuid, p_at timestamptz)
+returns setof tokenbook.due_slot
+language plpgsql
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subscription tokenbook.subscriptions;
+  v_account public.token_accounts;
+  v_payment public.token_payments;
+  v_scheduled tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+  v_grants public.token_balances[] := '{}';
+  v_had bigint;
+  v_room bigint;
+  v_slot tokenbook.due_slot;
+begin
+  select s.* into v_subscription
+    from tokenbook.subscriptions s
+   where s.user_id = p_user_id
+     and (s.next_slot_at <= p_at
+       or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_at or s.cancel_at <= p_at));
+  if v_subscription.user_id is null then
+    return; -- as a rule
+  end if;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if (v_account.state = 'active') is not true -- @frozen-gets-no-slots
+    or not tokenbook.is_user(p_user_id)
+  then
+    return;
+  end if;
+  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
+
+  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  loop
+    v_grant := v_scheduled.slot;
+    v_slot.kept := v_scheduled.kept;
+    if v_scheduled.refill_to is not null then
+      v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
+        select sum(g.tokens_remaining) from unnest(v_grants) g -- what an earlier plan gives in this very answer
+         where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0);
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - v_had);
+      v_slot.kept := v_slot.kept || jsonb_build_object('had', v_had);
+    end if;
+    v_grant.tokens_granted := least(v_grant.tokens_granted, v_room);
+    if v_payment.id is distinct from v_scheduled.payment_id then
+      select p.* into v_payment
+        from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
+    end if;
+    v_slot.payment_id := v_payment.id;
+    v_slot.taken_back := tokenbook.slot_share(
+      v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
+    v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
+    if exists (
+      select from public.token_balances b
+       where b.user_id = p_user_id and b.subscription_id = v_grant.subscription_id and b.period_start = v_grant.period_start)
+    then
+      v_grant.period_start := null; -- a period of a plan that is kept beside began at the same moment
+    end if;
+    v_slot.slot := v_grant;
+    return next v_slot;
+    v_grants := v_grants || v_grant;
+    v_room := v_room - v_grant.tokens_granted;
+    v_payment.tokens := v_payment.tokens + v_grant.tokens_granted;
+  end loop;
+end
+$$;
+comment on function tokenbook.due_slots is
+  'What an account is due at p_at by the schedules of its plans, in the order in which it is booked.';
+
+-- from supabase/schemas/50_plans/due_slots_as_of.sql
+
+/*
+ * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
+ * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
+ * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
+ * got nothing, and the newest slot once it was not any more.
+ * In passes over the user's ledger.
+ * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
+ */
+create function tokenbook.due_slots_as_of(p_user_id uuid, p_at timestamptz)
+returns setof public.token_balances
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest record; -- the entry that keeps the subscription
+  v_subscription tokenbook.subscriptions;
+  v_state record;
+  v_scheduled tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+  v_grants public.token_balances[] := '{}';
+  v_payment record;
+  v_taken_back bigint;
+begin
+  select t.id, t.created_at, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept into v_newest
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.created_at <= p_at and (t.terms ? 'subscription' or t.terms ? 'standing')
+   order by t.id desc
+   limit 1;
+  if v_newest.kept ->> 'schedule' is null and v_newest.kept ->> 'beside' = '[]' and v_newest.kept ->> 'next_plan_type' is null
+    or v_newest.id is null
+    or not tokenbook.is_user(p_user_id)
+  then
+    return; -- as a rule
+  end if;
+  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription.user_id := p_user_id;
+  -- who asked for a lower plan since
+  select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
+     and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+   order by t.id desc
+   limit 1;
+  v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
+  select c.details ->> 'state' as state, c.created_at into v_state
+    from tokenbook.changes c
+   where c.user_id = p_user_id and c.change = 'set_token_account_state' and c.created_at <= p_at
+   order by c.id desc
+   limit 1;
+  if v_state.state = 'frozen' then
+    return;
+  elsif v_state.created_at >= v_subscription.next_slot_at then
+    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
+      v_subscription.schedule, v_subscription.period_start,
+      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+  end if;
+
+  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  loop
+    v_grant := v_scheduled.slot;
+    if v_scheduled.refill_to is not null then
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - coalesce((
+        select sum(part.tokens * sign(t.tokens))
+          from public.token_transactions t
+         cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+         where t.user_id = p_user_id and t.created_at <= p_at
+           -- who renews late, or was frozen, has what there is since then
+           and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
+           and b.subscription_id = v_grant.subscription_id
+           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+        select sum(g.tokens_remaining) from unnest(v_grants) g
+         where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
+    end if;
+    select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
+           (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
+      into v_payment
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.created_at <= p_at
+       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+    v_taken_back := tokenbook.slot_share(
+      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
+      (v_payment.refund ->> 'amount_cents')::bigint);
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
+    return next v_grant;
+    v_grants := v_grants || v_grant;
+  end loop;
+end
+$$;
+comment on function tokenbook.due_slots_as_of is
+  'What an account was due at a moment by the schedules of its plans, and had not been booked by then: grants that were to be.';
+
 -- from supabase/schemas/50_plans/find_offer.sql
 
 /*
@@ -8128,6 +8456,7 @@ begin
     from (
       select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
                'name', p.name, 'tokens', p.tokens, 'grant_lifetime_days', p.grant_lifetime_days,
+               'issue_every', p.issue_every, 'issue_on', p.issue_on, 'refill_to', p.refill_to,
                'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
         from public.token_plans p
        where p.plan_type = p_plan_type
@@ -8299,6 +8628,7 @@ comment on function tokenbook.grant_initial_plan is
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
  * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * A slot of a plan's schedule is no period.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -8319,6 +8649,7 @@ begin
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
+     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
@@ -8424,6 +8755,106 @@ create policy "Users read their own storage quotas" on public.token_storage_quot
   for select to authenticated
   using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
 
+-- from supabase/schemas/50_plans/issue_slots.sql
+
+/*
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
+ * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * what there was when it began, and what has run out since was there.
+ * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
+ * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
+ * limit.   Returns how many grants.   Keeps: I2, I3, I4, I9, I10, I11, I12.
+ */
+create function tokenbook.issue_slots(p_user_id uuid, p_now timestamptz)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_slot tokenbook.due_slot;
+  v_grant public.token_balances;
+  v_subscription tokenbook.subscriptions;
+  v_schedule jsonb;
+  v_entry public.token_transactions;
+begin
+  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if (v_subscription.next_slot_at <= p_now) is true then
+    v_schedule := v_subscription.schedule;
+    if v_subscription.expires_at is null and v_subscription.payment_id is null then
+      v_subscription.schedule := (
+        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
+    end if;
+    -- what is not in force any more keeps its place: it may be again
+    v_subscription.next_slot_at := tokenbook.next_slot_at(
+      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
+    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
+      v_entry.reason := v_subscription.plan_type || ' has another schedule';
+      v_entry.actor_role := 'system';
+      perform tokenbook.change_subscription(v_subscription, v_entry);
+    else
+      update tokenbook.subscriptions s
+         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
+       where s.user_id = p_user_id;
+    end if;
+  end if;
+
+  foreach v_slot in array v_slots
+  loop
+    v_grant := v_slot.slot;
+    insert into public.token_balances
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
+       subscription_id, period_start, metadata, created_at)
+    values
+      (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
+       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+    v_entry := null;
+    v_entry.user_id := p_user_id;
+    v_entry.entry_type := 'grant';
+    v_entry.action_type := 'scheduled_grant';
+    v_entry.tokens := v_grant.tokens_granted;
+    v_entry.grant_ids := array[v_grant.id];
+    v_entry.grant_tokens := array[v_grant.tokens_granted];
+    v_entry.reason := 'the plan''s schedule';
+    v_entry.actor_role := 'system';
+    v_entry.metadata := v_grant.metadata;
+    v_entry.created_at := p_now;
+    v_entry.terms := jsonb_build_object(
+      'grants', jsonb_build_array(tokenbook.grant_terms(v_grant)),
+      'slots', v_slot.kept,
+      'subscription', tokenbook.subscription_terms(v_subscription));
+    perform tokenbook.record_transaction(v_entry);
+
+    if v_slot.payment_id is not null then
+      -- a refund takes its share of this slot too
+      update public.token_payments p
+         set tokens = p.tokens + v_grant.tokens_granted,
+             tokens_clawed_back = p.tokens_clawed_back + v_slot.taken_back
+       where p.user_id = p_user_id and p.id = v_slot.payment_id;
+    end if;
+    if v_slot.taken_back > 0 then
+      v_entry.entry_type := 'clawback';
+      v_entry.action_type := 'clawback';
+      v_entry.tokens := -v_slot.taken_back;
+      v_entry.grant_tokens := array[v_slot.taken_back];
+      v_entry.reason := 'the share of a slot whose money is gone';
+      v_entry.payment_id := v_slot.payment_id;
+      v_entry.terms := jsonb_build_object('refund', (
+        select jsonb_build_object('amount_cents', p.amount_cents, 'refunded_cents', p.refunded_cents, 'disputed_cents', p.disputed_cents)
+          from public.token_payments p where p.user_id = p_user_id and p.id = v_slot.payment_id));
+      perform tokenbook.record_transaction(v_entry);
+    end if;
+  end loop;
+  return cardinality(v_slots);
+end
+$$;
+comment on function tokenbook.issue_slots is
+  'Books what an account is due by the schedules of its plans, and moves its subscription on to the next slot; the caller holds its lock.';
+
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
 /*
@@ -8466,7 +8897,8 @@ comment on function tokenbook.keep_former_ids is
 -- from supabase/schemas/50_plans/keep_subscription.sql
 
 /*
- * Writes a subscription's row, a new one or in the place of the one that there is.
+ * Writes a subscription's row, a new one or in the place of the one that there is. What its
+ * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
@@ -8490,6 +8922,8 @@ begin
          expires_at = excluded.expires_at,
          grace_days = excluded.grace_days,
          next_plan_type = excluded.next_plan_type,
+         schedule = excluded.schedule,
+         next_slot_at = excluded.next_slot_at,
          cancel_at = excluded.cancel_at,
          paused_at = excluded.paused_at,
          taken_back_at = excluded.taken_back_at,
@@ -8526,6 +8960,34 @@ begin
 end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/next_slot_at.sql
+
+/*
+ * When a subscription's next slot begins after that moment; NULL = its plan has no schedule, or is over before.
+ * Caller: internal.
+ */
+create function tokenbook.next_slot_at(p_subscription tokenbook.subscriptions, p_after timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  if p_subscription.schedule is null then
+    return null; -- as a rule
+  end if;
+  v_at := tokenbook.slot_start(
+    p_subscription.schedule, p_subscription.period_start,
+    tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, p_after) + 1);
+  return case when v_at < coalesce(p_subscription.expires_at, 'infinity') then v_at end;
+end
+$$;
+comment on function tokenbook.next_slot_at is
+  'When a subscription''s next slot begins after that moment; NULL = there is none.';
 
 -- from supabase/schemas/50_plans/period_end.sql
 
@@ -8595,6 +9057,121 @@ end
 $$;
 comment on function tokenbook.plan_ends_at is
   'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
+-- from supabase/schemas/50_plans/plan_schedule.sql
+
+/*
+ * The schedule on which a plan gives its tokens, as a subscription keeps it from the moment that its period begins:
+ * {every, on, tokens (of a slot), refill_to, lifetime_days, grant_type}. NULL: the period's tokens are given at once.
+ * Caller: internal.
+ */
+create function tokenbook.plan_schedule(p_plan public.token_plans)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_plan.issue_every is not null then jsonb_strip_nulls(jsonb_build_object(
+    'every', p_plan.issue_every, 'on', p_plan.issue_on, 'tokens', p_plan.tokens, 'refill_to', p_plan.refill_to,
+    'lifetime_days', p_plan.grant_lifetime_days, 'grant_type', p_plan.grant_type)) end;
+end
+$$;
+comment on function tokenbook.plan_schedule is
+  'The schedule on which a plan gives its tokens, as a subscription keeps it; NULL: all of a period at once.';
+
+-- from supabase/schemas/50_plans/plan_tokens_at.sql
+
+/*
+ * What a user has of their plan at that moment, which nothing was spent since: what is left of the subscription's
+ * grants that live then, and what holds have set aside of them. That is not spent: who holds tokens while a slot
+ * begins would otherwise have them twice.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.plan_tokens_at(p_user_id uuid, p_subscription_id uuid, p_at timestamptz)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+      select sum(b.tokens_remaining)
+        from public.token_balances b
+       where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.is_open
+         and (b.expires_at > p_at or b.expires_at is null)), 0) -- @what-there-was-then
+    + coalesce((
+      select sum(part.tokens)
+        from public.token_holds h
+       cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
+        join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+       where h.user_id = p_user_id and h.status = 'open' -- @held-is-not-spent
+         and b.subscription_id = p_subscription_id and (b.expires_at > p_at or b.expires_at is null)), 0);
+end
+$$;
+comment on function tokenbook.plan_tokens_at is
+  'What a user has at that moment of the tokens that came with their subscription, held ones included.';
+
+-- from supabase/schemas/50_plans/record_subscription.sql
+
+/*
+ * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
+ * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
+ * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_was tokenbook.subscriptions;
+  v_is tokenbook.subscriptions;
+  v_told tokenbook.subscriptions;
+  v_ended_at timestamptz;
+  v_entry public.token_transactions;
+begin
+  v_account := tokenbook.lock_account(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_account.user_id is null or v_was.user_id is null then
+    return;
+  end if;
+  v_told := tokenbook.apply_provider_terms(v_was);
+  v_is := tokenbook.subscription_at(v_told, p_now);
+  if v_is is not distinct from v_was then -- as a rule
+    return;
+  end if;
+
+  v_entry.reason := case
+    when v_is.ended_at is not null then v_is.plan_type || ' ended'
+    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
+    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
+    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
+    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
+    else v_is.plan_type || ' goes on'
+  end;
+  v_entry.actor_role := 'system';
+  perform tokenbook.change_subscription(v_is, v_entry);
+
+  v_ended_at := tokenbook.plan_ends_at(v_told);
+  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
+    and v_is.plan_type is distinct from v_was.next_plan_type
+  then
+    perform tokenbook.tell_of_subscription(
+      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
+  end if;
+end
+$$;
+comment on function tokenbook.record_subscription is
+  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
 
 -- from supabase/schemas/50_plans/register_user.sql
 
@@ -8846,6 +9423,103 @@ $$;
 comment on function tokenbook.roll_over is
   'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
 
+-- from supabase/schemas/50_plans/schedule_due_at.sql
+
+/*
+ * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
+ * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.schedule_due_at(p_user_id uuid)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  select least(
+           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           case when s.ended_at is null and exists (
+             select from public.token_plans p
+              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+             then s.expires_at end,
+           case when s.ended_at is null and exists (
+             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             then tokenbook.plan_ends_at(s) end)
+    into v_at
+    from tokenbook.subscriptions s
+    join public.token_accounts a on a.user_id = s.user_id
+   where s.user_id = p_user_id and a.state = 'active'
+     and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]');
+  return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
+end
+$$;
+comment on function tokenbook.schedule_due_at is
+  'When the schedule of a user''s plan makes their account due; NULL = never.';
+
+-- from supabase/schemas/50_plans/scheduled_slots.sql
+
+/*
+ * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
+ * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
+ * How much of it there is room and money for, tokenbook.due_slots says, and tokenbook.due_slots_as_of for a moment
+ * that has passed.
+ * Caller: internal.   Keeps: I11.
+ */
+create function tokenbook.scheduled_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns setof tokenbook.scheduled_slot
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan record;
+  v_due record;
+  v_slot tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+begin
+  for v_plan in
+    select (c.kept).*, c.since, tokenbook.slots_until(c.kept) as slots_until
+      from tokenbook.subscription_course(p_subscription, p_at) c
+     where (c.kept).next_slot_at <= p_at
+  loop
+    v_slot.refill_to := v_plan.schedule -> 'refill_to';
+    v_slot.payment_id := case
+      when v_plan.payment_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_plan.payment_id::uuid end;
+    for v_due in
+      select d.* from tokenbook.slots_between(
+        v_plan.schedule, v_plan.period_start, v_plan.slots_until, v_plan.next_slot_at, p_at) d
+    loop
+      v_slot.kept := jsonb_strip_nulls(jsonb_build_object(
+        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule,
+        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
+      v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
+      v_grant.user_id := v_plan.user_id;
+      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
+      v_grant.grant_type := v_plan.schedule ->> 'grant_type';
+      v_grant.tokens_granted := v_due.tokens;
+      v_grant.tokens_remaining := v_due.tokens;
+      v_grant.is_open := true;
+      v_grant.priority := 50;
+      v_grant.granted_at := v_due.slot_start;
+      v_grant.expires_at := v_due.expires_at;
+      v_grant.subscription_id := v_plan.id;
+      v_grant.period_start := v_due.slot_start;
+      v_grant.metadata := '{}';
+      v_grant.created_at := p_at;
+      v_slot.slot := v_grant;
+      return next v_slot;
+    end loop;
+  end loop;
+end
+$$;
+comment on function tokenbook.scheduled_slots is
+  'What the schedules of a subscription''s plans give at most that is not booked by p_at, in the order in which it is booked.';
+
 -- from supabase/schemas/50_plans/set_token_pack.sql
 
 /*
@@ -9036,11 +9710,8 @@ comment on function tokenbook.settle_plan_of_payment is
 -- from supabase/schemas/50_plans/settle_subscription.sql
 
 /*
- * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
- * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
- * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * For whoever touches the account and looks at its plan.
+ * Brings a user's subscription up to date: books what its schedule gave while the plan was in force, and then records what
+ * is due of the plan itself (tokenbook.record_subscription). For whoever touches the account and looks at its plan.
  * Caller: internal.   Locks: the account.   Keeps: I9, I10.
  */
 create function tokenbook.settle_subscription(p_user_id uuid)
@@ -9050,47 +9721,250 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_account public.token_accounts;
-  v_was tokenbook.subscriptions;
-  v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
-  v_ended_at timestamptz;
-  v_entry public.token_transactions;
 begin
-  v_account := tokenbook.lock_account(p_user_id);
-  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if v_account.user_id is null or v_was.user_id is null then
-    return;
+  perform tokenbook.lock_account(p_user_id);
+  if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
-  v_is := tokenbook.subscription_at(v_told, clock_timestamp());
-  if v_is is not distinct from v_was then -- as a rule
-    return;
-  end if;
-
-  v_entry.reason := case
-    when v_is.ended_at is not null then v_is.plan_type || ' ended'
-    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
-    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
-    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
-    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
-    else v_is.plan_type || ' goes on'
-  end;
-  v_entry.actor_role := 'system';
-  perform tokenbook.change_subscription(v_is, v_entry);
-
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= clock_timestamp() and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.record_subscription(p_user_id, clock_timestamp());
 end
 $$;
 comment on function tokenbook.settle_subscription is
-  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
+  'Books what the schedule of a user''s plan gave, and records what is due of their subscription.';
+
+-- from supabase/schemas/50_plans/skip_missed_slots.sql
+
+/*
+ * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
+ * it is not made up.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update tokenbook.subscriptions s
+     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
+           s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
+   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+  perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+end
+$$;
+comment on function tokenbook.skip_missed_slots is
+  'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
+
+-- from supabase/schemas/50_plans/slot_grant_id.sql
+
+/*
+ * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
+ * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * Caller: internal.
+ */
+create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+returns uuid
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return left(encode(sha256(convert_to(
+    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+end
+$$;
+comment on function tokenbook.slot_grant_id is
+  'The id of the grant of a subscription''s slot.';
+
+-- from supabase/schemas/50_plans/slot_number.sql
+
+/*
+ * In which slot of a period a moment lies: a slot lasts from its start until the next one's, which is not of it.
+ * Negative before the period.
+ * Caller: internal.
+ */
+create function tokenbook.slot_number(p_schedule jsonb, p_period_start timestamptz, p_at timestamptz)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_from timestamp := p_period_start at time zone 'utc';
+  v_at timestamp := p_at at time zone 'utc';
+  v_months integer;
+begin
+  if p_at < p_period_start then
+    return -1;
+  end if;
+  if p_schedule ->> 'on' = 'calendar' then
+    v_from := date_trunc(p_schedule ->> 'every', v_from);
+  end if;
+  if p_schedule ->> 'every' <> 'month' then
+    return floor(extract(epoch from v_at - v_from) / case p_schedule ->> 'every' when 'day' then 86400 else 604800 end);
+  end if;
+  v_months := 12 * (extract(year from v_at) - extract(year from v_from)) + extract(month from v_at) - extract(month from v_from);
+  return v_months - (v_from + make_interval(months => v_months) > v_at)::integer;
+end
+$$;
+comment on function tokenbook.slot_number is
+  'The number, from 0, of the slot of a period in which a moment lies; negative before the period.';
+
+-- from supabase/schemas/50_plans/slot_share.sql
+
+/*
+ * How much of a slot's tokens is taken back at once, because a part of the money that paid for them is gone: so that of
+ * all that the payment has given, this slot included, the share that is lost is taken back, rounded down.
+ * p_given is what the payment has given before.
+ * Caller: internal.   Keeps: I12.
+ */
+create function tokenbook.slot_share(p_given bigint, p_tokens bigint, p_lost_cents bigint, p_amount_cents bigint)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when coalesce(p_lost_cents, 0) <= 0 then 0
+    when p_lost_cents >= p_amount_cents then p_tokens
+    else floor((p_given + p_tokens)::numeric * p_lost_cents / p_amount_cents)
+       - floor(p_given::numeric * p_lost_cents / p_amount_cents)
+  end;
+end
+$$;
+comment on function tokenbook.slot_share is
+  'How much of a slot''s tokens is taken back because a part of the money that paid for them is gone.';
+
+-- from supabase/schemas/50_plans/slot_start.sql
+
+/*
+ * When the slot of that number begins. A period's slots are numbered from 0, which begins with the period. On the
+ * anniversary the others are whole days, weeks or months after that, counted from the period's start and not from
+ * the slot before: what began on the 31st is on the last day of a shorter month and on the 31st again. On the
+ * calendar they are at midnight, on Mondays, on the first of the month. All in UTC.
+ * Caller: internal.
+ */
+create function tokenbook.slot_start(p_schedule jsonb, p_period_start timestamptz, p_number integer)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_from timestamp := p_period_start at time zone 'utc';
+begin
+  if p_number = 0 then
+    return p_period_start;
+  end if;
+  if p_schedule ->> 'on' = 'calendar' then
+    v_from := date_trunc(p_schedule ->> 'every', v_from);
+  end if;
+  return (v_from + case p_schedule ->> 'every'
+    when 'day' then make_interval(days => p_number)
+    when 'week' then make_interval(weeks => p_number)
+    else make_interval(months => p_number)
+  end) at time zone 'utc';
+end
+$$;
+comment on function tokenbook.slot_start is
+  'When the slot of that number, from 0, of a period that began then begins.';
+
+-- from supabase/schemas/50_plans/slots_between.sql
+
+/*
+ * Which slots give something at p_at, of those that began from p_from on: the calendar's part of what is due. One row
+ * a grant:
+ * - of a schedule that fills up, the newest slot, and no other;
+ * - of one whose tokens live for ever, all of them in one grant, of the newest slot: however many there are;
+ * - of one whose tokens run out, each slot whose tokens would still live. What would have run out by now is
+ *   not made up.
+ * The life of a slot's tokens begins with the slot, whenever it is booked.
+ * Caller: internal.   Returns first_start of slots slots, slot_start of the newest, its tokens and their expiry.
+ * Keeps: I7, I11.
+ */
+create function tokenbook.slots_between(
+  p_schedule jsonb,
+  p_period_start timestamptz,
+  p_until timestamptz,
+  p_from timestamptz,
+  p_at timestamptz
+)
+returns table (first_start timestamptz, slot_start timestamptz, slots integer, tokens bigint, expires_at timestamptz)
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tokens constant bigint := p_schedule -> 'tokens';
+  v_lifetime constant interval := (p_schedule ->> 'lifetime_days')::integer * interval '24 hours';
+  v_first integer;
+  v_last integer;
+begin
+  if (p_from <= p_at) is not true then
+    return;
+  end if;
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next-on
+  v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
+  if p_schedule ? 'refill_to' then
+    v_first := greatest(v_first, v_last); -- @refills-make-nothing-up
+  elsif v_lifetime is not null then
+    v_first := greatest(v_first, tokenbook.slot_number(p_schedule, p_period_start, p_at - v_lifetime) + 1);
+  else
+    v_first := greatest(v_first, v_last + 1 - (tokenbook.limits() -> 'slots_in_one_grant')::integer);
+  end if;
+  if v_lifetime is null and v_first <= v_last then
+    first_start := tokenbook.slot_start(p_schedule, p_period_start, v_first);
+    slot_start := tokenbook.slot_start(p_schedule, p_period_start, v_last);
+    slots := v_last - v_first + 1;
+    tokens := v_tokens * slots;
+    return next;
+  elsif v_lifetime is not null then
+    slots := 1;
+    tokens := v_tokens;
+    for v_number in v_first .. v_last
+    loop
+      slot_start := tokenbook.slot_start(p_schedule, p_period_start, v_number);
+      first_start := slot_start;
+      expires_at := slot_start + v_lifetime; -- @lives-from-the-slot
+      continue when expires_at <= p_at;
+      return next;
+    end loop;
+  end if;
+end
+$$;
+comment on function tokenbook.slots_between is
+  'Which slots from p_from on give something at p_at, one row a grant.';
+
+-- from supabase/schemas/50_plans/slots_until.sql
+
+/*
+ * Until when a subscription's plan gives slots: as long as it is in force and paid. NULL = without an end. Days of grace
+ * are not paid for: the renewal begins with what they would have given. Nor is a pause, or a plan whose money is gone.
+ * Caller: internal.
+ */
+create function tokenbook.slots_until(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    p_subscription.expires_at, p_subscription.cancel_at, p_subscription.paused_at, p_subscription.taken_back_at,
+    p_subscription.ended_at);
+end
+$$;
+comment on function tokenbook.slots_until is
+  'Until when a subscription''s plan gives slots; NULL = without an end.';
 
 -- from supabase/schemas/50_plans/start_period.sql
 
@@ -9111,6 +9985,8 @@ comment on function tokenbook.settle_subscription is
  * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
  * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
  */
@@ -9203,6 +10079,9 @@ begin
     subscription := tokenbook.begin_plan(
       v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
       p_entry.user_id, v_is_beside is true, v_now);
+    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
+      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
+    end if;
     perform tokenbook.keep_subscription(subscription);
   end if;
 
@@ -9224,11 +10103,23 @@ begin
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  elsif p_plan.refill_to is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(
+      p_plan.tokens, p_plan.refill_to - tokenbook.plan_tokens_at(p_entry.user_id, subscription.id, v_now));
+  elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
+    v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
+      tokenbook.plan_schedule(p_plan), v_start,
+      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
+    if p_plan.issue_every is not null and not v_is_over is true
+      and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
+    then
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+    end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
@@ -9264,6 +10155,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;
@@ -9319,6 +10211,8 @@ begin
         v_is.cancel_at := null;
         v_is.paused_at := null;
         v_is.taken_back_at := null;
+        v_is.schedule := tokenbook.plan_schedule(v_next);
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end;
         v_stopped_at := tokenbook.plan_ends_at(v_is);
       end if;
     end if;
@@ -9338,6 +10232,12 @@ begin
      limit 1;
     exit when v_best.plan_type is null;
 
+    if v_best.payment_id is null and v_best.next_slot_at is not null then
+      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
+        v_best.schedule, v_best.period_start,
+        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+    end if;
     v_best.beside := (
       select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
         from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
@@ -9355,6 +10255,45 @@ end
 $$;
 comment on function tokenbook.subscription_at is
   'A subscription as it is at that moment, what is due of it included: which plan is in force, or since when none is.';
+
+-- from supabase/schemas/50_plans/subscription_course.sql
+
+/*
+ * Which plans a subscription has had since it was recorded, and since when each (NULL: the one that is recorded): what
+ * followed by itself until p_at, one after the other. A plan that has no schedule is one of them too.
+ * Caller: internal.
+ */
+create function tokenbook.subscription_course(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns table (kept tokenbook.subscriptions, since timestamptz)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+  v_at timestamptz := '-infinity';
+  v_next tokenbook.subscriptions;
+begin
+  kept := p_subscription;
+  return next;
+  loop
+    v_at := least(
+      case when v_is.next_plan_type is not null and v_is.expires_at > v_at then v_is.expires_at end,
+      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end);
+    exit when v_is.ended_at is not null or (v_at <= p_at) is not true;
+    v_next := tokenbook.subscription_at(v_is, v_at);
+    if (v_next.plan_type, v_next.period_start) is distinct from (v_is.plan_type, v_is.period_start) then
+      kept := v_next;
+      since := v_at;
+      return next;
+    end if;
+    v_is := v_next;
+  end loop;
+end
+$$;
+comment on function tokenbook.subscription_course is
+  'Which plans a subscription has had since it was recorded, and since when each, until p_at.';
 
 -- from supabase/schemas/50_plans/subscription_terms.sql
 
@@ -9443,6 +10382,8 @@ select s.user_id,
        (shown.kept).expires_at,
        tokenbook.plan_ends_at(shown.kept) as in_force_until,
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
+       case when shown.is_active then (shown.kept).schedule end as schedule,
+       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -9472,6 +10413,8 @@ comment on column public.token_subscriptions.period_start is 'When the present p
 comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
@@ -9621,6 +10564,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
+declare
+  v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
   if not exists ( -- as a rule
     select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
@@ -9635,6 +10580,12 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+    -- what a pause left out is not made up; the newest slot is given
+    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
+      p_subscription.schedule, p_subscription.period_start,
+      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+  end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
              e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
@@ -10446,6 +11397,9 @@ begin
     v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
     v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
     v_plan.features := p_payment.terms -> 'features';
+    v_plan.issue_every := p_payment.terms ->> 'issue_every';
+    v_plan.issue_on := coalesce(p_payment.terms ->> 'issue_on', v_plan.issue_on);
+    v_plan.refill_to := p_payment.terms ->> 'refill_to';
     v_given := tokenbook.start_period(
       v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
     transaction := v_given.transaction;
@@ -10478,8 +11432,11 @@ begin
      set tokens = b.tokens_granted
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
-     and b.user_id = p.user_id and b.payment_id = p.id
+     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
   returning p.* into payment;
+  if payment.id is null then
+    payment := p_payment; -- what it has given since is more
+  end if;
 end
 $$;
 comment on function tokenbook.give_what_was_bought is
@@ -14207,7 +15164,8 @@ begin
            lag(t.created_at) over by_number as at_before,
            -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
            (lead(t.created_at) over by_number = t.created_at
-             and lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')) is not true as is_settled
+             and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
+               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -14268,6 +15226,24 @@ begin
        null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
      where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
+  ), slots as (
+    -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
+    select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
+           (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
+           (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           lag((e.given ->> 'granted_at')::timestamptz)
+             over (partition by e.user_id, e.kept ->> 'period_start'
+                   order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
+      from (
+        select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
+               lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
+          from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
+     where jsonb_typeof(e.kept) = 'object'
+  ), of_slots as (
+    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -14713,6 +15689,14 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next slot', a.user_id, null, null,
+         'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join subscriptions s on s.user_id = a.user_id
+   where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
+     -- what is not in force gives nothing
+     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+  union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
          case when s.is_expiring_first then 'expiring_first' else 'fifo' end
@@ -14755,6 +15739,17 @@ begin
      ('auto_renew', k.auto_renew::text, s.auto_renew::text),
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('schedule', k.schedule::text, s.schedule::text),
+     -- a slot's start, not before the one that the entry names, and not after the first that is to come
+     ('next_slot_at', case
+        when s.schedule is null then null
+        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
+        when s.next_slot_at = tokenbook.slot_start(
+               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
+          and (s.next_slot_at < k.next_slot_at) is not true
+          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
+          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
+        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -14765,6 +15760,29 @@ begin
      ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from slots s
+   cross join lateral (
+     select tokenbook.slot_number(s.schedule, s.period_start, s.slot_start) as number,
+            (s.schedule ->> 'tokens')::bigint as tokens, (s.schedule ->> 'refill_to')::bigint as refill_to,
+            (s.schedule ->> 'lifetime_days')::integer * interval '24 hours' as lifetime) as says
+   cross join lateral (values
+     ('schedule', coalesce(s.schedule_before, s.schedule)::text, s.schedule::text),
+     ('start', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number, 0))::text, s.slot_start::text),
+     ('begun', 'before ' || least(s.until, s.created_at + interval '1 microsecond'),
+               case when s.slot_start < least(s.until, s.created_at + interval '1 microsecond')
+                    then 'before ' || least(s.until, s.created_at + interval '1 microsecond') else s.slot_start::text end),
+     ('count', case when says.refill_to is not null or says.lifetime is not null then 1 else greatest(s.count, 1) end::text, s.count::text),
+     ('first', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number - s.count + 1, 0))::text, s.first_start::text),
+     ('once', 'after ' || s.start_before, case when s.first_start > s.start_before then 'after ' || s.start_before else s.first_start::text end),
+     ('tokens', case when says.refill_to is null then says.tokens * s.count else least(says.tokens, says.refill_to - s.had) end::text, s.tokens::text),
+     ('expires_at', (s.slot_start + says.lifetime)::text, s.expires_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+     -- the first of a period has none before it
+     and (differs.field <> 'once' or s.start_before is not null)
   union all
   select 'I9 storage is what its plan gave', coalesce(t.user_id, q.user_id), null, t.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -14796,6 +15814,7 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join of_slots o on o.user_id = p.user_id and o.payment_id = p.id::text
     left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
@@ -14806,7 +15825,8 @@ begin
             (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
             (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
-     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
+     -- with what the schedule of its plan has given since
+     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
      ('share', case when not how.is_paid or how.lost = 0 then 0
                     when how.lost >= p.amount_cents then p.tokens
@@ -15050,6 +16070,7 @@ begin
                 when t.entry_type = 'grant' then
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
@@ -17149,6 +18170,9 @@ grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
     tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 

@@ -45,6 +45,9 @@ grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
     tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 

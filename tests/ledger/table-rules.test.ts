@@ -82,7 +82,7 @@ const tables: Record<string, Ruled> = {
       },
       action_of_a_grant_is_a_grant: {
         holds: `(entry_type = 'grant') = (action_type in
-          ('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))`,
+          ('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))`,
         broken: { action_type: "'chat_conversation'" },
       },
       reason_is_given: { holds: "length(reason) between 1 and 500", broken: { reason: "''" } },
@@ -379,7 +379,7 @@ begin
     and (p_original_id is null or p_original_id < p_id) -- it undoes what came before
     and cardinality(p_grant_ids) = cardinality(p_grant_tokens)
     and (p_entry_type = 'grant') = (p_action_type in (
-      'subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
+      'subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant'))
     and length(p_reason) between 1 and 500
     and p_actor_role in ('service', 'user', 'admin', 'system')
     and (p_actor_id is not null) = (p_actor_role in ('user', 'admin'))

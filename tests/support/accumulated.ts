@@ -1,6 +1,7 @@
 /** Users of whom very much has accumulated: more than calls could make in a test's time, and as they would have. */
 import type { Database } from "./database.ts";
 import { createUser } from "./roles.ts";
+import { letTimePass } from "./time.ts";
 
 /** When it was made, and when what runs out has run out. */
 const made = "now() - interval '3 hours'";
@@ -100,4 +101,17 @@ async function account(db: Database, user: string, sets: string, count: number, 
     `update public.token_team_members set ${spent}, spent_day = $2, spent_week = $2, spent_month = $2 where user_id = $1`,
     [user, held],
   );
+}
+
+/** A user on a plan that gives a token a day, which nobody has touched for that many days. `fields`: more of the plan's. */
+export async function withMissedDays(db: Database, count: number, fields: string): Promise<string> {
+  const user = await createUser(db);
+  await db.admin.query(
+    `select public.set_token_plan('daily', '{"name": "Daily", "tokens": 1, "issue_every": "day", "refill_to": null, "grant_lifetime_days": null}'::jsonb
+       || $1::jsonb, 'a test')`,
+    [fields],
+  );
+  await db.admin.query("select public.change_token_plan($1, 'daily')", [user]);
+  await letTimePass(db, user, count);
+  return user;
 }

@@ -13,15 +13,26 @@ returns jsonb language sql as $moved$
 $moved$;
 create or replace function ${schema}.moved_plan(p_row jsonb, p_by interval)
 returns jsonb language sql as $moved$
-  select ${schema}.moved(p_row, p_by, 'period_start', 'expires_at', 'cancel_at', 'paused_at', 'taken_back_at', 'ended_at', 'created_at')
+  select ${schema}.moved(p_row, p_by, 'period_start', 'expires_at', 'next_slot_at', 'cancel_at', 'paused_at', 'taken_back_at', 'ended_at', 'created_at')
     || case when p_row ? 'beside' then jsonb_build_object('beside', (
          select coalesce(jsonb_agg(
-                  ${schema}.moved(e.plan, p_by, 'period_start', 'expires_at', 'cancel_at', 'paused_at', 'taken_back_at') order by e.nth), '[]')
+                  ${schema}.moved(e.plan, p_by, 'period_start', 'expires_at', 'next_slot_at', 'cancel_at', 'paused_at', 'taken_back_at') order by e.nth), '[]')
            from jsonb_array_elements(p_row -> 'beside') with ordinality as e (plan, nth))) else '{}' end
 $moved$;
 create or replace function ${schema}.follow_the_past(p_user_id uuid, p_by interval)
 returns void language plpgsql as $follow$
+declare
+  v_id text := (select s.id from tokenbook.subscriptions s where s.user_id = p_user_id);
+  v_new text := gen_random_uuid();
 begin
+  -- the grant of a slot has its id from the subscription and the moment: what is given at that moment now is another
+  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.action_type = 'scheduled_grant') then
+    update tokenbook.subscriptions s set id = v_new::uuid where s.user_id = p_user_id;
+    update public.token_balances b set subscription_id = v_new::uuid where b.user_id = p_user_id and b.subscription_id::text = v_id;
+    update public.token_storage_quotas q set subscription_id = v_new::uuid where q.user_id = p_user_id and q.subscription_id::text = v_id;
+    update public.token_transactions t
+       set terms = replace(t.terms::text, v_id, v_new)::jsonb where t.user_id = p_user_id and t.terms is not null;
+  end if;
   update public.token_transactions t
      set terms = t.terms
            || case when t.terms ? 'grants' then jsonb_build_object('grants', (
@@ -31,6 +42,8 @@ begin
                 ${schema}.moved_plan(t.terms -> 'subscription', p_by)) else '{}' end
            || case when t.terms ? 'standing' then jsonb_build_object('standing',
                 ${schema}.moved_plan(t.terms -> 'standing', p_by)) else '{}' end
+           || case when t.terms ? 'slots' then jsonb_build_object('slots',
+                ${schema}.moved(t.terms -> 'slots', p_by, 'first', 'period_start', 'until')) else '{}' end
    where t.user_id = p_user_id and t.terms is not null;
   update public.token_transactions t
      set metadata = t.metadata || jsonb_build_object(

@@ -48,6 +48,7 @@ const moments: Record<string, string[]> = {
   "tokenbook.subscriptions": [
     "period_start",
     "expires_at",
+    "next_slot_at",
     "cancel_at",
     "paused_at",
     "taken_back_at",

@@ -8,9 +8,11 @@ export const limits = {
   batch_bytes: 1048576,
   batch_items: 1000,
   pack_tokens: 1000000000,
+  slot_tokens: 100000000,
   hold_seconds: 900,
   pack_quantity: 1000,
   pending_payments: 20,
+  slots_in_one_grant: 10000,
   grants_in_one_entry: 10000,
   hold_seconds_at_most: 86400,
 } as const;

@@ -3,9 +3,9 @@
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
  * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
- * With p_count_due what holds that have run out will give back counts as if it were back, for who
- * only looks; a deduction books it first.
- * Reads no more open grants than it chooses (I11), and all of those holds.
+ * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
+ * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
+ * Reads no more open grants than it chooses (I11), and all of those holds and slots.
  * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
@@ -31,7 +31,7 @@ declare
   v_grants refcursor;
   v_open record; -- the next of the open grants, once it is fetched
   v_is_fetched boolean := false;
-  v_back_ids uuid[] := '{}'; -- what holds give back to, in burn order too
+  v_back_ids uuid[] := '{}'; -- what holds give back to, and what is due, in burn order too
   v_back_tokens bigint[];
   v_back_keys tokenbook.burn_position[];
   v_nth integer := 1; -- the next of those
@@ -56,7 +56,11 @@ begin
           join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-         group by b.user_id, b.id) back;
+         group by b.user_id, b.id
+        union all
+        select (d.slot).id, (d.slot).tokens_remaining,
+               tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
+          from tokenbook.due_slots(p_user_id, p_now) d) back;
   end if;
 
   open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
@@ -94,4 +98,4 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too.';

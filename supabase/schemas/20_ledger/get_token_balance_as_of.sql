@@ -1,6 +1,7 @@
 /*
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
- * (booked or not) not counted. In one pass over the user's ledger.
+ * (booked or not) not counted, and what the plan's schedule gave by then (booked or not) counted. In one pass over the
+ * user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
@@ -61,16 +62,21 @@ begin
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
-    ), grants as (
+    ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
-             coalesce(b.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
-             a.tokens, coalesce(c.tokens, 0) as back,
-             row_number() over (
-               partition by coalesce(b.expires_at > p_at, true) and a.tokens + coalesce(c.tokens, 0) > 0
-               order by tokenbook.burn_key(b.priority, b.granted_at, tokenbook.expiry_as_granted(b), b.id, v_expiring_first)) as nth
+             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
+      union all
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
+        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+    ), grants as (
+      select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
+             row_number() over (
+               partition by coalesce(k.expires_at > p_at, true) and k.tokens + k.back > 0
+               order by tokenbook.burn_key(k.priority, k.granted_at, k.granted_until, k.id, v_expiring_first)) as nth
+        from known k
     ), sums as (
       select coalesce(sum(g.tokens + g.back) filter (where g.is_alive), 0)::bigint as active,
              coalesce(sum(g.tokens + g.back) filter (where not g.is_alive), 0)::bigint as lost,

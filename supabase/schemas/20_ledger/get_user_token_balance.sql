@@ -1,9 +1,9 @@
 /*
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
- * are listed). What has run out is not counted, booked or not; if something is due and the account
- * is free, it is booked on the way, so that the account row that frontends watch is right again.
- * A user who never had a grant and has a plan is given its tokens first, once; a plan that has ended, or
- * a downgrade whose time has come, is recorded.
+ * are listed). What has run out is not counted, booked or not, and what the plan's schedule gives is; if something is
+ * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
+ * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
+ * a plan that has ended, or a downgrade whose time has come, is recorded.
  * A member of a team is told of his payer's account, which is what he can spend.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
@@ -23,6 +23,7 @@ declare
   v_account_id uuid;
   v_now timestamptz;
   v_is_due boolean;
+  v_may_book boolean;
   v_balance jsonb;
 begin
   if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
@@ -42,11 +43,12 @@ begin
     return tokenbook.answer_busy();
   end if;
 
-  if not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  v_may_book := not current_setting('transaction_read_only')::boolean;
+  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
-  if exists (
+  if v_may_book and exists (
     select from tokenbook.subscriptions s
      where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
        and tokenbook.subscription_at(s, v_now) is distinct from s)
@@ -60,7 +62,7 @@ begin
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor.actor_role);
-  elsif v_is_due then
+  elsif v_is_due and v_may_book then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
@@ -73,15 +75,17 @@ begin
     select jsonb_build_object(
       'user_id', p_user_id,
       'state', case when tokenbook.is_frozen(a, nullif(p_user_id, v_account_id)) then 'frozen' else 'active' end,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0), -- @balance-is-bigint
+      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0), -- @balance-is-bigint
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
       'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
       'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
-        select min(b.expires_at) from public.token_balances b
-         where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+        select least(
+                 (select min(b.expires_at) from public.token_balances b
+                   where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
+                 (select min((d.slot).expires_at) from tokenbook.due_slots(v_account_id, v_now) d where a.next_due_at <= v_now))),
       'grants', coalesce(listed.grants - 100, '[]'),
       'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
       || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
@@ -89,14 +93,17 @@ begin
       left join public.token_accounts a on a.user_id = asked.user_id
      cross join lateral (
        select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.repaid), 0)::bigint as repaid
+              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.given), 0)::bigint as given,
+              coalesce(sum(d.repaid), 0)::bigint as repaid
          from tokenbook.tokens_due(v_account_id, v_now) as d
         where a.next_due_at <= v_now) due
      cross join lateral (
-       select jsonb_agg(tokenbook.describe_grant(g, chosen.tokens) order by chosen.nth) as grants
+       select jsonb_agg(tokenbook.describe_grant(case when g.id is not null then g else d.slot end, chosen.tokens) order by chosen.nth) as grants
          from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
-         join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id) listed);
+         left join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id
+         left join tokenbook.due_slots(v_account_id, case when a.next_due_at <= v_now then v_now end) d -- not booked yet
+           on (d.slot).id = chosen.grant_id and g.id is null) listed);
 end
 $$;
 comment on function tokenbook.get_user_token_balance is

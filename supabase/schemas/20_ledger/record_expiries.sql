@@ -1,16 +1,16 @@
 /*
- * Books what time has changed: due holds are released; then due grants are closed, with one `expiry`
- * transaction each; the account's totals and next_due_at follow; and what is owed is repaid from what
- * came back. For one user or a thousand: the same code serves whoever touches an account and the
+ * Books what time has changed: what accounts are due by the schedules of their plans is given; then due holds are
+ * released; then due grants are closed, with one `expiry` transaction each; the account's totals and next_due_at follow;
+ * what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand: the same code serves whoever touches an account and the
  * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants); of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
+ * than give back to as many grants), and what one plan's schedule gives, which is bounded by itself; of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
  * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many holds and grants were booked.   Errors: busy.
+ * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
  * Keeps: I2, I3, I4, I7, I11.
  */
 create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
@@ -24,6 +24,10 @@ as $$
 declare
   v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
   v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
+  v_user_id uuid;
+  v_slots integer;
+  v_issued bigint := 0;
+  v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
   v_due record;
   v_entry public.token_transactions;
@@ -37,6 +41,25 @@ declare
   v_nth integer := 0;
   v_account record;
 begin
+  -- first: what a slot gives depends on what there was when it began
+  for v_user_id in
+    select s.user_id
+      from unnest(p_user_ids) as u (user_id)
+      join tokenbook.subscriptions s on s.user_id = u.user_id
+      join public.token_accounts a on a.user_id = u.user_id
+     where a.state = 'active'
+       and (s.next_slot_at <= p_now
+         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+     order by s.user_id
+  loop
+    exit when v_issued >= v_grants;
+    v_slots := tokenbook.issue_slots(v_user_id, p_now);
+    if v_slots > 0 then
+      v_issued := v_issued + v_slots;
+      v_scheduled := v_scheduled || v_user_id;
+    end if;
+  end loop;
+
   for v_hold in
     select (due.hold).*
       from (
@@ -121,7 +144,8 @@ begin
              (select h.expires_at from public.token_holds h
                where h.user_id = a.user_id and h.status = 'open'
                order by h.expires_at limit 1),
-             case when a.next_alert_at > p_now then a.next_alert_at end),
+             case when a.next_alert_at > p_now then a.next_alert_at end,
+             tokenbook.schedule_due_at(a.user_id)),
            updated_at = p_now
       from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
      where a.user_id = d.user_id
@@ -145,8 +169,15 @@ begin
     perform tokenbook.move_plan_limit(r.user_id, 0)
        from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
   end if;
-  return cardinality(v_released) + cardinality(v_entries);
+  if v_scheduled <> '{}' then
+    update tokenbook.subscriptions s
+       set tokens_limit = a.tokens_remaining, updated_at = p_now
+      from public.token_accounts a
+     where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
+    perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
+  end if;
+  return cardinality(v_released) + cardinality(v_entries) + v_issued;
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Releases holds of these users that have run out by then, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
+  'Gives these users what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';

@@ -60,9 +60,15 @@ begin
 
   -- act, record
   if not v_replayed then
+    if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
+      perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
+    end if;
     update public.token_accounts a
        set state = p_state, updated_at = clock_timestamp()
      where a.user_id = p_user_id;
+    if p_state = 'active' then
+      perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());
+    end if;
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));

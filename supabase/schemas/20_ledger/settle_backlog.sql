@@ -18,6 +18,9 @@ begin
   if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
   end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   return true;

@@ -96,7 +96,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= v_now, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned - due.repaid into tokens_remaining
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
       from tokenbook.tokens_due(p_entry.user_id, v_now) as due;
   end if;
   if tokens_remaining < v_wanted then

@@ -1,9 +1,9 @@
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), and what of all there is repays a
- * debt at once (repaid).
- * What can be spent is tokens_remaining - lost + returned - repaid.
+ * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan gives
+ * (given), and what of all there is repays a debt at once (repaid).
+ * What can be spent is tokens_remaining - lost + returned + given - repaid.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.tokens_due(
@@ -12,6 +12,7 @@ create function tokenbook.tokens_due(
   out lost bigint,
   out returned bigint,
   out forfeited bigint,
+  out given bigint,
   out repaid bigint
 )
 returns record
@@ -31,10 +32,11 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-know-what-is-due
   repaid := coalesce((
-    select least(a.tokens_owed, a.tokens_remaining - lost + returned)
+    select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, and what of those repays a debt.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';

@@ -30,7 +30,7 @@ declare
   v_asked public.token_usage;
   v_actor record;
   v_usage public.token_usage;
-  v_quote public.token_transactions;
+  v_payers jsonb;
   v_remaining bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -63,14 +63,22 @@ begin
   if tokenbook.settle_backlog(v_usage.user_id, p_portions => 10) then
     return tokenbook.answer_busy();
   end if;
-  perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  if not current_setting('transaction_read_only')::boolean then
+    perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  end if;
   v_now := clock_timestamp();
 
-  v_quote.user_id := v_usage.user_id;
   -- one statement: what there is and who would pay are of one moment
-  select chosen.grant_ids, chosen.grant_tokens,
-         coalesce(a.tokens_remaining - due.lost + due.returned - due.repaid, 0)
-    into v_quote.grant_ids, v_quote.grant_tokens, v_remaining
+  select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
+         (select coalesce(jsonb_agg(tokenbook.describe_allocation(
+                   case when b.id is not null then b.id else (d.slot).id end,
+                   coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at), paid.tokens)
+                 order by paid.nth), '[]')
+            from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
+            left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
+            left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
+              on (d.slot).id = paid.grant_id and b.id is null)
+    into v_remaining, v_payers
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
@@ -85,7 +93,7 @@ begin
     'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
-    'would_be_deducted_from', tokenbook.describe_allocations(v_quote))
+    'would_be_deducted_from', v_payers)
     || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
 end
 $$;

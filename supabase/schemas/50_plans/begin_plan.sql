@@ -52,6 +52,8 @@ begin
   v_is.paused_at := null;
   v_is.taken_back_at := null;
   v_is.ended_at := null;
+  v_is.schedule := tokenbook.plan_schedule(p_plan);
+  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
   v_is.updated_at := p_now;
 
   if p_is_beside then

@@ -25,6 +25,7 @@ begin
   end if;
   p_subscription.updated_at := clock_timestamp();
   perform tokenbook.keep_subscription(p_subscription);
+  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.schedule_due_at(p_subscription.user_id));
   p_entry.user_id := p_subscription.user_id;
   p_entry.entry_type := 'usage';
   p_entry.action_type := 'plan_change';

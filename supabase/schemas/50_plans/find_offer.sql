@@ -26,6 +26,7 @@ begin
     from (
       select p.price_cents, p.currency, p.is_offered, jsonb_build_object(
                'name', p.name, 'tokens', p.tokens, 'grant_lifetime_days', p.grant_lifetime_days,
+               'issue_every', p.issue_every, 'issue_on', p.issue_on, 'refill_to', p.refill_to,
                'articles_limit', p.articles_limit, 'storage_gb', p.storage_gb, 'features', p.features) as terms
         from public.token_plans p
        where p.plan_type = p_plan_type

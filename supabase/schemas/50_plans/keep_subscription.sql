@@ -1,5 +1,6 @@
 /*
- * Writes a subscription's row, a new one or in the place of the one that there is.
+ * Writes a subscription's row, a new one or in the place of the one that there is. What its
+ * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
@@ -23,6 +24,8 @@ begin
          expires_at = excluded.expires_at,
          grace_days = excluded.grace_days,
          next_plan_type = excluded.next_plan_type,
+         schedule = excluded.schedule,
+         next_slot_at = excluded.next_slot_at,
          cancel_at = excluded.cancel_at,
          paused_at = excluded.paused_at,
          taken_back_at = excluded.taken_back_at,

@@ -1,9 +1,6 @@
 /*
- * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
- * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
- * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * For whoever touches the account and looks at its plan.
+ * Brings a user's subscription up to date: books what its schedule gave while the plan was in force, and then records what
+ * is due of the plan itself (tokenbook.record_subscription). For whoever touches the account and looks at its plan.
  * Caller: internal.   Locks: the account.   Keeps: I9, I10.
  */
 create function tokenbook.settle_subscription(p_user_id uuid)
@@ -13,44 +10,13 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_account public.token_accounts;
-  v_was tokenbook.subscriptions;
-  v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
-  v_ended_at timestamptz;
-  v_entry public.token_transactions;
 begin
-  v_account := tokenbook.lock_account(p_user_id);
-  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if v_account.user_id is null or v_was.user_id is null then
-    return;
+  perform tokenbook.lock_account(p_user_id);
+  if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
+    perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
-  v_is := tokenbook.subscription_at(v_told, clock_timestamp());
-  if v_is is not distinct from v_was then -- as a rule
-    return;
-  end if;
-
-  v_entry.reason := case
-    when v_is.ended_at is not null then v_is.plan_type || ' ended'
-    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
-    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
-    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
-    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
-    else v_is.plan_type || ' goes on'
-  end;
-  v_entry.actor_role := 'system';
-  perform tokenbook.change_subscription(v_is, v_entry);
-
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= clock_timestamp() and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.record_subscription(p_user_id, clock_timestamp());
 end
 $$;
 comment on function tokenbook.settle_subscription is
-  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
+  'Books what the schedule of a user''s plan gave, and records what is due of their subscription.';

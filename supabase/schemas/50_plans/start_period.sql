@@ -15,6 +15,8 @@
  * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
  * is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
  * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
@@ -117,6 +119,9 @@ begin
     subscription := tokenbook.begin_plan(
       v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
       p_entry.user_id, v_is_beside is true, v_now);
+    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
+      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
+    end if;
     perform tokenbook.keep_subscription(subscription);
   end if;
 
@@ -138,11 +143,23 @@ begin
   v_grant.tokens_granted := p_plan.tokens;
   if p_plan.balance_cap is not null and p_entry.action_type = 'renewal_grant' then -- @cap-on-renewals-only
     v_grant.tokens_granted := least(p_plan.tokens, p_plan.balance_cap - v_account.tokens_remaining);
+  elsif p_plan.refill_to is not null and p_entry.action_type = 'renewal_grant' then
+    v_grant.tokens_granted := least(
+      p_plan.tokens, p_plan.refill_to - tokenbook.plan_tokens_at(p_entry.user_id, subscription.id, v_now));
+  elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
+    v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
+      tokenbook.plan_schedule(p_plan), v_start,
+      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
+    if p_plan.issue_every is not null and not v_is_over is true
+      and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
+    then
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+    end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
@@ -178,6 +195,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;

@@ -45,6 +45,8 @@ begin
         v_is.cancel_at := null;
         v_is.paused_at := null;
         v_is.taken_back_at := null;
+        v_is.schedule := tokenbook.plan_schedule(v_next);
+        v_is.next_slot_at := case when v_is.schedule is not null then v_is.period_start end;
         v_stopped_at := tokenbook.plan_ends_at(v_is);
       end if;
     end if;
@@ -64,6 +66,12 @@ begin
      limit 1;
     exit when v_best.plan_type is null;
 
+    if v_best.payment_id is null and v_best.next_slot_at is not null then
+      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
+        v_best.schedule, v_best.period_start,
+        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+    end if;
     v_best.beside := (
       select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
         from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)

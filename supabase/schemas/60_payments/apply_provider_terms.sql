@@ -12,6 +12,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
+declare
+  v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
   if not exists ( -- as a rule
     select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
@@ -26,6 +28,12 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+    -- what a pause left out is not made up; the newest slot is given
+    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
+      p_subscription.schedule, p_subscription.period_start,
+      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+  end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
              e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')

@@ -33,6 +33,9 @@ begin
     v_plan.articles_limit := p_payment.terms ->> 'articles_limit';
     v_plan.storage_gb := p_payment.terms ->> 'storage_gb';
     v_plan.features := p_payment.terms -> 'features';
+    v_plan.issue_every := p_payment.terms ->> 'issue_every';
+    v_plan.issue_on := coalesce(p_payment.terms ->> 'issue_on', v_plan.issue_on);
+    v_plan.refill_to := p_payment.terms ->> 'refill_to';
     v_given := tokenbook.start_period(
       v_plan, p_period_start, p_payment.provider, p_payment.provider_payment_id, p_entry);
     transaction := v_given.transaction;
@@ -65,8 +68,11 @@ begin
      set tokens = b.tokens_granted
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
-     and b.user_id = p.user_id and b.payment_id = p.id
+     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
   returning p.* into payment;
+  if payment.id is null then
+    payment := p_payment; -- what it has given since is more
+  end if;
 end
 $$;
 comment on function tokenbook.give_what_was_bought is

@@ -39,7 +39,8 @@ begin
            lag(t.created_at) over by_number as at_before,
            -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
            (lead(t.created_at) over by_number = t.created_at
-             and lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')) is not true as is_settled
+             and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
+               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -100,6 +101,24 @@ begin
        null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
      where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
+  ), slots as (
+    -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
+    select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
+           (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
+           (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           lag((e.given ->> 'granted_at')::timestamptz)
+             over (partition by e.user_id, e.kept ->> 'period_start'
+                   order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
+      from (
+        select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
+               lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
+          from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
+     where jsonb_typeof(e.kept) = 'object'
+  ), of_slots as (
+    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -545,6 +564,14 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next slot', a.user_id, null, null,
+         'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join subscriptions s on s.user_id = a.user_id
+   where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
+     -- what is not in force gives nothing
+     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+  union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
          case when s.is_expiring_first then 'expiring_first' else 'fifo' end
@@ -587,6 +614,17 @@ begin
      ('auto_renew', k.auto_renew::text, s.auto_renew::text),
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
+     ('schedule', k.schedule::text, s.schedule::text),
+     -- a slot's start, not before the one that the entry names, and not after the first that is to come
+     ('next_slot_at', case
+        when s.schedule is null then null
+        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
+        when s.next_slot_at = tokenbook.slot_start(
+               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
+          and (s.next_slot_at < k.next_slot_at) is not true
+          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
+          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
+        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -597,6 +635,29 @@ begin
      ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from slots s
+   cross join lateral (
+     select tokenbook.slot_number(s.schedule, s.period_start, s.slot_start) as number,
+            (s.schedule ->> 'tokens')::bigint as tokens, (s.schedule ->> 'refill_to')::bigint as refill_to,
+            (s.schedule ->> 'lifetime_days')::integer * interval '24 hours' as lifetime) as says
+   cross join lateral (values
+     ('schedule', coalesce(s.schedule_before, s.schedule)::text, s.schedule::text),
+     ('start', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number, 0))::text, s.slot_start::text),
+     ('begun', 'before ' || least(s.until, s.created_at + interval '1 microsecond'),
+               case when s.slot_start < least(s.until, s.created_at + interval '1 microsecond')
+                    then 'before ' || least(s.until, s.created_at + interval '1 microsecond') else s.slot_start::text end),
+     ('count', case when says.refill_to is not null or says.lifetime is not null then 1 else greatest(s.count, 1) end::text, s.count::text),
+     ('first', tokenbook.slot_start(s.schedule, s.period_start, greatest(says.number - s.count + 1, 0))::text, s.first_start::text),
+     ('once', 'after ' || s.start_before, case when s.first_start > s.start_before then 'after ' || s.start_before else s.first_start::text end),
+     ('tokens', case when says.refill_to is null then says.tokens * s.count else least(says.tokens, says.refill_to - s.had) end::text, s.tokens::text),
+     ('expires_at', (s.slot_start + says.lifetime)::text, s.expires_at::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+     -- the first of a period has none before it
+     and (differs.field <> 'once' or s.start_before is not null)
   union all
   select 'I9 storage is what its plan gave', coalesce(t.user_id, q.user_id), null, t.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -628,6 +689,7 @@ begin
     from payments p
     left join grants g on g.user_id = p.user_id and g.payment_id = p.id
     left join of_payments t on t.user_id = p.user_id and t.payment_id = p.id
+    left join of_slots o on o.user_id = p.user_id and o.payment_id = p.id::text
     left join refund_changes c on c.user_id = p.user_id and c.payment_id = p.id::text
     left join facts f on f.user_id = p.user_id and f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
    cross join lateral (
@@ -638,7 +700,8 @@ begin
             (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
             (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
-     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) else g.tokens_granted end::text, p.tokens::text),
+     -- with what the schedule of its plan has given since
+     ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
      ('share', case when not how.is_paid or how.lost = 0 then 0
                     when how.lost >= p.amount_cents then p.tokens
@@ -882,6 +945,7 @@ begin
                 when t.entry_type = 'grant' then
                   array['grants'] || case when t.payment_id is not null then array['payment'] end
                     || case when t.terms ? 'storage' then array['storage'] end
+                    || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then

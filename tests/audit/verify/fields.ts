@@ -86,7 +86,7 @@ const entryTypes = [
   "refund",
   "void",
 ];
-const grantActions = `('subscription_grant', 'renewal_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
+const grantActions = `('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
 
 const sameAsTransaction = /^I4 usage and transaction say the same$/;
 /** Of a hold that was made under a key: how long it lives stands in the request too. */
@@ -100,6 +100,7 @@ const terms = /^I4 a grant keeps the terms it was given on$/;
 const voids = /^I4 a grant is voided by its entry$/;
 const period = /^I9 a subscription is what its newest entry says$/;
 const storage = /^I9 storage is what its plan gave$/;
+const slot = /^I9 a slot is what its schedule gives, once$/;
 const money = /^I12 tokens follow the money$/;
 const ofPayment = /^I12 a payment is what its entry says$/;
 const facts = /^I12 what is known of a payment is what was told$/;
@@ -515,6 +516,14 @@ export const fields: Record<string, Record<string, Field>> = {
           and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
         named: period,
       },
+      { to: "jsonb_set(x.terms, '{slots,count}', '7')", where: "x.terms ? 'slots'", named: slot },
+      { to: "jsonb_set(x.terms, '{slots,schedule,tokens}', '7')", where: "x.terms ? 'slots'", named: slot },
+      {
+        to: "jsonb_set(x.terms, '{slots,first}', to_jsonb((x.terms -> 'slots' ->> 'first')::timestamptz - $2 * interval '1 hour'))",
+        where: "x.terms ? 'slots'",
+        named: slot,
+      },
+      { to: "x.terms - 'slots'", where: "x.terms ? 'slots'", named: kind },
       { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
       {
         to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
@@ -750,6 +759,21 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "'annual'", where: began, named: period },
       { to: "null", where: "x.next_plan_type is not null", named: period },
     ]),
+    schedule: field([
+      { to: `'{"every": "day", "on": "calendar", "tokens": 7, "grant_type": "plan"}'`, where: began, named: period },
+      { to: `jsonb_set(x.schedule, '{tokens}', '7')`, where: `${began} and x.schedule is not null`, named: period },
+    ]),
+    next_slot_at: field(
+      [
+        ...hoursOff("next_slot_at", period, `${began} and x.next_slot_at is not null`),
+        { to: "null", where: `${began} and x.next_slot_at is not null`, named: period },
+        { to: "x.next_slot_at + $2 * interval '10 years'", where: `${began} and x.next_slot_at is not null`, named: period },
+      ],
+      freeWays(
+        ["another row's"],
+        "another slot's start, of those that nothing was given for: what was skipped gave nothing, and no entry has it",
+      ),
+    ),
     cancel_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
     paused_at: field([{ to: "x.period_start + $2 * interval '1 hour'", where: began, named: period }]),
     taken_back_at: field([

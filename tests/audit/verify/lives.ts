@@ -148,13 +148,15 @@ export async function createUserToRestate(db: Database): Promise<string> {
   return user;
 }
 
-/** Plans that carry over, that fill up, and that cost nothing, beside the catalogue's; and two packs. */
+/** Plans that carry over, that fill up, that cost nothing, and that give a bit every day, beside the catalogue's; and two packs. */
 const plans = `
   insert into public.token_plans
     (plan_type, name, tokens, storage_gb, price_cents, billing_cycle, grant_lifetime_days, balance_cap, rollover_percent, rollover_lifetime_days, rank)
   values ('carries', 'Carries over', 1000, 10, 900, '28day', 28, null, 50, 56, 12),
          ('fills', 'Fills up', 1000, 0, 800, '28day', null, 1000, null, null, 11),
          ('lends', 'Costs nothing', 100, 0, 0, '28day', null, null, null, null, 1);
+  insert into public.token_plans (plan_type, name, tokens, issue_every, refill_to, grant_lifetime_days, price_cents, rank)
+  values ('drips', 'Drips', 10, 'day', null, null, 0, 2), ('refills', 'Refills', 60, 'day', 100, 30, 900, 3);
   insert into public.token_packs (pack_type, name, tokens, lifetime_days, price_cents)
   values ('one', 'One', 1000, null, 500), ('another', 'Another', 700, 30, 300)`;
 
@@ -187,8 +189,10 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 10 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits] = users as [
+  const users = await Promise.all(Array.from({ length: 12 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills] = users as [
+    string,
+    string,
     string,
     string,
     string,
@@ -330,6 +334,23 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_transaction_id: all.transaction_id,
     p_reason: "nothing came of it",
   });
+
+  for (const [user, days] of [
+    [drips, 3],
+    [refills, 2],
+  ] as const) {
+    if (user === drips) await about(user)("change_token_plan", { p_plan_type: "drips" });
+    else {
+      await event(`evt-${user}`, "pi-refills", { kind: "paid", user_id: user, plan_type: "refills", amount_cents: 900 });
+      await event(`evt-part-${user}`, "pi-refills", { kind: "refunded", refunded_cents: 300 });
+    }
+    await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 5 });
+    for (let time = 0; time < 2; time++) {
+      await letTimePass(db, user, days);
+      await about(user)("get_user_token_balance");
+    }
+    await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 });
+  }
 
   const restated = await about(old)("restate_token_balances", {
     p_reason: "exact history",

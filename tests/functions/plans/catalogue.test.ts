@@ -45,6 +45,10 @@ test("a plan says what it gives and costs, and not what providers call it", asyn
     price_cents: 19_900,
     currency: "usd",
     billing_cycle: "annual",
+    issue_every: null,
+    issue_on: "anniversary",
+    refill_to: null,
+    grant_lifetime_days: 365,
     rank: 40,
     features: {},
   });

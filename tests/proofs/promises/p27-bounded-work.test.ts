@@ -1,6 +1,6 @@
 // @module-tag proof
 import type pg from "pg";
-import { withGrants, withHolds } from "../../support/accumulated.ts";
+import { withGrants, withHolds, withMissedDays } from "../../support/accumulated.ts";
 import { breaches, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { writeLongLedger } from "../../support/long-ledger.ts";
@@ -13,7 +13,7 @@ keep({
   id: "P27",
   promise: "No call does work that grows with what has accumulated: what is due is booked in portions",
   trial:
-    "Of one user, or of others, 10, 1,000 and so on of everything that accumulates: grants and holds that have run out, open ones, ledger entries, keys, refunds of one charge, payments, parked rows, undelivered alerts, top-up requests, members, accounts to sweep. Each call that meets them is made; the pages that it touches with the most of them are compared with those with fewer: no more than twice as many. An account that is behind is then called until it is up to date, in as many calls as there are portions, and its books are verified",
+    "Of one user, or of others, 10, 1,000 and so on of everything that accumulates: grants and holds that have run out, days of a schedule that were missed, open ones, ledger entries, keys, refunds of one charge, payments, parked rows, undelivered alerts, top-up requests, members, accounts to sweep. Each call that meets them is made; the pages that it touches with the most of them are compared with those with fewer: no more than twice as many. An account that is behind is then called until it is up to date, in as many calls as there are portions, and its books are verified",
   run: (scale) => tryIt(sizesOf(scale), null),
   control: {
     variant: "what is due is booked as a whole",
@@ -69,6 +69,24 @@ const heaps: Heap[] = [
     calls: spending,
     isDue: true,
     upTo: { balance: 10_000, estimate: 10_000 }, // counted as if it were booked, of ten portions
+  },
+  {
+    name: "days of a schedule that were missed, for ever",
+    make: async (db, count) => ({ user: await withMissedDays(db, count, "{}") }),
+    calls: spending,
+    isDue: true,
+  },
+  {
+    name: "days of a schedule that were missed, which fill up",
+    make: async (db, count) => ({ user: await withMissedDays(db, count, '{"refill_to": 5}') }),
+    calls: spending,
+    isDue: true,
+  },
+  {
+    name: "days of a schedule that were missed, which run out",
+    make: async (db, count) => ({ user: await withMissedDays(db, count, '{"grant_lifetime_days": 365}') }),
+    calls: spending,
+    isDue: true,
   },
   {
     name: "open grants",

@@ -2,7 +2,8 @@
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
- * times pack_quantity, what one may buy at once, is no more than a movement may have. open_holds and
+ * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
+ * slot of a schedule may give, times slots_in_one_grant. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -22,6 +23,7 @@ begin
            "hold_seconds": 900, "hold_seconds_at_most": 86400,
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
+           "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "open_holds": 200, "pending_payments": 20}';
 end
 $$;

@@ -25,7 +25,7 @@ $$;
 comment on function tokenbook.grant_types is
   'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
--- The action types under which a grant is recorded: those of the types, and a renewal's.
+-- The action types under which a grant is recorded: those of the types, a renewal's, and that of a slot.
 create function tokenbook.grant_action_types()
 returns text[]
 language plpgsql
@@ -36,7 +36,7 @@ as $$
 begin
   return array(
     select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
-    || 'renewal_grant'::text;
+    || array['renewal_grant', 'scheduled_grant'];
 end
 $$;
 comment on function tokenbook.grant_action_types is

@@ -133,7 +133,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.

@@ -16,6 +16,8 @@ create table tokenbook.subscriptions (
   expires_at timestamptz,
   grace_days integer not null default 0,
   next_plan_type text references public.token_plans (plan_type),
+  schedule jsonb,
+  next_slot_at timestamptz,
   cancel_at timestamptz,
   paused_at timestamptz,
   taken_back_at timestamptz,
@@ -27,7 +29,8 @@ create table tokenbook.subscriptions (
   constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
   constraint subscriptions_expires_after_it_started check (expires_at > period_start),
   constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
-  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array')
+  constraint subscriptions_beside_is_a_list check (jsonb_typeof(beside) = 'array'),
+  constraint subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
 comment on table tokenbook.subscriptions is
   'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
@@ -45,6 +48,8 @@ comment on column tokenbook.subscriptions.period_start is 'When the present peri
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';

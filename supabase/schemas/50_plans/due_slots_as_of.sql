@@ -1,0 +1,95 @@
+/*
+ * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
+ * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
+ * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
+ * got nothing, and the newest slot once it was not any more.
+ * In passes over the user's ledger.
+ * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
+ */
+create function tokenbook.due_slots_as_of(p_user_id uuid, p_at timestamptz)
+returns setof public.token_balances
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest record; -- the entry that keeps the subscription
+  v_subscription tokenbook.subscriptions;
+  v_state record;
+  v_scheduled tokenbook.scheduled_slot;
+  v_grant public.token_balances;
+  v_grants public.token_balances[] := '{}';
+  v_payment record;
+  v_taken_back bigint;
+begin
+  select t.id, t.created_at, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept into v_newest
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.created_at <= p_at and (t.terms ? 'subscription' or t.terms ? 'standing')
+   order by t.id desc
+   limit 1;
+  if v_newest.kept ->> 'schedule' is null and v_newest.kept ->> 'beside' = '[]' and v_newest.kept ->> 'next_plan_type' is null
+    or v_newest.id is null
+    or not tokenbook.is_user(p_user_id)
+  then
+    return; -- as a rule
+  end if;
+  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription.user_id := p_user_id;
+  -- who asked for a lower plan since
+  select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
+    from public.token_transactions t
+   where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
+     and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+   order by t.id desc
+   limit 1;
+  v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
+  select c.details ->> 'state' as state, c.created_at into v_state
+    from tokenbook.changes c
+   where c.user_id = p_user_id and c.change = 'set_token_account_state' and c.created_at <= p_at
+   order by c.id desc
+   limit 1;
+  if v_state.state = 'frozen' then
+    return;
+  elsif v_state.created_at >= v_subscription.next_slot_at then
+    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
+      v_subscription.schedule, v_subscription.period_start,
+      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+  end if;
+
+  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  loop
+    v_grant := v_scheduled.slot;
+    if v_scheduled.refill_to is not null then
+      v_grant.tokens_granted := least(v_grant.tokens_granted, v_scheduled.refill_to - coalesce((
+        select sum(part.tokens * sign(t.tokens))
+          from public.token_transactions t
+         cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+         where t.user_id = p_user_id and t.created_at <= p_at
+           -- who renews late, or was frozen, has what there is since then
+           and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
+           and b.subscription_id = v_grant.subscription_id
+           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+        select sum(g.tokens_remaining) from unnest(v_grants) g
+         where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
+    end if;
+    select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
+           (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
+      into v_payment
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.created_at <= p_at
+       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+    v_taken_back := tokenbook.slot_share(
+      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
+      (v_payment.refund ->> 'amount_cents')::bigint);
+    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
+    return next v_grant;
+    v_grants := v_grants || v_grant;
+  end loop;
+end
+$$;
+comment on function tokenbook.due_slots_as_of is
+  'What an account was due at a moment by the schedules of its plans, and had not been booked by then: grants that were to be.';

@@ -1,0 +1,56 @@
+/*
+ * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
+ * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
+ * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * Locks: the account.   Keeps: I9, I10.
+ */
+create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account public.token_accounts;
+  v_was tokenbook.subscriptions;
+  v_is tokenbook.subscriptions;
+  v_told tokenbook.subscriptions;
+  v_ended_at timestamptz;
+  v_entry public.token_transactions;
+begin
+  v_account := tokenbook.lock_account(p_user_id);
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_account.user_id is null or v_was.user_id is null then
+    return;
+  end if;
+  v_told := tokenbook.apply_provider_terms(v_was);
+  v_is := tokenbook.subscription_at(v_told, p_now);
+  if v_is is not distinct from v_was then -- as a rule
+    return;
+  end if;
+
+  v_entry.reason := case
+    when v_is.ended_at is not null then v_is.plan_type || ' ended'
+    when v_is.plan_type = v_was.next_plan_type then 'downgrade to ' || v_is.plan_type
+    when v_is.plan_type <> v_was.plan_type then v_is.plan_type || ' instead of ' || v_was.plan_type
+    when v_is.paused_at is not null then v_is.plan_type || ' is paused'
+    when v_is.cancel_at is not null then v_is.plan_type || ' is cancelled'
+    else v_is.plan_type || ' goes on'
+  end;
+  v_entry.actor_role := 'system';
+  perform tokenbook.change_subscription(v_is, v_entry);
+
+  v_ended_at := tokenbook.plan_ends_at(v_told);
+  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
+    and v_is.plan_type is distinct from v_was.next_plan_type
+  then
+    perform tokenbook.tell_of_subscription(
+      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
+  end if;
+end
+$$;
+comment on function tokenbook.record_subscription is
+  'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';

@@ -1,0 +1,22 @@
+/*
+ * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
+ * it is not made up.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update tokenbook.subscriptions s
+     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
+           s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
+   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+  perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+end
+$$;
+comment on function tokenbook.skip_missed_slots is
+  'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';

@@ -1,0 +1,301 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { takeTheClock } from "../../support/clock.ts";
+import { createDatabase, type Database } from "../../support/database.ts";
+import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
+import { about, findings, given, setPlan, userOn } from "./schedules.ts";
+
+let db: Database;
+let setClock: (at: string) => Promise<void>;
+beforeAll(async () => {
+  db = await createDatabase();
+  setClock = await takeTheClock(db);
+  await setPlan(db, "yearly", {
+    tokens: 100,
+    billing_cycle: "annual",
+    issue_every: "month",
+    price_cents: 1_200,
+    rank: 50,
+  });
+  await setPlan(db, "refilled", { tokens: 100, refill_to: 100, issue_every: "month", issue_on: "calendar", rank: 1 });
+  await setPlan(db, "drip", { tokens: 10, issue_every: "day", rank: 1 });
+});
+afterAll(() => db.drop());
+
+const balance = async (user: string) => (await about(db, user)("get_user_token_balance")).total_active as number;
+const pay = (id: string, of: string, facts: object) =>
+  asService(db, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: "stripe",
+      p_event_id: id,
+      p_event_type: "test",
+      p_provider_payment_id: of,
+      p_facts: { occurred_at: "2027-01-15T00:00:00Z", ...facts },
+    }),
+  );
+const subscription = async (user: string) =>
+  (await db.admin.query("select * from public.token_subscriptions where user_id = $1", [user])).rows[0];
+
+test("a slot repays what is owed first", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "yearly");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 100 });
+  const mistake = await about(db, user)("grant_tokens", { p_tokens: 30, p_grant_type: "purchase" });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
+  await about(db, user)("void_token_grant", { p_grant_id: mistake.grant_id, p_take_back: true });
+
+  await setClock("2027-02-15T10:00:10Z");
+  expect(await about(db, user)("get_user_token_balance")).toMatchObject({ total_active: 70, total_owed: 0 });
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("the plan limit is the balance after a slot, as after a renewal", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "yearly");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 80 });
+  await setClock("2027-02-15T10:00:10Z");
+  expect(await about(db, user)("get_user_token_balance")).toMatchObject({ total_active: 120, tokens_limit: 120 });
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("an alert that was raised is armed again by the slot that fills the balance", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "refilled");
+  await asService(db, (client) =>
+    rpc(client, "set_token_alert_rule", {
+      p_rule: "low",
+      p_kind: "dropped",
+      p_threshold_tokens: 50,
+      p_notify_recovered: true,
+      p_user_id: user,
+    }),
+  );
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 80 });
+  await setClock("2027-02-01T00:00:01Z");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1 });
+  const { rows } = await db.admin.query(
+    "select kind, (payload ->> 'tokens_remaining')::int as tokens from public.token_alerts where user_id = $1 order by id",
+    [user],
+  );
+  expect(rows.map(({ kind }) => kind)).toEqual(["dropped", "recovered"]);
+});
+
+test("tokens that a hold has set aside when a slot begins are not filled up, so nobody has them twice", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "refilled");
+  await setClock("2027-01-31T23:59:00Z");
+  const hold = await about(db, user)("reserve_tokens", { p_tokens: 70, p_ttl_seconds: 3_600 });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 });
+  await setClock("2027-02-01T00:01:00Z");
+  await about(db, user)("release_tokens", { p_hold_id: hold.hold_id });
+  expect(await balance(user)).toBe(100);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a pack does not count against what the plan fills up to", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "refilled");
+  await about(db, user)("grant_tokens", { p_tokens: 500, p_grant_type: "purchase" });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 90 });
+  await setClock("2027-02-01T00:00:01Z");
+  expect(await balance(user)).toBe(600);
+});
+
+test("a frozen account gets nothing, and the newest slot once it is not any more", async () => {
+  for (const plan of ["refilled", "drip"]) {
+    await setClock("2027-01-15T10:00:00Z");
+    const user = await userOn(db, plan);
+    await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 10 });
+    const was = await balance(user);
+    await about(db, user)("set_token_account_state", { p_state: "frozen", p_reason: "a test" });
+    await setClock("2027-04-20T12:00:00Z");
+    expect(await balance(user), plan).toBe(was);
+    await asService(db, (client) => rpc(client, "expire_old_token_grants"));
+    expect(await given(db, user), plan).toEqual([]);
+
+    await about(db, user)("set_token_account_state", { p_state: "active", p_reason: "a test" });
+    expect(await balance(user), plan).toBe(was + 10);
+    expect(await given(db, user), plan).toMatchObject([
+      { slot: plan === "drip" ? "2027-04-20 10:00" : "2027-04-01 00:00", count: 1 },
+    ]);
+    expect(await findings(db, user), plan).toEqual([]);
+  }
+});
+
+test("what was due before an account was frozen is its own, booked or not", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "drip");
+  await setClock("2027-01-18T11:00:00Z");
+  await about(db, user)("set_token_account_state", { p_state: "frozen", p_reason: "a test" });
+  expect(await balance(user)).toBe(40);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("after its user was deleted an account gets nothing, and no sweep comes back to it", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "drip");
+  await db.admin.query("delete from auth.users where id = $1", [user]);
+  await setClock("2027-02-15T10:00:10Z");
+  await asService(db, (client) => rpc(client, "expire_old_token_grants"));
+  const { rows } = await db.admin.query(
+    "select tokens_remaining::int as tokens, next_due_at from public.token_accounts where user_id = $1",
+    [user],
+  );
+  expect(rows).toEqual([{ tokens: 10, next_due_at: null }]);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a plan whose money was taken back gives no more slots; its share of those that it gave goes back too", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay("evt_1", `pi_${user}`, { kind: "paid", user_id: user, plan_type: "yearly", amount_cents: 1_200 });
+  await setClock("2027-03-20T10:00:10Z");
+  expect(await balance(user)).toBe(300);
+
+  await pay("evt_2", `pi_${user}`, {
+    kind: "refund",
+    refund_id: "re_1",
+    status: "succeeded",
+    amount_cents: 300,
+    occurred_at: "2027-03-20T10:00:00Z",
+  });
+  expect(await balance(user)).toBe(225);
+  // a quarter of the money is gone: and so is a quarter of what is still to come
+  await setClock("2027-04-20T10:00:10Z");
+  expect(await about(db, user)("get_token_balance_as_of", { p_at: "2027-04-20T10:00:05Z" })).toMatchObject({
+    total_active: 300,
+  });
+  expect(await balance(user)).toBe(300);
+  expect(await findings(db, user)).toEqual([]);
+
+  await pay("evt_3", `pi_${user}`, {
+    kind: "refund",
+    refund_id: "re_2",
+    status: "succeeded",
+    amount_cents: 900,
+    occurred_at: "2027-04-20T10:00:00Z",
+  });
+  expect(await balance(user)).toBe(0);
+  await setClock("2027-06-20T10:00:10Z");
+  expect(await balance(user)).toBe(0);
+  expect(await findings(db, user)).toEqual([]);
+
+  // and when the second refund bounces, what was missed meanwhile is made up
+  await pay("evt_4", `pi_${user}`, {
+    kind: "refund",
+    refund_id: "re_2",
+    status: "failed",
+    amount_cents: 900,
+    occurred_at: "2027-06-20T10:00:00Z",
+  });
+  expect(await balance(user)).toBe(450);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("when a plan ends, its last slots are given and a free plan that follows begins with its own", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "yearly");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 100 });
+  await about(db, user)("change_token_plan", { p_plan_type: "refilled" });
+  await setClock("2027-11-20T00:00:00Z");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1_000 });
+  // one slot more before the end, and then the free plan's first and newest
+  await setClock("2028-03-10T00:00:00Z");
+  const before = await about(db, user)("get_token_balance_as_of", { p_at: "2028-03-10T00:00:00Z" });
+  expect(await balance(user)).toBe(100);
+  expect(before.total_active).toBe(100);
+  expect(await given(db, user)).toMatchObject([
+    { slot: "2027-11-15 10:00", count: 10, tokens: 1_000 },
+    { slot: "2027-12-15 10:00", count: 1, tokens: 100 },
+  ]);
+  expect(await subscription(user)).toMatchObject({ plan_type: "refilled", next_slot_at: new Date("2028-04-01T00:00:00Z") });
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a free plan that follows a paid one is filled up at once", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "yearly");
+  await about(db, user)("change_token_plan", { p_plan_type: "refilled" });
+  await setClock("2028-01-15T09:00:00Z");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1_190 });
+  await setClock("2028-01-15T10:00:10Z");
+  expect(await balance(user)).toBe(100);
+  expect(await given(db, user)).toMatchObject([{ tokens: 1_100 }, { slot: "2028-01-15 10:00", tokens: 90 }]);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("days of grace give no slots; a renewal begins with its own, once, and a payment for it later changes nothing", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "yearly");
+  await setClock("2028-01-16T10:00:10Z");
+  expect(await balance(user)).toBe(1_200);
+  const { period_start: began } = await about(db, user)("renew_token_subscription");
+  expect(await balance(user)).toBe(1_300);
+  expect(await about(db, user)("renew_token_subscription", { p_period_start: began }).catch(String)).toMatchObject({
+    replayed: true,
+  });
+  await setClock("2028-02-15T10:00:10Z");
+  expect(await balance(user)).toBe(1_400);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a plan without an end that nobody paid for follows the catalogue after its next slot; one with an end keeps its terms", async () => {
+  await setPlan(db, "endless", { tokens: 10, issue_every: "day" });
+  await setPlan(db, "bought", { tokens: 10, issue_every: "day", billing_cycle: "annual", price_cents: 100 });
+  await setClock("2027-01-15T10:00:00Z");
+  const [endless, bought] = [await userOn(db, "endless"), await userOn(db, "bought")];
+  await setPlan(db, "endless", { tokens: 50 });
+  await setPlan(db, "bought", { tokens: 50 });
+  await setClock("2027-01-16T10:00:10Z");
+  expect([await balance(endless), await balance(bought)]).toEqual([20, 20]);
+  await setClock("2027-01-17T10:00:10Z");
+  expect([await balance(endless), await balance(bought)]).toEqual([70, 30]);
+  await setPlan(db, "endless", { tokens: 50, issue_every: null });
+  await setClock("2027-01-18T10:00:10Z");
+  expect(await balance(endless)).toBe(120);
+  await setClock("2027-02-18T10:00:10Z");
+  expect(await balance(endless)).toBe(120);
+  expect([...(await findings(db, endless)), ...(await findings(db, bought))]).toEqual([]);
+});
+
+test("what a user asked for keeps the schedule that it was asked for at", async () => {
+  await setPlan(db, "asked", { tokens: 10, issue_every: "week", billing_cycle: "annual", price_cents: 100 });
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  const { payment_id } = await asUser(db, user, (client) =>
+    rpc(client, "create_token_payment", { p_user_id: user, p_to_plan: "asked" }),
+  );
+  await setPlan(db, "asked", { tokens: 99, issue_every: "month" });
+  await about(db, user)("approve_token_payment", { p_payment_id: payment_id });
+  await setClock("2027-01-22T10:00:10Z");
+  expect(await balance(user)).toBe(20);
+  expect(await subscription(user)).toMatchObject({ schedule: { every: "week", tokens: 10 } });
+});
+
+test("a member of a team spends what their payer's plan has just given", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const [payer, member] = [await userOn(db, "drip"), await createUser(db)];
+  await asService(db, (client) => rpc(client, "add_token_team_member", { p_user_id: payer, p_member_id: member }));
+  await setClock("2027-01-16T10:00:10Z");
+  expect(await balance(member)).toBe(20);
+  expect(await about(db, member)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 })).toMatchObject({ success: true });
+  expect(await findings(db, payer)).toEqual([]);
+});
+
+test.each([
+  [{ tokens: 10, issue_every: "month", billing_cycle: "monthly" }, "issue_every", "day or week: a period of this plan is no longer than a month"],
+  [{ tokens: 10, issue_every: "hour" }, "issue_every", "one of day, week, month, or null for a whole period at once"],
+  [{ tokens: 10, issue_every: "day", issue_on: "noon" }, "issue_on", "anniversary or calendar"],
+  [{ tokens: 10, refill_to: 5 }, "refill_to", "1 or more with issue_every, else null"],
+  [{ tokens: 10, issue_every: "day", refill_to: 0 }, "refill_to", "1 or more with issue_every, else null"],
+  [{ tokens: 10, issue_every: "day", balance_cap: 50 }, "issue_every", "null: what a slot fills up to is refill_to"],
+  [{ tokens: 10, issue_every: "day", rollover_percent: 50 }, "issue_every", "null: slots are not carried over, their tokens live as long as grant_lifetime_days says"],
+  [{ tokens: 10, issue_every: "day", grant_type: "trial", grant_lifetime_days: 5 }, "issue_every", "null: a trial is given at once"],
+  [{ tokens: 100_000_001, issue_every: "day" }, "tokens", "1 to 100000000 for each day, week or month"],
+  [{ tokens: 10, issue_every: "day", grant_lifetime_days: 401 }, "issue_every", "at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever"],
+])("a schedule that does not fit is refused by the field: %o", async (fields, field, rule) => {
+  await expect(setPlan(db, "refused", fields as never)).rejects.toMatchObject({ message: "invalid_plan" });
+  const told = await setPlan(db, "refused", fields as never).catch(({ detail }) => JSON.parse(detail));
+  expect(told.rule).toBe(rule);
+  expect(Object.keys(fields)).toContain(told.field);
+  void field;
+});

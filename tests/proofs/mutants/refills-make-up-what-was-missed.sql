@@ -1,0 +1,2 @@
+-- A plan that fills up gives all the slots that were missed.
+select pg_temp.mutate('refills-make-nothing-up', '');
