@@ -317,6 +317,12 @@ describe("what stands in the way is said before anything is changed", () => {
       says: "grant select, references, trigger on auth.users to postgres;",
       mended: "by the platform",
     },
+    "an auth server from before November 2023": {
+      sql: "alter table auth.identities rename provider_id to id_there",
+      says: "table auth.identities is missing, or has no provider_id",
+      mended: "by the platform",
+      byHand: "alter table auth.identities rename id_there to provider_id",
+    },
     "a publication of another's": {
       sql: "alter publication supabase_realtime owner to supabase_admin",
       says: "publication supabase_realtime belongs to supabase_admin, and postgres may not add a table to it",
