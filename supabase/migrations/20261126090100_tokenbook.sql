@@ -4430,7 +4430,7 @@ begin
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      -- the plan in the row is the one in force
-     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-in-force
      and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
      and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);
@@ -8719,7 +8719,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
       select from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
@@ -9658,7 +9658,7 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -10010,19 +10010,20 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
-    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
-    -- a period that was renewed before its payment came is what that payment paid for
-    update public.token_balances b
-       set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.id = v_of_period.id
-       and b.payment_id is null and p_entry.payment_id is not null;
+    if p_period_start is not null then
+      v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
+      -- a period that was renewed before its payment came is what that payment paid for
+      update public.token_balances b
+         set payment_id = p_entry.payment_id
+       where b.user_id = p_entry.user_id and b.id = v_of_period.id
+         and b.payment_id is null and p_entry.payment_id is not null;
+    end if;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -10037,7 +10038,9 @@ begin
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_was := subscription;
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  subscription := v_was;
   v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
     and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
@@ -10542,6 +10545,15 @@ as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
+  if not exists ( -- as a rule
+    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    union all
+    select from tokenbook.provider_customers c
+      join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
+     where c.user_id = p_subscription.user_id)
+  then
+    return p_subscription;
+  end if;
   select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
@@ -12632,7 +12644,7 @@ begin
              case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
       from tokenbook.subscriptions s
      where s.user_id = p_user_id and s.ended_at is null
-       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.next_plan_change is

@@ -41,7 +41,7 @@ begin
      and a.tokens_remaining > 0
      and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
      -- the plan in the row is the one in force
-     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-is-in-force
+     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-in-force
      and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
      and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
      and not (select r.is_expiring_first from tokenbook.project_settings r);

@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-goes-with-the-plan
+  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
       select from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id

@@ -19,7 +19,7 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-goes-with-the-money
+  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;

@@ -62,19 +62,20 @@ begin
     perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
     v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
-  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   v_start := coalesce(p_period_start, v_now);
 
   -- replay: by key, by payment, by period
   select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is null then
-    v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
-    -- a period that was renewed before its payment came is what that payment paid for
-    update public.token_balances b
-       set payment_id = p_entry.payment_id
-     where b.user_id = p_entry.user_id and b.id = v_of_period.id
-       and b.payment_id is null and p_entry.payment_id is not null;
+    if p_period_start is not null then
+      v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
+      -- a period that was renewed before its payment came is what that payment paid for
+      update public.token_balances b
+         set payment_id = p_entry.payment_id
+       where b.user_id = p_entry.user_id and b.id = v_of_period.id
+         and b.payment_id is null and p_entry.payment_id is not null;
+    end if;
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
@@ -89,7 +90,9 @@ begin
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
-  v_was := subscription;
+  perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
+  select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  subscription := v_was;
   v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
     and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
       or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));

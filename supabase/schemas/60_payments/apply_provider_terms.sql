@@ -15,6 +15,15 @@ as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
+  if not exists ( -- as a rule
+    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    union all
+    select from tokenbook.provider_customers c
+      join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
+     where c.user_id = p_subscription.user_id)
+  then
+    return p_subscription;
+  end if;
   select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,

@@ -16,7 +16,7 @@ begin
              case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
       from tokenbook.subscriptions s
      where s.user_id = p_user_id and s.ended_at is null
-       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-end-with-the-plan
+       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.next_plan_change is

@@ -143,9 +143,10 @@ function tables(): Record<string, { kinds: string }> {
     token_usage: "x.success, x.transaction_id is null, x.action_type, x.member_id is null",
     token_holds:
       "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0",
-    token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0",
+    token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0, x.pack_type is null",
+    token_top_up_requests: "x.pack_type is null",
     "tokenbook.subscriptions":
-      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
+      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]', x.schedule is null",
     "tokenbook.provider_payments":
       "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
     "tokenbook.provider_events": "x.facts ->> 'kind'",

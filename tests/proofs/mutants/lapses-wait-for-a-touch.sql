@@ -8,4 +8,4 @@ begin
     || replace(pg_get_viewdef('public.token_subscriptions'::regclass), 'tokenbook.subscription_at(', 'tokenbook.as_recorded(');
 end
 $$;
-select pg_temp.mutate('fast-plan-is-in-force', '');
+select pg_temp.mutate('fast-plan-in-force', '');

@@ -1,2 +1,2 @@
 -- A plan whose money went back stays in force.
-select pg_temp.mutate('plan-goes-with-the-money', 'v_taken_back_at timestamptz;');
+select pg_temp.mutate('plan-follows-the-money', 'v_taken_back_at timestamptz;');

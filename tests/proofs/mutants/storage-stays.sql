@@ -1,2 +1,2 @@
 -- What storage came with a plan counts for ever.
-select pg_temp.mutate('storage-goes-with-the-plan', 'return true');
+select pg_temp.mutate('storage-follows-the-plan', 'return true');

@@ -289,6 +289,7 @@ export const calling: Callable[] = [
       "tokenbook.bring_due_forward",
       "tokenbook.due_work",
       "tokenbook.find_breaches",
+      "tokenbook.first_due_alerts",
       "tokenbook.find_replay",
       "tokenbook.describe_finding",
       "tokenbook.declared_rights",
