@@ -40,14 +40,19 @@ async function pairsOf(client: Client): Promise<Pair[]> {
 /** Computed fields: they say of a row what their caller may read anyway, and need no half. */
 const computedFields = ["tokens_used", "token_offer_now"];
 
-/** What token_subscriptions and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
+/** What token_subscriptions, token_counters and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
 const askedByViews = [
   "grace_of",
   "is_kept_beside",
   "is_storage_in_force",
+  "next_slot_at",
   "period_end",
   "plan_beside",
   "plan_ends_at",
+  "plan_schedule",
+  "slot_number",
+  "slot_start",
+  "slot_tokens_due",
   "subscription_at",
 ];
 

@@ -146,7 +146,7 @@ function tables(): Record<string, { kinds: string }> {
     token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0, x.pack_type is null",
     token_top_up_requests: "x.pack_type is null",
     "tokenbook.subscriptions":
-      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]'",
+      "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]', x.schedule is null",
     "tokenbook.provider_payments":
       "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
     "tokenbook.provider_events": "x.facts ->> 'kind'",

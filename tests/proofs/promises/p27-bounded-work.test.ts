@@ -73,19 +73,24 @@ const heaps: Heap[] = [
   {
     name: "days of a schedule that were missed, for ever",
     make: async (db, count) => ({ user: await withMissedDays(db, count, "{}") }),
-    calls: spending,
+    calls: {
+      deduct: spending.deduct,
+      balance: spending.balance,
+      estimate: spending.estimate,
+      sweep: spending.sweep,
+    },
     isDue: true,
   },
   {
     name: "days of a schedule that were missed, which fill up",
     make: async (db, count) => ({ user: await withMissedDays(db, count, '{"refill_to": 5}') }),
-    calls: spending,
+    calls: { deduct: spending.deduct, balance: spending.balance },
     isDue: true,
   },
   {
     name: "days of a schedule that were missed, which run out",
     make: async (db, count) => ({ user: await withMissedDays(db, count, '{"grant_lifetime_days": 365}') }),
-    calls: spending,
+    calls: { deduct: spending.deduct, balance: spending.balance },
     isDue: true,
   },
   {
