@@ -19,7 +19,7 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
