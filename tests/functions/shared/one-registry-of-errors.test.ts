@@ -46,7 +46,10 @@ describe("the registry in supabase/errors.toml", () => {
     const used = readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".sql"))
       .flatMap((file) => [
-        ...readFileSync(join(folder, file), "utf8").matchAll(/(?:refuse|describe_refusal)\('(\w+)'/g),
+        ...readFileSync(join(folder, file), "utf8").matchAll(
+          // the last three refuse with the slug that they are given
+          /(?:refuse|describe_refusal|check_offer|write_offer|check_price_ids)\(\s*'(\w+)'/g,
+        ),
       ])
       .map(([, slug]) => slug!);
     const raised = (await readRegistry()).filter(({ sqlstate }) => sqlstate !== null);

@@ -433,7 +433,6 @@ export const calling: Callable[] = [
       "tokenbook.tokens_due",
       "tokenbook.wait_for_account",
       "tokenbook.warn_of_expiry",
-      "tokenbook.first_due_alerts",
       "tokenbook.write_alert",
       "tokenbook.ask_trial",
       "tokenbook.had_trial",
