@@ -130,6 +130,22 @@ test("what was due before an account was frozen is its own, booked or not", asyn
   expect(await findings(db, user)).toEqual([]);
 });
 
+test("a sweep goes on while there are slots that give nothing, and comes back to none of them", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const users = await Promise.all(Array.from({ length: 5 }, () => userOn(db, "refilled")));
+  await setClock("2027-02-01T00:00:10Z");
+  const sweep = () => asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
+  let calls = 0;
+  while (Number(await sweep()) > 0) calls++;
+  expect(calls).toBeGreaterThanOrEqual(3);
+  const { rows } = await db.admin.query(
+    `select count(*) filter (where a.next_due_at > '2027-02-28')::int as moved_on, sum(a.last_transaction_id)::int as entries
+       from public.token_accounts a where a.user_id = any ($1)`,
+    [users],
+  );
+  expect(rows).toEqual([{ moved_on: 5, entries: 5 }]);
+});
+
 test("after its user was deleted an account gets nothing, and no sweep comes back to it", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const user = await userOn(db, "drip");
