@@ -104,8 +104,13 @@ async function account(db: Database, user: string, sets: string, count: number, 
 }
 
 /** A user on a plan that gives a token a day, which nobody has touched for that many days. `fields`: more of the plan's. */
-export async function withMissedDays(db: Database, count: number, fields: string): Promise<string> {
-  const user = await createUser(db);
+export async function withMissedDays(
+  db: Database,
+  count: number,
+  fields: string,
+  of?: string,
+): Promise<string> {
+  const user = of ?? (await createUser(db));
   await db.admin.query(
     `select public.set_token_plan('daily', '{"name": "Daily", "tokens": 1, "issue_every": "day", "refill_to": null, "grant_lifetime_days": null}'::jsonb
        || $1::jsonb, 'a test')`,

@@ -30,7 +30,9 @@ export async function callablesOf(db: Database): Promise<Callable[]> {
     select n.nspname as schema, n.nspname || '.' || p.proname as name, coalesce(
              (select json_agg(json_build_object(
                        'name', a.name,
-                       'type', format_type(a.type, null),
+                       -- a row's with its schema, or a caller's own of that name would be meant
+                       'type', case when t.typtype = 'c' then t.typnamespace::regnamespace || '.' || quote_ident(t.typname)
+                                    else format_type(a.type, null) end,
                        'isRequired', a.nth <= p.pronargs - p.pronargdefaults,
                        'isVariadic', p.provariadic <> 0 and a.nth = p.pronargs,
                        'columns', (select json_agg(c.attname order by c.attnum) from pg_attribute c

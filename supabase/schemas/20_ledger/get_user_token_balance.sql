@@ -79,7 +79,9 @@ begin
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
-      'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
+      'tokens_limit', case
+        when due.given > 0 then a.tokens_remaining - due.lost + due.returned + due.given - due.repaid -- as a slot sets it
+        else (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id) end,
       'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select least(

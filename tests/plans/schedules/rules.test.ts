@@ -140,6 +140,22 @@ test("what was due before an account was frozen is its own, booked or not", asyn
   expect(await findings(db, user)).toEqual([]);
 });
 
+test("a sweep goes on while there are slots that give nothing, and comes back to none of them", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const users = await Promise.all(Array.from({ length: 5 }, () => userOn(db, "refilled")));
+  await setClock("2027-02-01T00:00:10Z");
+  const sweep = () => asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
+  let calls = 0;
+  while (Number(await sweep()) > 0) calls++;
+  expect(calls).toBeGreaterThanOrEqual(3);
+  const { rows } = await db.admin.query(
+    `select count(*) filter (where a.next_due_at > '2027-02-28')::int as moved_on, sum(a.last_transaction_id)::int as entries
+       from public.token_accounts a where a.user_id = any ($1)`,
+    [users],
+  );
+  expect(rows).toEqual([{ moved_on: 5, entries: 5 }]);
+});
+
 test("after its user was deleted an account gets nothing, and no sweep comes back to it", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const user = await userOn(db, "drip");
@@ -233,6 +249,52 @@ test("a free plan that follows a paid one is filled up at once", async () => {
   await setClock("2028-01-15T10:00:10Z");
   expect(await balance(user)).toBe(100);
   expect(await given(db, user)).toMatchObject([{ tokens: 1_100 }, { slot: "2028-01-15 10:00", tokens: 90 }]);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a free plan that waited beside a paid one gives its newest slot when it is in force again, and not those before", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, "refilled");
+  await about(db, user)("change_token_plan", { p_plan_type: "yearly" });
+  await setClock("2028-01-14T10:00:00Z");
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1_300 });
+  await setClock("2028-01-18T09:59:00Z"); // the last day of grace
+  expect(await balance(user)).toBe(0);
+  await setClock("2028-01-18T10:00:30Z");
+  const back = await about(db, user)("get_token_balance_as_of", { p_at: "2028-01-18T10:00:30Z" });
+  expect([back.total_active, await balance(user)]).toEqual([100, 100]);
+  expect((await given(db, user)).at(-1)).toMatchObject({ slot: "2028-01-01 00:00", count: 1, tokens: 100 });
+  expect(await subscription(user)).toMatchObject({ plan_type: "refilled", next_slot_at: new Date("2028-02-01T00:00:00Z") });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
+  await setClock("2028-02-01T00:00:10Z");
+  expect(await balance(user)).toBe(100);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a paused plan gives no slots, and the newest one when it goes on", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(`evt_p_${user}`, `pi_p_${user}`, { kind: "paid", user_id: user, plan_type: "yearly", amount_cents: 1_200 });
+  const say = (id: string, status: string, occurred_at: string) =>
+    asService(db, (client) =>
+      rpc(client, "record_token_subscription_event", {
+        p_provider: "stripe",
+        p_event_id: `${id}_${user}`,
+        p_event_type: "test",
+        p_provider_subscription_id: `sub_${user}`,
+        p_facts: { kind: "subscription", user_id: user, plan_type: "yearly", status, occurred_at },
+      }),
+    );
+  await setClock("2027-03-20T10:00:00Z");
+  await say("evt_1", "paused", "2027-03-20T10:00:00Z");
+  expect(await balance(user)).toBe(300);
+  await setClock("2027-04-20T10:00:00Z");
+  expect(await balance(user)).toBe(300);
+  await setClock("2027-05-20T10:00:10Z");
+  await say("evt_2", "active", "2027-05-20T10:00:00Z");
+  expect(await balance(user)).toBe(400);
+  await setClock("2027-06-15T10:00:10Z");
+  expect(await balance(user)).toBe(500);
   expect(await findings(db, user)).toEqual([]);
 });
 

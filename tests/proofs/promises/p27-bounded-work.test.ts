@@ -94,6 +94,16 @@ const heaps: Heap[] = [
     isDue: true,
   },
   {
+    name: "open grants beside a plan that fills up",
+    make: async (db, count) => {
+      const user = await withGrants(db, count, { due: false });
+      await withMissedDays(db, 1, '{"refill_to": 5}', user);
+      return { user };
+    },
+    calls: { deduct: spending.deduct, balance: spending.balance },
+    isDue: true,
+  },
+  {
     name: "open grants",
     make: async (db, count) => ({ user: await withGrants(db, count, { due: false }) }),
     calls: {

@@ -91,6 +91,10 @@ comment on column public.token_balances.created_at is 'When it was booked.';
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
+-- what a user has left of their plan's own tokens, however many others they have
+create index token_balances_subscription_idx
+  on public.token_balances (user_id, subscription_id) where is_open and subscription_id is not null;
+
 -- a payment grants once, and so does a period, whatever calls come and however often
 create unique index token_balances_payment_key
   on public.token_balances (user_id, payment_id) where payment_id is not null;
