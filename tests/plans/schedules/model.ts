@@ -65,13 +65,15 @@ export class Account {
   /** The number of the first slot that is not booked. */
   private next = 1;
 
-  constructor(
-    readonly schedule: Schedule,
-    readonly begins: Moment,
-    /** When its slots end; Infinity: never. */
-    readonly ends: Moment,
-    at: Moment,
-  ) {
+  readonly schedule: Schedule;
+  readonly begins: Moment;
+  /** When its slots end; Infinity: never. */
+  readonly ends: Moment;
+
+  constructor(schedule: Schedule, begins: Moment, ends: Moment, at: Moment) {
+    this.schedule = schedule;
+    this.begins = begins;
+    this.ends = ends;
     this.lots.push(this.lot(schedule.tokens, at, at));
   }
 

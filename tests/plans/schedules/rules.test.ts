@@ -144,7 +144,8 @@ test("a sweep goes on while there are slots that give nothing, and comes back to
   await setClock("2027-01-15T10:00:00Z");
   const users = await Promise.all(Array.from({ length: 5 }, () => userOn(db, "refilled")));
   await setClock("2027-02-01T00:00:10Z");
-  const sweep = () => asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
+  const sweep = () =>
+    asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
   let calls = 0;
   while (Number(await sweep()) > 0) calls++;
   expect(calls).toBeGreaterThanOrEqual(3);
@@ -264,7 +265,10 @@ test("a free plan that waited beside a paid one gives its newest slot when it is
   const back = await about(db, user)("get_token_balance_as_of", { p_at: "2028-01-18T10:00:30Z" });
   expect([back.total_active, await balance(user)]).toEqual([100, 100]);
   expect((await given(db, user)).at(-1)).toMatchObject({ slot: "2028-01-01 00:00", count: 1, tokens: 100 });
-  expect(await subscription(user)).toMatchObject({ plan_type: "refilled", next_slot_at: new Date("2028-02-01T00:00:00Z") });
+  expect(await subscription(user)).toMatchObject({
+    plan_type: "refilled",
+    next_slot_at: new Date("2028-02-01T00:00:00Z"),
+  });
   await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
   await setClock("2028-02-01T00:00:10Z");
   expect(await balance(user)).toBe(100);
@@ -274,7 +278,12 @@ test("a free plan that waited beside a paid one gives its newest slot when it is
 test("a paused plan gives no slots, and the newest one when it goes on", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const user = await createUser(db);
-  await pay(`evt_p_${user}`, `pi_p_${user}`, { kind: "paid", user_id: user, plan_type: "yearly", amount_cents: 1_200 });
+  await pay(`evt_p_${user}`, `pi_p_${user}`, {
+    kind: "paid",
+    user_id: user,
+    plan_type: "yearly",
+    amount_cents: 1_200,
+  });
   const say = (id: string, status: string, occurred_at: string) =>
     asService(db, (client) =>
       rpc(client, "record_token_subscription_event", {

@@ -16,7 +16,7 @@ const schedule = (every: Schedule["every"], on: Schedule["on"]): Schedule => ({
 });
 
 /** The first starts of a period, as the database says them. */
-async function starts(of: Schedule, begins: string, count: number): Promise<string[]> {
+async function firstStarts(of: Schedule, begins: string, count: number): Promise<string[]> {
   const { rows } = await db.admin.query(
     `select to_char(tokenbook.slot_start($1, $2, n) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI') as start
        from generate_series(0, $3::integer - 1) n order by n`,
@@ -26,7 +26,7 @@ async function starts(of: Schedule, begins: string, count: number): Promise<stri
 }
 
 test("a month from the 31st is the last day of a shorter month, and the 31st again", async () => {
-  expect(await starts(schedule("month", "anniversary"), "2027-01-31T10:30Z", 5)).toEqual([
+  expect(await firstStarts(schedule("month", "anniversary"), "2027-01-31T10:30Z", 5)).toEqual([
     "2027-01-31T10:30",
     "2027-02-28T10:30",
     "2027-03-31T10:30",
@@ -36,7 +36,7 @@ test("a month from the 31st is the last day of a shorter month, and the 31st aga
 });
 
 test("a month from a leap day is the 29th, and in February the 28th until the next leap year", async () => {
-  const all = await starts(schedule("month", "anniversary"), "2028-02-29T00:00Z", 50);
+  const all = await firstStarts(schedule("month", "anniversary"), "2028-02-29T00:00Z", 50);
   expect([all[1], all[11], all[12], all[13], all[48]]).toEqual([
     "2028-03-29T00:00",
     "2029-01-29T00:00",
@@ -48,17 +48,17 @@ test("a month from a leap day is the 29th, and in February the 28th until the ne
 
 test("on the calendar slots begin on the first, on Mondays and at midnight in UTC, and the first of them with the period", async () => {
   const begins = "2027-01-31T23:30-05:00"; // in UTC it is Monday the 1st of February, 04:30
-  expect(await starts(schedule("month", "calendar"), begins, 3)).toEqual([
+  expect(await firstStarts(schedule("month", "calendar"), begins, 3)).toEqual([
     "2027-02-01T04:30",
     "2027-03-01T00:00",
     "2027-04-01T00:00",
   ]);
-  expect(await starts(schedule("week", "calendar"), begins, 3)).toEqual([
+  expect(await firstStarts(schedule("week", "calendar"), begins, 3)).toEqual([
     "2027-02-01T04:30",
     "2027-02-08T00:00",
     "2027-02-15T00:00",
   ]);
-  expect(await starts(schedule("day", "calendar"), begins, 3)).toEqual([
+  expect(await firstStarts(schedule("day", "calendar"), begins, 3)).toEqual([
     "2027-02-01T04:30",
     "2027-02-02T00:00",
     "2027-02-03T00:00",
