@@ -8895,7 +8895,7 @@ comment on function tokenbook.grace_of is
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either.
+ * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -8935,7 +8935,7 @@ begin
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
               else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
-  if v_plan.plan_type is null or v_user.id is null then
+  if v_plan.plan_type is null or v_user.id is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
     return;
   end if;
 
@@ -9647,8 +9647,8 @@ comment on function tokenbook.record_subscription is
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
- * At the commit, not at the row: the auth server writes the user first and then, in the same transaction, their
- * identity at a provider, which says too whether they had a trial before. Only a constraint trigger can wait.
+ * A default plan that is a trial waits for that first touch: the auth server writes the user first, and then their
+ * identity at a provider, which says too whether they had one before.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -9696,9 +9696,8 @@ $$;
 comment on function tokenbook.register_user is
   'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
 
-create constraint trigger tokenbook_register_user
+create trigger tokenbook_register_user
   after insert on auth.users
-  deferrable initially deferred
   for each row execute function tokenbook.register_user();
 
 -- from supabase/schemas/50_plans/remember_trial.sql
@@ -17558,8 +17557,6 @@ begin
     return case
       when p_declared is null then 'drop trigger ' || v_on
       when v_added <@ array['disabled', 'for replicas only'] and v_lost = '{}' then v_table || 'enable trigger ' || p_name
-      -- a constraint trigger cannot be replaced
-      when p_present is not null and p_declared like 'CREATE CONSTRAINT %' then 'drop trigger ' || v_on || '; ' || p_declared
       else regexp_replace(p_declared, '^CREATE TRIGGER', 'create or replace trigger')
     end;
   elsif p_kind = 'policy' then

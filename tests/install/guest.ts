@@ -225,7 +225,7 @@ export async function touched(before: Catalog, after: Catalog): Promise<string[]
       ({ fact, first }) =>
         first !== undefined ||
         !(
-          /\btokenbook[. ]|^(trigger|table constraint) tokenbook_register_user on auth.users/.test(fact) ||
+          /\btokenbook[. ]|^trigger tokenbook_register_user on auth.users/.test(fact) ||
           [...fact.slice(0, fact.indexOf(" · ")).matchAll(/\bpublic\.(\w+)/g)].some(([, name]) =>
             ours.has(name!),
           )

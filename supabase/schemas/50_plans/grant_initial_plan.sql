@@ -8,7 +8,7 @@
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either.
+ * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -48,7 +48,7 @@ begin
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
               else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
-  if v_plan.plan_type is null or v_user.id is null then
+  if v_plan.plan_type is null or v_user.id is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
     return;
   end if;
 

@@ -6,8 +6,8 @@
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
- * At the commit, not at the row: the auth server writes the user first and then, in the same transaction, their
- * identity at a provider, which says too whether they had a trial before. Only a constraint trigger can wait.
+ * A default plan that is a trial waits for that first touch: the auth server writes the user first, and then their
+ * identity at a provider, which says too whether they had one before.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -55,7 +55,6 @@ $$;
 comment on function tokenbook.register_user is
   'Trigger on auth.users: gives a new user the default plan. Its faults never block the sign-up.';
 
-create constraint trigger tokenbook_register_user
+create trigger tokenbook_register_user
   after insert on auth.users
-  deferrable initially deferred
   for each row execute function tokenbook.register_user();

@@ -41,8 +41,6 @@ begin
     return case
       when p_declared is null then 'drop trigger ' || v_on
       when v_added <@ array['disabled', 'for replicas only'] and v_lost = '{}' then v_table || 'enable trigger ' || p_name
-      -- a constraint trigger cannot be replaced
-      when p_present is not null and p_declared like 'CREATE CONSTRAINT %' then 'drop trigger ' || v_on || '; ' || p_declared
       else regexp_replace(p_declared, '^CREATE TRIGGER', 'create or replace trigger')
     end;
   elsif p_kind = 'policy' then

@@ -45,11 +45,11 @@ describe("the registry in supabase/errors.toml", () => {
     const folder = join(projectRoot, "supabase", "schemas");
     const used = readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".sql"))
-      .flatMap((file) => [
-        ...readFileSync(join(folder, file), "utf8").matchAll(
-          // the last three refuse with the slug that they are given
-          /(?:refuse|describe_refusal|check_offer|write_offer|check_price_ids)\(\s*'(\w+)'/g,
-        ),
+      .map((file) => readFileSync(join(folder, file), "utf8"))
+      .flatMap((sql) => [
+        // some refuse with the slug that they are given, and one says which it is to be
+        ...sql.matchAll(/(?:refuse|describe_refusal|check_offer|write_offer|check_price_ids)\(\s*'(\w+)'/g),
+        ...[...sql.matchAll(/refusal := .*/g)].flatMap(([line]) => [...line.matchAll(/'(\w+)'/g)]),
       ])
       .map(([, slug]) => slug!);
     const raised = (await readRegistry()).filter(({ sqlstate }) => sqlstate !== null);

@@ -1,3 +1,2 @@
--- A new user is given their plan while their row is written, before their identity at a provider is there.
-create trigger tokenbook_register_at_once
-  after insert on auth.users for each row execute function tokenbook.register_user();
+-- A trial is given while somebody signs up, before their identity is known.
+select pg_temp.mutate('trials-know-identities', '(p_is_new and v_plan.grant_type = ''trial'')', 'false');
