@@ -42,19 +42,33 @@ async function overGranted(on: Database): Promise<{ p_user_id: string }> {
   return { p_user_id: user };
 }
 
+/** A payment whose user and plan nobody knows. */
+async function parked(on: Database, payment: string): Promise<Arguments> {
+  await asService(on, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: "stripe",
+      p_event_id: `evt_${payment}`,
+      p_event_type: "paid",
+      p_provider_payment_id: payment,
+      p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
+    }),
+  );
+  return { p_provider: "stripe", p_provider_payment_id: payment };
+}
+
 /** What is made so that a call has something to change, and what it is then called with. */
 const before: Record<string, (on: Database, user: string) => Promise<Arguments | void>> = {
   async assign_parked_token_payment(on) {
-    await asService(on, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: "evt_parked",
-        p_event_type: "paid",
-        p_provider_payment_id: "pi_parked",
-        p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
-      }),
+    return { ...(await parked(on, "pi_to_assign")), p_plan_type: "starter" };
+  },
+  async prepare_token_checkout(on) {
+    await on.admin.query(
+      "update public.token_plans set stripe_price_id = 'price_starter' where plan_type = 'starter'",
     );
-    return { p_provider: "stripe", p_provider_payment_id: "pi_parked", p_plan_type: "starter" };
+    return { p_plan_type: "starter", p_pack_type: null };
+  },
+  async dismiss_parked_token_payment(on) {
+    return parked(on, "pi_to_dismiss");
   },
   restate_token_balances: overGranted,
   async acknowledge_token_finding(on, user) {
@@ -162,6 +176,7 @@ test("each function that an admin may call and that changes a row names them in 
     "change_token_plan",
     "create_token_payment",
     "deduct_tokens_with_fifo",
+    "dismiss_parked_token_payment",
     "grant_tokens",
     "refund_token_payment",
     "refund_tokens",

@@ -115,7 +115,9 @@ test("every function but a few has something to do, so that what stops is seen",
   const outcomes = Object.entries(await outcomesOf(server, lives.active));
   expect(Object.fromEntries(outcomes.filter(([, outcome]) => outcome !== "answers"))).toEqual({
     acknowledge_token_finding: "finding_not_found",
+    dismiss_parked_token_payment: "payment_already_decided",
     prepare_token_checkout: "invalid_purchase",
+    record_token_subscription_event: "invalid_provider_event",
     refund_token_payment: "payment_already_decided",
     renew_token_subscription: "not_due_yet",
     reverse_token_restatement: "restatement_not_found",
