@@ -44,6 +44,18 @@ async function overGranted(on: Database): Promise<{ p_user_id: string }> {
 
 /** What is made so that a call has something to change, and what it is then called with. */
 const before: Record<string, (on: Database, user: string) => Promise<Arguments | void>> = {
+  async assign_parked_token_payment(on) {
+    await asService(on, (client) =>
+      rpc(client, "record_token_payment_event", {
+        p_provider: "stripe",
+        p_event_id: "evt_parked",
+        p_event_type: "paid",
+        p_provider_payment_id: "pi_parked",
+        p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
+      }),
+    );
+    return { p_provider: "stripe", p_provider_payment_id: "pi_parked", p_plan_type: "starter" };
+  },
   restate_token_balances: overGranted,
   async acknowledge_token_finding(on, user) {
     await on.admin.query(`alter table public.token_transactions disable trigger user;

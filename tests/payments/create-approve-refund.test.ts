@@ -171,6 +171,33 @@ test("a refund of a manual payment takes its share back, in full the plan too, a
   await expectCleanBooks(db);
 });
 
+test("a refund of a manual payment that bounced is undone, in part or to 0, and the plan is in force again", async () => {
+  const user = await createUser(db);
+  const { payment_id } = await asksFor(user, "professional");
+  await decide("approve_token_payment", user, payment_id);
+  const before = await standing(db, user);
+  const refund = (cents: number) =>
+    asAdmin(db, admin, (client) =>
+      rpc(client, "refund_token_payment", {
+        p_user_id: user,
+        p_payment_id: payment_id,
+        p_reason: "by transfer",
+        p_refunded_cents: cents,
+      }),
+    );
+  expect(await refund(0)).toMatchObject({ status: "approved", tokens_clawed_back: 0, replayed: true });
+  await refund(3_900);
+  expect(await standing(db, user)).toMatchObject({ plan: "free", balance: 10_000 });
+
+  expect(await refund(1_950)).toMatchObject({ status: "approved", refunded_cents: 1_950, replayed: false });
+  expect(await standing(db, user)).toMatchObject({ plan: "professional", balance: 1_010_000 });
+  await refund(0);
+
+  expect(await standing(db, user)).toEqual(before);
+  const { rows } = await db.admin.query("select * from public.verify_token_ledger($1)", [user]);
+  expect(rows).toEqual([]);
+});
+
 test("40 connections approving the same payment have one effect", async () => {
   const user = await createUser(db);
   const { payment_id } = await asksFor(user, "professional");

@@ -28,7 +28,7 @@ begin
    where c.provider = p_provider and c.customer_id = p_customer_id
      for no key update;
   if p_user_id is null
-    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-of-a-customer
+    or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-counts
   then
     return false;
   end if;

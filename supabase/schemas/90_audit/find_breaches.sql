@@ -187,6 +187,8 @@ begin
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
+           -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
+           case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
            min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
       from events e group by e.provider, e.whole
   ), of_parts as (
@@ -750,6 +752,7 @@ begin
      ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
      -- more may have been told since than what was booked first
      ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
+     ('amount_cents then', case when b.amount_cents = any (o.amounts) is not false then b.amount_cents else o.amount_cents end::text, b.amount_cents::text),
      ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
      ('reason', b.reason, p.reason),

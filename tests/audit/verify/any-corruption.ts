@@ -202,7 +202,10 @@ export async function tryAttempt(client: pg.ClientBase, attempt: Attempt, tally:
 const ownersOf = (table: string) =>
   table === "tokenbook.provider_events"
     ? `array(select f.user_id::text from tokenbook.provider_payments f where f.user_id is not null)`
-    : `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id'], null)`;
+    : // of a part of a payment, whose the payment is
+      `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id',
+         (select f.user_id::text from tokenbook.provider_payments f
+           where f.provider = to_jsonb(x) ->> 'provider' and f.provider_payment_id = to_jsonb(x) ->> 'part_of')], null)`;
 
 /** Whose books a row is part of: of a team, the payer's and the member's. */
 export async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {

@@ -7,12 +7,13 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
 import {
   anyOrder,
+  fact,
   permutations,
   playAll,
   prepare,
   type Step,
   storiesByChance,
-  tell,
+  telling,
   type Told,
 } from "./stories.ts";
 
@@ -29,50 +30,7 @@ async function prepared(): Promise<Database> {
   return on;
 }
 
-const paid = (second: number, more: Record<string, unknown> = {}, payment = "a") =>
-  tell(second, { kind: "paid", plan_type: "starter", currency: "usd", ...more }, payment);
-const refund = (second: number, id: number, amount_cents: number, status: string, payment = "a") =>
-  tell(second, { kind: "refund", refund_id: `re.${id}`, status, amount_cents }, payment);
-const total = (second: number, refunded_cents: number, payment = "a") =>
-  tell(second, { kind: "refunded", refunded_cents }, payment);
-const dispute = (second: number, id: number, status: string, amount_cents?: number) =>
-  tell(second, { kind: "dispute", dispute_id: `dp.${id}`, status, amount_cents });
-
-/** Short ones, each of which is told in every order there is. */
-const short: Record<string, Told[]> = {
-  "one dispute lost, another won": [
-    paid(0, { amount_cents: 900 }),
-    dispute(1, 1, "open"),
-    dispute(2, 2, "open"),
-    dispute(3, 2, "lost"),
-    dispute(4, 1, "won"),
-  ],
-  "refunds of which one fails": [
-    paid(0, { amount_cents: 900 }),
-    refund(1, 1, 300, "succeeded"),
-    refund(2, 2, 600, "pending"),
-    total(2, 900),
-    refund(3, 2, 600, "failed"),
-  ],
-  "running totals, the last of which is the smaller one": [
-    paid(0, { amount_cents: 900 }),
-    total(1, 300),
-    total(2, 900),
-    total(3, 600),
-  ],
-  "two amounts and a refund": [
-    paid(0),
-    paid(1, { amount_cents: 900 }),
-    paid(2, { amount_cents: 1_125 }),
-    total(3, 225),
-  ],
-  "two payments of one invoice, both refunded": [
-    paid(0, { amount_cents: 900, parts: ["b"] }),
-    paid(1, { amount_cents: 900 }, "b"),
-    total(2, 300),
-    total(3, 600, "b"),
-  ],
-};
+const { paid, refund, total, dispute } = fact;
 
 /** Every kind of fact, over two disputes and three refunds. */
 const long: Told[] = [
@@ -95,7 +53,7 @@ const long: Told[] = [
   dispute(15, 2, "lost", 300),
 ];
 
-test.each(Object.entries(short))(
+test.each(Object.entries(telling))(
   "every order ends in what the money asks: %s",
   { timeout: 60_000 },
   async (_what, story) => {
@@ -148,7 +106,7 @@ test.each([
 ])("the test sees it: %s (%s)", { tags: ["proof"], timeout: 120_000 }, async (variant) => {
   const broken = await prepared();
   await applyMutant(broken, variant);
-  const orders = Object.values(short).map((story) => ({
+  const orders = Object.values(telling).map((story) => ({
     story,
     orders: permutations(story).map((order) => order.map((told): Step => ({ do: "tell", ...told }))),
   }));

@@ -47,6 +47,53 @@ export const tell = (
   facts: { occurred_at: at(second), ...facts },
 });
 
+/** Facts, at a second of the story. */
+export const fact = {
+  paid: (second: number, more: Record<string, unknown> = {}, payment = "a") =>
+    tell(second, { kind: "paid", plan_type: "starter", currency: "usd", ...more }, payment),
+  refund: (second: number, id: number, amount_cents: number, status: string, payment = "a") =>
+    tell(second, { kind: "refund", refund_id: `re.${id}`, status, amount_cents }, payment),
+  total: (second: number, refunded_cents: number, payment = "a") =>
+    tell(second, { kind: "refunded", refunded_cents }, payment),
+  dispute: (second: number, id: number, status: string, amount_cents?: number) =>
+    tell(second, { kind: "dispute", dispute_id: `dp.${id}`, status, amount_cents }),
+};
+/** Short ones, each of which some fault tells apart: they can be told in every order there is. */
+export const telling: Record<string, Told[]> = {
+  "one dispute lost, another won": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open"),
+    fact.dispute(2, 2, "open"),
+    fact.dispute(3, 2, "lost"),
+    fact.dispute(4, 1, "won"),
+  ],
+  "refunds of which one fails": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.refund(1, 1, 300, "succeeded"),
+    fact.refund(2, 2, 600, "pending"),
+    fact.total(2, 900),
+    fact.refund(3, 2, 600, "failed"),
+  ],
+  "running totals, the last of which is the smaller one": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.total(1, 300),
+    fact.total(2, 900),
+    fact.total(3, 600),
+  ],
+  "two amounts and a refund": [
+    fact.paid(0),
+    fact.paid(1, { amount_cents: 900 }),
+    fact.paid(2, { amount_cents: 1_125 }),
+    fact.total(3, 225),
+  ],
+  "two payments of one invoice, both refunded": [
+    fact.paid(0, { amount_cents: 900, parts: ["b"] }),
+    fact.paid(1, { amount_cents: 900 }, "b"),
+    fact.total(2, 300),
+    fact.total(3, 600, "b"),
+  ],
+};
+
 /** What is left when all of that was told; null when nothing was paid. */
 export function kept(story: readonly Told[]): Kept | null {
   const of = (kind: string) => story.filter(({ facts }) => facts.kind === kind);

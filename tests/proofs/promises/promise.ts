@@ -30,7 +30,7 @@ export interface Tried {
 }
 
 export interface PromiseToKeep {
-  /** As in the table of promises: `P1` to `P27`. */
+  /** As in the table of promises: `P1` to `P28`. */
   id: `P${number}`;
   /** In one sentence. */
   promise: string;
