@@ -21,24 +21,24 @@ declare
     'token_alerts_outbox_idx', 'token_alerts_pkey', 'token_balances',
     'token_balances_burn_order_idx', 'token_balances_expiring_first_idx',
     'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
-    'token_balances_pkey', 'token_balances_rollover_key', 'token_counters',
-    'token_default_spend_caps', 'token_default_spend_caps_key', 'token_default_spend_caps_pkey',
-    'token_holds', 'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey',
-    'token_holds_spender_idx', 'token_legacy_transactions', 'token_legacy_transactions_pkey',
-    'token_model_prices', 'token_model_prices_pkey', 'token_packs', 'token_packs_pkey',
-    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
-    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
-    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
-    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
-    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
-    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
-    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_balances_pkey', 'token_balances_rollover_key', 'token_balances_subscription_idx',
+    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
+    'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
+    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey', 'token_packs',
+    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
+    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
+    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
+    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
+    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
+    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
+    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
+    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
@@ -740,6 +740,10 @@ comment on column public.token_balances.created_at is 'When it was booked.';
 -- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- what a user has left of their plan's own tokens, however many others they have
+create index token_balances_subscription_idx
+  on public.token_balances (user_id, subscription_id) where is_open and subscription_id is not null;
 
 -- a payment grants once, and so does a period, whatever calls come and however often
 create unique index token_balances_payment_key
@@ -4342,13 +4346,13 @@ comment on function tokenbook.due_work is
 -- from supabase/schemas/20_ledger/expire_old_token_grants.sql
 
 /*
- * The sweeper: books what has run out, for at most p_max_accounts users a call and of each no more than a
- * portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the truth and the watched
- * account rows fresh; nothing is spent or counted after its expiry without it.
+ * The sweeper: books what has run out and what the schedules of plans give, for at most p_max_accounts users a call and
+ * of each no more than a portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the
+ * truth and the watched account rows fresh; nothing is spent or counted after its expiry without it.
  * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
  * holds the lock books them, or the next run does. So are, for an hour, those that the last run could not
  * bring up to date (tokenbook.sweep_accounts).
- * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds and grants booked.
+ * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds, grants and slots booked.
  * Errors: invalid_page.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself.
@@ -4734,7 +4738,9 @@ begin
       'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
       'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
       'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
-      'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id),
+      'tokens_limit', case
+        when due.given > 0 then a.tokens_remaining - due.lost + due.returned + due.given - due.repaid -- as a slot sets it
+        else (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id) end,
       'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
       'next_expiry', (
         select least(
@@ -5236,14 +5242,16 @@ comment on function tokenbook.parse_batch_item is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: what accounts are due by the schedules of their plans is given; then due holds are
- * released; then due grants are closed, with one `expiry` transaction each; the account's totals and next_due_at follow;
- * what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand: the same code serves whoever touches an account and the
- * sweeper, so the two cannot disagree. Alerts that fall due by time alone are raised here too.
+ * Books what time has changed: what the schedules of plans give is given; then due holds are released; then due grants
+ * are closed, with one `expiry` transaction each; the account's totals and next_due_at follow; what is owed is repaid
+ * from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand:
+ * the same code serves whoever touches an account and the sweeper, so the two cannot disagree. Alerts that fall due by
+ * time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants), and what one plan's schedule gives, which is bounded by itself; of several together at most ten times that. A hold is by far the dearer. What is left stays due. With
- * p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
+ * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
+ * at most ten times that, and no more slots than due_grants and what one account is due beyond. A hold is by far the
+ * dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
@@ -5291,8 +5299,8 @@ begin
   loop
     exit when v_issued >= v_grants;
     v_slots := tokenbook.issue_slots(v_user_id, p_now);
+    v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
     if v_slots > 0 then
-      v_issued := v_issued + v_slots;
       v_scheduled := v_scheduled || v_user_id;
     end if;
   end loop;
@@ -6583,9 +6591,8 @@ begin
   -- one statement: what there is and who would pay are of one moment
   select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
          (select coalesce(jsonb_agg(tokenbook.describe_allocation(
-                   case when b.id is not null then b.id else (d.slot).id end,
-                   coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at), paid.tokens)
-                 order by paid.nth), '[]')
+                   paid.grant_id, coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at),
+                   paid.tokens) order by paid.nth), '[]')
             from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
@@ -8346,6 +8353,10 @@ begin
   end if;
   v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
   v_subscription.user_id := p_user_id;
+  -- an entry keeps no NULLs, and a plan beside has those that it says
+  v_subscription.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t

@@ -36,6 +36,10 @@ begin
   end if;
   v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
   v_subscription.user_id := p_user_id;
+  -- an entry keeps no NULLs, and a plan beside has those that it says
+  v_subscription.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
