@@ -760,14 +760,26 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "null", where: "x.next_plan_type is not null", named: period },
     ]),
     schedule: field([
-      { to: `'{"every": "day", "on": "calendar", "tokens": 7, "grant_type": "plan"}'`, where: began, named: period },
-      { to: `jsonb_set(x.schedule, '{tokens}', '7')`, where: `${began} and x.schedule is not null`, named: period },
+      {
+        to: `'{"every": "day", "on": "calendar", "tokens": 7, "grant_type": "plan"}'`,
+        where: began,
+        named: period,
+      },
+      {
+        to: `jsonb_set(x.schedule, '{tokens}', '7')`,
+        where: `${began} and x.schedule is not null`,
+        named: period,
+      },
     ]),
     next_slot_at: field(
       [
         ...hoursOff("next_slot_at", period, `${began} and x.next_slot_at is not null`),
         { to: "null", where: `${began} and x.next_slot_at is not null`, named: period },
-        { to: "x.next_slot_at + $2 * interval '10 years'", where: `${began} and x.next_slot_at is not null`, named: period },
+        {
+          to: "x.next_slot_at + $2 * interval '10 years'",
+          where: `${began} and x.next_slot_at is not null`,
+          named: period,
+        },
       ],
       freeWays(
         ["another row's"],

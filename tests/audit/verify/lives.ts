@@ -341,7 +341,12 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
   ] as const) {
     if (user === drips) await about(user)("change_token_plan", { p_plan_type: "drips" });
     else {
-      await event(`evt-${user}`, "pi-refills", { kind: "paid", user_id: user, plan_type: "refills", amount_cents: 900 });
+      await event(`evt-${user}`, "pi-refills", {
+        kind: "paid",
+        user_id: user,
+        plan_type: "refills",
+        amount_cents: 900,
+      });
       await event(`evt-part-${user}`, "pi-refills", { kind: "refunded", refunded_cents: 300 });
     }
     await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 5 });

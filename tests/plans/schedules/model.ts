@@ -28,9 +28,7 @@ export function slotStart(schedule: Schedule, begins: Moment, number: number): M
     const month = from.getUTCMonth() + number;
     if (calendar) return Date.UTC(from.getUTCFullYear(), month, 1);
     const daysOfMonth = new Date(Date.UTC(from.getUTCFullYear(), month + 1, 0)).getUTCDate();
-    return (
-      Date.UTC(from.getUTCFullYear(), month, Math.min(from.getUTCDate(), daysOfMonth)) + (begins % DAY)
-    );
+    return Date.UTC(from.getUTCFullYear(), month, Math.min(from.getUTCDate(), daysOfMonth)) + (begins % DAY);
   }
   const length = schedule.every === "day" ? DAY : 7 * DAY;
   if (!calendar) return begins + number * length;
@@ -113,7 +111,10 @@ export class Account {
       .filter((hold) => hold.isOpen && hold.expires <= at)
       .flatMap(({ parts }) => parts)
       .filter(({ lot }) => lot.expires > at);
-    return [...there.map(({ left }) => left), ...back.map(({ tokens }) => tokens)].reduce((sum, one) => sum + one, 0);
+    return [...there.map(({ left }) => left), ...back.map(({ tokens }) => tokens)].reduce(
+      (sum, one) => sum + one,
+      0,
+    );
   }
 
   /** What whoever touches the account does first. */
@@ -169,7 +170,14 @@ export class Account {
   /** Tokens that are not the plan's, and live for ever. */
   pack(tokens: number, at: Moment): void {
     this.touch(at);
-    this.lots.push({ granted: tokens, left: tokens, held: 0, since: at, expires: Infinity, isOfThePlan: false });
+    this.lots.push({
+      granted: tokens,
+      left: tokens,
+      held: 0,
+      since: at,
+      expires: Infinity,
+      isOfThePlan: false,
+    });
   }
 
   freeze(at: Moment): void {

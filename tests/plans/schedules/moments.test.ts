@@ -168,7 +168,8 @@ const touches: Record<string, { by: number; how: (user: string) => Promise<unkno
   },
   "a tracked use": {
     by: -1,
-    how: (user) => about(db, user)("track_token_usage", { p_action_type: "chat_conversation", p_tokens_used: 1 }),
+    how: (user) =>
+      about(db, user)("track_token_usage", { p_action_type: "chat_conversation", p_tokens_used: 1 }),
   },
   "a hold": { by: -1, how: (user) => about(db, user)("reserve_tokens", { p_tokens: 1 }) },
   "a batch": {
@@ -178,7 +179,10 @@ const touches: Record<string, { by: number; how: (user: string) => Promise<unkno
         rpc(client, "deduct_tokens_batch", { p_items: [{ user_id: user, tokens: 1 }] }),
       ),
   },
-  "a correction": { by: -1, how: (user) => about(db, user)("adjust_tokens", { p_delta: -1, p_reason: "a test" }) },
+  "a correction": {
+    by: -1,
+    how: (user) => about(db, user)("adjust_tokens", { p_delta: -1, p_reason: "a test" }),
+  },
   "a grant": {
     by: 5,
     how: (user) => about(db, user)("grant_tokens", { p_tokens: 5, p_grant_type: "purchase" }),
@@ -209,7 +213,8 @@ for (const [nth, moment] of moments.entries()) {
         "select vibe_assistant_tokens_remaining::int as counter from public.token_counters where user_id = $1",
         [user],
       );
-      const sum = (of: typeof balance) => of.grants.reduce((all, { tokens_remaining }) => all + tokens_remaining, 0);
+      const sum = (of: typeof balance) =>
+        of.grants.reduce((all, { tokens_remaining }) => all + tokens_remaining, 0);
       return {
         balance: balance.total_active,
         listed: sum(balance),

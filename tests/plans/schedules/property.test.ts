@@ -32,7 +32,15 @@ const steps = fc.array(
     touch: fc.oneof(
       fc.record({ do: fc.constant("spend" as const), tokens: fc.integer({ min: 1, max: 120 }) }),
       fc.record({ do: fc.constant("hold" as const), tokens: fc.integer({ min: 1, max: 60 }) }),
-      fc.record({ do: fc.constantFrom("release" as const, "freeze" as const, "unfreeze" as const, "sweep" as const, "nothing" as const) }),
+      fc.record({
+        do: fc.constantFrom(
+          "release" as const,
+          "freeze" as const,
+          "unfreeze" as const,
+          "sweep" as const,
+          "nothing" as const,
+        ),
+      }),
       fc.record({ do: fc.constant("pack" as const), tokens: fc.integer({ min: 1, max: 40 }) }),
     ),
   }),
@@ -44,7 +52,12 @@ const lives = fc.record({
   isYearly: fc.boolean(),
   /** On awkward days more often than chance would have it. */
   begins: fc.oneof(
-    fc.constantFrom(Date.UTC(2027, 0, 31, 10), Date.UTC(2028, 1, 29, 0), Date.UTC(2027, 11, 31, 23, 59), Date.UTC(2028, 1, 28, 12)),
+    fc.constantFrom(
+      Date.UTC(2027, 0, 31, 10),
+      Date.UTC(2028, 1, 29, 0),
+      Date.UTC(2027, 11, 31, 23, 59),
+      Date.UTC(2028, 1, 28, 12),
+    ),
     fc.integer({ min: Date.UTC(2027, 0, 1), max: Date.UTC(2031, 0, 1) }),
   ),
   steps,
@@ -52,7 +65,13 @@ const lives = fc.record({
 type Life = typeof lives extends fc.Arbitrary<infer T> ? T : never;
 
 /** Plays a life against the model: what every read says at every step, and what it says later of the moments before. */
-async function play(db: Database, setClock: (at: string) => Promise<void>, life: Life, plan: string, mix: Record<string, number>) {
+async function play(
+  db: Database,
+  setClock: (at: string) => Promise<void>,
+  life: Life,
+  plan: string,
+  mix: Record<string, number>,
+) {
   const count = (what: string) => (mix[what] = (mix[what] ?? 0) + 1);
   await setPlan(db, plan, {
     ...fieldsOf(life.schedule),
@@ -68,7 +87,12 @@ async function play(db: Database, setClock: (at: string) => Promise<void>, life:
     [user],
   );
   const begins = Number(rows[0].begins);
-  const model = new Account(life.schedule, begins, rows[0].ends === null ? Infinity : Number(rows[0].ends), begins);
+  const model = new Account(
+    life.schedule,
+    begins,
+    rows[0].ends === null ? Infinity : Number(rows[0].ends),
+    begins,
+  );
   const holds: { id: string; hold: Hold }[] = [];
   const seen: { at: string; balance: number }[] = [];
   let now = begins;
@@ -88,19 +112,29 @@ async function play(db: Database, setClock: (at: string) => Promise<void>, life:
       const expected = model.balance(Date.parse(found.at));
       const { at, ...of } = found;
       expect(of, `at ${at}, before ${touch.do}`).toEqual({
-        balance: expected, listed: expected, quoted: expected, asOf: expected,
+        balance: expected,
+        listed: expected,
+        quoted: expected,
+        asOf: expected,
       });
     }
     switch (touch.do) {
       case "spend": {
-        const receipt = await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: touch.tokens }).catch(refusal);
+        const receipt = await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: touch.tokens }).catch(
+          refusal,
+        );
         const isDone = model.isFrozen ? null : model.take(touch.tokens, now);
-        expect(receipt.success ?? receipt, `spend at ${new Date(now).toISOString()}`).toEqual(model.isFrozen ? "account_frozen" : isDone !== null);
+        expect(receipt.success ?? receipt, `spend at ${new Date(now).toISOString()}`).toEqual(
+          model.isFrozen ? "account_frozen" : isDone !== null,
+        );
         count(isDone ? "spent" : "short");
         break;
       }
       case "hold": {
-        const receipt = await call("reserve_tokens", { p_tokens: touch.tokens, p_ttl_seconds: 23 * 3_600 }).catch(refusal);
+        const receipt = await call("reserve_tokens", {
+          p_tokens: touch.tokens,
+          p_ttl_seconds: 23 * 3_600,
+        }).catch(refusal);
         const hold = model.isFrozen ? null : model.hold(touch.tokens, now, 23 * 3_600_000);
         expect(receipt.success ?? receipt).toEqual(model.isFrozen ? "account_frozen" : hold !== null);
         if (hold) holds.push({ id: receipt.hold_id, hold });
@@ -169,7 +203,10 @@ async function lookAt(db: Database, user: string) {
     return {
       at: row.at as string,
       balance: Number(row.balance),
-      listed: (row.grants as { tokens_remaining: number }[]).reduce((sum, { tokens_remaining }) => sum + tokens_remaining, 0),
+      listed: (row.grants as { tokens_remaining: number }[]).reduce(
+        (sum, { tokens_remaining }) => sum + tokens_remaining,
+        0,
+      ),
       quoted: Number(row.quoted),
       asOf: Number(row.as_of),
     };
@@ -180,7 +217,10 @@ async function lookAt(db: Database, user: string) {
 }
 
 /** Random lives until one of them goes wrong. */
-async function tryIt(lifeCount: number, mutant: string | null): Promise<{ mix: Record<string, number>; violation: string | null }> {
+async function tryIt(
+  lifeCount: number,
+  mutant: string | null,
+): Promise<{ mix: Record<string, number>; violation: string | null }> {
   const db = await createDatabase();
   const mix: Record<string, number> = {};
   let violation: string | null = null;
@@ -202,12 +242,16 @@ async function tryIt(lifeCount: number, mutant: string | null): Promise<{ mix: R
   }
 }
 
-test("random schedules, used at random moments, give what an independent model says, at every read and looked back at", { timeout: 300_000 }, async () => {
-  const { mix, violation } = await tryIt(60, null);
-  console.log(`schedules lives=60 seed=${seed} mix=${JSON.stringify(mix)}`);
-  expect(violation).toBeNull();
-  expect(mix["slots"]).toBeGreaterThan(60);
-});
+test(
+  "random schedules, used at random moments, give what an independent model says, at every read and looked back at",
+  { timeout: 300_000 },
+  async () => {
+    const { mix, violation } = await tryIt(60, null);
+    console.log(`schedules lives=60 seed=${seed} mix=${JSON.stringify(mix)}`);
+    expect(violation).toBeNull();
+    expect(mix["slots"]).toBeGreaterThan(60);
+  },
+);
 
 test.each([
   ["slots-are-given-again", "a slot given twice"],

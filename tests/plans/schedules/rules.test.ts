@@ -16,12 +16,19 @@ beforeAll(async () => {
     price_cents: 1_200,
     rank: 50,
   });
-  await setPlan(db, "refilled", { tokens: 100, refill_to: 100, issue_every: "month", issue_on: "calendar", rank: 1 });
+  await setPlan(db, "refilled", {
+    tokens: 100,
+    refill_to: 100,
+    issue_every: "month",
+    issue_on: "calendar",
+    rank: 1,
+  });
   await setPlan(db, "drip", { tokens: 10, issue_every: "day", rank: 1 });
 });
 afterAll(() => db.drop());
 
-const balance = async (user: string) => (await about(db, user)("get_user_token_balance")).total_active as number;
+const balance = async (user: string) =>
+  (await about(db, user)("get_user_token_balance")).total_active as number;
 const pay = (id: string, of: string, facts: object) =>
   asService(db, (client) =>
     rpc(client, "record_token_payment_event", {
@@ -53,7 +60,10 @@ test("the plan limit is the balance after a slot, as after a renewal", async () 
   const user = await userOn(db, "yearly");
   await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 80 });
   await setClock("2027-02-15T10:00:10Z");
-  expect(await about(db, user)("get_user_token_balance")).toMatchObject({ total_active: 120, tokens_limit: 120 });
+  expect(await about(db, user)("get_user_token_balance")).toMatchObject({
+    total_active: 120,
+    tokens_limit: 120,
+  });
   expect(await findings(db, user)).toEqual([]);
 });
 
@@ -134,7 +144,8 @@ test("a sweep goes on while there are slots that give nothing, and comes back to
   await setClock("2027-01-15T10:00:00Z");
   const users = await Promise.all(Array.from({ length: 5 }, () => userOn(db, "refilled")));
   await setClock("2027-02-01T00:00:10Z");
-  const sweep = () => asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
+  const sweep = () =>
+    asService(db, (client) => rpc(client, "expire_old_token_grants", { p_max_accounts: 2 }));
   let calls = 0;
   while (Number(await sweep()) > 0) calls++;
   expect(calls).toBeGreaterThanOrEqual(3);
@@ -223,7 +234,10 @@ test("when a plan ends, its last slots are given and a free plan that follows be
     { slot: "2027-11-15 10:00", count: 10, tokens: 1_000 },
     { slot: "2027-12-15 10:00", count: 1, tokens: 100 },
   ]);
-  expect(await subscription(user)).toMatchObject({ plan_type: "refilled", next_slot_at: new Date("2028-04-01T00:00:00Z") });
+  expect(await subscription(user)).toMatchObject({
+    plan_type: "refilled",
+    next_slot_at: new Date("2028-04-01T00:00:00Z"),
+  });
   expect(await findings(db, user)).toEqual([]);
 });
 
@@ -251,7 +265,10 @@ test("a free plan that waited beside a paid one gives its newest slot when it is
   const back = await about(db, user)("get_token_balance_as_of", { p_at: "2028-01-18T10:00:30Z" });
   expect([back.total_active, await balance(user)]).toEqual([100, 100]);
   expect((await given(db, user)).at(-1)).toMatchObject({ slot: "2028-01-01 00:00", count: 1, tokens: 100 });
-  expect(await subscription(user)).toMatchObject({ plan_type: "refilled", next_slot_at: new Date("2028-02-01T00:00:00Z") });
+  expect(await subscription(user)).toMatchObject({
+    plan_type: "refilled",
+    next_slot_at: new Date("2028-02-01T00:00:00Z"),
+  });
   await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
   await setClock("2028-02-01T00:00:10Z");
   expect(await balance(user)).toBe(100);
@@ -261,7 +278,12 @@ test("a free plan that waited beside a paid one gives its newest slot when it is
 test("a paused plan gives no slots, and the newest one when it goes on", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const user = await createUser(db);
-  await pay(`evt_p_${user}`, `pi_p_${user}`, { kind: "paid", user_id: user, plan_type: "yearly", amount_cents: 1_200 });
+  await pay(`evt_p_${user}`, `pi_p_${user}`, {
+    kind: "paid",
+    user_id: user,
+    plan_type: "yearly",
+    amount_cents: 1_200,
+  });
   const say = (id: string, status: string, occurred_at: string) =>
     asService(db, (client) =>
       rpc(client, "record_token_subscription_event", {
@@ -292,7 +314,9 @@ test("days of grace give no slots; a renewal begins with its own, once, and a pa
   expect(await balance(user)).toBe(1_200);
   const { period_start: began } = await about(db, user)("renew_token_subscription");
   expect(await balance(user)).toBe(1_300);
-  expect(await about(db, user)("renew_token_subscription", { p_period_start: began }).catch(String)).toMatchObject({
+  expect(
+    await about(db, user)("renew_token_subscription", { p_period_start: began }).catch(String),
+  ).toMatchObject({
     replayed: true,
   });
   await setClock("2028-02-15T10:00:10Z");
@@ -336,24 +360,52 @@ test("what a user asked for keeps the schedule that it was asked for at", async 
 test("a member of a team spends what their payer's plan has just given", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const [payer, member] = [await userOn(db, "drip"), await createUser(db)];
-  await asService(db, (client) => rpc(client, "add_token_team_member", { p_user_id: payer, p_member_id: member }));
+  await asService(db, (client) =>
+    rpc(client, "add_token_team_member", { p_user_id: payer, p_member_id: member }),
+  );
   await setClock("2027-01-16T10:00:10Z");
   expect(await balance(member)).toBe(20);
-  expect(await about(db, member)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 })).toMatchObject({ success: true });
+  expect(await about(db, member)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 })).toMatchObject({
+    success: true,
+  });
   expect(await findings(db, payer)).toEqual([]);
 });
 
 test.each([
-  [{ tokens: 10, issue_every: "month", billing_cycle: "monthly" }, "issue_every", "day or week: a period of this plan is no longer than a month"],
-  [{ tokens: 10, issue_every: "hour" }, "issue_every", "one of day, week, month, or null for a whole period at once"],
+  [
+    { tokens: 10, issue_every: "month", billing_cycle: "monthly" },
+    "issue_every",
+    "day or week: a period of this plan is no longer than a month",
+  ],
+  [
+    { tokens: 10, issue_every: "hour" },
+    "issue_every",
+    "one of day, week, month, or null for a whole period at once",
+  ],
   [{ tokens: 10, issue_every: "day", issue_on: "noon" }, "issue_on", "anniversary or calendar"],
   [{ tokens: 10, refill_to: 5 }, "refill_to", "1 or more with issue_every, else null"],
   [{ tokens: 10, issue_every: "day", refill_to: 0 }, "refill_to", "1 or more with issue_every, else null"],
-  [{ tokens: 10, issue_every: "day", balance_cap: 50 }, "issue_every", "null: what a slot fills up to is refill_to"],
-  [{ tokens: 10, issue_every: "day", rollover_percent: 50 }, "issue_every", "null: slots are not carried over, their tokens live as long as grant_lifetime_days says"],
-  [{ tokens: 10, issue_every: "day", grant_type: "trial", grant_lifetime_days: 5 }, "issue_every", "null: a trial is given at once"],
+  [
+    { tokens: 10, issue_every: "day", balance_cap: 50 },
+    "issue_every",
+    "null: what a slot fills up to is refill_to",
+  ],
+  [
+    { tokens: 10, issue_every: "day", rollover_percent: 50 },
+    "issue_every",
+    "null: slots are not carried over, their tokens live as long as grant_lifetime_days says",
+  ],
+  [
+    { tokens: 10, issue_every: "day", grant_type: "trial", grant_lifetime_days: 5 },
+    "issue_every",
+    "null: a trial is given at once",
+  ],
   [{ tokens: 100_000_001, issue_every: "day" }, "tokens", "1 to 100000000 for each day, week or month"],
-  [{ tokens: 10, issue_every: "day", grant_lifetime_days: 401 }, "issue_every", "at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever"],
+  [
+    { tokens: 10, issue_every: "day", grant_lifetime_days: 401 },
+    "issue_every",
+    "at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever",
+  ],
 ])("a schedule that does not fit is refused by the field: %o", async (fields, field, rule) => {
   await expect(setPlan(db, "refused", fields as never)).rejects.toMatchObject({ message: "invalid_plan" });
   const told = await setPlan(db, "refused", fields as never).catch(({ detail }) => JSON.parse(detail));

@@ -76,7 +76,8 @@ test("every start is what the model lists, in every session's time zone, and a s
         for (const on of ["anniversary", "calendar"] as const) {
           const of = schedule(every, on);
           for (let round = 0; round < 10; round++) {
-            const begins = Date.UTC(2027 + dice.below(4), dice.below(12), 1 + dice.below(31)) + dice.below(86_400_000);
+            const begins =
+              Date.UTC(2027 + dice.below(4), dice.below(12), 1 + dice.below(31)) + dice.below(86_400_000);
             const { rows } = await client.query(
               `select n, extract(epoch from tokenbook.slot_start($1, $2, n)) * 1000 as starts,
                       tokenbook.slot_number($1, $2, tokenbook.slot_start($1, $2, n)) as here,

@@ -51,11 +51,15 @@ async function touchAtOnce(mutant: string | null) {
   }
 }
 
-test("24 connections that touch an account when a slot begins get one grant of it", { timeout: 120_000 }, async () => {
-  const { mix, wrong } = await touchAtOnce(null);
-  console.log(`touches=${JSON.stringify(mix)} wrong=${wrong.length}`);
-  expect(wrong).toEqual([]);
-});
+test(
+  "24 connections that touch an account when a slot begins get one grant of it",
+  { timeout: 120_000 },
+  async () => {
+    const { mix, wrong } = await touchAtOnce(null);
+    console.log(`touches=${JSON.stringify(mix)} wrong=${wrong.length}`);
+    expect(wrong).toEqual([]);
+  },
+);
 
 test("a slot that stays due is given many times, and that is seen", { timeout: 120_000 }, async () => {
   const { mix, wrong } = await touchAtOnce("slots-stay-due");
