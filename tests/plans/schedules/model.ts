@@ -65,14 +65,16 @@ export class Account {
   /** The number of the first slot that is not booked. */
   private next = 1;
 
-  constructor(
-    readonly schedule: Schedule,
-    readonly begins: Moment,
-    /** When its slots end; Infinity: never. */
-    readonly ends: Moment,
-    at: Moment,
-  ) {
-    this.lots.push(this.lot(schedule.tokens, at, at));
+  readonly schedule: Schedule;
+  readonly begins: Moment;
+  /** When its slots end; Infinity: never. */
+  readonly ends: Moment;
+
+  constructor(schedule: Schedule, begins: Moment, ends: Moment) {
+    this.schedule = schedule;
+    this.begins = begins;
+    this.ends = ends;
+    this.lots.push(this.lot(schedule.tokens, begins, begins));
   }
 
   private lot(tokens: number, since: Moment, lifeFrom: Moment): Lot {

@@ -87,12 +87,7 @@ async function play(
     [user],
   );
   const begins = Number(rows[0].begins);
-  const model = new Account(
-    life.schedule,
-    begins,
-    rows[0].ends === null ? Infinity : Number(rows[0].ends),
-    begins,
-  );
+  const model = new Account(life.schedule, begins, rows[0].ends === null ? Infinity : Number(rows[0].ends));
   const holds: { id: string; hold: Hold }[] = [];
   const seen: { at: string; balance: number }[] = [];
   let now = begins;
