@@ -4526,7 +4526,8 @@ begin
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
     ), grants as (
-      select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
+      select k.*,
+             coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
              row_number() over (
                partition by coalesce(k.expires_at > p_at, true) and k.tokens + k.back > 0
                order by tokenbook.burn_key(k.priority, k.granted_at, k.granted_until, k.id, v_expiring_first)) as nth
@@ -6312,7 +6313,7 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-know-what-is-due
+  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
   repaid := coalesce((
     select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
@@ -9737,7 +9738,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update tokenbook.subscriptions s
-     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
+     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-lost
            s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
    where s.user_id = p_user_id and s.next_slot_at <= p_now;
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
@@ -9900,7 +9901,7 @@ begin
   if (p_from <= p_at) is not true then
     return;
   end if;
-  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next-on
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next
   v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
   if p_schedule ? 'refill_to' then
     v_first := greatest(v_first, v_last); -- @refills-make-nothing-up
