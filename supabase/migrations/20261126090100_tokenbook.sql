@@ -8374,9 +8374,7 @@ begin
   if v_state.state = 'frozen' then
     return;
   elsif v_state.created_at >= v_subscription.next_slot_at then
-    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
-      v_subscription.schedule, v_subscription.period_start,
-      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+    v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
   for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
@@ -8950,6 +8948,35 @@ begin
 end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/newest_slot_at.sql
+
+/*
+ * Which slot of a subscription is due first when nothing is made up of what began before p_at: the one in which that
+ * lies, or the next one that is not booked, if that comes later. NULL = none in this period.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.newest_slot_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  if p_subscription.next_slot_at is null then
+    return null; -- as a rule
+  end if;
+  v_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-lost
+    p_subscription.schedule, p_subscription.period_start,
+    tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, greatest(p_at, p_subscription.period_start))));
+  return case when v_at < coalesce(p_subscription.expires_at, 'infinity') then v_at end;
+end
+$$;
+comment on function tokenbook.newest_slot_at is
+  'Which slot of a subscription is due first when nothing is made up of what began before p_at; NULL = none.';
 
 -- from supabase/schemas/50_plans/next_slot_at.sql
 
@@ -9738,8 +9765,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update tokenbook.subscriptions s
-     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-lost
-           s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
+     set next_slot_at = tokenbook.newest_slot_at(s, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now;
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end
@@ -10222,11 +10248,9 @@ begin
      limit 1;
     exit when v_best.plan_type is null;
 
-    if v_best.payment_id is null and v_best.next_slot_at is not null then
+    if v_best.payment_id is null then
       -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
-      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
-        v_best.schedule, v_best.period_start,
-        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+      v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
     v_best.beside := (
       select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
@@ -10570,11 +10594,9 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+  if v_was_paused and p_subscription.paused_at is null then
     -- what a pause left out is not made up; the newest slot is given
-    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
-      p_subscription.schedule, p_subscription.period_start,
-      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+    p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
@@ -17834,6 +17856,7 @@ grant execute on function
     tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
     tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)

@@ -56,9 +56,7 @@ begin
   if v_state.state = 'frozen' then
     return;
   elsif v_state.created_at >= v_subscription.next_slot_at then
-    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
-      v_subscription.schedule, v_subscription.period_start,
-      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+    v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
   for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
