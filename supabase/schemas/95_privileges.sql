@@ -46,6 +46,7 @@ grant execute on function
     tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
+    tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
     tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)

@@ -45,6 +45,7 @@ const askedByViews = [
   "grace_of",
   "is_kept_beside",
   "is_storage_in_force",
+  "newest_slot_at",
   "next_slot_at",
   "period_end",
   "plan_beside",

@@ -72,7 +72,8 @@ begin
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
     ), grants as (
-      select k.*, coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
+      select k.*,
+             coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
              row_number() over (
                partition by coalesce(k.expires_at > p_at, true) and k.tokens + k.back > 0
                order by tokenbook.burn_key(k.priority, k.granted_at, k.granted_until, k.id, v_expiring_first)) as nth

@@ -32,7 +32,7 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
     join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-know-what-is-due
+  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
   repaid := coalesce((
     select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);

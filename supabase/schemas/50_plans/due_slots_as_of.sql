@@ -36,6 +36,10 @@ begin
   end if;
   v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
   v_subscription.user_id := p_user_id;
+  -- an entry keeps no NULLs, and a plan beside has those that it says
+  v_subscription.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
@@ -52,9 +56,7 @@ begin
   if v_state.state = 'frozen' then
     return;
   elsif v_state.created_at >= v_subscription.next_slot_at then
-    v_subscription.next_slot_at := greatest(v_subscription.next_slot_at, tokenbook.slot_start(
-      v_subscription.schedule, v_subscription.period_start,
-      tokenbook.slot_number(v_subscription.schedule, v_subscription.period_start, v_state.created_at)));
+    v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
   for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s

@@ -12,8 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update tokenbook.subscriptions s
-     set next_slot_at = greatest(s.next_slot_at, tokenbook.slot_start( -- @frozen-time-is-not-made-up
-           s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, p_now)))
+     set next_slot_at = tokenbook.newest_slot_at(s, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now;
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end

@@ -31,7 +31,7 @@ begin
   if (p_from <= p_at) is not true then
     return;
   end if;
-  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next-on
+  v_first := tokenbook.slot_number(p_schedule, p_period_start, p_from); -- @slots-from-the-next
   v_last := tokenbook.slot_number(p_schedule, p_period_start, least(p_at, p_until - interval '1 microsecond')); -- @slots-within-the-plan
   if p_schedule ? 'refill_to' then
     v_first := greatest(v_first, v_last); -- @refills-make-nothing-up

@@ -66,11 +66,9 @@ begin
      limit 1;
     exit when v_best.plan_type is null;
 
-    if v_best.payment_id is null and v_best.next_slot_at is not null then
+    if v_best.payment_id is null then
       -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
-      v_best.next_slot_at := greatest(v_best.next_slot_at, tokenbook.slot_start(
-        v_best.schedule, v_best.period_start,
-        tokenbook.slot_number(v_best.schedule, v_best.period_start, coalesce(v_stopped_at, p_at))));
+      v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
     v_best.beside := (
       select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')

@@ -28,11 +28,9 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null and p_subscription.next_slot_at is not null then
+  if v_was_paused and p_subscription.paused_at is null then
     -- what a pause left out is not made up; the newest slot is given
-    p_subscription.next_slot_at := greatest(p_subscription.next_slot_at, tokenbook.slot_start(
-      p_subscription.schedule, p_subscription.period_start,
-      tokenbook.slot_number(p_subscription.schedule, p_subscription.period_start, clock_timestamp())));
+    p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(

@@ -70,11 +70,11 @@ export class Account {
   /** When its slots end; Infinity: never. */
   readonly ends: Moment;
 
-  constructor(schedule: Schedule, begins: Moment, ends: Moment, at: Moment) {
+  constructor(schedule: Schedule, begins: Moment, ends: Moment) {
     this.schedule = schedule;
     this.begins = begins;
     this.ends = ends;
-    this.lots.push(this.lot(schedule.tokens, at, at));
+    this.lots.push(this.lot(schedule.tokens, begins, begins));
   }
 
   private lot(tokens: number, since: Moment, lifeFrom: Moment): Lot {

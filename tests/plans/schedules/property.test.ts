@@ -22,7 +22,7 @@ const schedules: fc.Arbitrary<Schedule> = fc.record({
 const waits = fc.oneof(
   fc.record({ slots: fc.integer({ min: 0, max: 4 }), by: fc.constantFrom(-20_000, 1_000, 3_600_000) }),
   fc.record({ days: fc.integer({ min: 0, max: 45 }) }),
-  fc.record({ days: fc.constantFrom(0.1, 0.6) }),
+  fc.record({ days: fc.constantFrom(0.1, 0.6, 200) }),
 );
 
 const steps = fc.array(
@@ -87,12 +87,7 @@ async function play(
     [user],
   );
   const begins = Number(rows[0].begins);
-  const model = new Account(
-    life.schedule,
-    begins,
-    rows[0].ends === null ? Infinity : Number(rows[0].ends),
-    begins,
-  );
+  const model = new Account(life.schedule, begins, rows[0].ends === null ? Infinity : Number(rows[0].ends));
   const holds: { id: string; hold: Hold }[] = [];
   const seen: { at: string; balance: number }[] = [];
   let now = begins;
@@ -232,7 +227,7 @@ async function tryIt(
       try {
         await play(db, setClock, life, `plan_${nth++}`, mix);
       } catch (error) {
-        violation = `${String((error as Error).message)} in ${JSON.stringify(life)}`;
+        violation = `${String((error as Error).message)} ${JSON.stringify((error as { actual?: unknown }).actual ?? null)} in ${JSON.stringify(life)}`;
         break;
       }
     }

@@ -79,15 +79,15 @@ test("every start is what the model lists, in every session's time zone, and a s
             const begins =
               Date.UTC(2027 + dice.below(4), dice.below(12), 1 + dice.below(31)) + dice.below(86_400_000);
             const { rows } = await client.query(
-              `select n, extract(epoch from tokenbook.slot_start($1, $2, n)) * 1000 as starts,
+              `select n, extract(epoch from tokenbook.slot_start($1, $2, n)) * 1000 as start,
                       tokenbook.slot_number($1, $2, tokenbook.slot_start($1, $2, n)) as here,
                       tokenbook.slot_number($1, $2, tokenbook.slot_start($1, $2, n) - interval '1 microsecond') as before
                  from unnest(array[0, 1, 2, 11, 12, 13, $3::integer]) n`,
               [of, new Date(begins).toISOString(), 20 + dice.below(500)],
             );
-            for (const { n, starts, here, before } of rows) {
+            for (const { n, start, here, before } of rows) {
               compared++;
-              expect([Number(starts), here, before]).toEqual([slotStart(of, begins, n), n, n - 1]);
+              expect([Number(start), here, before]).toEqual([slotStart(of, begins, n), n, n - 1]);
             }
           }
         }

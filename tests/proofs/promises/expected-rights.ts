@@ -202,6 +202,7 @@ export const calling: Callable[] = [
       "tokenbook.grace_of",
       "tokenbook.is_kept_beside",
       "tokenbook.is_storage_in_force",
+      "tokenbook.newest_slot_at",
       "tokenbook.next_slot_at",
       "tokenbook.period_end",
       "tokenbook.plan_beside",
