@@ -35,40 +35,44 @@ declare
     'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
     'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
     'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
-    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
-    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
-    'token_transactions', 'token_transactions_idempotency_key', 'token_transactions_member_idx',
+    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
+    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
+    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_transactions_idempotency_key', 'token_transactions_member_idx',
     'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
     'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
     'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_installation', 'check_token_synchronization', 'checkpoint_token_ledger',
-    'claim_token_alerts', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'get_recent_token_usage',
-    'get_token_balance_as_of', 'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota',
-    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'check_token_installation', 'check_token_synchronization', 'check_token_trial',
+    'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment',
+    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
+    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
+    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_changes', 'list_token_team_members', 'reconcile_user_token_balance',
-    'record_token_payment_event', 'record_token_subscription_event', 'refund_token_payment',
-    'refund_tokens', 'reject_token_payment', 'release_tokens', 'remove_token_alert_rule',
-    'remove_token_team_member', 'renew_token_subscription', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_alerts', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_limit',
-    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_top_up',
+    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
     'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
     'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
-    'move_legacy_grants', 'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
+    'old_token_balances', 'old_token_usage', 'old_token_transactions', 'old_user_storage'];
   c_words constant text := 'Tokenbook''s internals. Not exposed by the API; functions in it are reached through public wrappers only.';
   v_public oid := (select oid from pg_namespace where nspname = 'public');
   v_tokenbook oid := (select oid from pg_namespace where nspname = 'tokenbook');
   v_users oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'users');
+  v_identities oid := (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'auth' and c.relname = 'identities');
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
@@ -184,6 +188,10 @@ begin
     union all
     select 2, 'table auth.users is missing: this is not a Supabase database', 0, 0, null, null where v_users is null
     union all
+    select 2, 'table auth.identities is missing, or has no provider_id: the auth server is older than November 2023', 0, 0, null, null
+     where not exists (
+       select from pg_attribute a where a.attrelid = v_identities and a.attname = 'provider_id' and not a.attisdropped)
+    union all
     select 3, format('%s may not make a schema in this database', current_user), 0, 0, d.datdba,
            format('grant create on database %I to %I', current_database(), current_user)
       from pg_database d
@@ -202,6 +210,11 @@ begin
            format('grant select, references, trigger on auth.users to %I', current_user)
       from pg_class c
      where c.oid = v_users and not (has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'references'))
+    union all
+    select 3, format('%s may not read auth.identities', current_user), 0, 0, c.relowner,
+           format('grant select on auth.identities to %I', current_user)
+      from pg_class c
+     where c.oid = v_identities and not has_table_privilege(c.oid, 'select')
     union all
     select 3, format('publication supabase_realtime belongs to %s, and %s may not add a table to it', p.pubowner::regrole, current_user), 0, 0, p.pubowner,
            format('alter publication supabase_realtime owner to %I', current_user)
@@ -1131,6 +1144,31 @@ create policy "Users read their own holds" on public.token_holds
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
 
+-- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
+
+-- What a project has chosen for whoever had a trial before; without a row they are refused another.
+create table tokenbook.chosen_trial_policy (
+  is_current boolean primary key default true,
+  policy text not null,
+  reduced_percent integer,
+  reduced_tokens bigint,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_trial_policy_has_one_row check (is_current),
+  constraint chosen_trial_policy_is_known check (policy in ('allow', 'refuse', 'reduced')),
+  constraint chosen_trial_policy_says_how_much
+    check (num_nonnulls(reduced_percent, reduced_tokens) = case policy when 'reduced' then 1 else 0 end),
+  constraint chosen_trial_policy_percent_is_a_part check (reduced_percent between 1 and 99),
+  constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
+);
+comment on table tokenbook.chosen_trial_policy is
+  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
+comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
+comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';
+comment on column tokenbook.chosen_trial_policy.reduced_tokens is 'Of reduced: so many tokens, and no more than the trial gives; or reduced_percent.';
+comment on column tokenbook.chosen_trial_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_trial_policy enable row level security;
+
 -- from supabase/schemas/50_plans/tables/failed_registrations.sql
 
 -- Users who signed up while something was wrong with the books.
@@ -1276,9 +1314,9 @@ create table public.token_plans (
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
-  constraint token_plans_rollover_lifetime_is_positive check (
-    rollover_lifetime_days is null
-    or (rollover_lifetime_days between 1 and 36500 and coalesce(rollover_tokens, rollover_percent) is not null)),
+  constraint token_plans_rollover_lifetime_is_positive check (rollover_lifetime_days between 1 and 36500),
+  constraint token_plans_rollover_lifetime_is_of_a_rollover check (
+    rollover_lifetime_days is null or coalesce(rollover_tokens, rollover_percent) is not null),
   constraint token_plans_issue_every_is_known check (issue_every in ('day', 'week', 'month')),
   constraint token_plans_issue_on_is_known check (issue_on in ('anniversary', 'calendar')),
   constraint token_plans_refill_is_positive check (refill_to is null or (refill_to > 0 and issue_every is not null)),
@@ -1317,6 +1355,7 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is '1 to 36500 where something is carried over, else null';
 comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
 comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
 comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
@@ -1420,6 +1459,7 @@ create table tokenbook.subscriptions (
   beside jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
+  constraint subscriptions_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint subscriptions_limit_is_never_negative check (tokens_limit >= 0),
   constraint subscriptions_expires_after_it_started check (expires_at > period_start),
   constraint subscriptions_grace_is_within_a_year check (grace_days between 0 and 365),
@@ -1460,6 +1500,41 @@ alter table tokenbook.subscriptions enable row level security;
 create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
   using ((select auth.uid()) = user_id);
+
+-- from supabase/schemas/50_plans/tables/trial_keys.sql
+
+/*
+ * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
+ * database that was made from a schema alone has a key of its own. No function gives it to a caller.
+ */
+create table tokenbook.trial_keys (
+  is_current boolean primary key default true,
+  key bytea not null,
+  made_at timestamptz not null default clock_timestamp(),
+  constraint trial_keys_has_one_row check (is_current),
+  constraint trial_keys_are_long check (length(key) = 32)
+);
+comment on table tokenbook.trial_keys is
+  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
+comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
+comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
+comment on column tokenbook.trial_keys.made_at is 'When it was made.';
+alter table tokenbook.trial_keys enable row level security;
+
+-- from supabase/schemas/50_plans/tables/trials_taken.sql
+
+-- Who has had a trial, as nobody can read it: a keyed digest of each thing that a person is known by. It names no
+-- user, so that it outlives them; and without the key, which is beside it, no guess can be tried.
+create table tokenbook.trials_taken (
+  identifier bytea primary key,
+  taken_at timestamptz not null default clock_timestamp(),
+  constraint trials_taken_are_digests check (length(identifier) = 32)
+);
+comment on table tokenbook.trials_taken is
+  'Who has had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
+comment on column tokenbook.trials_taken.identifier is 'HMAC-SHA256 under tokenbook.trial_keys of one thing that the person is known by (tokenbook.trial_identifiers).';
+comment on column tokenbook.trials_taken.taken_at is 'When it was first remembered.';
+alter table tokenbook.trials_taken enable row level security;
 
 -- from supabase/schemas/60_payments/tables/parked_reasons.sql
 
@@ -1765,14 +1840,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"dropped":          {"asks": "threshold", "about": "crossing", "ends": true},
-           "depleted":         {"asks": "nothing",   "about": "crossing", "ends": true},
-           "expiring_soon":    {"asks": "hours",     "about": "grant",    "ends": false},
-           "recovered":        {"asks": null,        "about": "crossing", "ends": false},
-           "top_up_requested": {"asks": null,        "about": "request",  "ends": false},
-           "subscription_past_due": {"asks": null,   "about": "moment",   "ends": false},
-           "subscription_ended":    {"asks": null,   "about": "moment",   "ends": false},
-           "payment_parked":        {"asks": null,   "about": "moment",   "ends": false}}';
+  return '{"dropped":             {"asks": "threshold", "about": "crossing", "ends": true},
+           "depleted":            {"asks": "nothing",   "about": "crossing", "ends": true},
+           "expiring_soon":       {"asks": "hours",     "about": "grant",    "ends": false},
+           "recovered":           {"asks": null,        "about": "crossing", "ends": false},
+           "top_up_requested":    {"asks": null,        "about": "request",  "ends": false},
+           "top_up_needs_action": {"asks": null,        "about": "request",  "ends": false},
+           "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
+           "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
+           "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1910,8 +1987,8 @@ comment on column public.token_alerts.kind is 'What happened: dropped, depleted,
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
-comment on column public.token_alerts.request_id is 'top_up_requested: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.request_id is 'top_up_…: the request.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -1935,8 +2012,8 @@ create policy "Users read their own alerts" on public.token_alerts
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
--- One row a request for more tokens. The charge is the server's business; here is what was asked for
--- and what came of it.
+-- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
+-- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1945,6 +2022,12 @@ create table public.token_top_up_requests (
   plan_type text references public.token_plans (plan_type),
   pack_type text references public.token_packs (pack_type),
   quantity integer not null default 1,
+  amount_cents bigint,
+  currency text,
+  customer_id text,
+  attempts integer not null default 0,
+  first_attempt_at timestamptz,
+  next_attempt_at timestamptz,
   reason text,
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1955,11 +2038,12 @@ create table public.token_top_up_requests (
   constraint token_top_up_requests_reason_is_given check (length(reason) between 1 and 500),
   constraint token_top_up_requests_are_settled_once check (
     case status
-      when 'pending' then settled_at is null
-      when 'done' then settled_at is not null
-      when 'failed' then settled_at is not null
+      when 'pending' then settled_at is null and next_attempt_at is not null
+      when 'done' then settled_at is not null and next_attempt_at is null
+      when 'failed' then settled_at is not null and next_attempt_at is null
       else false
-    end)
+    end),
+  constraint token_top_up_requests_attempts_have_a_first check ((attempts = 0) = (first_attempt_at is null))
 );
 comment on table public.token_top_up_requests is
   'Requests for more tokens, one at a time per user; settled by the server that charges. Written by the functions only.';
@@ -1970,6 +2054,12 @@ comment on column public.token_top_up_requests.tokens is 'Tokens to buy; or a pl
 comment on column public.token_top_up_requests.plan_type is 'The plan to buy; or tokens, or packs.';
 comment on column public.token_top_up_requests.pack_type is 'The pack to buy; or tokens, or a plan.';
 comment on column public.token_top_up_requests.quantity is 'How many packs to buy; of anything else 1.';
+comment on column public.token_top_up_requests.amount_cents is 'What it costs, by the catalogue when the charge was first begun; NULL = it was not, or there is no price for it.';
+comment on column public.token_top_up_requests.currency is 'ISO 4217, lower case.';
+comment on column public.token_top_up_requests.customer_id is 'The customer at Stripe who pays, as known when the charge was first begun.';
+comment on column public.token_top_up_requests.attempts is 'How often a charge was begun; all of them under one key.';
+comment on column public.token_top_up_requests.first_attempt_at is 'When that was first.';
+comment on column public.token_top_up_requests.next_attempt_at is 'When it is due to be charged (again); while somebody does, when that counts as lost. NULL = settled.';
 comment on column public.token_top_up_requests.reason is 'What the server said of its outcome.';
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
@@ -1977,6 +2067,8 @@ comment on column public.token_top_up_requests.settled_at is 'When the server sa
 -- whatever else goes wrong, nobody is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
+create index token_top_up_requests_due_idx
+  on public.token_top_up_requests (next_attempt_at) where status = 'pending';
 create index token_top_up_requests_time_idx on public.token_top_up_requests (user_id, created_at);
 create index token_top_up_requests_plan_idx
   on public.token_top_up_requests (plan_type) where plan_type is not null;
@@ -2118,9 +2210,7 @@ create table public.token_team_members (
   constraint token_team_members_pkey primary key (user_id, member_id),
   constraint token_team_members_are_not_their_payers check (user_id <> member_id),
   constraint token_team_members_caps_are_within_limits check (
-    coalesce(cap_day, 0) between 0 and 1000000000000
-    and coalesce(cap_week, 0) between 0 and 1000000000000
-    and coalesce(cap_month, 0) between 0 and 1000000000000),
+    least(cap_day, cap_week, cap_month) >= 0 and greatest(cap_day, cap_week, cap_month) <= 1000000000000),
   constraint token_team_members_leave_after_they_came check (until >= since)
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
@@ -2272,7 +2362,8 @@ alter table tokenbook.migration_reports enable row level security;
 /*
  * The refusal `busy` as an answer instead of an exception, for a call that has booked a portion of what
  * was due and must keep it. Through the API it is the very response of the refusal: status 503,
- * Retry-After, the same body. In SQL it is that body with success false.
+ * Retry-After, the same body. In SQL it is that body with success false; and to a function of the project's
+ * that was asked and called ours, whose own status it is: what it wrote stays, so its caller must not hear 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -2283,13 +2374,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform set_config('response.status', '503', true),
-          set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  if tokenbook.is_own_request() then -- @status-of-own-requests
+    perform set_config('response.status', '503', true),
+            set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  end if;
   return jsonb_build_object('success', false) || tokenbook.describe_refusal('busy', '{}');
 end
 $$;
 comment on function tokenbook.answer_busy is
-  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 through the API.';
+  'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 where the API was asked for one of Tokenbook''s functions.';
 
 -- from supabase/schemas/10_access/authorize.sql
 
@@ -2423,7 +2516,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
-  v_function text;
 begin
   if v_headers is null or v_headers = '' then
     return; -- plain SQL
@@ -2435,11 +2527,7 @@ begin
     return;
   end if;
 
-  v_function := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
-  if current_setting('request.method', true) is distinct from 'POST'
-    or (position('%' in v_function) > 0 -- written otherwise, and perhaps one of ours
-      or exists (select from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_function)) is not true
-  then
+  if current_setting('request.method', true) is distinct from 'POST' or not tokenbook.is_own_request() then
     return;
   end if;
   if split_part(lower(v_headers::jsonb ->> 'content-type'), ';', 1) <> 'application/json' then
@@ -2758,6 +2846,30 @@ $$;
 comment on function tokenbook.is_ledger_lost is
   'Whether the user''s account counts transactions that are not in the ledger.';
 
+-- from supabase/schemas/10_access/is_own_request.sql
+
+/*
+ * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: a status,
+ * and what a body may be, are for whoever was asked to say.
+ * A path with something escaped may be one of ours, and counts as one.
+ * Caller: internal.   Reads the settings that PostgREST makes; false in plain SQL.
+ */
+create function tokenbook.is_own_request()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function constant text := substring(current_setting('request.path', true) from '^/rpc/(.*)$');
+begin
+  return coalesce(position('%' in v_function) > 0 or v_function = any (tokenbook.own_functions()), false);
+end
+$$;
+comment on function tokenbook.is_own_request is
+  'Whether the API was asked for one of Tokenbook''s functions by its name. False in plain SQL, and where a function of the project''s was asked for that calls one.';
+
 -- from supabase/schemas/10_access/is_user.sql
 
 /*
@@ -2870,11 +2982,42 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/own_objects.sql
+
+/*
+ * What is ours in the catalogue: everything in tokenbook, and in public what own_relations and own_functions name.
+ * A function of the project's that has the name of one of those is among them: the API would take either for the other.
+ * Caller: present_rights, present_shape, check_token_installation.
+ */
+create function tokenbook.own_objects()
+returns table (class regclass, object oid)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select 'pg_class'::regclass, c.oid
+    from pg_class c
+   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+     and (c.relnamespace = 'tokenbook'::regnamespace
+       or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  union all
+  select 'pg_proc'::regclass, p.oid
+    from pg_proc p
+   where p.pronamespace = 'tokenbook'::regnamespace
+      or (p.pronamespace = 'public'::regnamespace and p.proname = any (tokenbook.own_functions()));
+end
+$$;
+comment on function tokenbook.own_objects is
+  'The relations and functions of Tokenbook: in schema tokenbook all, in public those of own_relations and own_functions. Returns class, object.';
+
 -- from supabase/schemas/10_access/present_rights.sql
 
 /*
  * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
- * functions. In public a function is ours that one in tokenbook has the name of.
+ * functions.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
 create function tokenbook.present_rights()
@@ -2886,11 +3029,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  with relations as (
-    select c.* from pg_class c
-     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-       and (c.relnamespace = 'tokenbook'::regnamespace
-         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
+  with own as (
+    select * from tokenbook.own_objects()
+  ), relations as (
+    select c.* from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
   )
   select o.kind, o.object, case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type) || o.part
     from (
@@ -2904,16 +3046,147 @@ begin
         from relations c join pg_attribute t on t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
       union all
       select 'function', p.oid::regprocedure::text, '', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
-        from pg_proc p
-       where p.pronamespace = 'tokenbook'::regnamespace
-          or (p.pronamespace = 'public'::regnamespace
-            and p.proname in (select own.proname from pg_proc own where own.pronamespace = 'tokenbook'::regnamespace))) o
+        from own join pg_proc p on own.class = 'pg_proc'::regclass and p.oid = own.object) o
    cross join lateral aclexplode(o.rights) a
    where a.grantee <> o.owner;
 end
 $$;
 comment on function tokenbook.present_rights is
   'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+
+-- from supabase/schemas/10_access/present_shape.sql
+
+/*
+ * What is ours, as it is now: a row for each thing, and its definition in lines, so that what differs can be said.
+ * A table's columns, constraints, indexes, triggers, rules, policies and publications have rows of their own.
+ * Only what changes what is computed, who sees it and whether it lasts: not comments, costs or storage.
+ * What is as usual has no line: a line "disabled" or "owned by …" is there where that is so.
+ *
+ * The server prints the expressions, and names are as this function's search_path makes them: compare only with what
+ * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
+ * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
+ * is a constraint since 18, is a line of its column.
+ * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
+ * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
+ * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
+ */
+create function tokenbook.present_shape()
+returns table (kind text, relation text, name text, definition text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant oid := (select n.nspowner from pg_namespace n where n.nspname = 'tokenbook');
+begin
+  return query
+  with own as (
+    select * from tokenbook.own_objects()
+  ), relations as (
+    select c.*, c.oid::regclass::text as name
+      from own o
+      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
+     where not (c.relnamespace = 'tokenbook'::regnamespace and starts_with(c.relname, 'old_'))
+  ), functions as (
+    select p.*, p.oid::regprocedure::text as name
+      from own o
+      join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
+     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
+  )
+  -- what can be changed by `alter function` comes first, in the words of that statement
+  select 'function', '', f.name, concat_ws(chr(10),
+           case f.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end,
+           case when f.prosecdef then 'security definer' else 'security invoker' end,
+           case when f.proisstrict then 'strict' else 'called on null input' end,
+           (select string_agg(format('set %s = %s', s.name,
+                     case s.name when 'search_path' then s.value else quote_literal(s.value) end), chr(10) order by s.name)
+              from unnest(f.proconfig) c
+             cross join lateral (select split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)) as s (name, value)),
+           case when f.proowner <> v_owner then format('owner to %I', pg_get_userbyid(f.proowner)) end,
+           'in ' || (select l.lanname from pg_language l where l.oid = f.prolang),
+           'from ' || pg_get_function_arguments(f.oid),
+           'to ' || pg_get_function_result(f.oid),
+           'text ' || encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc), 'utf8')), 'hex'))
+    from functions f
+  union all
+  select case when r.relkind in ('r', 'p') then 'table' when r.relkind = 'S' then 'sequence' when r.relkind = 'f' then 'foreign table' else 'view' end,
+         r.name, r.name, concat_ws(chr(10),
+           case when r.relkind = 'r' and r.relpersistence = 'u' then 'unlogged' end,
+           case when r.relkind in ('r', 'p') and r.relreplident <> 'd' then
+             'replica identity ' || case r.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'using an index' end end,
+           case when r.relforcerowsecurity then 'row level security forced' end,
+           (select string_agg('inherited by ' || i.inhrelid::regclass, chr(10) order by i.inhrelid::regclass::text)
+              from pg_inherits i where i.inhparent = r.oid),
+           case when r.relkind in ('v', 'm') then (select string_agg(o, chr(10) order by o) from unnest(r.reloptions) o) end,
+           -- since PostgreSQL 16 columns of a single relation are printed without its name: so without any, and beside them what is read
+           case when r.relkind in ('v', 'm') then
+             'text ' || encode(sha256(convert_to(regexp_replace(pg_get_viewdef(r.oid), '[[:<:]][a-z_][a-z0-9_]*[.](?=[a-z_])', '', 'g'), 'utf8')), 'hex') end,
+           (select 'reads ' || string_agg(distinct d.refobjid::regclass::text, ', ' order by d.refobjid::regclass::text)
+              from pg_rewrite w
+              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                              and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.oid
+             where w.ev_class = r.oid and w.rulename = '_RETURN'),
+           (select format('%s from %s to %s by %s, start %s%s', format_type(s.seqtypid, null), s.seqmin, s.seqmax, s.seqincrement, s.seqstart,
+                          case when s.seqcycle then ', cycle' end) from pg_sequence s where s.seqrelid = r.oid),
+           case when r.relowner <> v_owner then format('owner to %I', pg_get_userbyid(r.relowner)) end)
+    from relations r
+  union all
+  select 'column', r.name, quote_ident(a.attname), concat_ws(chr(10),
+           format_type(a.atttypid, a.atttypmod) || case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation else '' end,
+           case a.attidentity when 'a' then 'generated always as identity' when 'd' then 'generated by default as identity' end,
+           case when a.attnotnull then 'not null' end,
+           case when a.attgenerated = '' then 'default ' || pg_get_expr(d.adbin, d.adrelid)
+                else format('generated always as (%s)', pg_get_expr(d.adbin, d.adrelid)) end)
+    from relations r
+    join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+   where r.relkind in ('r', 'p')
+  union all
+  select 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
+    from relations r
+    join pg_constraint c on c.conrelid = r.oid and c.contype in ('c', 'p', 'u', 'x', 'f')
+  union all
+  select 'index', r.name, i.indexrelid::regclass::text, concat_ws(chr(10),
+           pg_get_indexdef(i.indexrelid), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
+    from relations r
+    join pg_index i on i.indrelid = r.oid
+   where not (i.indisvalid and exists (
+     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
+  union all
+  select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
+           pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
+    from pg_trigger g
+   where not g.tgisinternal
+     -- on auth.users too
+     and (g.tgrelid in (select r.oid from relations r) or g.tgfoid in (select f.oid from functions f))
+  union all
+  select 'rule', r.name, quote_ident(w.rulename), pg_get_ruledef(w.oid)
+    from relations r
+    join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN'
+  union all
+  select 'policy', r.name, quote_ident(p.polname), concat_ws(chr(10),
+           case when p.polpermissive then 'as permissive' else 'as restrictive' end,
+           'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+           'to ' || (select string_agg(case u when 0 then 'public' else quote_ident(pg_get_userbyid(u)) end, ', ' order by pg_get_userbyid(u))
+                       from unnest(p.polroles) u),
+           'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
+           'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
+    from relations r
+    join pg_policy p on p.polrelid = r.oid
+  union all
+  select 'publication', r.name, quote_ident(b.pubname), concat_ws(chr(10),
+           'columns ' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+                            from pg_attribute a where a.attrelid = r.oid and a.attnum = any (pr.prattrs)),
+           'where ' || pg_get_expr(pr.prqual, pr.prrelid))
+    from relations r
+    join pg_publication_rel pr on pr.prrelid = r.oid
+    join pg_publication b on b.oid = pr.prpubid;
+end
+$$;
+comment on function tokenbook.present_shape is
+  'What is Tokenbook''s, as it is now: kind (function, table, view, sequence, column, constraint, index, trigger, rule, policy, publication), relation, name, definition in lines. To compare with declared_shape.';
 
 -- from supabase/schemas/10_access/queue_for_account.sql
 
@@ -3019,6 +3292,7 @@ begin
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
+      ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
@@ -3041,6 +3315,8 @@ begin
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
+      ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
@@ -3052,6 +3328,8 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
+      ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
       ('not_applied', 'PT424', 'Another item of the batch failed, and it was to be all or nothing. Send the batch again without it.'),
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
@@ -3064,6 +3342,7 @@ begin
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
+      ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
@@ -4826,6 +5105,7 @@ comment on function tokenbook.grant_terms is
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be.
+ * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
@@ -4903,6 +5183,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if p_grant_type = 'trial' and not v_issued.replayed then
+    perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
+  end if;
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
@@ -4929,7 +5212,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -7791,6 +8074,37 @@ $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
+-- from supabase/schemas/50_plans/ask_trial.sql
+
+/*
+ * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
+ * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
+ * Caller: internal.
+ */
+create function tokenbook.ask_trial(
+  p_user_id uuid,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(
+    p_user_id, coalesce((select k.key from tokenbook.trial_keys k where k.is_current), ''));
+begin
+  select j.share, j.refusal, j.reduced_percent, j.reduced_tokens
+    into share, refusal, reduced_percent, reduced_tokens
+    from tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1) j;
+end
+$$;
+comment on function tokenbook.ask_trial is 'What the policy would give of a trial to this user now; remembers nothing.';
+
 -- from supabase/schemas/50_plans/begin_plan.sql
 
 /*
@@ -7932,7 +8246,8 @@ comment on function tokenbook.change_subscription is
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_payment, plan_not_found,
- * idempotency_key_reused, user_not_found, account_frozen (without a payment), balance_limit_exceeded, busy.
+ * idempotency_key_reused, user_not_found, account_frozen (without a payment), trial_already_taken,
+ * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -7999,6 +8314,7 @@ begin
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
       and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
     then
+      perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
         v_account := tokenbook.lock_account(p_user_id, p_create => true);
       end if;
@@ -8052,7 +8368,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
@@ -8198,6 +8514,41 @@ end
 $$;
 comment on function tokenbook.check_token_synchronization is
   'Limit and balance of everyone with an active subscription, the largest difference first, at most p_limit (1 to 10000); status synced, used some, no tokens yet, mismatch or lost (the account is gone, the rest of the books is there). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/50_plans/check_token_trial.sql
+
+/*
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
+ * is faster has it (tokenbook.take_trial).
+ * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: nobody may read who had a trial.
+create function tokenbook.check_token_trial(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_asked record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true); -- @trials-of-oneself
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  v_asked := tokenbook.ask_trial(p_user_id);
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'trial', v_asked.share,
+    'reason', v_asked.refusal,
+    'reduced_percent', v_asked.reduced_percent,
+    'reduced_tokens', v_asked.reduced_tokens);
+end
+$$;
+comment on function tokenbook.check_token_trial is
+  'Whether a user may have a trial. For the user themself, an admin, or the server. Returns {user_id, trial (full, reduced or none), reason (of none: trial_already_taken, or trial_needs_identity: they have neither an address nor a phone number nor an identity at a provider), reduced_percent, reduced_tokens (of reduced, one of the two)}. Errors: user_not_found, forbidden.';
 
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
@@ -8547,6 +8898,8 @@ comment on function tokenbook.grace_of is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
+ * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -8586,7 +8939,7 @@ begin
     from public.token_plans p
    where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
               else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
-  if v_plan.plan_type is null or v_user.id is null then
+  if v_plan.plan_type is null or v_user.id is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
     return;
   end if;
 
@@ -8649,6 +9002,25 @@ $$;
 comment on function tokenbook.grant_of_period is
   'The grant of a period of that plan, NULL when it has none.';
 
+-- from supabase/schemas/50_plans/had_trial.sql
+
+/*
+ * Whether a trial was given to whoever is known by one of these.
+ * Caller: internal.
+ */
+create function tokenbook.had_trial(p_identifiers bytea[])
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
+end
+$$;
+comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
+
 -- from supabase/schemas/50_plans/hand_plan_over.sql
 
 /*
@@ -8692,6 +9064,34 @@ end
 $$;
 comment on function tokenbook.hand_plan_over is
   'Makes the plan that one payment began the plan of another, of which that one was a part.';
+
+-- from supabase/schemas/50_plans/hmac_sha256.sql
+
+/*
+ * HMAC-SHA256 (RFC 2104) out of what Postgres brings: pgcrypto, which has it, is not in every project, and where
+ * it is, it is in a schema of the project's choice.
+ * Caller: internal.
+ */
+create function tokenbook.hmac_sha256(p_key bytea, p_message bytea)
+returns bytea
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key constant bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
+  v_inner bytea := decode(repeat('36', 64), 'hex');
+  v_outer bytea := decode(repeat('5c', 64), 'hex');
+begin
+  for i in 0 .. length(v_key) - 1 loop
+    v_inner := set_byte(v_inner, i, get_byte(v_inner, i) # get_byte(v_key, i));
+    v_outer := set_byte(v_outer, i, get_byte(v_outer, i) # get_byte(v_key, i));
+  end loop;
+  return sha256(v_outer || sha256(v_inner || p_message));
+end
+$$;
+comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
 
 -- from supabase/schemas/50_plans/is_kept_beside.sql
 
@@ -8842,6 +9242,47 @@ end
 $$;
 comment on function tokenbook.issue_slots is
   'Books what an account is due by the schedules of its plans, and moves its subscription on to the next slot; the caller holds its lock.';
+
+-- from supabase/schemas/50_plans/judge_trial.sql
+
+/*
+ * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
+ * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
+ * treated like who had one: else each anonymous sign-in would be another person.
+ * Caller: internal.
+ */
+create function tokenbook.judge_trial(
+  p_had_one boolean,
+  p_is_recognisable boolean,
+  out share text,
+  out refusal text,
+  out reduced_percent integer,
+  out reduced_tokens bigint
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chosen tokenbook.chosen_trial_policy;
+begin
+  select c.* into v_chosen from tokenbook.chosen_trial_policy c where c.is_current;
+  if v_chosen.policy = 'allow' or (p_is_recognisable and not p_had_one) then
+    share := 'full';
+  elsif v_chosen.policy = 'reduced' then
+    share := 'reduced';
+    reduced_percent := v_chosen.reduced_percent;
+    reduced_tokens := v_chosen.reduced_tokens;
+  else
+    share := 'none';
+    refusal := case when p_had_one then 'trial_already_taken' else 'trial_needs_identity' end;
+  end if;
+end
+$$;
+comment on function tokenbook.judge_trial is
+  'What the policy gives of a trial to somebody who had one or not, and whom one can recognise or not: full, reduced or none, with the refusal.';
 
 -- from supabase/schemas/50_plans/keep_former_ids.sql
 
@@ -9005,6 +9446,45 @@ end
 $$;
 comment on function tokenbook.next_slot_at is
   'When a subscription''s next slot begins after that moment; NULL = there is none.';
+
+-- from supabase/schemas/50_plans/normal_address.sql
+
+/*
+ * One form for all the ways of writing one mailbox: without blanks around it, in Unicode's compatibility form
+ * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
+ * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
+ * address in lower case itself, and what more a collation would do depends on the server.
+ * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
+ * Caller: internal.
+ */
+create function tokenbook.normal_address(p_email text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_blanks constant text := ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13);
+  v_address constant text := lower(btrim(normalize(p_email, nfkc), v_blanks) collate "C");
+  v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
+  v_name text := substring(v_address from '^(.*)@');
+begin
+  if v_name is null or v_name like '"%' then
+    return v_address;
+  end if;
+  if strpos(v_name, '+') > 1 then
+    v_name := split_part(v_name, '+', 1); -- @tags-are-no-names
+  end if;
+  if v_domain in ('gmail.com', 'googlemail.com') then
+    v_domain := 'gmail.com';
+    v_name := replace(v_name, '.', '');
+  end if;
+  return v_name || '@' || v_domain;
+end
+$$;
+comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
 
 -- from supabase/schemas/50_plans/period_end.sql
 
@@ -9200,6 +9680,8 @@ comment on function tokenbook.record_subscription is
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
+ * A default plan that is a trial waits for that first touch: the auth server writes the user first, and then their
+ * identity at a provider, which says too whether they had one before.
  */
 create function tokenbook.register_user()
 returns trigger
@@ -9251,6 +9733,45 @@ create trigger tokenbook_register_user
   after insert on auth.users
   for each row execute function tokenbook.register_user();
 
+-- from supabase/schemas/50_plans/remember_trial.sql
+
+/*
+ * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
+ * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
+ * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
+ * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
+ */
+create function tokenbook.remember_trial(
+  p_user_id uuid,
+  out identifiers integer,
+  out known_before integer
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_user_id, tokenbook.trial_key());
+  v_new integer;
+begin
+  insert into tokenbook.trials_taken (identifier) -- @first-digest-decides begin
+  select i.identifier from unnest(v_identifiers) as i (identifier)
+   order by i.identifier
+  on conflict do nothing;
+  get diagnostics v_new = row_count; -- @first-digest-decides end
+  identifiers := cardinality(v_identifiers);
+  known_before := identifiers - v_new;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.remember_trial is
+  'Remembers that a user has had a trial, by everything that they are known by now; by how many things, and how many of them were remembered before.';
+
 -- from supabase/schemas/50_plans/renew_token_subscription.sql
 
 /*
@@ -9259,7 +9780,7 @@ create trigger tokenbook_register_user
  * present period; of a plan that has ended, now. Nothing changes before that moment.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
- * balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
@@ -9327,7 +9848,35 @@ begin
 end
 $$;
 comment on function tokenbook.renew_token_subscription is
-  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, balance_limit_exceeded, forbidden, busy.';
+  'Starts the next period of a subscription: a new grant, once per period; after a downgrade, of the lower plan. For an admin or the server. p_period_start left out: the end of the present period, or now when the plan has ended meanwhile (and no other has taken its place). Returns {success, plan_type, period_start, expires_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: subscription_not_found, not_due_yet, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/50_plans/require_trial.sql
+
+/*
+ * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
+ * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
+ */
+create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refusal text;
+begin
+  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+    v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
+    if v_refusal is not null then
+      perform tokenbook.refuse(v_refusal, '{}');
+    end if;
+  end if;
+end
+$$;
+comment on function tokenbook.require_trial is
+  'Refuses a plan whose grants are trials to whom the policy gives none.';
 
 -- from supabase/schemas/50_plans/roll_over.sql
 
@@ -9674,6 +10223,59 @@ $$;
 comment on function tokenbook.set_token_plan is
   'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
+-- from supabase/schemas/50_plans/set_token_trial_policy.sql
+
+/*
+ * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
+ * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
+ * remembered whichever it is.
+ * Caller: service_role.   Locks: nothing.
+ * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_trial_policy(
+  p_policy text,
+  p_reduced_percent integer default null,
+  p_reduced_tokens bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant bigint := tokenbook.limits() -> 'tokens';
+  v_chosen jsonb;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_policy", "rule": "allow, refuse or reduced"}');
+  elsif num_nonnulls(p_reduced_percent, p_reduced_tokens) <> (case p_policy when 'reduced' then 1 else 0 end) then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_percent',
+      'rule', case p_policy when 'reduced' then 'this or p_reduced_tokens, one of the two'
+                            else 'neither this nor p_reduced_tokens: they are for reduced' end));
+  elsif p_reduced_percent not between 1 and 99 then
+    perform tokenbook.refuse('invalid_trial_policy', '{"field": "p_reduced_percent", "rule": "1 to 99"}');
+  elsif p_reduced_tokens not between 1 and v_limit then
+    perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
+      'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
+  end if;
+  insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
+  values (p_policy, p_reduced_percent, p_reduced_tokens)
+  on conflict (is_current) do update
+     set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
+         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+  v_chosen := jsonb_build_object(
+    'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
+  perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
+  return jsonb_build_object('success', true) || v_chosen;
+end
+$$;
+comment on function tokenbook.set_token_trial_policy is
+  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
+
 -- from supabase/schemas/50_plans/settle_plan_of_payment.sql
 
 /*
@@ -10004,7 +10606,9 @@ comment on function tokenbook.slots_until is
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Locks: the account.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10.
+ * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
+ * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
+ * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
   p_plan public.token_plans,
@@ -10073,6 +10677,14 @@ begin
   if transaction.id is not null then
     replayed := true;
     return;
+  end if;
+
+  -- act: of a trial as much as the policy gives; an initial plan that it does not give does not begin
+  if p_plan.grant_type = 'trial' then
+    p_plan.tokens := tokenbook.take_trial(p_plan, p_provider_payment_id, p_entry);
+    if p_plan.tokens is null then
+      return;
+    end if;
   end if;
 
   -- act: the subscription, unless a later period has taken this one's place
@@ -10330,6 +10942,62 @@ $$;
 comment on function tokenbook.subscription_terms is
   'What an entry keeps of the subscription that it began or changed, as JSON.';
 
+-- from supabase/schemas/50_plans/take_trial.sql
+
+/*
+ * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
+ * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
+ * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
+ * NULL. What was asked for is refused.
+ * p_entry is the transaction to be: user_id, actor_role, payment_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Locks: the digests.
+ * Errors: trial_already_taken, trial_needs_identity, busy.
+ */
+create function tokenbook.take_trial(
+  p_plan public.token_plans,
+  p_provider_payment_id text,
+  p_entry public.token_transactions
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_paid boolean := p_provider_payment_id is not null and p_plan.price_cents > 0;
+  v_identifiers constant bytea[] := tokenbook.trial_identifiers(p_entry.user_id, tokenbook.trial_key());
+  v_remembered record;
+  v_judged record;
+begin
+  if p_entry.payment_id is not null then
+    select p.amount_cents > 0 or p.provider <> 'manual' into v_is_paid
+      from public.token_payments p
+     where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
+  end if;
+
+  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
+  if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
+    v_remembered := tokenbook.remember_trial(p_entry.user_id);
+    v_judged := tokenbook.judge_trial(v_remembered.known_before > 0, v_remembered.identifiers > 1);
+  end if;
+
+  if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
+    return p_plan.tokens;
+  elsif v_judged.share = 'reduced' then
+    return least(p_plan.tokens,
+      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
+  elsif p_entry.actor_role <> 'system' then
+    perform tokenbook.refuse(v_judged.refusal, '{}');
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.take_trial is
+  'Remembers a trial, and returns how many of its tokens the user may have; NULL where nobody asked for it and the policy gives none, a refusal where somebody did.';
+
 -- from supabase/schemas/50_plans/token_price_ids.sql
 
 /*
@@ -10432,6 +11100,76 @@ comment on column public.token_subscriptions.next_slot_at is 'When it gives toke
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
+
+-- from supabase/schemas/50_plans/trial_identifiers.sql
+
+/*
+ * What a user is known by, as digests under a key: their id, and as long as they are a user their normalised address, their
+ * phone number and each identity at a provider. One digest is their id alone: nobody can tell such a user from
+ * another (an anonymous sign-in).
+ * An identity of the providers email and phone says nothing more than the user's row. What users can write
+ * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
+ * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
+ */
+create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
+returns bytea[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select array_agg(d.digest order by d.digest)
+      from (
+        select distinct tokenbook.hmac_sha256(p_key, convert_to(known.by::text, 'UTF8')) as digest
+          from (
+            select jsonb_build_array('user', p_user_id) as by
+            union all
+            select jsonb_build_array('email', tokenbook.normal_address(u.email)) -- @trials-by-address
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.email <> ''
+            union all
+            select jsonb_build_array('phone', u.phone)
+              from auth.users u where u.id = p_user_id and u.deleted_at is null and u.phone <> ''
+            union all
+            select jsonb_build_array('identity', i.provider, i.provider_id)
+              from auth.users u
+              join auth.identities i on i.user_id = u.id
+             where u.id = p_user_id and u.deleted_at is null and i.provider not in ('email', 'phone') -- @trials-by-identity
+          ) known) d);
+end
+$$;
+comment on function tokenbook.trial_identifiers is
+  'HMAC-SHA256 under a key of everything that the user is known by: id, normalised address, phone number, identities at providers; sorted.';
+
+-- from supabase/schemas/50_plans/trial_key.sql
+
+/*
+ * The key of the digests of trials, made where there is none yet: 32 bytes out of 366 random bits.
+ * Nobody but the functions that make digests may call it, and none of them gives it on.
+ * Caller: internal.   Locks: nothing; of two that make it at once, one waits for the other.
+ */
+create function tokenbook.trial_key()
+returns bytea
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key bytea;
+begin
+  select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  if v_key is null then
+    insert into tokenbook.trial_keys (key)
+    values (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+    on conflict do nothing;
+    select k.key into v_key from tokenbook.trial_keys k where k.is_current;
+  end if;
+  return v_key;
+end
+$$;
+comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
 
 -- from supabase/schemas/50_plans/write_offer.sql
 
@@ -10620,7 +11358,7 @@ comment on function tokenbook.apply_provider_terms is
  * than that. The payment is its own key: approving twice answers what the first time answered.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
- * payment_already_decided, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
+ * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
@@ -10685,7 +11423,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -10798,7 +11536,7 @@ declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   v_cents constant text := '^[0-9]{1,15}$';
   -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -10870,7 +11608,7 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
+  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -10913,7 +11651,8 @@ comment on function tokenbook.check_subscription_event is
  * more of them waiting than tokenbook.limit_of says.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, plan_not_found,
- * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, busy.   Keeps: I11.
+ * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
+ * too_many_payments, busy.   Keeps: I11.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
@@ -10970,6 +11709,7 @@ begin
     elsif v_offer.is_offered is not true then
       perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
     end if;
+    perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
       select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
@@ -11006,7 +11746,33 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_payment is
-  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, too_many_payments, forbidden, busy.';
+  'Asks for a plan (p_to_plan), or for p_quantity (1 to 1000) of a pack (p_pack_type): a pending payment for an admin to approve. For the user themself, an admin, or the server. Price, currency and terms are the catalogue''s, and are kept: a change of the catalogue before the approval does not count. Returns {success, payment_id, status, from_plan, to_plan, pack_type, quantity, terms, amount_cents, currency, replayed}. Errors: invalid_purchase, plan_not_found, pack_not_found, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity, too_many_payments, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/customer_of.sql
+
+/*
+ * The customer that a user is at a payment provider; of several the one that was learned last, NULL when none
+ * is known.
+ * Caller: internal.
+ */
+create function tokenbook.customer_of(p_provider text, p_user_id uuid)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select c.customer_id
+      from tokenbook.provider_customers c
+     where c.provider = p_provider and c.user_id = p_user_id
+     order by c.created_at desc, c.customer_id desc
+     limit 1);
+end
+$$;
+comment on function tokenbook.customer_of is
+  'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
@@ -11315,6 +12081,37 @@ $$;
 comment on function tokenbook.facts_of_subscription is
   'What is known of a provider''s subscription, computed from all that was told of it.';
 
+-- from supabase/schemas/60_payments/get_token_customer.sql
+
+/*
+ * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
+ * account has one too: whoever pays may end what they pay for.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
+ */
+-- Security definer: nobody reads the table themselves.
+create function tokenbook.get_token_customer(p_user_id uuid, p_provider text default 'stripe')
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object(
+    'user_id', p_user_id, 'provider', p_provider, 'customer_id', tokenbook.customer_of(p_provider, p_user_id));
+end
+$$;
+comment on function tokenbook.get_token_customer is
+  'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
+
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -11622,6 +12419,88 @@ $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
 
+-- from supabase/schemas/60_payments/prepare_token_checkout.sql
+
+/*
+ * Says what a checkout page at Stripe is made of: the price there and the amount here, and which customer the
+ * user is. Everything is from the catalogue and the books; the caller says only what they want. Nothing is written:
+ * nothing is bought until the provider says so.
+ * idempotency_key is the caller's key as it is sent to the provider, of a bounded length, a user's and the server's
+ * apart.
+ * Caller: the user for themself, an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_idempotency_key, invalid_purchase, user_not_found,
+ * account_frozen, plan_not_found, pack_not_found, not_for_sale, trial_already_taken,
+ * trial_needs_identity, already_subscribed (at PayPal).
+ */
+-- Security definer: nobody reads the customers themselves, and an admin reads other users' rows.
+create function tokenbook.prepare_token_checkout(
+  p_user_id uuid,
+  p_plan_type text default null,
+  p_pack_type text default null,
+  p_quantity integer default 1,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile -- as tokenbook.require_active
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_offer record;
+  v_price_id text;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+  perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_active(p_user_id, v_account);
+
+  -- act
+  v_offer := tokenbook.find_offer(p_plan_type, p_pack_type, p_quantity);
+  if v_offer.is_offered is not true then
+    perform tokenbook.refuse(
+      case when p_plan_type is null then 'pack_not_found' else 'plan_not_found' end,
+      jsonb_build_object('field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end));
+  end if;
+  select i.price_id into v_price_id
+    from public.token_price_ids i
+   where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
+  if v_price_id is null or v_offer.amount_cents = 0 then
+    perform tokenbook.refuse('not_for_sale', '{}');
+  end if;
+  perform tokenbook.require_trial(p_user_id, p_plan_type);
+  -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
+  if p_plan_type is not null and exists (
+    select from tokenbook.provider_subscriptions f
+     where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
+       and (f.user_id = p_user_id
+         or f.user_id is null and f.customer_id in (
+           select c.customer_id from tokenbook.provider_customers c
+            where c.provider = f.provider and c.user_id = p_user_id)))
+  then
+    perform tokenbook.refuse('already_subscribed', '{}');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'plan_type', p_plan_type,
+    'pack_type', p_pack_type,
+    'quantity', p_quantity,
+    'price_id', v_price_id,
+    'amount_cents', v_offer.amount_cents,
+    'currency', v_offer.currency,
+    'customer_id', tokenbook.customer_of('stripe', p_user_id),
+    'idempotency_key', encode(sha256(convert_to(
+      p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
+end
+$$;
+comment on function tokenbook.prepare_token_checkout is
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+
 -- from supabase/schemas/60_payments/provider_terms.sql
 
 /*
@@ -11707,7 +12586,6 @@ declare
   v_parts text[];
   v_ids text[];
   v_waiting text[] := '{}';
-  v_other text;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -11735,12 +12613,7 @@ begin
   if p_facts ? 'customer_id'
     and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
   then
-    v_waiting := array(
-      select f.provider_payment_id from tokenbook.provider_payments f
-       where f.provider = p_provider and f.customer_id = p_facts ->> 'customer_id' and f.user_id is null
-         and f.provider_payment_id <> p_provider_payment_id
-       order by f.created_at, f.provider_payment_id
-       limit 20); -- @waiting-of-a-customer
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -11755,11 +12628,7 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  foreach v_other in array v_waiting loop
-    continue when v_other = any (v_ids);
-    v_facts := tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_other]));
-    perform tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  end loop;
+  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
@@ -11773,11 +12642,12 @@ comment on function tokenbook.record_token_payment_event is
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
+ * One that names a customer and their user gives that user to payments of the customer that wait for one.
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
- * Caller: service_role, after it has verified the signature.   Locks: the customer, then the subscription's facts,
- * then the account.
+ * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
+ * payments, then the subscription's, then the account.
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
@@ -11801,6 +12671,7 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
 begin
@@ -11824,8 +12695,13 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id' then
-    perform tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
+  if p_facts ? 'customer_id'
+    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
+  then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    if cardinality(v_waiting) > 0 then
+      perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+    end if;
   end if;
   insert into tokenbook.provider_subscriptions (provider, provider_subscription_id)
   values (p_provider, p_provider_subscription_id)
@@ -11857,6 +12733,7 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
+  perform tokenbook.settle_payments(p_provider, v_waiting);
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
@@ -12085,6 +12962,49 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/set_token_customer.sql
+
+/*
+ * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
+ * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
+ * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
+ * Caller: service_role.   Locks: the customer.
+ * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ */
+-- Security definer: nobody may write the table themselves.
+create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_user_id uuid;
+  v_is_new boolean;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if (p_provider in ('stripe', 'paypal')) is not true then
+    perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
+  elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
+    perform tokenbook.refuse('invalid_customer',
+      '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  end if;
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+
+  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  select c.user_id into v_user_id
+    from tokenbook.provider_customers c
+   where c.provider = p_provider and c.customer_id = p_customer_id;
+  return jsonb_build_object(
+    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
+    'replayed', not v_is_new);
+end
+$$;
+comment on function tokenbook.set_token_customer is
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
@@ -12226,6 +13146,32 @@ $$;
 comment on function tokenbook.settle_payment is
   'Brings subscription, balance and debt to what is known of a provider''s payment; the same for every order of its events.';
 
+-- from supabase/schemas/60_payments/settle_payments.sql
+
+/*
+ * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
+ * known.
+ * Caller: internal, holding the locks of these payments.   Locks: the accounts.
+ */
+create function tokenbook.settle_payments(p_provider text, p_ids text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id text;
+begin
+  foreach v_id in array p_ids loop
+    perform tokenbook.settle_and_describe_payment(
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+  end loop;
+end
+$$;
+comment on function tokenbook.settle_payments is
+  'Brings the books to what is known of these payments of a provider.';
+
 -- from supabase/schemas/60_payments/settle_refunds.sql
 
 /*
@@ -12336,6 +13282,31 @@ as $$
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+
+-- from supabase/schemas/60_payments/waiting_payments.sql
+
+/*
+ * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
+ * what others have left waiting (I11).
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+returns text[]
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @waiting-of-a-customer
+end
+$$;
+comment on function tokenbook.waiting_payments is
+  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -12499,6 +13470,87 @@ end
 $$;
 comment on function tokenbook.claim_token_alerts is
   'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
+
+-- from supabase/schemas/70_alerts/claim_token_top_ups.sql
+
+/*
+ * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
+ * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
+ * it to the next one when the lease ends; each lease is longer than the one before.
+ * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
+ * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
+ *
+ * fault says why nothing is to be charged (any more), NULL where it may be:
+ *   switched_off, account_frozen, user_not_found    the user does not want it, or may not
+ *   no_price         for tokens without a pack; or what it is for costs nothing
+ *   not_offered      the plan or pack is not sold any more
+ *   no_customer      the user has never paid at Stripe, so that there is no card
+ *   too_old          asked for three days ago, and nobody has charged it
+ *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
+ * Whoever has tried before looks first whether the charge was made.
+ * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
+returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  return query
+  with due as (
+    select r.user_id, r.id
+      from public.token_top_up_requests r
+     where r.status = 'pending' and r.next_attempt_at <= v_now
+     order by r.next_attempt_at
+     limit p_limit
+       for no key update skip locked
+  ), claimed as (
+    update public.token_top_up_requests r
+       set attempts = r.attempts + 1,
+           first_attempt_at = coalesce(r.first_attempt_at, v_now),
+           next_attempt_at = v_now + p_lease_seconds * 2 ^ least(r.attempts, 6) * interval '1 second', -- @charged-by-one-run
+           amount_cents = case when r.attempts = 0 then o.amount_cents else r.amount_cents end, -- @price-of-first-claim
+           currency = case when r.attempts = 0 then o.currency else r.currency end,
+           customer_id = case when r.attempts = 0 then tokenbook.customer_of('stripe', r.user_id) else r.customer_id end
+      from due
+      join public.token_top_up_requests asked on asked.user_id = due.user_id and asked.id = due.id
+     cross join lateral tokenbook.find_offer(asked.plan_type, asked.pack_type, asked.quantity) o
+     where r.user_id = due.user_id and r.id = due.id
+    returning r.*, o.is_offered
+  )
+  select c.user_id, c.id, c.plan_type, c.pack_type, c.quantity, c.amount_cents, c.currency, c.customer_id,
+         c.created_at, c.attempts, c.first_attempt_at,
+         case
+           when not tokenbook.is_user(c.user_id) then 'user_not_found'
+           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
+           when coalesce(c.amount_cents, 0) = 0 then 'no_price'
+           when c.is_offered is not true then 'not_offered'
+           when c.customer_id is null then 'no_customer'
+           when c.attempts = 1 and c.created_at < v_now - interval '72 hours' then 'too_old'
+           when c.first_attempt_at < v_now - interval '20 hours' then 'no_answer'
+         end
+    from claimed c
+    join public.token_accounts a on a.user_id = c.user_id
+    left join public.token_top_ups t on t.user_id = c.user_id
+   order by c.created_at, c.user_id;
+end
+$$;
+comment on function tokenbook.claim_token_top_ups is
+  'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
 
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
@@ -12897,8 +13949,8 @@ begin
   end if;
 
   next_at := null;
-  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at)
-  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at)
+  insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
+  values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
   values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
@@ -13257,7 +14309,10 @@ comment on function tokenbook.settle_token_alert is
 /*
  * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
- * by itself. The same word again changes nothing; another one is refused.
+ * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
+ * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
+ * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
+ * is refused.
  * Grant the tokens first, or in the same database transaction: who is still below his threshold after
  * it and its cooldown is asked for again.
  * Caller: an admin, service_role.   Locks: the account.
@@ -13279,13 +14334,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_status text := case p_outcome when 'needs_action' then 'failed' else p_outcome end;
   v_request public.token_top_up_requests;
+  v_alert public.token_alerts;
   v_replayed boolean;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
-  if (p_outcome in ('done', 'failed')) is not true then
-    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done or failed"}');
+  if (p_outcome in ('done', 'failed', 'needs_action')) is not true then
+    perform tokenbook.refuse('invalid_top_up', '{"field": "p_outcome", "rule": "done, failed or needs_action"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
@@ -13297,7 +14354,7 @@ begin
    where r.user_id = p_user_id and r.id = p_request_id;
   if v_request.id is null then
     perform tokenbook.refuse('top_up_request_not_found', '{}');
-  elsif v_request.status not in ('pending', p_outcome) then
+  elsif v_request.status not in ('pending', v_status) then
     perform tokenbook.refuse('top_up_already_settled', '{}');
   end if;
   v_replayed := v_request.status <> 'pending';
@@ -13305,13 +14362,25 @@ begin
   if not v_replayed then
     -- act
     update public.token_top_up_requests r
-       set status = p_outcome, reason = p_reason, settled_at = clock_timestamp()
+       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
-    if p_outcome = 'failed' then
+    if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
+      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+        v_alert.user_id := p_user_id;
+        v_alert.kind := 'top_up_' || p_outcome;
+        v_alert.rule := 'auto_top_up';
+        v_alert.request_id := p_request_id;
+        v_alert.created_at := v_request.settled_at;
+        v_alert.payload := jsonb_build_object(
+          'request_id', p_request_id, 'tokens', v_request.tokens, 'top_up_plan_type', v_request.plan_type,
+          'top_up_pack_type', v_request.pack_type, 'top_up_quantity', v_request.quantity,
+          'amount_cents', v_request.amount_cents, 'currency', v_request.currency, 'reason', p_reason);
+        perform tokenbook.write_alert(v_alert);
+      end if;
     end if;
 
     -- record
@@ -13329,7 +14398,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_token_top_up is
-  'Says what came of a top-up request: p_outcome done (grant the tokens first) or failed (pauses the user''s top-up until it is set anew). For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+  'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
@@ -14287,14 +15356,19 @@ comment on function tokenbook.chain_ledger is
 -- from supabase/schemas/90_audit/check_token_installation.sql
 
 /*
- * What threatens the books from outside of them: settings that lose commits, rights that were not declared, row
- * level security switched off, triggers that are gone, functions that were changed; and what stands open beside
- * them in the project, which is not Tokenbook's to close: that it names, with the statement that closes it.
- * A row for each finding; and a row for each subject of which there is none, with the status ok.
+ * What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that were
+ * not declared, row level security switched off, and anything of ours that is not as it was made (compare_shape); and
+ * what stands open beside them in the project, which is not Tokenbook's to close: that it names, with the statement
+ * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
+ *
+ * Compares with what the install found in the catalogue, as the server printed it. That stays the same in a dump that
+ * is restored, also to another version from PostgreSQL 15 to 18. Who may change our functions may change
+ * what they are compared with: this finds what was changed unawares, not what somebody who owns the database hides.
  * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
- * Returns subject, status (ok, warning, fault), finding, remedy (a statement).
+ * Returns subject, status (ok, warning, fault), finding, remedy (statements, separated by ;). It is NULL where no statement
+ * mends it without a loss: run again what the migrations say of it.
  */
--- Security definer: the declared rights are internal.
+-- Security definer: what was declared is internal.
 create function tokenbook.check_token_installation()
 returns table (subject text, status text, finding text, remedy text)
 language plpgsql
@@ -14306,43 +15380,27 @@ begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   return query
   with own as (
-    select c.oid, c.relkind, c.relrowsecurity, c.oid::regclass::text as name from pg_class c
-     where c.relkind in ('r', 'p')
-       and (c.relnamespace = 'tokenbook'::regnamespace
-         or (c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations())))
-  ), own_functions as (
-    select p.*, p.oid::regprocedure::text as name, p.pronamespace = 'public'::regnamespace as is_wrapper
-      from pg_proc p
-     where p.pronamespace = 'tokenbook'::regnamespace
-        or (p.pronamespace = 'public'::regnamespace
-          and p.proname in (select f.proname from pg_proc f where f.pronamespace = 'tokenbook'::regnamespace))
+    select * from tokenbook.own_objects()
   ), settings as (
-    select case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
-                when s.setrole = 0 then format('database %s', current_database())
-                else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
-           case when s.setdatabase = 0 then format('alter role %I', pg_get_userbyid(s.setrole))
-                when s.setrole = 0 then format('alter database %I', current_database())
-                else format('alter role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end
-             || ' reset synchronous_commit' as remedy
-      from pg_db_role_setting s
-     cross join unnest(s.setconfig) as setting
-     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
-       and lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+    select o.setting, o.whose, format('alter %s reset %s', o.whose_statement, o.setting) as remedy
+      from (
+        select split_part(lower(setting), '=', 1) as setting,
+               case when s.setdatabase = 0 then format('role %s', pg_get_userbyid(s.setrole))
+                    when s.setrole = 0 then format('database %s', current_database())
+                    else format('role %s in database %s', pg_get_userbyid(s.setrole), current_database()) end as whose,
+               case when s.setdatabase = 0 then format('role %I', pg_get_userbyid(s.setrole))
+                    when s.setrole = 0 then format('database %I', current_database())
+                    else format('role %I in database %I', pg_get_userbyid(s.setrole), current_database()) end as whose_statement
+          from pg_db_role_setting s
+         cross join unnest(s.setconfig) as setting
+         where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+           and lower(setting) ~ '^(synchronous_commit=(off|false|no|0)|session_replication_role=replica)$') o
   ), present as (
     select * from tokenbook.present_rights()
   ), declared as (
     select d.* from jsonb_to_recordset(tokenbook.declared_rights()) as d (kind text, object text, grantee text, privilege text)
-  ), triggers (name, of, definition) as (values
-    ('token_transactions_keep_append_only', 'public.token_transactions',
-     'before delete or update or truncate on public.token_transactions for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('changes_keep_append_only', 'tokenbook.changes',
-     'before delete or update or truncate on tokenbook.changes for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('acknowledged_findings_keep_append_only', 'tokenbook.acknowledged_findings',
-     'before delete or update or truncate on tokenbook.acknowledged_findings for each statement execute function tokenbook.keep_ledger_append_only()'),
-    ('token_plans_date_default_plan', 'public.token_plans',
-     'before insert or update on public.token_plans for each row execute function tokenbook.date_default_plan()'),
-    ('tokenbook_register_user', 'auth.users',
-     'after insert on auth.users for each row execute function tokenbook.register_user()')
+  ), shape as (
+    select * from tokenbook.compare_shape()
   ), theirs as (
     -- of the project, in the schema that the API shows; what an extension brings is the extension's
     select c.oid, c.relkind, c.oid::regclass::text as name, c.relrowsecurity,
@@ -14357,6 +15415,16 @@ begin
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
          select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  ), kinds (type, name) as (values
+    ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
+  ), subjects (place, subject, sound) as (values
+    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
+    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
+    (3, 'row level security', 'it is on for every table of Tokenbook''s, with the policies that were made and no other'),
+    (4, 'triggers', 'all are there and enabled, as they were made, and no other'),
+    (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
+    (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
+    (7, 'the project', 'nothing beside Tokenbook in public stands open')
   ), findings (place, subject, status, finding, remedy) as (
     -- what is answered must outlive a crash
     select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
@@ -14370,11 +15438,7 @@ begin
      where s.name = 'synchronous_commit' and s.reset_val = 'off' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
     union all
     select 1, 'durability', 'fault', format('synchronous_commit is off for %s: a crash loses their last commits, which callers believe in', s.whose), s.remedy
-      from settings s
-    union all
-    select 1, 'durability', 'fault', format('function %s sets synchronous_commit off', f.name), format('alter function %s reset synchronous_commit', f.name)
-      from own_functions f cross join unnest(f.proconfig) as setting
-     where lower(setting) ~ '^synchronous_commit=(off|false|no|0)$'
+      from settings s where s.setting = 'synchronous_commit'
     union all
     -- rights
     select 2, 'rights', case when p.grantee in ('public', 'anon', 'authenticated', 'service_role') or p.privilege !~ '^select' then 'fault' else 'warning' end,
@@ -14399,56 +15463,44 @@ begin
      where pg_get_userbyid(m.member) in ('anon', 'authenticated')
        and (r.rolsuper or r.rolbypassrls or r.rolname in ('postgres', 'pg_read_all_data', 'pg_write_all_data', 'pg_maintain'))
     union all
+    select 2, 'rights', 'warning',
+           format('new %s that %s makes in schema tokenbook are open to %s', kinds.name, pg_get_userbyid(d.defaclrole), a.grantee),
+           format('alter default privileges for role %I in schema tokenbook revoke all on %s from %s', pg_get_userbyid(d.defaclrole), kinds.name, a.grantee)
+      from pg_default_acl d
+      join kinds on kinds.type = d.defaclobjtype::text
+     cross join lateral (
+       select distinct case x.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end as grantee
+         from aclexplode(d.defaclacl) x where x.grantee <> d.defaclrole) a
+     where d.defaclnamespace = 'tokenbook'::regnamespace
+    union all
     -- row level security
     select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
       from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
     union all
-    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', o.name),
-           format('alter table %s enable row level security', o.name)
-      from own o where not o.relrowsecurity
-    union all
-    select 3, 'row level security', 'fault', format('policy %I on %s lets clients in without asking who they are', p.polname, o.name),
-           format('drop policy %I on %s', p.polname, o.name)
+    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', c.oid::regclass),
+           format('alter table %s enable row level security', c.oid::regclass)
       from own o
-      join pg_policy p on p.polrelid = o.oid and p.polpermissive
-     where exists (select from pg_attribute a where a.attrelid = o.oid and a.attname = 'user_id')
-       and strpos(coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), ''), 'auth.uid()') = 0
+      join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relrowsecurity
     union all
     -- triggers
-    select 4, 'triggers', 'fault', format('trigger %s on %s is missing', t.name, t.of), format('create trigger %I %s', t.name, t.definition)
-      from triggers t
-     where not exists (select from pg_trigger g where g.tgrelid = to_regclass(t.of) and g.tgname = t.name)
+    select 4, 'triggers', 'fault', format('session_replication_role is replica for %s: their calls pass every trigger and foreign key', s.whose), s.remedy
+      from settings s where s.setting = 'session_replication_role'
     union all
-    select 4, 'triggers', 'fault', format('trigger %s on %s is disabled', t.name, t.of), format('alter table %s enable trigger %I', t.of, t.name)
-      from triggers t
-      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where g.tgenabled not in ('O', 'A')
+    select 4, 'triggers', 'fault', 'session_replication_role is replica on the server: every call passes every trigger and foreign key',
+           'alter system reset session_replication_role'
+      from pg_settings s
+     where s.name = 'session_replication_role' and s.reset_val = 'replica' and s.source in ('configuration file', 'command line', 'environment variable', 'global')
     union all
-    select 4, 'triggers', 'fault', format('trigger %s on %s is not as it was made', t.name, t.of),
-           format('create or replace trigger %I %s', t.name, t.definition)
-      from triggers t
-      join pg_trigger g on g.tgrelid = to_regclass(t.of) and g.tgname = t.name
-     where lower(pg_get_triggerdef(g.oid)) <> lower(format('create trigger %I %s', t.name, t.definition))
-    union all
-    -- functions
-    select 5, 'functions', 'fault', format('function %s runs with its owner''s rights on its caller''s search_path', f.name),
-           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
-      from own_functions f
-     where f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
-    union all
-    -- those in SQL have none, so that they can be written into the statement that calls them (decision 22)
-    select 5, 'functions', 'fault', format('function %s has lost its search_path', f.name),
-           format('alter function %s set search_path = pg_catalog, pg_temp', f.name)
-      from own_functions f
-      join pg_language l on l.oid = f.prolang and l.lanname = 'plpgsql'
-     where not f.prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)
-    union all
-    select 5, 'functions', 'fault', format('function %s is to run as its caller, and runs with its owner''s rights', f.name),
-           format('alter function %s security invoker', f.name)
-      from own_functions f where f.prosecdef and f.is_wrapper
+    -- policies, triggers, functions, tables
+    select p.place, p.subject, s.status, s.finding, s.remedy
+      from shape s
+     cross join lateral (
+       select * from subjects where subjects.subject = case s.kind
+         when 'policy' then 'row level security' when 'trigger' then 'triggers' when 'rule' then 'triggers'
+         when 'function' then 'functions' else 'tables' end) p
     union all
     -- the project around it
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('%s %s by %s: not Tokenbook''s to close', t.name,
              case when t.writers is not null and t.readers is not null then 'is read and written'
                   when t.writers is not null then 'is written' else 'is read' end
@@ -14461,47 +15513,40 @@ begin
       from theirs t
      where coalesce(t.readers, t.writers) is not null and not t.relrowsecurity and not t.asks_as_caller
     union all
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
              case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
            format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
        and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-       and p.oid not in (select f.oid from own_functions f)
+       and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
          select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
              kinds.name, pg_get_userbyid(d.defaclrole), string_agg(distinct a.grantee::regrole::text, ' and ')),
            format('alter default privileges for role %I %srevoke all on %s from anon, authenticated',
              pg_get_userbyid(d.defaclrole), case when d.defaclnamespace <> 0 then 'in schema public ' else '' end, kinds.name)
       from pg_default_acl d
-      join (values ('r', 'tables'), ('f', 'functions'), ('S', 'sequences')) as kinds (type, name) on kinds.type = d.defaclobjtype::text
+      join kinds on kinds.type = d.defaclobjtype::text
      cross join lateral aclexplode(d.defaclacl) a
-     where d.defaclnamespace in (0, 'public'::regnamespace)
+     where d.defaclnamespace in (0, 'public'::regnamespace) and kinds.type <> 'T'
        and a.grantee in ('anon'::regrole, 'authenticated'::regrole)
        -- as whom migrations and the SQL editor make things; what the platform makes for itself is its own
        and pg_get_userbyid(d.defaclrole) = current_user
      group by d.defaclrole, d.defaclnamespace, kinds.name
     union all
     -- anon is part of public: what is revoked from anon alone stays open through it
-    select 6, 'the project', 'warning',
+    select 7, 'the project', 'warning',
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
-  ), subjects (place, subject, sound) as (values
-    (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
-    (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
-    (3, 'row level security', 'it is on for every table of Tokenbook''s'),
-    (4, 'triggers', 'all are there and enabled'),
-    (5, 'functions', 'each runs with the rights and the search_path that it was made with'),
-    (6, 'the project', 'nothing beside Tokenbook in public stands open')
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -14513,7 +15558,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'What threatens the books from outside of them: settings that lose commits, rights that nobody declared, row level security that is off, triggers and functions that were changed; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (a statement that mends it); a row with ok for a subject of which there is no finding.';
+  'What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 
@@ -14661,6 +15706,79 @@ end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
   'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+
+-- from supabase/schemas/90_audit/compare_shape.sql
+
+/*
+ * What of ours is not as it was made: missing, otherwise, or there though nobody declared it. A fault is what changes
+ * what is computed, who sees it or whether it lasts; a warning what a project may have added to our tables without
+ * changing that (an index, a column that may be left out, a table in our schema), and a publication.
+ * Of what nobody declared, only the thing itself is named, and not its parts.
+ * Caller: internal (check_token_installation).   Returns kind, status, finding, remedy.
+ */
+create function tokenbook.compare_shape()
+returns table (kind text, status text, finding text, remedy text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with present as (
+    select * from tokenbook.present_shape()
+  ), declared as (
+    select * from tokenbook.declared_shape()
+  ), differences as (
+    select coalesce(d.kind, p.kind) as kind, coalesce(d.relation, p.relation) as relation, coalesce(d.name, p.name) as name,
+           d.definition as declared, p.definition as present
+      from declared d
+      full join present p on (p.kind, p.relation, p.name) = (d.kind, d.relation, d.name)
+     where d.definition is distinct from p.definition -- @shape-is-compared
+  ), lines as (
+    -- what differs line by line, but for texts, of which only digests are kept
+    select s.*,
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.present, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.declared, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as added,
+           (select string_agg(line, ', ' order by n) from unnest(string_to_array(s.declared, chr(10))) with ordinality as l (line, n)
+             where line <> all (coalesce(string_to_array(s.present, chr(10)), '{}')) and not (s.kind in ('function', 'view') and line like 'text %')) as lost,
+           case when s.kind in ('function', 'view') and substring(s.present from '(?n)^text [0-9a-f]+$') <> substring(s.declared from '(?n)^text [0-9a-f]+$')
+             then 'another text' end as other_text,
+           case when s.kind in ('table', 'foreign table', 'view', 'sequence', 'function', 'index') then format('%s %s', s.kind, s.name)
+                when s.kind = 'column' then format('column %s.%s', s.relation, s.name)
+                when s.kind = 'publication' then format('publication %s of %s', s.name, s.relation)
+                else format('%s %s on %s', s.kind, s.name, s.relation) end as thing
+      from differences s
+     -- the parts of what is missing, or nobody declared, go without saying
+     where s.name = s.relation or s.relation = ''
+        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
+              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
+  )
+  select l.kind,
+         case
+           when l.kind = 'publication' then 'warning'
+           when l.declared is null then
+             case when l.kind in ('table', 'foreign table', 'view', 'sequence')
+                    or (l.kind = 'index' and l.present !~ '^CREATE UNIQUE')
+                    -- one that must be given is given by none of ours
+                    or (l.kind = 'column' and not (l.present ~ '(?n)^not null$' and l.present !~ '(?n)^(default|generated) '))
+                  then 'warning' else 'fault' end
+           when l.kind = 'table' and l.added = 'replica identity full' and l.lost is null then 'warning'
+           else 'fault'
+         end,
+         l.thing || case
+           when l.present is null then ' is missing'
+           when l.declared is null then ' is there, and nobody declared it' || case when l.kind in ('column', 'constraint', 'policy') then ': ' || l.added else '' end
+           else ' is not as it was made: ' || concat_ws(', ',
+             case when l.lost is null then l.added else concat_ws(' ', l.added, case when l.added is null then 'without' else 'instead of' end, l.lost) end,
+             l.other_text)
+         end,
+         tokenbook.mend_shape(l.kind, l.relation, l.name, l.declared, l.present)
+    from lines l;
+end
+$$;
+comment on function tokenbook.compare_shape is
+  'What of Tokenbook''s is missing, otherwise than it was made, or there though nobody declared it. Returns kind, status (warning, fault), finding, remedy (statements; NULL where none mends it without a loss).';
 
 -- from supabase/schemas/90_audit/counter_at_opening.sql
 
@@ -15269,7 +16387,7 @@ begin
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from public.token_top_up_requests r
-    left join alerts t on t.user_id = r.user_id and t.request_id = r.id
+    left join alerts t on t.user_id = r.user_id and t.request_id = r.id and t.kind = 'top_up_requested'
    cross join lateral (values
      ('id', t.request_id::text, r.id::text),
      ('tokens', t.payload ->> 'tokens', r.tokens::text),
@@ -16421,6 +17539,108 @@ end
 $$;
 comment on function tokenbook.live_difference is
   'Of differences between books and trail, what has neither run out with its grant nor been repaired: what the books have less what they would have without them; and which entry repaired them.';
+
+-- from supabase/schemas/90_audit/mend_shape.sql
+
+/*
+ * The statements that make one thing of ours again what it was declared to be, where statements can: NULL for what is
+ * found in the migration that made it (the text of a function or view, a column), and for what holds somebody's rows.
+ * Caller: internal (compare_shape), which says the definitions; NULL is one that there is not.
+ */
+create function tokenbook.mend_shape(p_kind text, p_relation text, p_name text, p_declared text, p_present text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_declared constant text[] := coalesce(string_to_array(p_declared, chr(10)), '{}');
+  v_added constant text[] := array(
+    select line from unnest(string_to_array(p_present, chr(10))) line where line <> all (v_declared));
+  v_lost constant text[] := array(
+    select line from unnest(v_declared) line where line <> all (coalesce(string_to_array(p_present, chr(10)), '{}')));
+  v_on constant text := format('%s on %s', p_name, p_relation);
+  v_table constant text := format('alter table %s ', p_relation);
+  v_column constant text := format('%salter column %s ', v_table, p_name);
+begin
+  if p_kind = 'function' then
+    if p_declared is null then
+      return 'drop function ' || p_name;
+    end if;
+    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
+      return null;
+    end if;
+    return concat_ws('; ',
+      (select format('alter function %s owner to %s', p_name, o.owner) from unnest(v_added) line
+        cross join lateral (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook') o (owner)
+        where line like 'owner to %'),
+      (select format('alter function %s %s', p_name, string_agg(case when line like 'set %' and n = 1 then 'reset all ' || line else line end, ' ' order by is_set, n))
+         from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
+                 from unnest(v_declared) with ordinality as d (line, place)
+                where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
+       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
+
+  elsif p_kind = 'trigger' then
+    return case
+      when p_declared is null then 'drop trigger ' || v_on
+      when v_added <@ array['disabled', 'for replicas only'] and v_lost = '{}' then v_table || 'enable trigger ' || p_name
+      else regexp_replace(p_declared, '^CREATE TRIGGER', 'create or replace trigger')
+    end;
+  elsif p_kind = 'policy' then
+    return concat_ws('; ',
+      'drop policy ' || case when p_present is not null then v_on end,
+      'create policy ' || v_on || ' ' || replace(p_declared, chr(10), ' '));
+  elsif p_kind = 'rule' then
+    return 'drop rule ' || v_on;
+  elsif p_kind = 'constraint' then
+    return concat_ws('; ',
+      v_table || 'drop constraint ' || case when p_present is not null then p_name end,
+      v_table || 'add constraint ' || p_name || ' ' || p_declared);
+  elsif p_kind = 'index' then
+    return case when p_present = p_declared || chr(10) || 'not valid' then 'reindex index ' || p_name
+      else concat_ws('; ', 'drop index ' || case when p_present is not null then p_name end, p_declared) end;
+  elsif p_kind = 'publication' then
+    return format('alter publication %s %s table %s', p_name, case when p_declared is null then 'drop' when p_present is null then 'add' else 'set' end, p_relation);
+
+  -- what follows may hold rows: only what takes none away
+  elsif p_declared is null or p_present is null then
+    return null;
+  elsif p_kind = 'column' then
+    -- the type is the first line; how it is generated is for the migration to say
+    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
+      return null;
+    end if;
+    return (
+      select string_agg(statement, '; ')
+        from (
+          select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
+           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
+          union all
+          select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
+  elsif p_kind in ('table', 'view', 'sequence') then
+    return (
+      select case when count(*) = count(statement) then string_agg(statement, '; ') end
+        from (
+          select case
+                   when line = 'unlogged' then v_table || 'set logged'
+                   when line like 'replica identity %' then v_table || 'replica identity default'
+                   when line = 'row level security forced' then v_table || 'no force row level security'
+                   when line like 'inherited by %' then format('alter table %s no inherit %s', substr(line, 14), p_relation)
+                   when line like 'owner to %' then v_table || format('owner to %s', (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook'))
+                   when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s reset (%s)', p_relation, split_part(line, '=', 1))
+                 end as statement
+            from unnest(v_added) line
+           where not (p_kind = 'view' and split_part(line, '=', 1) in (select split_part(l, '=', 1) from unnest(v_lost) l where l ~ '^[a-z_]+='))
+          union all
+          select case when p_kind = 'view' and line ~ '^[a-z_]+=' then format('alter view %s set (%s)', p_relation, line) end
+            from unnest(v_lost) line) s);
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.mend_shape is
+  'The statements that make one thing of Tokenbook''s what it was declared to be; NULL where the migration that made it says how, and where rows could be lost.';
 
 -- from supabase/schemas/90_audit/next_ledger_user.sql
 
@@ -17868,38 +19088,48 @@ select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.toke
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
--- Functions. Self: a user for themselves, an admin for anyone, the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
-  'deduct_tokens_with_fifo',
-  'track_token_usage', 'estimate_tokens', 'explain_token_charge',
-  'reserve_tokens', 'capture_tokens', 'release_tokens',
-  'get_user_storage_quota', 'create_token_payment',
-  'set_token_top_up',
-  'get_token_spend_caps', 'list_token_team_members']) f;
-
--- Admins and the server.
-select tokenbook.expose(f, 'authenticated', 'service_role') from unnest(array[
-  'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-  'set_token_account_state', 'list_token_changes',
-  'set_token_plan', 'set_token_pack',
-  'change_token_plan', 'renew_token_subscription',
-  'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-  'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
-  'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
-  'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
-  'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-  'reconcile_user_token_balance', 'find_token_discrepancies',
-  'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
-  'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
-  'get_users_with_low_token_balance', 'get_users_without_token_balance']) f;
-
--- The server alone.
-select tokenbook.expose(f, 'service_role') from unnest(array[
-  'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-  'record_token_payment_event', 'record_token_subscription_event',
-  'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert',
-  'check_token_installation']) f;
+-- Functions.
+do $$
+declare
+  -- a user for themselves, an admin for anyone, the server
+  c_for_self constant text[] := array[
+    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+    'deduct_tokens_with_fifo',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'reserve_tokens', 'capture_tokens', 'release_tokens',
+    'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
+    'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
+    'get_token_spend_caps', 'list_token_team_members'];
+  c_for_admins constant text[] := array[
+    'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
+    'set_token_account_state', 'list_token_changes',
+    'set_token_plan', 'set_token_pack',
+    'change_token_plan', 'renew_token_subscription',
+    'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
+    'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+    'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+    'reconcile_user_token_balance', 'find_token_discrepancies',
+    'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
+    'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance'];
+  c_for_server constant text[] := array[
+    'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
+    'set_token_trial_policy',
+    'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
+    'check_token_installation'];
+begin
+  perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
+  perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
+  execute format( -- for whoever asks what is ours
+    'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
+    'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+  perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
+end
+$$;
 
 /*
  * What has been given above, as a function: check_token_installation compares with it what is given now. Taken from
@@ -17916,6 +19146,7 @@ $$;
 comment on function tokenbook.declared_rights is
   'The rights that 95_privileges.sql gave, as tokenbook.present_rights said them then: [{kind, object, grantee, privilege}].';
 comment on function tokenbook.own_relations is 'The tables and views of Tokenbook in public, by name.';
+comment on function tokenbook.own_functions is 'The functions of Tokenbook in public, by name.';
 select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regprocedure);
 
 -- from supabase/schemas/96_realtime.sql
@@ -17934,3 +19165,25 @@ begin
   end if;
 end
 $$;
+
+-- from supabase/schemas/96_shape.sql
+
+/*
+ * Everything of ours as it has been made, as a function: check_token_installation compares with it what is there later.
+ * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it. A release
+ * that changes anything of ours makes it anew at its end.
+ */
+do $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
+    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
+    format('begin return query values %s; end',
+      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
+                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
+         from tokenbook.present_shape() s)));
+end
+$$;
+comment on function tokenbook.declared_shape is
+  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
+select tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);
