@@ -3386,6 +3386,27 @@ $$;
 comment on function tokenbook.refuse_row is
   'Refuses a row that breaks a rule of its table: check_violation, with the rule for its constraint and the row in the detail.';
 
+-- from supabase/schemas/10_access/refuse_view_write.sql
+
+/*
+ * What to answer to a write to a view that cannot be written to: what a table answers. Nobody has the right to
+ * write to them, but Postgres asks of a view whether it can be written to at all before it asks who may; the
+ * API would answer that with a 500.
+ */
+create function tokenbook.refuse_view_write()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.refuse('forbidden');
+  return null;
+end
+$$;
+comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to a view, for whoever has the right to write to everything.';
+
 -- from supabase/schemas/10_access/require_user.sql
 
 /*
@@ -11035,6 +11056,10 @@ comment on column public.token_price_ids.plan_type is 'The plan that it is; or a
 comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
 comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
 
+create trigger token_price_ids_refuse_writes
+  instead of insert or update or delete on public.token_price_ids
+  for each row execute function tokenbook.refuse_view_write();
+
 -- from supabase/schemas/50_plans/token_subscriptions.sql
 
 /*
@@ -11100,6 +11125,10 @@ comment on column public.token_subscriptions.next_slot_at is 'When it gives toke
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
+
+create trigger token_subscriptions_refuse_writes
+  instead of insert or update or delete on public.token_subscriptions
+  for each row execute function tokenbook.refuse_view_write();
 
 -- from supabase/schemas/50_plans/trial_identifiers.sql
 

@@ -1099,6 +1099,20 @@ export type Database = {
           provider: string | null;
         };
         ComputedFields: never;
+        Insert: {
+          is_current?: boolean | null;
+          pack_type?: string | null;
+          plan_type?: string | null;
+          price_id?: string | null;
+          provider?: string | null;
+        };
+        Update: {
+          is_current?: boolean | null;
+          pack_type?: string | null;
+          plan_type?: string | null;
+          price_id?: string | null;
+          provider?: string | null;
+        };
         Relationships: [];
       };
       token_subscriptions: {
@@ -1126,6 +1140,52 @@ export type Database = {
           user_id: string;
         };
         ComputedFields: never;
+        Insert: {
+          articles_limit?: number | null;
+          auto_renew?: boolean | null;
+          billing_cycle?: string | null;
+          cancel_at?: string | null;
+          created_at?: string | null;
+          expires_at?: string | null;
+          features?: Json | null;
+          id?: string | null;
+          in_force_until?: string | null;
+          is_active?: boolean | null;
+          next_plan_type?: string | null;
+          next_slot_at?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string | null;
+          plan_type?: string | null;
+          schedule?: Json | null;
+          status?: string | null;
+          tokens_limit?: number | null;
+          updated_at?: string | null;
+          user_id?: string | null;
+        };
+        Update: {
+          articles_limit?: number | null;
+          auto_renew?: boolean | null;
+          billing_cycle?: string | null;
+          cancel_at?: string | null;
+          created_at?: string | null;
+          expires_at?: string | null;
+          features?: Json | null;
+          id?: string | null;
+          in_force_until?: string | null;
+          is_active?: boolean | null;
+          next_plan_type?: string | null;
+          next_slot_at?: string | null;
+          payment_id?: string | null;
+          payment_method?: string | null;
+          period_start?: string | null;
+          plan_type?: string | null;
+          schedule?: Json | null;
+          status?: string | null;
+          tokens_limit?: number | null;
+          updated_at?: string | null;
+          user_id?: string | null;
+        };
         Relationships: [];
       };
       token_usage_history: {

@@ -32,3 +32,7 @@ comment on column public.token_price_ids.price_id is 'The price at Stripe, the p
 comment on column public.token_price_ids.plan_type is 'The plan that it is; or a pack.';
 comment on column public.token_price_ids.pack_type is 'The pack that it is; or a plan.';
 comment on column public.token_price_ids.is_current is 'Whether it is what the price is called now; false: what it was called before.';
+
+create trigger token_price_ids_refuse_writes
+  instead of insert or update or delete on public.token_price_ids
+  for each row execute function tokenbook.refuse_view_write();

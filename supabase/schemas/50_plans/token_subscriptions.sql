@@ -61,3 +61,7 @@ comment on column public.token_subscriptions.next_slot_at is 'When it gives toke
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
+
+create trigger token_subscriptions_refuse_writes
+  instead of insert or update or delete on public.token_subscriptions
+  for each row execute function tokenbook.refuse_view_write();

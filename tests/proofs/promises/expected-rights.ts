@@ -375,6 +375,7 @@ export const calling: Callable[] = [
       "tokenbook.reconcile",
       "tokenbook.refund_receipt",
       "tokenbook.refuse",
+      "tokenbook.refuse_view_write",
       "tokenbook.refuse_row",
       "tokenbook.register_user",
       "tokenbook.close_hold",

@@ -227,6 +227,7 @@ async function somebody(db: Database): Promise<Somebody> {
 }
 
 const stripeSecret = "whsec_of_the_trial_of_bad_input";
+const stripeKey = "sk_test_of_the_trial_of_bad_input";
 
 /** Whole requests, to the data API and to the edge functions. What is refused has changed nothing. */
 async function tryHttp(requests: number): Promise<Tried> {
@@ -241,6 +242,8 @@ async function tryHttp(requests: number): Promise<Tried> {
   const stack = await startStack({
     AI_BASE_URL: provider.url,
     STRIPE_WEBHOOK_SECRET: stripeSecret,
+    STRIPE_SECRET_KEY: stripeKey,
+    STRIPE_API_BASE: provider.url,
     PAYPAL_API_BASE: provider.url,
     PAYPAL_WEBHOOK_ID: "WH-1",
     PAYPAL_CLIENT_ID: "client",
@@ -284,7 +287,7 @@ async function tryHttp(requests: number): Promise<Tried> {
       if (answer.status >= 500) faults.push(`HTTP ${answer.status}: ${answer.text.slice(0, 160)}`);
       tally.wrong.push(...faults.map((fault) => `${fault}: ${shown}`));
     }
-    const secrets = [stack.keys.secretKey, stripeSecret, "paypal-secret-of-the-trial"];
+    const secrets = [stack.keys.secretKey, stripeSecret, stripeKey, "paypal-secret-of-the-trial"];
     const told = secrets.filter((secret) => stack.log.some((line) => line.includes(secret)));
     tally.wrong.push(...told.map(() => "a secret is in the log"));
     tally.mix["edge functions"] = edge.length;
