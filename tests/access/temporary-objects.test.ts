@@ -163,7 +163,13 @@ async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise
     ...parked,
     p_event_id: `evt-parked-${id}`,
     p_event_type: "paid",
-    p_facts: told({ kind: "paid", user_id: id, price_id: "of nothing", amount_cents: 100, currency: "usd" }),
+    p_facts: told({
+      kind: "paid",
+      user_id: id,
+      price_id: "price_of_nothing",
+      amount_cents: 100,
+      currency: "usd",
+    }),
   });
   return {
     dismiss_parked_token_payment: parked,

@@ -94,8 +94,15 @@ export const telling: Record<string, Told[]> = {
   ],
 };
 
-/** What is left when all of that was told; null when nothing was paid. */
-export function kept(story: readonly Told[]): Kept | null {
+/** What is left when all of that was told of one payment or an invoice's parts; null when nothing was paid. */
+export function kept(told: readonly Told[]): Kept | null {
+  // of a part that nobody has called one, and that was not paid, nothing is known
+  const parts = new Set(
+    told.flatMap(({ payment, facts }) =>
+      facts.kind === "paid" ? [payment, ...((facts["parts"] as string[] | undefined) ?? [])] : [],
+    ),
+  );
+  const story = told.filter(({ payment }) => parts.has(payment));
   const of = (kind: string) => story.filter(({ facts }) => facts.kind === kind);
   const number = (one: Told, field: string) => one.facts[field] as number | undefined;
   const paid = of("paid");
@@ -122,7 +129,7 @@ export function kept(story: readonly Told[]): Kept | null {
   const disputes = ends("dispute", "dispute_id", ["inquiry", "reversed", "open", "won", "lost"]);
 
   let refunded = 0;
-  for (const part of new Set(story.map(({ payment }) => payment))) {
+  for (const part of parts) {
     const here = refunds.filter(({ payment }) => payment === part);
     const [total] = of("refunded")
       .filter(({ payment }) => payment === part)
@@ -248,18 +255,8 @@ function shuffled<T>(items: readonly T[], dice: Dice): T[] {
   return items.map(() => left.splice(dice.below(left.length), 1)[0]!);
 }
 
-/** All orders. */
-export function permutations<T>(items: readonly T[]): T[][] {
-  if (items.length < 2) return [[...items]];
-  return items.flatMap((item, i) =>
-    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
-  );
-}
-
-/** How a user stands when all steps were done. */
-interface Ended {
-  used: number;
-  given: number;
+/** How a user stands. */
+interface Stands {
   balance: number;
   owed: number;
   plan: string;
@@ -267,11 +264,43 @@ interface Ended {
   facts: Record<string, unknown>;
   /** What the payments give together. */
   tokens: number;
+  /** All that decides what a further event does, without names and moments of its own. */
+  books: Record<string, unknown>;
+}
+
+/** And what they did themself. */
+interface Ended extends Stands {
+  used: number;
+  given: number;
 }
 
 /** Makes what `play` needs. */
 export async function prepare(db: Database): Promise<void> {
   await db.admin.query(`
+    create function public.test_tell(p_user uuid, p_told jsonb) returns void language sql as $$
+      select public.record_token_payment_event('stripe', p_told ->> 'event', 'x', p_user || '.' || (p_told ->> 'payment'),
+        p_told -> 'facts'
+        || case when p_told -> 'facts' ->> 'kind' = 'paid' then jsonb_build_object('user_id', p_user) else '{}' end
+        || case when p_told -> 'facts' ? 'parts'
+                then jsonb_build_object('parts', (select jsonb_agg(p_user || '.' || part) from jsonb_array_elements_text(p_told -> 'facts' -> 'parts') part))
+                else '{}' end)
+    $$;
+    create function public.test_stands(p_user uuid) returns jsonb language sql as $$
+      select jsonb_build_object('balance', a.tokens_remaining, 'owed', a.tokens_owed, 'plan', s.plan_type,
+        'facts', coalesce((select jsonb_strip_nulls(to_jsonb(f) - array['provider_payment_id', 'user_id', 'created_at', 'updated_at'])
+                    from tokenbook.provider_payments f where f.user_id = p_user and f.part_of is null), '{}'),
+        'tokens', (select coalesce(sum(p.tokens - p.tokens_clawed_back), 0) from public.token_payments p where p.user_id = p_user),
+        'books', jsonb_build_object(
+          'account', jsonb_build_array(a.tokens_remaining, a.tokens_reserved, a.tokens_used, a.tokens_expired, a.tokens_owed, a.state),
+          'grants', (select jsonb_agg(jsonb_build_array(g.grant_type, g.tokens_granted, g.tokens_remaining, g.is_open, g.priority, g.voided_at is null)
+                                      order by g.grant_type, g.tokens_granted, g.tokens_remaining, g.is_open)
+                       from public.token_balances g where g.user_id = p_user),
+          'payments', (select jsonb_agg(jsonb_build_array(p.status, p.to_plan, p.from_plan, p.amount_cents, p.refunded_cents, p.disputed_cents, p.tokens, p.tokens_clawed_back))
+                         from public.token_payments p where p.user_id = p_user),
+          'subscription', jsonb_build_array(s.plan_type, s.tokens_limit, s.status, s.expires_at::date, s.in_force_until::date, s.next_plan_type)))
+        from public.token_accounts a join public.token_subscriptions s on s.user_id = a.user_id
+       where a.user_id = p_user
+    $$;
     create function public.test_story(p_steps jsonb) returns jsonb language plpgsql as $$
     declare
       v_user uuid := gen_random_uuid();
@@ -283,12 +312,7 @@ export async function prepare(db: Database): Promise<void> {
       for v_step in select * from jsonb_array_elements(p_steps) loop
         case v_step ->> 'do'
           when 'tell' then
-            perform public.record_token_payment_event('stripe', v_step ->> 'event', 'x', v_user || '.' || (v_step ->> 'payment'),
-              v_step -> 'facts'
-              || case when v_step -> 'facts' ->> 'kind' = 'paid' then jsonb_build_object('user_id', v_user) else '{}' end
-              || case when v_step -> 'facts' ? 'parts'
-                      then jsonb_build_object('parts', (select jsonb_agg(v_user || '.' || part) from jsonb_array_elements_text(v_step -> 'facts' -> 'parts') part))
-                      else '{}' end);
+            perform public.test_tell(v_user, v_step);
           when 'spend' then
             if (public.deduct_tokens_with_fifo(v_user, (v_step ->> 'tokens')::bigint) ->> 'success')::boolean then
               v_used := v_used + (v_step ->> 'tokens')::bigint;
@@ -298,15 +322,24 @@ export async function prepare(db: Database): Promise<void> {
             v_given := v_given + (v_step ->> 'tokens')::bigint;
         end case;
       end loop;
-      return (
-        select jsonb_build_object('used', v_used, 'given', v_given, 'balance', a.tokens_remaining, 'owed', a.tokens_owed, 'plan', s.plan_type,
-          'facts', (select jsonb_strip_nulls(to_jsonb(f) - array['provider_payment_id', 'user_id', 'created_at', 'updated_at'])
-                      from tokenbook.provider_payments f where f.user_id = v_user and f.part_of is null),
-          'tokens', (select coalesce(sum(p.tokens - p.tokens_clawed_back), 0) from public.token_payments p where p.user_id = v_user))
-          from public.token_accounts a join public.token_subscriptions s on s.user_id = a.user_id
-         where a.user_id = v_user);
+      return public.test_stands(v_user) || jsonb_build_object('used', v_used, 'given', v_given);
     end
     $$`);
+}
+
+/** Says in words what is not as the money asks; besides it, they were given or used so much. */
+function compare(stands: Stands, otherTokens: number, money: Kept | null): string[] {
+  const tokens = money === null ? 0 : STARTER.tokens - money.takenBack;
+  return [
+    ["what the payment gives", stands.tokens, tokens],
+    ["balance less debt", stands.balance - stands.owed, FREE + otherTokens + tokens],
+    ["the amount", stands.facts["amount_cents"], money?.amount],
+    ["what was refunded", stands.facts["refunded_cents"], money?.refunded],
+    ["what is disputed", stands.facts["disputed_cents"], money?.disputed],
+    ["the plan", stands.plan, money?.plan ?? "free"],
+  ].flatMap(([what, found, right]) =>
+    found === right ? [] : `${String(what)} is ${String(found)}, not ${String(right)}`,
+  );
 }
 
 /** Does the steps for a new user; says in words what is not as the money asks. */
@@ -317,20 +350,7 @@ async function play(
   const { rows } = await client.query("select public.test_story($1) as ended", [JSON.stringify(steps)]);
   const ended = rows[0].ended as Ended;
   const money = kept(steps.flatMap((step) => (step.do === "tell" ? [step] : [])))!;
-  const wrong: string[] = [];
-  const compare = (what: string, found: unknown, right: unknown) => {
-    if (found !== right) wrong.push(`${what} is ${String(found)}, not ${String(right)}`);
-  };
-  compare("what the payment gives", ended.tokens, STARTER.tokens - money.takenBack);
-  compare(
-    "balance less debt",
-    ended.balance - ended.owed,
-    FREE + ended.given + STARTER.tokens - money.takenBack - ended.used,
-  );
-  compare("the amount", ended.facts["amount_cents"], money.amount);
-  compare("what was refunded", ended.facts["refunded_cents"], money.refunded);
-  compare("what is disputed", ended.facts["disputed_cents"], money.disputed);
-  compare("the plan", ended.plan, money.plan);
+  const wrong = compare(ended, ended.given - ended.used, money);
   return { wrong, state: JSON.stringify([ended.tokens, ended.plan, ended.facts]), money };
 }
 
@@ -379,3 +399,74 @@ export const storiesByChance = (count: number, ordersEach: number, dice: (nth: n
     const story = anyStory(of);
     return { story, orders: Array.from({ length: ordersEach }, () => anyOrder(story, of)) };
   });
+
+/** What came of a story in all its orders. */
+export interface Walked {
+  /** How many orders that is. */
+  orders: number;
+  /** Sets of what was told, each of which must have one state. */
+  sets: number;
+  /** Events told: each as the last one of each set. */
+  told: number;
+  /** And told again. */
+  repeated: number;
+  wrong: string[];
+}
+
+/**
+ * Every order of a story of different facts, without telling each: the facts already told, in whatever order, must
+ * have one state, so each set of them needs to be told of only once, and left by each of the facts that it lacks; what
+ * an order comes to is what its sets come to. In each set, too, every fact told again changes nothing, and all is as
+ * the money asks. Savepoints lead back.
+ */
+export async function everyOrder(db: Database, story: readonly Told[]): Promise<Walked> {
+  const walked: Walked = { orders: 1, sets: 1, told: 0, repeated: 0, wrong: [] };
+  story.forEach((_, i) => (walked.orders *= i + 1));
+  const states = new Map<number, string>();
+  const client = await db.admin.connect();
+  try {
+    await client.query("begin");
+    const { rows: made } = await client.query<{ id: string }>(
+      "insert into auth.users (id, email) select id, id || '@example.com' from gen_random_uuid() id returning id",
+    );
+    const user = made[0]!.id;
+    const stands = async () =>
+      (await client.query<{ stands: Stands }>("select public.test_stands($1) as stands", [user])).rows[0]!
+        .stands;
+    const tellIt = (told: Told) =>
+      client.query("select public.test_tell($1, $2)", [user, JSON.stringify(told)]);
+    const of = (set: number) => story.filter((_, i) => (set & (1 << i)) !== 0);
+    const say = (set: number, what: string) =>
+      walked.wrong.push(`${what} after ${JSON.stringify(of(set).map(({ facts }) => facts))}`);
+
+    const leave = async (set: number): Promise<void> => {
+      for (const [i, told] of story.entries()) {
+        const isAgain = (set & (1 << i)) !== 0;
+        const next = set | (1 << i);
+        await client.query("savepoint s");
+        await tellIt(told);
+        const now = await stands();
+        const state = JSON.stringify(now);
+        walked[isAgain ? "repeated" : "told"]++;
+        const known = states.get(next);
+        if (known === undefined) {
+          states.set(next, state);
+          walked.sets++;
+          const ofSet = of(next);
+          // nothing is known of a payment until it is paid
+          for (const what of compare(now, 0, kept(ofSet))) say(next, what);
+          await leave(next);
+        } else if (known !== state) {
+          say(next, `${told.event} last: ${state}, not ${known},`);
+        }
+        await client.query("rollback to savepoint s; release savepoint s");
+      }
+    };
+    states.set(0, JSON.stringify(await stands()));
+    await leave(0);
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
+  return walked;
+}
