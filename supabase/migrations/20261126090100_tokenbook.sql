@@ -401,6 +401,30 @@ comment on column tokenbook.chosen_limits.value is 'How many, 1 to 10000.';
 comment on column tokenbook.chosen_limits.chosen_at is 'Since when.';
 alter table tokenbook.chosen_limits enable row level security;
 
+-- from supabase/schemas/10_access/tables/domains.sql
+
+/*
+ * What a column's values must be, whatever writes them. Domains and not CHECKs of the tables, which Postgres reads and
+ * plans anew for every statement that writes a row (decision 26).
+ */
+create domain tokenbook.token_count as bigint
+  constraint token_count_is_never_negative check (value >= 0)
+  constraint token_count_is_exact_in_json check (value <= 9007199254740991);
+comment on domain tokenbook.token_count is
+  'A number of tokens that there are: never negative, and within 2^53 - 1, the largest integer that JSON carries exactly.';
+
+create domain tokenbook.tokens_granted as bigint
+  constraint tokens_granted_are_within_the_limit check (value between 1 and 1000000000000);
+comment on domain tokenbook.tokens_granted is 'Tokens given at once: 1 to 10^12.';
+
+create domain tokenbook.grant_priority as smallint
+  constraint grant_priority_is_between_0_and_100 check (value between 0 and 100);
+comment on domain tokenbook.grant_priority is 'The priority of a grant, 0 to 100; a lower number is spent first.';
+
+create domain tokenbook.account_state as text
+  constraint account_state_is_known check (value in ('active', 'frozen'));
+comment on domain tokenbook.account_state is 'Of an account: active or frozen.';
+
 -- from supabase/schemas/10_access/tables/limits.sql
 
 /*
@@ -495,6 +519,10 @@ $$;
 comment on function tokenbook.grant_action_types is
   'The action types under which a grant is recorded.';
 
+create domain tokenbook.grant_type as text
+  constraint grant_type_is_known check (tokenbook.grant_types() ? value);
+comment on domain tokenbook.grant_type is 'A type of grants: one of tokenbook.grant_types().';
+
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
 /*
@@ -540,53 +568,6 @@ alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
-/*
- * What every account must be, whatever wrote it: no total below zero, nobody their own payer, a known
- * state, and totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
- * constraint each, as tokenbook.check_transaction_rules.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_account_rules(
-  p_user_id uuid,
-  p_payer_id uuid,
-  p_state text,
-  p_tokens_remaining bigint,
-  p_tokens_reserved bigint,
-  p_tokens_used bigint,
-  p_tokens_expired bigint,
-  p_tokens_owed bigint
-)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when p_tokens_remaining < 0 then 'remaining_is_never_negative'
-    when p_tokens_reserved < 0 then 'reserved_is_never_negative'
-    when p_tokens_used < 0 then 'used_is_never_negative'
-    when p_tokens_expired < 0 then 'expired_is_never_negative'
-    when p_tokens_owed < 0 then 'owed_is_never_negative'
-    when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
-    when p_payer_id = p_user_id then 'are_not_their_own_payers'
-    when p_state not in ('active', 'frozen') then 'state_is_known'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
-    'user_id', p_user_id, 'payer_id', p_payer_id, 'state', p_state, 'tokens_remaining', p_tokens_remaining,
-    'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
-    'tokens_owed', p_tokens_owed));
-  return false;
-end
-$$;
-comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody their own payer, a known state. The error names the rule that a row breaks.';
-
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
@@ -601,11 +582,11 @@ comment on function tokenbook.check_account_rules is
 --   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
-  tokens_remaining bigint not null default 0,
-  tokens_reserved bigint not null default 0,
-  tokens_used bigint not null default 0,
-  tokens_expired bigint not null default 0,
-  tokens_owed bigint not null default 0,
+  tokens_remaining tokenbook.token_count not null default 0,
+  tokens_reserved tokenbook.token_count not null default 0,
+  tokens_used tokenbook.token_count not null default 0,
+  tokens_expired tokenbook.token_count not null default 0,
+  tokens_owed tokenbook.token_count not null default 0,
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
@@ -614,7 +595,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
-  state text not null default 'active',
+  state tokenbook.account_state not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -622,8 +603,7 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_are_sound check (tokenbook.check_account_rules(
-    user_id, payer_id, state, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id)
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -661,57 +641,14 @@ create policy "Users read their own account" on public.token_accounts
 
 -- from supabase/schemas/20_ledger/tables/token_balances.sql
 
-/*
- * What every grant must be, whatever wrote it. One function and not a constraint each, as
- * tokenbook.check_transaction_rules.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_grant_rules(
-  p_grant_type text,
-  p_tokens_granted bigint,
-  p_tokens_remaining bigint,
-  p_is_open boolean,
-  p_priority smallint,
-  p_granted_at timestamptz,
-  p_expires_at timestamptz
-)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when p_tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
-    when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
-    when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
-    when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
-    when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
-    when not isfinite(p_expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? p_grant_type then 'grant_type_is_known'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_balances', v_broken_rule, jsonb_build_object(
-    'grant_type', p_grant_type, 'tokens_granted', p_tokens_granted, 'tokens_remaining', p_tokens_remaining,
-    'is_open', p_is_open, 'priority', p_priority, 'granted_at', p_granted_at, 'expires_at', p_expires_at));
-  return false;
-end
-$$;
-comment on function tokenbook.check_grant_rules is
-  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given. The error names the rule that a row breaks.';
-
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
-  grant_type text not null,
-  tokens_granted bigint not null,
-  tokens_remaining bigint not null,
-  priority smallint not null default 50,
+  grant_type tokenbook.grant_type not null,
+  tokens_granted tokenbook.tokens_granted not null,
+  tokens_remaining tokenbook.token_count not null,
+  priority tokenbook.grant_priority not null default 50,
   granted_at timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
   -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
@@ -726,8 +663,9 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_are_sound check (tokenbook.check_grant_rules(
-    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at))
+  constraint token_balances_remain_within_what_was_granted check (tokens_remaining <= tokens_granted),
+  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
+  constraint token_balances_expire_after_they_were_granted check (expires_at > granted_at and isfinite(expires_at))
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -805,13 +743,14 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
 -- from supabase/schemas/20_ledger/tables/token_transactions.sql
 
 /*
- * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
- * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
- * (docs/performance.md). One expression finds the rule that is broken; as in a CHECK of its own, a rule
- * that comes to NULL is kept.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
+ * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
+ * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
+ * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
+ * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
  */
-create function tokenbook.check_transaction_rules(
+create function tokenbook.broken_transaction_rule(
   p_id bigint,
   p_entry_type text,
   p_action_type text,
@@ -828,14 +767,12 @@ create function tokenbook.check_transaction_rules(
   p_request jsonb,
   p_original_id bigint
 )
-returns boolean
-language plpgsql
+returns text
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_broken_rule constant text := case
+  select case
     -- the sign follows the kind of entry, and so does what else it may change
     when not case
       when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
@@ -868,21 +805,10 @@ declare
     when p_actor_role not in ('service', 'user', 'admin', 'system')
       or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
     when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_transactions', v_broken_rule, jsonb_build_object(
-    'id', p_id, 'entry_type', p_entry_type, 'action_type', p_action_type, 'tokens', p_tokens,
-    'balance_after', p_balance_after, 'debt_change', p_debt_change, 'reserved_change', p_reserved_change,
-    'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens, 'reason', p_reason, 'actor_role', p_actor_role,
-    'actor_id', p_actor_id, 'idempotency_key', p_idempotency_key, 'request', p_request, 'original_id', p_original_id));
-  return false;
-end
+  end
 $$;
-comment on function tokenbook.check_transaction_rules is
-  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request. The error names the rule that a row breaks.';
+comment on function tokenbook.broken_transaction_rule is
+  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -891,7 +817,7 @@ create table public.token_transactions (
   entry_type text not null,
   action_type text not null,
   tokens bigint not null,
-  balance_after bigint not null,
+  balance_after tokenbook.token_count not null,
   debt_change bigint not null default 0,
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
@@ -909,10 +835,7 @@ create table public.token_transactions (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   terms jsonb,
-  constraint token_transactions_pkey primary key (user_id, id),
-  constraint token_transactions_are_sound check (tokenbook.check_transaction_rules(
-    id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
-    reason, actor_role, actor_id, idempotency_key, request, original_id))
+  constraint token_transactions_pkey primary key (user_id, id)
 ) with (fillfactor = 100);
 
 comment on table public.token_transactions is
@@ -3361,8 +3284,8 @@ comment on function tokenbook.refuse is
 /*
  * Refuses a row that breaks a rule of its table, as Postgres would if the rule were a constraint of its
  * own: check_violation, with the rule's name in the message and in the error's fields. The rule's name
- * goes on from the table's and reads as a sentence (token_accounts_owed_is_never_negative).
- * Caller: the check_…_rules of the tables.   Errors: check_violation, always.
+ * goes on from the table's and reads as a sentence (token_transactions_sign_follows_entry_type).
+ * Caller: tokenbook.append_transactions.   Errors: check_violation, always.
  */
 create function tokenbook.refuse_row(p_table text, p_rule text, p_row jsonb)
 returns void
@@ -3656,6 +3579,7 @@ declare
   v_grant public.token_balances;
   v_done record;
   v_transaction public.token_transactions;
+  v_deducted_from jsonb := '[]';
   v_shortfall bigint := 0;
   v_remaining bigint;
 begin
@@ -3674,7 +3598,9 @@ begin
   v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  end if;
   v_entry.usage_id := gen_random_uuid();
   v_entry.metadata := coalesce(p_metadata, '{}');
 
@@ -3687,8 +3613,13 @@ begin
     v_transaction := v_done.transaction;
     v_remaining := v_transaction.balance_after;
   else
-    v_done := tokenbook.spend_tokens(v_entry);
-    v_transaction := v_done.transaction;
+    v_done := tokenbook.spend_tokens(
+      p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
+      v_entry.idempotency_key, v_entry.request, v_entry.metadata, p_usage_id => v_entry.usage_id);
+    v_transaction.id := v_done.id;
+    v_transaction.usage_id := v_done.usage_id;
+    v_transaction.created_at := v_done.created_at;
+    v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;
     v_remaining := v_done.tokens_remaining;
   end if;
@@ -3707,7 +3638,7 @@ begin
     'delta', p_delta,
     'tokens_remaining_to_deduct', v_shortfall,
     'grant_id', case when p_delta > 0 then v_transaction.grant_ids[1] end,
-    'deducted_from', case when p_delta > 0 then '[]' else tokenbook.describe_allocations(v_transaction) end,
+    'deducted_from', v_deducted_from,
     'usage_id', v_transaction.usage_id,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_remaining,
@@ -3721,7 +3652,7 @@ comment on function tokenbook.adjust_tokens is
 
 /*
  * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * the fast path of tokenbook.deduct_tokens_with_fifo has for speed. Takes complete rows: the caller has
+ * the fast path of tokenbook.deduct_tokens_with_fifo has for speed. Takes complete rows, and refuses one that breaks a rule of its kind: the caller has
  * locked their accounts, numbered them, and changes grants and totals in the same transaction.
  * Caller: internal.   Keeps: I3.
  */
@@ -3732,7 +3663,20 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_broken record;
 begin
+  select t.*, r.rule into v_broken -- @entries-are-sound
+    from unnest(p_transactions) as t
+   cross join lateral (
+     select tokenbook.broken_transaction_rule(
+       t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens,
+       t.reason, t.actor_role, t.actor_id, t.idempotency_key, t.request, t.original_id) as rule) r
+   where r.rule is not null
+   limit 1;
+  if found then
+    perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');
+  end if;
   insert into public.token_transactions select t.* from unnest(p_transactions) as t;
 end
 $$;
@@ -4057,57 +4001,159 @@ $$;
 comment on function tokenbook.claw_back is
   'Takes tokens back that should not have been given, their own grant first; what is not there becomes debt.';
 
--- from supabase/schemas/20_ledger/deduct_full_path.sql
+-- from supabase/schemas/20_ledger/decide_spending.sql
 
 /*
- * The full path of a deduction: who asks and for what is looked at and refused by name, and tokenbook.spend_tokens
- * does what there is to do. The fast path, which needs none of that, is in
- * tokenbook.deduct_tokens_with_fifo itself; both come to the same grants, totals, ledger row and receipt.
- * Caller: tokenbook.deduct_tokens_with_fifo, which says the rest.   Locks: the account.
+ * What is unusual about a spending, for tokenbook.spend_tokens: how much of it may be taken, and from whose account.
+ * Locks that account and books what is due on it, unless too little is there: then nothing is changed, not even that.
+ *
+ * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
+ * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
+ * correction stays on the account that it names, and no cap and no freeze keeps it from there.
+ * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * that has happened is recorded. Nothing is held for a user who was deleted.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
+ * too_many_holds.
+ * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
+ * tokens_remaining, capped_by, is_behind, and was, what the key had done; for what it goes on with: place (where the
+ * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), has_new_rules
+ * (the account's alert thresholds are of older rules).
  */
-create function tokenbook.deduct_full_path(
+create function tokenbook.decide_spending(
   p_user_id uuid,
   p_tokens bigint,
   p_action_type text,
+  p_actor_role text,
   p_idempotency_key text,
-  p_metadata jsonb
+  p_request jsonb,
+  p_metadata jsonb,
+  p_is_hold boolean,
+  p_partial boolean,
+  out user_id uuid,
+  out member_id uuid,
+  out tokens bigint,
+  out shortfall bigint,
+  out tokens_remaining bigint,
+  out capped_by jsonb,
+  out is_behind boolean,
+  out was public.token_transactions,
+  out place tid,
+  out decided_at timestamptz,
+  out is_fifo boolean,
+  out has_new_rules boolean
 )
-returns jsonb
+returns record
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_actor record;
-  v_entry public.token_transactions;
-  v_spent record;
+  v_is_correction constant boolean := p_action_type = 'admin_deduct';
+  v_payer_id uuid;
+  v_account public.token_accounts;
+  v_asked public.token_transactions;
+  v_is_due boolean;
+  v_is_frozen boolean := false;
+  v_cap record;
 begin
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens);
-  perform tokenbook.check_action_type(p_action_type);
-  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
-  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
-    return tokenbook.answer_busy();
+  user_id := p_user_id;
+  shortfall := 0;
+  if not v_is_correction then
+    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_user_id;
+    if v_payer_id is not null then
+      member_id := p_user_id;
+      user_id := v_payer_id;
+    end if;
   end if;
 
-  v_entry.actor_role := v_actor.actor_role;
-  v_entry.actor_id := v_actor.actor_id;
-  v_entry.user_id := p_user_id;
-  v_entry.tokens := -p_tokens;
-  v_entry.action_type := p_action_type;
-  v_entry.reason := p_action_type;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := tokenbook.deduction_request(p_tokens, p_action_type);
-  v_entry.metadata := coalesce(p_metadata, '{}');
-  v_spent := tokenbook.spend_tokens(v_entry);
-  return tokenbook.deduction_receipt(
-    p_tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
-    v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+  -- lock
+  is_behind := tokenbook.settle_backlog(user_id);
+  if is_behind then
+    return;
+  end if;
+  v_account := tokenbook.lock_account(user_id); -- @decide-locks-first
+  if v_account.user_id is null then
+    perform tokenbook.require_user(user_id, p_actor_role);
+    perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
+    v_account := tokenbook.lock_account(user_id, p_create => p_partial or p_tokens = 0);
+  end if;
+  if not v_is_correction -- @payer-asked-again
+    and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
+      or member_id is not null and tokenbook.paying_account(member_id) <> user_id)
+  then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  decided_at := clock_timestamp(); -- @decides-after-lock
+
+  -- replay
+  if p_idempotency_key is not null then
+    v_asked.user_id := user_id;
+    v_asked.member_id := member_id;
+    v_asked.actor_role := p_actor_role;
+    v_asked.idempotency_key := p_idempotency_key;
+    v_asked.request := p_request;
+    v_asked.metadata := p_metadata;
+    was := tokenbook.find_replay(v_asked); -- @decides-after-replay
+    if was.id is not null then
+      tokens_remaining := was.balance_after;
+      return;
+    end if;
+  end if;
+
+  -- decide
+  if p_tokens > 0 and not v_is_correction then
+    v_is_frozen := tokenbook.is_frozen(v_account, member_id); -- @frozen-after-lock
+    if v_is_frozen and not p_partial then
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
+  end if;
+  if p_is_hold then
+    perform tokenbook.check_open_holds(user_id, member_id, decided_at);
+  end if;
+  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
+  if v_is_due then
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
+      from tokenbook.tokens_due(user_id, decided_at) as due;
+  end if;
+  if tokens_remaining < p_tokens
+    and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
+  then
+    perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
+    v_account := tokenbook.lock_account(user_id);
+    decided_at := clock_timestamp(); -- what was just granted comes before what is now spent
+    tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  end if;
+  tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
+  if p_tokens > 0 and not v_is_correction
+    and (member_id is not null
+      or exists (select from public.token_spend_caps c where c.user_id = v_account.user_id)
+      or exists (select from public.token_default_spend_caps))
+  then
+    v_cap := tokenbook.spend_headroom(v_account, member_id, decided_at); -- @caps-after-lock
+    if v_cap.headroom < p_tokens then
+      capped_by := v_cap.capped_by;
+      tokens := least(tokens, v_cap.headroom);
+    end if;
+  end if;
+  shortfall := p_tokens - tokens;
+  if shortfall > 0 and not p_partial then
+    return;
+  end if;
+  if v_is_due then
+    perform tokenbook.record_expiries(array[user_id], decided_at);
+  end if;
+
+  select a.ctid, r.is_expiring_first is not true, a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
+    into place, is_fifo, has_new_rules
+    from public.token_accounts a
+    left join tokenbook.project_settings r on true
+   where a.user_id = decide_spending.user_id;
 end
 $$;
-comment on function tokenbook.deduct_full_path is
-  'The full path of a deduction: checks who asks and for what, spends, and answers. The caller is tokenbook.deduct_tokens_with_fifo.';
+comment on function tokenbook.decide_spending is
+  'What is unusual about a spending: whose account it is from, how much of it may be taken, what the key has done before; locks the account and books what is due on it, unless too little is there.';
 
 -- from supabase/schemas/20_ledger/deduct_tokens_batch.sql
 
@@ -4150,6 +4196,7 @@ declare
   v_locked uuid[];
   v_has_joined boolean;
   v_made record;
+  v_entry public.token_transactions;
   v_spent record;
   v_user_id uuid;
   v_counts record;
@@ -4248,9 +4295,12 @@ begin
         end if;
         v_work_left := v_work_left - v_work;
         if v_account_ids[i] = any (v_locked) then
-          v_spent := tokenbook.spend_tokens(v_entries[i]);
+          v_entry := v_entries[i];
+          v_spent := tokenbook.spend_tokens(
+            v_entry.user_id, -v_entry.tokens, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
+            v_entry.idempotency_key, v_entry.request, v_entry.metadata);
           v_results[i] := tokenbook.deduction_receipt(
-            -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
+            -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
@@ -4317,11 +4367,6 @@ comment on function tokenbook.deduct_tokens_batch is
  * tokens, or under a cap that allows less: success false, tokens_remaining_to_deduct the shortfall,
  * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
  * A member of a team spends from his payer's account.
- *
- * The fast path is here, in as few statements as it can be: the account is free, nothing is
- * due, the oldest grant covers it, no cap applies, nobody wants to be told, and the key is new. Whatever
- * is not so is left to tokenbook.deduct_full_path; both come to the same grants, totals, ledger row and receipt.
- * What it saves: docs/performance.md.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
@@ -4342,106 +4387,28 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor_role text := 'service';
-  v_actor_id uuid;
-  v_account tid; -- where the row is, as long as it is locked
-  v_id bigint;
-  v_left bigint;
-  v_now timestamptz;
-  v_request jsonb;
-  v_grant_id uuid;
-  v_grant_type text;
-  v_granted_at timestamptz;
+  v_actor record;
+  v_spent record;
 begin
-  <<fast_path>> -- left by whatever is not for it, with nothing changed
-  begin
-    -- validate: what is not plainly right here is looked at, and refused by name, by tokenbook.deduct_full_path
-    if current_setting('role') <> 'service_role' then -- @deduction-asks-who: the server may deduct from anyone
-      select w.actor_role, w.actor_id into v_actor_role, v_actor_id
-        from tokenbook.authorize(p_user_id, p_self_may => true) w;
-    else
-      perform tokenbook.check_body(); -- @server-sends-one-object
-    end if;
-    exit fast_path when (p_user_id is not null -- @fast-path-if-plain
-      and p_tokens_to_deduct between 1 and 1000000000000
-      and p_action_type ~ '^[a-z][a-z0-9_]{0,63}$'
-      and p_action_type <> all (tokenbook.reserved_action_types())) is not true;
-    if p_idempotency_key is not null or p_metadata is not null then
-      perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
-    end if;
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
+  perform tokenbook.check_action_type(p_action_type);
+  if p_idempotency_key is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
 
-    -- lock: who has written something may have the row already, and must not stand behind who waits for it
-    if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then -- @fast-path-locks-first
-      exit fast_path when pg_current_xact_id_if_assigned() is not null;
-      perform tokenbook.queue_for_account(p_user_id);
-    end if;
-    select a.ctid, a.last_transaction_id + 1, a.tokens_remaining - p_tokens_to_deduct, clock_timestamp()
-      into v_account, v_id, v_left, v_now
-      from public.token_accounts a
-     where a.user_id = p_user_id
-       and a.payer_id is null -- @fast-path-own-account: else his payer's is to be locked
-       and a.tokens_remaining >= p_tokens_to_deduct
-       and a.state = 'active' -- @fast-path-not-frozen
-       and (a.next_due_at <= clock_timestamp()
-         or a.tokens_remaining - p_tokens_to_deduct < a.alert_below -- @fast-path-tells-nobody
-         or a.tokens_remaining - p_tokens_to_deduct >= a.alert_above) is not true
-       and a.alerts_version = (
-         select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
-       and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-       and not exists (select from public.token_default_spend_caps) -- @fast-path-common-caps
-       for no key update skip locked;
-    exit fast_path when v_id is null;
-
-    -- replay
-    if p_idempotency_key is not null then
-      perform from public.token_transactions t
-        where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
-      union all
-      select from public.token_transactions t -- of the time when he was in a team
-        where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
-      exit fast_path when found; -- @fast-replay-after-lock
-      v_request := tokenbook.deduction_request(p_tokens_to_deduct, p_action_type);
-    end if;
-
-    -- act: the oldest grant, if it covers all of it
-    update public.token_balances b
-       set tokens_remaining = b.tokens_remaining - p_tokens_to_deduct,
-           is_open = b.tokens_remaining > p_tokens_to_deduct
-     where b.user_id = p_user_id
-       and b.ctid = (
-         select g.grant_ctid from tokenbook.open_grants_fifo(p_user_id, v_now) g limit 1) -- @fast-path-oldest-first
-       and b.tokens_remaining >= p_tokens_to_deduct
-    returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
-    exit fast_path when v_grant_id is null;
-
-    -- record: as tokenbook.record_transaction does it
-    update public.token_accounts a
-       set tokens_remaining = v_left,
-           tokens_used = a.tokens_used + p_tokens_to_deduct,
-           spent_at = greatest(a.spent_at, v_now),
-           spent_day = case when a.spent_at >= date_trunc('day', v_now, 'UTC') then a.spent_day else 0 end
-             + p_tokens_to_deduct, -- @fast-path-counts-day
-           spent_week = case when a.spent_at >= date_trunc('week', v_now, 'UTC') then a.spent_week else 0 end
-             + p_tokens_to_deduct,
-           spent_month = case when a.spent_at >= date_trunc('month', v_now, 'UTC') then a.spent_month else 0 end
-             + p_tokens_to_deduct,
-           last_transaction_id = v_id,
-           updated_at = v_now
-     where a.user_id = p_user_id and a.ctid = v_account;
-    -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
-    insert into public.token_transactions -- @faults-are-told begin
-      (user_id, id, entry_type, action_type, tokens, balance_after, grant_ids, grant_tokens, reason,
-       actor_role, actor_id, idempotency_key, request, metadata, created_at)
-    values
-      (p_user_id, v_id, 'deduction', p_action_type, -p_tokens_to_deduct, v_left,
-       array[v_grant_id], array[p_tokens_to_deduct], p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
-       v_request, coalesce(p_metadata, '{}'), v_now); -- @faults-are-told end
-    return tokenbook.deduction_receipt(
-      p_tokens_to_deduct, v_id,
-      jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, p_tokens_to_deduct)),
-      0, v_left, false);
-  end;
-  return tokenbook.deduct_full_path(p_user_id, p_tokens_to_deduct, p_action_type, p_idempotency_key, p_metadata);
+  -- lock, replay, act, record
+  v_spent := tokenbook.spend_tokens(
+    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    case when p_idempotency_key is not null then tokenbook.deduction_request(p_tokens_to_deduct, p_action_type) end,
+    coalesce(p_metadata, '{}'));
+  if v_spent.is_behind then
+    return tokenbook.answer_busy();
+  end if;
+  return tokenbook.deduction_receipt(
+    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining,
+    v_spent.replayed, v_spent.capped_by);
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
@@ -4534,12 +4501,12 @@ comment on function tokenbook.describe_allocation is
 -- from supabase/schemas/20_ledger/describe_allocations.sql
 
 /*
- * Which grants a transaction touched and how much each, in the order in which they paid:
- * [{grant_id, grant_type, granted_at, deducted}]. From what is stored, for a new transaction and
+ * Which grants an entry took from and how much each, in the order in which they paid:
+ * [{grant_id, grant_type, granted_at, deducted}]. From what is stored, for a new entry and
  * for a replay of it alike, so that both get the same receipt.
  * Caller: internal.
  */
-create function tokenbook.describe_allocations(p_transaction public.token_transactions)
+create function tokenbook.describe_allocations(p_user_id uuid, p_grant_ids uuid[], p_grant_tokens bigint[])
 returns jsonb
 language plpgsql
 stable
@@ -4550,13 +4517,13 @@ begin
   return coalesce((
     select jsonb_agg(
              tokenbook.describe_allocation(b.id, b.grant_type, b.granted_at, paid.tokens) order by paid.nth)
-      from unnest(p_transaction.grant_ids, p_transaction.grant_tokens)
+      from unnest(p_grant_ids, p_grant_tokens)
            with ordinality as paid (grant_id, tokens, nth)
-      join public.token_balances b on b.user_id = p_transaction.user_id and b.id = paid.grant_id), '[]');
+      join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id), '[]');
 end
 $$;
 comment on function tokenbook.describe_allocations is
-  'The grants that a transaction touched: [{grant_id, grant_type, granted_at, deducted}] in the order in which they paid.';
+  'The grants that an entry took from: [{grant_id, grant_type, granted_at, deducted}] in the order in which they paid.';
 
 -- from supabase/schemas/20_ledger/describe_grant.sql
 
@@ -5801,16 +5768,8 @@ begin
   perform tokenbook.append_transactions(array[p_entry]);
 
   if p_entry.member_id is not null then
-    update public.token_team_members m
-       set tokens_used = m.tokens_used + v_used,
-           spent_at = greatest(m.spent_at, p_entry.created_at),
-           spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
-             + case when v_spending_time >= v_day then v_spent else 0 end,
-           spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
-             + case when v_spending_time >= v_week then v_spent else 0 end,
-           spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
-             + case when v_spending_time >= v_month then v_spent else 0 end
-     where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
+    perform tokenbook.count_for_member(
+      p_entry.user_id, p_entry.member_id, v_used, v_spent, v_spending_time, p_entry.created_at);
   end if;
   if v_has_passed then
     perform tokenbook.raise_alerts(p_entry.user_id, p_entry.balance_after - v_change, p_entry.created_at);
@@ -6239,34 +6198,60 @@ comment on function tokenbook.slice_allocations is
 -- from supabase/schemas/20_ledger/spend_tokens.sql
 
 /*
- * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction is made
- * of. The caller has checked who asks and what for.
- * p_entry is the transaction to be: user_id, tokens (negative, or 0 for use that costs nothing, or
- * 0 with reserved_change for a hold), action_type, reason, actor, key, request, metadata, links. The
- * rest is given here.
- * With p_partial it takes what there is and the shortfall is what remains uncovered. p_cost is
- * what the operation cost, in cents.
- * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen,
+ * Spends tokens from a user's grants, oldest first, all or nothing: what every deduction, every use, every hold and
+ * every correction downwards is made of. The caller has checked who asks and what for.
+ *
+ *   lock     the account, once, if nothing about it is unusual
+ *   replay   what the key has done before
+ *   decide   how much: as a rule all of it. What is unusual (a team, what is due, a cap, a frozen account, a first
+ *            touch, too few tokens, a key that is known) is looked at by tokenbook.decide_spending
+ *   act      the oldest grant pays; what it has too little for is taken from several
+ *   record   the account's totals and the ledger row
+ *
+ * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
+ * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
+ * names, whatever its team, its caps or its state, and is no use.
+ * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds, too_many_grants.
- * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
- * that has happened is recorded. Nothing is held for a user who was deleted.
- * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
- * A member of a team spends from his payer's account: the transaction has the payer's user_id and the
- * member's member_id. An admin's correction stays on the account that it names.
- * Returns the transaction; or, without p_partial, shortfall > 0, in which case nothing was changed,
- * not even what was due to expire; tokens_remaining then says what there is. capped_by is the cap that
- * allowed less than was wanted: the shortfall counts from what it allows, and p_partial takes that.
- * Keeps: I1 to I5, I7, I8, I10.
+ * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
+ * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
+ * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
+ * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
+ * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
+ * shortfall counts from what it allows, and p_partial takes that.
+ * Keeps: I1 to I5, I7, I8, I10, I11.
  */
 create function tokenbook.spend_tokens(
-  p_entry public.token_transactions,
-  p_partial boolean default false,
+  p_user_id uuid,
+  p_tokens bigint,
+  p_action_type text,
+  p_reason text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_idempotency_key text,
+  p_request jsonb,
+  p_metadata jsonb,
+  p_usage_id uuid default null,
+  p_hold_id uuid default null,
+  p_hold_seconds integer default null,
   p_cost numeric default 0,
-  out transaction public.token_transactions,
-  out replayed boolean,
-  out shortfall bigint,
+  p_partial boolean default false,
+  out user_id uuid,
+  out member_id uuid,
+  out id bigint,
+  out tokens bigint,
+  out grant_ids uuid[],
+  out grant_tokens bigint[],
+  out created_at timestamptz,
+  out usage_id uuid,
+  out hold_id uuid,
+  out deducted_from jsonb,
   out tokens_remaining bigint,
-  out capped_by jsonb
+  out shortfall bigint,
+  out capped_by jsonb,
+  out replayed boolean,
+  out is_behind boolean
 )
 returns record
 language plpgsql
@@ -6275,117 +6260,163 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account public.token_accounts;
-  v_now timestamptz;
-  v_wanted bigint;
-  v_allowed bigint;
-  v_is_due boolean;
-  v_is_frozen boolean := false;
-  v_payer_id uuid;
-  v_cap record;
+  v_place tid; -- where the account is, as long as it is locked
+  v_is_fifo boolean := true;
+  v_has_passed boolean; -- a threshold of which somebody wants to be told
+  v_has_new_rules boolean := false;
+  v_used bigint;
+  v_spent bigint;
+  v_grant_id uuid;
+  v_grant_type text;
+  v_granted_at timestamptz;
 begin
-  replayed := false;
+  user_id := p_user_id;
+  tokens := p_tokens;
+  usage_id := p_usage_id;
+  hold_id := p_hold_id;
   shortfall := 0;
+  replayed := false;
+  is_behind := false;
 
-  if p_entry.action_type <> 'admin_deduct' then
-    select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_entry.user_id;
-    if v_payer_id is not null then
-      p_entry.member_id := p_entry.user_id;
-      p_entry.user_id := v_payer_id;
+  -- lock: a transaction that has written before may hold the row; to queue behind its own waiters would be a deadlock
+  if not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @spend-locks-first
+    and pg_current_xact_id_if_assigned() is null
+  then
+    perform tokenbook.queue_for_account(p_user_id);
+  end if;
+  select a.ctid, clock_timestamp() -- @clock-after-lock
+    into v_place, created_at
+    from public.token_accounts a
+   where a.user_id = p_user_id
+     and a.payer_id is null -- @usual-own-account
+     and a.tokens_remaining >= p_tokens
+     and a.state = 'active' -- @usual-not-frozen
+     and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
+     and a.alerts_version = (
+       select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
+     and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
+     and not exists (select from public.token_default_spend_caps) -- @usual-no-common-caps
+     for no key update skip locked;
+
+  -- replay
+  if v_place is not null and p_idempotency_key is not null then
+    perform from public.token_transactions t
+      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
+    union all
+    select from public.token_transactions t -- of the time when they were in a team
+      where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+    if found then -- @replay-after-lock
+      v_place := null;
     end if;
   end if;
 
-  -- lock
-  v_account := tokenbook.lock_account(p_entry.user_id); -- @spend-locks-first
-  if v_account.user_id is null then
-    perform tokenbook.require_user(p_entry.user_id, p_entry.actor_role);
-    perform tokenbook.grant_initial_plan(p_entry.user_id); -- whom registration missed
-    v_account := tokenbook.lock_account(p_entry.user_id, p_create => p_partial or p_entry.tokens = 0);
-  end if;
-  if p_entry.action_type <> 'admin_deduct' -- @payer-asked-again
-    and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
-      or p_entry.member_id is not null and tokenbook.paying_account(p_entry.member_id) <> p_entry.user_id)
-  then
-    perform tokenbook.refuse('busy', '{}');
-  end if;
-  v_now := clock_timestamp(); -- @clock-after-lock
-
-  -- replay
-  transaction := tokenbook.find_replay(p_entry); -- @replay-after-lock
-  if transaction.id is not null then
-    replayed := true;
-    tokens_remaining := transaction.balance_after;
-    return;
+  -- decide
+  if v_place is null then
+    declare
+      v_decided constant record := tokenbook.decide_spending(
+        p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
+        p_hold_id is not null, p_partial);
+      v_was constant public.token_transactions := v_decided.was;
+    begin
+      is_behind := v_decided.is_behind;
+      user_id := v_decided.user_id;
+      member_id := v_decided.member_id;
+      tokens_remaining := v_decided.tokens_remaining;
+      shortfall := v_decided.shortfall;
+      capped_by := v_decided.capped_by;
+      if v_was.id is not null then
+        id := v_was.id;
+        tokens := v_was.reserved_change - v_was.tokens;
+        grant_ids := v_was.grant_ids;
+        grant_tokens := v_was.grant_tokens;
+        created_at := v_was.created_at;
+        usage_id := v_was.usage_id;
+        hold_id := v_was.hold_id;
+        deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
+        replayed := true;
+        return;
+      elsif is_behind or shortfall > 0 and not p_partial then
+        tokens := 0;
+        deducted_from := '[]';
+        return; -- @short-takes-nothing
+      end if;
+      tokens := v_decided.tokens;
+      created_at := v_decided.decided_at;
+      v_place := v_decided.place;
+      v_is_fifo := v_decided.is_fifo;
+      v_has_new_rules := v_decided.has_new_rules;
+    end;
+  elsif p_hold_id is not null then
+    perform tokenbook.check_open_holds(p_user_id, null, created_at);
   end if;
 
   -- act
-  v_wanted := coalesce(p_entry.reserved_change, 0) - p_entry.tokens;
-  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct' then
-    v_is_frozen := tokenbook.is_frozen(v_account, p_entry.member_id); -- @frozen-after-lock
+  if v_is_fifo and tokens > 0 then
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining - tokens,
+           is_open = b.tokens_remaining > tokens
+     where b.user_id = spend_tokens.user_id
+       and b.ctid = (
+         select g.grant_ctid from tokenbook.open_grants_fifo(spend_tokens.user_id, spend_tokens.created_at) g limit 1) -- @pays-from-the-oldest
+       and b.tokens_remaining >= tokens
+    returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
-  if v_is_frozen and not p_partial then
-    perform tokenbook.refuse('account_frozen', '{}');
-  elsif p_entry.reserved_change > 0
-    and not (tokenbook.is_user(p_entry.user_id) and (p_entry.member_id is null or tokenbook.is_user(p_entry.member_id)))
-  then
-    perform tokenbook.refuse('user_not_found', '{}');
+  if v_grant_id is not null then
+    grant_ids := array[v_grant_id];
+    grant_tokens := array[tokens];
+    deducted_from := jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
+      'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', tokens));
+  elsif tokens = 0 then
+    grant_ids := '{}';
+    grant_tokens := '{}';
+    deducted_from := '[]';
+  else
+    select t.grant_ids, t.grant_tokens into grant_ids, grant_tokens
+      from tokenbook.take_from_grants(user_id, tokens, created_at) t;
+    deducted_from := tokenbook.describe_allocations(user_id, grant_ids, grant_tokens);
   end if;
-  if p_entry.reserved_change > 0 then
-    perform tokenbook.check_open_holds(coalesce(p_entry.member_id, p_entry.user_id), p_entry.user_id, v_now);
-  end if;
-  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
-  v_is_due := coalesce(v_account.next_due_at <= v_now, false);
-  if v_is_due then
-    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
-      from tokenbook.tokens_due(p_entry.user_id, v_now) as due;
-  end if;
-  if tokens_remaining < v_wanted then
-    if not exists (select from public.token_balances b where b.user_id = p_entry.user_id) then
-      perform tokenbook.grant_initial_plan(p_entry.user_id); -- an account, and still never a grant
-      v_account := tokenbook.lock_account(p_entry.user_id);
-      v_now := clock_timestamp(); -- what was just granted comes before what is now spent
-      tokens_remaining := coalesce(v_account.tokens_remaining, 0);
-    end if;
-  end if;
-  v_allowed := case when v_is_frozen then 0 else tokens_remaining end;
-  if v_wanted > 0 and p_entry.action_type <> 'admin_deduct'
-    and (p_entry.member_id is not null
-      or exists (select from public.token_spend_caps c where c.user_id = p_entry.user_id)
-      or exists (select from public.token_default_spend_caps))
-  then
-    v_cap := tokenbook.spend_headroom(v_account, p_entry.member_id, v_now); -- @caps-after-lock
-    if v_cap.headroom < v_wanted then
-      capped_by := v_cap.capped_by;
-      v_allowed := least(v_allowed, v_cap.headroom);
-    end if;
-  end if;
-  if v_allowed < v_wanted then
-    shortfall := v_wanted - v_allowed;
-    if not p_partial then
-      return; -- @short-takes-nothing
-    end if;
-    v_wanted := v_allowed;
-    p_entry.tokens := -v_allowed;
-  end if;
-  if v_is_due then
-    perform tokenbook.record_expiries(array[p_entry.user_id], v_now);
-  end if;
-  select taken.grant_ids, taken.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
-    from tokenbook.take_from_grants(p_entry.user_id, v_wanted, v_now) as taken;
 
-  -- record
-  p_entry.entry_type := case
-    when p_entry.reserved_change > 0 then 'hold'
-    when p_entry.tokens = 0 then 'usage'
-    else 'deduction'
-  end;
-  p_entry.created_at := v_now;
-  transaction := tokenbook.record_transaction(p_entry, p_cost);
-  tokens_remaining := transaction.balance_after; -- @balance-has-its-entry
+  -- record: what tokenbook.record_transaction does for everything else
+  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens end; -- a correction is no use
+  v_used := case when p_hold_id is null then v_spent else 0 end;
+  update public.token_accounts a
+     set tokens_remaining = a.tokens_remaining - tokens,
+         tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
+         tokens_used = a.tokens_used + v_used,
+         spent_at = greatest(a.spent_at, spend_tokens.created_at),
+         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
+           + v_spent, -- @counts-by-day
+         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
+           + v_spent,
+         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
+           + v_spent,
+         total_cost = a.total_cost + p_cost,
+         next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
+         last_transaction_id = a.last_transaction_id + 1,
+         updated_at = spend_tokens.created_at
+   where a.user_id = spend_tokens.user_id and a.ctid = v_place
+  returning a.last_transaction_id, a.tokens_remaining,
+            a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above -- @spending-tells
+    into id, tokens_remaining, v_has_passed;
+  -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
+  insert into public.token_transactions -- @faults-are-told begin
+    (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+     actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, created_at)
+  values
+    (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
+     case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
+     case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
+     p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, created_at); -- @faults-are-told end
+  if member_id is not null then
+    perform tokenbook.count_for_member(user_id, member_id, v_used, v_spent, created_at, created_at);
+  end if;
+  if v_has_passed or v_has_new_rules then
+    perform tokenbook.raise_alerts(user_id, tokens_remaining + tokens, created_at);
+  end if; -- @balance-has-its-entry
 end
 $$;
 comment on function tokenbook.spend_tokens is
-  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock; the transaction (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less.';
+  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
 
 -- from supabase/schemas/20_ledger/spend_tokens_batch.sql
 
@@ -7291,7 +7322,7 @@ set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_asked public.token_usage;
-  v_entry public.token_transactions;
+  v_actor record;
   v_usage public.token_usage;
   v_spent record;
 begin
@@ -7309,7 +7340,7 @@ begin
   v_asked.reasoning_tokens := p_reasoning_tokens;
   v_asked.images := p_images;
   v_asked.seconds := p_seconds;
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_action_type(v_asked.action_type);
   perform tokenbook.check_usage(v_asked);
   if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
@@ -7330,32 +7361,28 @@ begin
   v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
-  if tokenbook.settle_backlog(tokenbook.paying_account(v_usage.user_id)) then
+  v_spent := tokenbook.spend_tokens(
+    p_user_id, case when v_usage.success then v_usage.tokens_used else 0 end, -- @failed-costs-nothing
+    p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    case when p_idempotency_key is not null then
+      jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
+      || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']) end,
+    v_usage.metadata, p_usage_id => v_usage.id,
+    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end,
+    p_partial => p_on_shortage = 'partial');
+  if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  v_entry.user_id := v_usage.user_id;
-  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
-  v_entry.action_type := v_usage.action_type;
-  v_entry.reason := v_usage.action_type;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
-    || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']);
-  v_entry.usage_id := v_usage.id;
-  v_entry.metadata := v_usage.metadata;
-  v_spent := tokenbook.spend_tokens(
-    v_entry,
-    p_partial => p_on_shortage = 'partial',
-    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end);
 
   -- record
   if v_spent.replayed then
     select u.* into v_usage from public.token_usage u
-     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
-  elsif (v_spent.transaction).id is not null then
-    v_usage.user_id := (v_spent.transaction).user_id;
-    v_usage.member_id := (v_spent.transaction).member_id;
-    v_usage.transaction_id := (v_spent.transaction).id;
-    v_usage.created_at := (v_spent.transaction).created_at;
+     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
+  elsif v_spent.id is not null then
+    v_usage.user_id := v_spent.user_id;
+    v_usage.member_id := v_spent.member_id;
+    v_usage.transaction_id := v_spent.id;
+    v_usage.created_at := v_spent.created_at;
     v_usage.tokens_uncovered := v_spent.shortfall;
     insert into public.token_usage values (v_usage.*);
   else
@@ -7364,16 +7391,17 @@ begin
   end if;
 
   return jsonb_build_object(
-    'success', (v_spent.transaction).id is not null,
+    'success', v_spent.id is not null,
     'usage_id', v_usage.id,
-    'transaction_id', (v_spent.transaction).id,
+    'transaction_id', v_spent.id,
     'tokens_used', v_usage.tokens_used,
-    'tokens_deducted', -coalesce((v_spent.transaction).tokens, 0),
+    'tokens_deducted', v_spent.tokens,
     'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
     'cost_estimate', v_usage.cost_estimate,
-    'deducted_from', tokenbook.describe_allocations(v_spent.transaction),
+    'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+    'replayed', v_spent.replayed)
+    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
 end
 $$;
 comment on function tokenbook.track_token_usage is
@@ -7551,12 +7579,12 @@ comment on function tokenbook.capture_tokens is
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
 /*
- * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of):
- * the payer and each member of a team by themselves, so that none takes the others' place. What has run
- * out counts no more, booked or not.
- * Caller: internal, holding the account's lock.   Errors: too_many_holds.   Keeps: I11.
+ * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of), and any to a user
+ * who was deleted. The payer and each member of a team have theirs by themselves, so that none takes the others'
+ * place. What has run out counts no more, booked or not.
+ * Caller: internal, holding the account's lock.   Errors: user_not_found, too_many_holds.   Keeps: I11.
  */
-create function tokenbook.check_open_holds(p_spender_id uuid, p_user_id uuid, p_now timestamptz)
+create function tokenbook.check_open_holds(p_user_id uuid, p_member_id uuid, p_now timestamptz)
 returns void
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -7566,9 +7594,12 @@ as $$
 declare
   v_limit integer := tokenbook.limit_of('open_holds');
 begin
+  if not (tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id))) then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
   if exists (
     select from public.token_holds h
-     where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = p_spender_id
+     where h.user_id = p_user_id and h.member_id is not distinct from p_member_id
        and h.status = 'open' and h.expires_at > p_now
     offset v_limit - 1) -- @holds-are-bounded
   then
@@ -7577,7 +7608,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_open_holds is
-  'Refuses one more hold to a spender who has as many open ones as a user may have.';
+  'Refuses one more hold to a user, or a member of their team, who has as many open ones as one may have, or is deleted.';
 
 -- from supabase/schemas/40_holds/close_hold.sql
 
@@ -7675,7 +7706,8 @@ begin
     'tokens_released', p_hold.tokens - p_hold.tokens_captured,
     'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
     'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(v_capture) || tokenbook.describe_allocations(v_overage),
+    'deducted_from', tokenbook.describe_allocations(v_capture.user_id, v_capture.grant_ids, v_capture.grant_tokens)
+      || tokenbook.describe_allocations(v_overage.user_id, v_overage.grant_ids, v_overage.grant_tokens),
     'transaction_id', p_hold.capture_id,
     'overage_transaction_id', p_hold.overage_id,
     'usage_id', p_hold.usage_id,
@@ -8032,12 +8064,13 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_entry public.token_transactions;
+  v_actor record;
   v_spent record;
-  v_hold public.token_holds;
+  v_status text;
+  v_expires_at timestamptz;
 begin
   -- validate
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
   if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
@@ -8048,48 +8081,42 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
 
   -- lock, replay, act
-  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+  v_spent := tokenbook.spend_tokens(
+    p_user_id, p_tokens, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    case when p_idempotency_key is not null then jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
+    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
+  if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  v_entry.user_id := p_user_id;
-  v_entry.tokens := 0;
-  v_entry.reserved_change := p_tokens;
-  v_entry.action_type := p_action_type;
-  v_entry.reason := p_action_type;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type);
-  v_entry.hold_id := gen_random_uuid();
-  v_entry.metadata := coalesce(p_metadata, '{}');
-  v_spent := tokenbook.spend_tokens(v_entry);
 
   -- record
   if v_spent.replayed then
-    select h.* into v_hold from public.token_holds h
-     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
+    select h.status, h.expires_at into v_status, v_expires_at from public.token_holds h
+     where h.user_id = v_spent.user_id and h.id = v_spent.hold_id;
   elsif v_spent.shortfall = 0 then
-    insert into public.token_holds as h
+    v_status := 'open';
+    v_expires_at := v_spent.created_at + p_ttl_seconds * interval '1 second';
+    insert into public.token_holds
       (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
        transaction_id, member_id, metadata, created_at)
     values
-      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
-       (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
-       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
-    returning h.* into v_hold;
-    perform tokenbook.bring_due_forward(v_hold.user_id, v_hold.expires_at);
+      (v_spent.user_id, v_spent.hold_id, p_tokens, v_spent.grant_ids, v_spent.grant_tokens, v_expires_at,
+       p_action_type, v_actor.actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
   end if;
 
   return jsonb_build_object(
-    'success', v_hold.id is not null,
-    'hold_id', v_hold.id,
-    'status', v_hold.status,
-    'tokens_reserved', coalesce(v_hold.tokens, 0),
+    'success', v_status is not null,
+    'hold_id', case when v_status is not null then v_spent.hold_id end,
+    'status', v_status,
+    'tokens_reserved', v_spent.tokens,
     'tokens_remaining_to_deduct', v_spent.shortfall,
-    'reserved_from', tokenbook.describe_allocations(v_spent.transaction),
-    'expires_at', v_hold.expires_at,
-    'transaction_id', (v_spent.transaction).id,
+    'reserved_from', v_spent.deducted_from,
+    'expires_at', v_expires_at,
+    'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+    'replayed', v_spent.replayed)
+    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
 end
 $$;
 comment on function tokenbook.reserve_tokens is
@@ -14699,6 +14726,47 @@ end
 $$;
 comment on function tokenbook.add_token_team_member is
   'Lets a member spend from the account of p_user_id, the payer; of one who is in the team already, sets the caps. For an admin or the server. p_cap_day, p_cap_week, p_cap_month 0 to 10^12; left out, a new member has no cap and one who is or was in the team keeps theirs (10^12 is as good as none). Moves no tokens; a member has one payer and teams do not nest. Returns {member_id, since, until, tokens_used, caps: [{window, limit, used, resets_at}]}. Errors: invalid_member, invalid_cap, user_not_found, already_in_team, forbidden, busy.';
+
+-- from supabase/schemas/80_teams/count_for_member.sql
+
+/*
+ * Counts what a member of a team used, and spent or set aside, with the payer: into the day, the week and the month in
+ * which it was taken (p_spending_time), if they are those of the entry.
+ * Caller: internal, with the entry.   Keeps: I2.
+ */
+create function tokenbook.count_for_member(
+  p_user_id uuid,
+  p_member_id uuid,
+  p_used bigint,
+  p_spent bigint,
+  p_spending_time timestamptz,
+  p_created_at timestamptz
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_created_at, 'UTC');
+  v_week constant timestamptz := date_trunc('week', p_created_at, 'UTC');
+  v_month constant timestamptz := date_trunc('month', p_created_at, 'UTC');
+begin
+  update public.token_team_members m
+     set tokens_used = m.tokens_used + p_used,
+         spent_at = greatest(m.spent_at, p_created_at),
+         spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
+           + case when p_spending_time >= v_day then p_spent else 0 end,
+         spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
+           + case when p_spending_time >= v_week then p_spent else 0 end,
+         spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
+           + case when p_spending_time >= v_month then p_spent else 0 end
+   where m.user_id = p_user_id and m.member_id = p_member_id;
+end
+$$;
+comment on function tokenbook.count_for_member is
+  'Counts what a member of a team used and spent, with the payer, into the day, week and month in which it was taken.';
 
 -- from supabase/schemas/80_teams/describe_cap.sql
 

@@ -1,8 +1,8 @@
 /*
  * Refuses a row that breaks a rule of its table, as Postgres would if the rule were a constraint of its
  * own: check_violation, with the rule's name in the message and in the error's fields. The rule's name
- * goes on from the table's and reads as a sentence (token_accounts_owed_is_never_negative).
- * Caller: the check_…_rules of the tables.   Errors: check_violation, always.
+ * goes on from the table's and reads as a sentence (token_transactions_sign_follows_entry_type).
+ * Caller: tokenbook.append_transactions.   Errors: check_violation, always.
  */
 create function tokenbook.refuse_row(p_table text, p_rule text, p_row jsonb)
 returns void

@@ -28,6 +28,7 @@ declare
   v_grant public.token_balances;
   v_done record;
   v_transaction public.token_transactions;
+  v_deducted_from jsonb := '[]';
   v_shortfall bigint := 0;
   v_remaining bigint;
 begin
@@ -46,7 +47,9 @@ begin
   v_entry.action_type := case when p_delta > 0 then 'admin_grant' else 'admin_deduct' end;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object('operation', 'adjust', 'delta', p_delta, 'reason', p_reason);
+  end if;
   v_entry.usage_id := gen_random_uuid();
   v_entry.metadata := coalesce(p_metadata, '{}');
 
@@ -59,8 +62,13 @@ begin
     v_transaction := v_done.transaction;
     v_remaining := v_transaction.balance_after;
   else
-    v_done := tokenbook.spend_tokens(v_entry);
-    v_transaction := v_done.transaction;
+    v_done := tokenbook.spend_tokens(
+      p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
+      v_entry.idempotency_key, v_entry.request, v_entry.metadata, p_usage_id => v_entry.usage_id);
+    v_transaction.id := v_done.id;
+    v_transaction.usage_id := v_done.usage_id;
+    v_transaction.created_at := v_done.created_at;
+    v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;
     v_remaining := v_done.tokens_remaining;
   end if;
@@ -79,7 +87,7 @@ begin
     'delta', p_delta,
     'tokens_remaining_to_deduct', v_shortfall,
     'grant_id', case when p_delta > 0 then v_transaction.grant_ids[1] end,
-    'deducted_from', case when p_delta > 0 then '[]' else tokenbook.describe_allocations(v_transaction) end,
+    'deducted_from', v_deducted_from,
     'usage_id', v_transaction.usage_id,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_remaining,

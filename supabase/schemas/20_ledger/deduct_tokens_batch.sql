@@ -37,6 +37,7 @@ declare
   v_locked uuid[];
   v_has_joined boolean;
   v_made record;
+  v_entry public.token_transactions;
   v_spent record;
   v_user_id uuid;
   v_counts record;
@@ -135,9 +136,12 @@ begin
         end if;
         v_work_left := v_work_left - v_work;
         if v_account_ids[i] = any (v_locked) then
-          v_spent := tokenbook.spend_tokens(v_entries[i]);
+          v_entry := v_entries[i];
+          v_spent := tokenbook.spend_tokens(
+            v_entry.user_id, -v_entry.tokens, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
+            v_entry.idempotency_key, v_entry.request, v_entry.metadata);
           v_results[i] := tokenbook.deduction_receipt(
-            -(v_entries[i]).tokens, (v_spent.transaction).id, tokenbook.describe_allocations(v_spent.transaction),
+            -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none

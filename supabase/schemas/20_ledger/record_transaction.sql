@@ -65,16 +65,8 @@ begin
   perform tokenbook.append_transactions(array[p_entry]);
 
   if p_entry.member_id is not null then
-    update public.token_team_members m
-       set tokens_used = m.tokens_used + v_used,
-           spent_at = greatest(m.spent_at, p_entry.created_at),
-           spent_day = case when m.spent_at >= v_day then m.spent_day else 0 end
-             + case when v_spending_time >= v_day then v_spent else 0 end,
-           spent_week = case when m.spent_at >= v_week then m.spent_week else 0 end
-             + case when v_spending_time >= v_week then v_spent else 0 end,
-           spent_month = case when m.spent_at >= v_month then m.spent_month else 0 end
-             + case when v_spending_time >= v_month then v_spent else 0 end
-     where m.user_id = p_entry.user_id and m.member_id = p_entry.member_id;
+    perform tokenbook.count_for_member(
+      p_entry.user_id, p_entry.member_id, v_used, v_spent, v_spending_time, p_entry.created_at);
   end if;
   if v_has_passed then
     perform tokenbook.raise_alerts(p_entry.user_id, p_entry.balance_after - v_change, p_entry.created_at);

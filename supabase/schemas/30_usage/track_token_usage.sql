@@ -45,7 +45,7 @@ set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_asked public.token_usage;
-  v_entry public.token_transactions;
+  v_actor record;
   v_usage public.token_usage;
   v_spent record;
 begin
@@ -63,7 +63,7 @@ begin
   v_asked.reasoning_tokens := p_reasoning_tokens;
   v_asked.images := p_images;
   v_asked.seconds := p_seconds;
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_action_type(v_asked.action_type);
   perform tokenbook.check_usage(v_asked);
   if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
@@ -84,32 +84,28 @@ begin
   v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
-  if tokenbook.settle_backlog(tokenbook.paying_account(v_usage.user_id)) then
+  v_spent := tokenbook.spend_tokens(
+    p_user_id, case when v_usage.success then v_usage.tokens_used else 0 end, -- @failed-costs-nothing
+    p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    case when p_idempotency_key is not null then
+      jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
+      || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']) end,
+    v_usage.metadata, p_usage_id => v_usage.id,
+    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end,
+    p_partial => p_on_shortage = 'partial');
+  if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  v_entry.user_id := v_usage.user_id;
-  v_entry.tokens := case when v_usage.success then -v_usage.tokens_used else 0 end; -- @failed-costs-nothing
-  v_entry.action_type := v_usage.action_type;
-  v_entry.reason := v_usage.action_type;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
-    || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']);
-  v_entry.usage_id := v_usage.id;
-  v_entry.metadata := v_usage.metadata;
-  v_spent := tokenbook.spend_tokens(
-    v_entry,
-    p_partial => p_on_shortage = 'partial',
-    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end);
 
   -- record
   if v_spent.replayed then
     select u.* into v_usage from public.token_usage u
-     where u.user_id = (v_spent.transaction).user_id and u.id = (v_spent.transaction).usage_id;
-  elsif (v_spent.transaction).id is not null then
-    v_usage.user_id := (v_spent.transaction).user_id;
-    v_usage.member_id := (v_spent.transaction).member_id;
-    v_usage.transaction_id := (v_spent.transaction).id;
-    v_usage.created_at := (v_spent.transaction).created_at;
+     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
+  elsif v_spent.id is not null then
+    v_usage.user_id := v_spent.user_id;
+    v_usage.member_id := v_spent.member_id;
+    v_usage.transaction_id := v_spent.id;
+    v_usage.created_at := v_spent.created_at;
     v_usage.tokens_uncovered := v_spent.shortfall;
     insert into public.token_usage values (v_usage.*);
   else
@@ -118,16 +114,17 @@ begin
   end if;
 
   return jsonb_build_object(
-    'success', (v_spent.transaction).id is not null,
+    'success', v_spent.id is not null,
     'usage_id', v_usage.id,
-    'transaction_id', (v_spent.transaction).id,
+    'transaction_id', v_spent.id,
     'tokens_used', v_usage.tokens_used,
-    'tokens_deducted', -coalesce((v_spent.transaction).tokens, 0),
+    'tokens_deducted', v_spent.tokens,
     'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
     'cost_estimate', v_usage.cost_estimate,
-    'deducted_from', tokenbook.describe_allocations(v_spent.transaction),
+    'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+    'replayed', v_spent.replayed)
+    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
 end
 $$;
 comment on function tokenbook.track_token_usage is

@@ -1,10 +1,10 @@
 /*
- * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of):
- * the payer and each member of a team by themselves, so that none takes the others' place. What has run
- * out counts no more, booked or not.
- * Caller: internal, holding the account's lock.   Errors: too_many_holds.   Keeps: I11.
+ * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of), and any to a user
+ * who was deleted. The payer and each member of a team have theirs by themselves, so that none takes the others'
+ * place. What has run out counts no more, booked or not.
+ * Caller: internal, holding the account's lock.   Errors: user_not_found, too_many_holds.   Keeps: I11.
  */
-create function tokenbook.check_open_holds(p_spender_id uuid, p_user_id uuid, p_now timestamptz)
+create function tokenbook.check_open_holds(p_user_id uuid, p_member_id uuid, p_now timestamptz)
 returns void
 language plpgsql
 volatile -- it must see what was committed while the caller waited for the lock
@@ -14,9 +14,12 @@ as $$
 declare
   v_limit integer := tokenbook.limit_of('open_holds');
 begin
+  if not (tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id))) then
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
   if exists (
     select from public.token_holds h
-     where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = p_spender_id
+     where h.user_id = p_user_id and h.member_id is not distinct from p_member_id
        and h.status = 'open' and h.expires_at > p_now
     offset v_limit - 1) -- @holds-are-bounded
   then
@@ -25,4 +28,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_open_holds is
-  'Refuses one more hold to a spender who has as many open ones as a user may have.';
+  'Refuses one more hold to a user, or a member of their team, who has as many open ones as one may have, or is deleted.';

@@ -31,7 +31,8 @@ begin
     'tokens_released', p_hold.tokens - p_hold.tokens_captured,
     'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
     'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(v_capture) || tokenbook.describe_allocations(v_overage),
+    'deducted_from', tokenbook.describe_allocations(v_capture.user_id, v_capture.grant_ids, v_capture.grant_tokens)
+      || tokenbook.describe_allocations(v_overage.user_id, v_overage.grant_ids, v_overage.grant_tokens),
     'transaction_id', p_hold.capture_id,
     'overage_transaction_id', p_hold.overage_id,
     'usage_id', p_hold.usage_id,

@@ -27,12 +27,13 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_entry public.token_transactions;
+  v_actor record;
   v_spent record;
-  v_hold public.token_holds;
+  v_status text;
+  v_expires_at timestamptz;
 begin
   -- validate
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_tokens('p_tokens', p_tokens);
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
   if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
@@ -43,48 +44,42 @@ begin
   perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
 
   -- lock, replay, act
-  if tokenbook.settle_backlog(tokenbook.paying_account(p_user_id)) then
+  v_spent := tokenbook.spend_tokens(
+    p_user_id, p_tokens, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    case when p_idempotency_key is not null then jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
+    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
+  if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  v_entry.user_id := p_user_id;
-  v_entry.tokens := 0;
-  v_entry.reserved_change := p_tokens;
-  v_entry.action_type := p_action_type;
-  v_entry.reason := p_action_type;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type);
-  v_entry.hold_id := gen_random_uuid();
-  v_entry.metadata := coalesce(p_metadata, '{}');
-  v_spent := tokenbook.spend_tokens(v_entry);
 
   -- record
   if v_spent.replayed then
-    select h.* into v_hold from public.token_holds h
-     where h.user_id = (v_spent.transaction).user_id and h.id = (v_spent.transaction).hold_id;
+    select h.status, h.expires_at into v_status, v_expires_at from public.token_holds h
+     where h.user_id = v_spent.user_id and h.id = v_spent.hold_id;
   elsif v_spent.shortfall = 0 then
-    insert into public.token_holds as h
+    v_status := 'open';
+    v_expires_at := v_spent.created_at + p_ttl_seconds * interval '1 second';
+    insert into public.token_holds
       (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
        transaction_id, member_id, metadata, created_at)
     values
-      ((v_spent.transaction).user_id, v_entry.hold_id, p_tokens, (v_spent.transaction).grant_ids, (v_spent.transaction).grant_tokens,
-       (v_spent.transaction).created_at + p_ttl_seconds * interval '1 second', p_action_type, v_entry.actor_role,
-       (v_spent.transaction).id, (v_spent.transaction).member_id, v_entry.metadata, (v_spent.transaction).created_at)
-    returning h.* into v_hold;
-    perform tokenbook.bring_due_forward(v_hold.user_id, v_hold.expires_at);
+      (v_spent.user_id, v_spent.hold_id, p_tokens, v_spent.grant_ids, v_spent.grant_tokens, v_expires_at,
+       p_action_type, v_actor.actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
   end if;
 
   return jsonb_build_object(
-    'success', v_hold.id is not null,
-    'hold_id', v_hold.id,
-    'status', v_hold.status,
-    'tokens_reserved', coalesce(v_hold.tokens, 0),
+    'success', v_status is not null,
+    'hold_id', case when v_status is not null then v_spent.hold_id end,
+    'status', v_status,
+    'tokens_reserved', v_spent.tokens,
     'tokens_remaining_to_deduct', v_spent.shortfall,
-    'reserved_from', tokenbook.describe_allocations(v_spent.transaction),
-    'expires_at', v_hold.expires_at,
-    'transaction_id', (v_spent.transaction).id,
+    'reserved_from', v_spent.deducted_from,
+    'expires_at', v_expires_at,
+    'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed) || tokenbook.describe_cap(v_spent.capped_by);
+    'replayed', v_spent.replayed)
+    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
 end
 $$;
 comment on function tokenbook.reserve_tokens is

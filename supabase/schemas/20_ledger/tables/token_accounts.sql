@@ -1,50 +1,3 @@
-/*
- * What every account must be, whatever wrote it: no total below zero, nobody their own payer, a known
- * state, and totals within 2^53 - 1, the largest integer that JSON carries exactly. One function and not a
- * constraint each, as tokenbook.check_transaction_rules.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_account_rules(
-  p_user_id uuid,
-  p_payer_id uuid,
-  p_state text,
-  p_tokens_remaining bigint,
-  p_tokens_reserved bigint,
-  p_tokens_used bigint,
-  p_tokens_expired bigint,
-  p_tokens_owed bigint
-)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when p_tokens_remaining < 0 then 'remaining_is_never_negative'
-    when p_tokens_reserved < 0 then 'reserved_is_never_negative'
-    when p_tokens_used < 0 then 'used_is_never_negative'
-    when p_tokens_expired < 0 then 'expired_is_never_negative'
-    when p_tokens_owed < 0 then 'owed_is_never_negative'
-    when p_tokens_remaining + p_tokens_reserved + p_tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
-    when p_payer_id = p_user_id then 'are_not_their_own_payers'
-    when p_state not in ('active', 'frozen') then 'state_is_known'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_accounts', v_broken_rule, jsonb_build_object(
-    'user_id', p_user_id, 'payer_id', p_payer_id, 'state', p_state, 'tokens_remaining', p_tokens_remaining,
-    'tokens_reserved', p_tokens_reserved, 'tokens_used', p_tokens_used, 'tokens_expired', p_tokens_expired,
-    'tokens_owed', p_tokens_owed));
-  return false;
-end
-$$;
-comment on function tokenbook.check_account_rules is
-  'What every account must be: no total below zero, totals exact in JSON, nobody their own payer, a known state. The error names the rule that a row breaks.';
-
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
@@ -59,11 +12,11 @@ comment on function tokenbook.check_account_rules is
 --   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
-  tokens_remaining bigint not null default 0,
-  tokens_reserved bigint not null default 0,
-  tokens_used bigint not null default 0,
-  tokens_expired bigint not null default 0,
-  tokens_owed bigint not null default 0,
+  tokens_remaining tokenbook.token_count not null default 0,
+  tokens_reserved tokenbook.token_count not null default 0,
+  tokens_used tokenbook.token_count not null default 0,
+  tokens_expired tokenbook.token_count not null default 0,
+  tokens_owed tokenbook.token_count not null default 0,
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
@@ -72,7 +25,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
-  state text not null default 'active',
+  state tokenbook.account_state not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -80,8 +33,7 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_are_sound check (tokenbook.check_account_rules(
-    user_id, payer_id, state, tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed))
+  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id)
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is

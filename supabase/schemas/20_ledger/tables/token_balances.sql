@@ -1,54 +1,11 @@
-/*
- * What every grant must be, whatever wrote it. One function and not a constraint each, as
- * tokenbook.check_transaction_rules.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_grant_rules(
-  p_grant_type text,
-  p_tokens_granted bigint,
-  p_tokens_remaining bigint,
-  p_is_open boolean,
-  p_priority smallint,
-  p_granted_at timestamptz,
-  p_expires_at timestamptz
-)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when p_tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
-    when p_tokens_remaining not between 0 and p_tokens_granted then 'remaining_is_between_zero_and_granted'
-    when p_is_open <> (p_tokens_remaining > 0) then 'open_means_tokens_remain'
-    when p_priority not between 0 and 100 then 'priority_is_between_0_and_100'
-    when p_expires_at <= p_granted_at then 'expires_after_it_was_granted'
-    when not isfinite(p_expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? p_grant_type then 'grant_type_is_known'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_balances', v_broken_rule, jsonb_build_object(
-    'grant_type', p_grant_type, 'tokens_granted', p_tokens_granted, 'tokens_remaining', p_tokens_remaining,
-    'is_open', p_is_open, 'priority', p_priority, 'granted_at', p_granted_at, 'expires_at', p_expires_at));
-  return false;
-end
-$$;
-comment on function tokenbook.check_grant_rules is
-  'What every grant must be: 1 to 10^12 tokens given, none below zero or above what was given remaining, open while tokens remain, a known type and priority, a finite expiry after it was given. The error names the rule that a row breaks.';
-
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
-  grant_type text not null,
-  tokens_granted bigint not null,
-  tokens_remaining bigint not null,
-  priority smallint not null default 50,
+  grant_type tokenbook.grant_type not null,
+  tokens_granted tokenbook.tokens_granted not null,
+  tokens_remaining tokenbook.token_count not null,
+  priority tokenbook.grant_priority not null default 50,
   granted_at timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
   -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
@@ -63,8 +20,9 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_are_sound check (tokenbook.check_grant_rules(
-    grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at))
+  constraint token_balances_remain_within_what_was_granted check (tokens_remaining <= tokens_granted),
+  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
+  constraint token_balances_expire_after_they_were_granted check (expires_at > granted_at and isfinite(expires_at))
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is

@@ -1,11 +1,12 @@
 /*
- * What every row of the ledger must be, whatever wrote it. One function and not a constraint each:
- * Postgres reads and plans every CHECK anew for every statement, and of a deduction that was a fifth
- * (docs/performance.md). One expression finds the rule that is broken; as in a CHECK of its own, a rule
- * that comes to NULL is kept.
- * Caller: the constraint.   Errors: check_violation, with the broken rule for its constraint.
+ * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
+ * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
+ * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
+ * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
  */
-create function tokenbook.check_transaction_rules(
+create function tokenbook.broken_transaction_rule(
   p_id bigint,
   p_entry_type text,
   p_action_type text,
@@ -22,14 +23,12 @@ create function tokenbook.check_transaction_rules(
   p_request jsonb,
   p_original_id bigint
 )
-returns boolean
-language plpgsql
+returns text
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_broken_rule constant text := case
+  select case
     -- the sign follows the kind of entry, and so does what else it may change
     when not case
       when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
@@ -62,21 +61,10 @@ declare
     when p_actor_role not in ('service', 'user', 'admin', 'system')
       or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
     when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
-  end;
-begin
-  if v_broken_rule is null then
-    return true;
-  end if;
-  perform tokenbook.refuse_row('token_transactions', v_broken_rule, jsonb_build_object(
-    'id', p_id, 'entry_type', p_entry_type, 'action_type', p_action_type, 'tokens', p_tokens,
-    'balance_after', p_balance_after, 'debt_change', p_debt_change, 'reserved_change', p_reserved_change,
-    'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens, 'reason', p_reason, 'actor_role', p_actor_role,
-    'actor_id', p_actor_id, 'idempotency_key', p_idempotency_key, 'request', p_request, 'original_id', p_original_id));
-  return false;
-end
+  end
 $$;
-comment on function tokenbook.check_transaction_rules is
-  'What every row of the ledger must be: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request. The error names the rule that a row breaks.';
+comment on function tokenbook.broken_transaction_rule is
+  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -85,7 +73,7 @@ create table public.token_transactions (
   entry_type text not null,
   action_type text not null,
   tokens bigint not null,
-  balance_after bigint not null,
+  balance_after tokenbook.token_count not null,
   debt_change bigint not null default 0,
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
@@ -103,10 +91,7 @@ create table public.token_transactions (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   terms jsonb,
-  constraint token_transactions_pkey primary key (user_id, id),
-  constraint token_transactions_are_sound check (tokenbook.check_transaction_rules(
-    id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens,
-    reason, actor_role, actor_id, idempotency_key, request, original_id))
+  constraint token_transactions_pkey primary key (user_id, id)
 ) with (fillfactor = 100);
 
 comment on table public.token_transactions is
