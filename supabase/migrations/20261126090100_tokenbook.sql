@@ -401,30 +401,6 @@ comment on column tokenbook.chosen_limits.value is 'How many, 1 to 10000.';
 comment on column tokenbook.chosen_limits.chosen_at is 'Since when.';
 alter table tokenbook.chosen_limits enable row level security;
 
--- from supabase/schemas/10_access/tables/domains.sql
-
-/*
- * What a column's values must be, whatever writes them. Domains and not CHECKs of the tables, which Postgres reads and
- * plans anew for every statement that writes a row (decision 26).
- */
-create domain tokenbook.token_count as bigint
-  constraint token_count_is_never_negative check (value >= 0)
-  constraint token_count_is_exact_in_json check (value <= 9007199254740991);
-comment on domain tokenbook.token_count is
-  'A number of tokens that there are: never negative, and within 2^53 - 1, the largest integer that JSON carries exactly.';
-
-create domain tokenbook.tokens_granted as bigint
-  constraint tokens_granted_are_within_the_limit check (value between 1 and 1000000000000);
-comment on domain tokenbook.tokens_granted is 'Tokens given at once: 1 to 10^12.';
-
-create domain tokenbook.grant_priority as smallint
-  constraint grant_priority_is_between_0_and_100 check (value between 0 and 100);
-comment on domain tokenbook.grant_priority is 'The priority of a grant, 0 to 100; a lower number is spent first.';
-
-create domain tokenbook.account_state as text
-  constraint account_state_is_known check (value in ('active', 'frozen'));
-comment on domain tokenbook.account_state is 'Of an account: active or frozen.';
-
 -- from supabase/schemas/10_access/tables/limits.sql
 
 /*
@@ -519,10 +495,6 @@ $$;
 comment on function tokenbook.grant_action_types is
   'The action types under which a grant is recorded.';
 
-create domain tokenbook.grant_type as text
-  constraint grant_type_is_known check (tokenbook.grant_types() ? value);
-comment on domain tokenbook.grant_type is 'A type of grants: one of tokenbook.grant_types().';
-
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
 /*
@@ -568,6 +540,33 @@ alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
+/*
+ * What an account must be that does not change with each of its transactions: nobody their own payer, a known state. A
+ * trigger on those columns, which costs the others nothing; what a transaction changes, the table's CHECKs look at.
+ * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ */
+create function tokenbook.check_account_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := case
+    when new.payer_id = new.user_id then 'are_not_their_own_payers'
+    when new.state not in ('active', 'frozen') then 'state_is_known'
+  end;
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+  end if;
+  return new;
+end
+$$;
+comment on function tokenbook.check_account_rules is
+  'Trigger: refuses an account that is its own payer, or of an unknown state. The error names the rule that a row breaks.';
+
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
@@ -582,11 +581,11 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
-  tokens_remaining tokenbook.token_count not null default 0,
-  tokens_reserved tokenbook.token_count not null default 0,
-  tokens_used tokenbook.token_count not null default 0,
-  tokens_expired tokenbook.token_count not null default 0,
-  tokens_owed tokenbook.token_count not null default 0,
+  tokens_remaining bigint not null default 0,
+  tokens_reserved bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_expired bigint not null default 0,
+  tokens_owed bigint not null default 0,
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
@@ -595,7 +594,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
-  state tokenbook.account_state not null default 'active',
+  state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -603,7 +602,10 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id)
+  constraint token_accounts_totals_are_never_negative
+    check (least(tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed) >= 0),
+  constraint token_accounts_totals_stay_exact_in_json
+    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991) -- 2^53 - 1, the largest integer of JSON
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -639,16 +641,50 @@ create policy "Users read their own account" on public.token_accounts
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+create trigger token_accounts_are_sound
+  before insert or update of user_id, payer_id, state on public.token_accounts
+  for each row execute function tokenbook.check_account_rules();
+
 -- from supabase/schemas/20_ledger/tables/token_balances.sql
+
+/*
+ * What a grant must be that does not change as it is spent. A trigger on those columns, which costs the others nothing;
+ * what a deduction changes, the table's CHECKs look at.
+ * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ */
+create function tokenbook.check_grant_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := case
+    when new.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when new.priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when new.expires_at <= new.granted_at then 'expires_after_it_was_granted'
+    when not isfinite(new.expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? new.grant_type then 'grant_type_is_known'
+  end;
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+  end if;
+  return new;
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'Trigger: refuses a grant that is not 1 to 10^12 tokens, of a known type and priority, with a finite expiry after it was given. The error names the rule that a row breaks.';
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
-  grant_type tokenbook.grant_type not null,
-  tokens_granted tokenbook.tokens_granted not null,
-  tokens_remaining tokenbook.token_count not null,
-  priority tokenbook.grant_priority not null default 50,
+  grant_type text not null,
+  tokens_granted bigint not null,
+  tokens_remaining bigint not null,
+  priority smallint not null default 50,
   granted_at timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
   -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
@@ -663,9 +699,8 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_remain_within_what_was_granted check (tokens_remaining <= tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
-  constraint token_balances_expire_after_they_were_granted check (expires_at > granted_at and isfinite(expires_at))
+  constraint token_balances_remaining_is_between_zero_and_granted check (tokens_remaining between 0 and tokens_granted),
+  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0))
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -709,6 +744,10 @@ alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances
   for select to authenticated
   using ((select auth.uid()) = user_id);
+
+create trigger token_balances_are_sound
+  before insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  for each row execute function tokenbook.check_grant_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
 
@@ -817,7 +856,7 @@ create table public.token_transactions (
   entry_type text not null,
   action_type text not null,
   tokens bigint not null,
-  balance_after tokenbook.token_count not null,
+  balance_after bigint not null,
   debt_change bigint not null default 0,
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
@@ -3617,7 +3656,7 @@ begin
       p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
       v_entry.idempotency_key, v_entry.request, v_entry.metadata, p_usage_id => v_entry.usage_id);
     v_transaction.id := v_done.id;
-    v_transaction.usage_id := v_done.usage_id;
+    v_transaction.usage_id := case when v_done.id is not null then v_done.usage_id end;
     v_transaction.created_at := v_done.created_at;
     v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;
@@ -4145,7 +4184,7 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, r.is_expiring_first is not true, a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')), a.alerts_version is distinct from r.alerts_version
     into place, is_fifo, has_new_rules
     from public.token_accounts a
     left join tokenbook.project_settings r on true

@@ -66,7 +66,7 @@ begin
       p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
       v_entry.idempotency_key, v_entry.request, v_entry.metadata, p_usage_id => v_entry.usage_id);
     v_transaction.id := v_done.id;
-    v_transaction.usage_id := v_done.usage_id;
+    v_transaction.usage_id := case when v_done.id is not null then v_done.usage_id end;
     v_transaction.created_at := v_done.created_at;
     v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;

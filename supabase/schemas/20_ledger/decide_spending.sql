@@ -140,7 +140,7 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, r.is_expiring_first is not true, a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')), a.alerts_version is distinct from r.alerts_version
     into place, is_fifo, has_new_rules
     from public.token_accounts a
     left join tokenbook.project_settings r on true

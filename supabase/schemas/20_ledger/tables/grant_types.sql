@@ -41,7 +41,3 @@ end
 $$;
 comment on function tokenbook.grant_action_types is
   'The action types under which a grant is recorded.';
-
-create domain tokenbook.grant_type as text
-  constraint grant_type_is_known check (tokenbook.grant_types() ? value);
-comment on domain tokenbook.grant_type is 'A type of grants: one of tokenbook.grant_types().';

@@ -1,3 +1,30 @@
+/*
+ * What an account must be that does not change with each of its transactions: nobody their own payer, a known state. A
+ * trigger on those columns, which costs the others nothing; what a transaction changes, the table's CHECKs look at.
+ * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ */
+create function tokenbook.check_account_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := case
+    when new.payer_id = new.user_id then 'are_not_their_own_payers'
+    when new.state not in ('active', 'frozen') then 'state_is_known'
+  end;
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+  end if;
+  return new;
+end
+$$;
+comment on function tokenbook.check_account_rules is
+  'Trigger: refuses an account that is its own payer, or of an unknown state. The error names the rule that a row breaks.';
+
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
@@ -12,11 +39,11 @@
 --   state                                  set_token_account_state
 create table public.token_accounts (
   user_id uuid primary key,
-  tokens_remaining tokenbook.token_count not null default 0,
-  tokens_reserved tokenbook.token_count not null default 0,
-  tokens_used tokenbook.token_count not null default 0,
-  tokens_expired tokenbook.token_count not null default 0,
-  tokens_owed tokenbook.token_count not null default 0,
+  tokens_remaining bigint not null default 0,
+  tokens_reserved bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_expired bigint not null default 0,
+  tokens_owed bigint not null default 0,
   total_cost numeric not null default 0,
   last_transaction_id bigint not null default 0,
   next_due_at timestamptz,
@@ -25,7 +52,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
-  state tokenbook.account_state not null default 'active',
+  state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -33,7 +60,10 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_are_not_their_own_payers check (payer_id <> user_id)
+  constraint token_accounts_totals_are_never_negative
+    check (least(tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed) >= 0),
+  constraint token_accounts_totals_stay_exact_in_json
+    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991) -- 2^53 - 1, the largest integer of JSON
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -68,3 +98,7 @@ alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
   for select to authenticated
   using ((select auth.uid()) = user_id);
+
+create trigger token_accounts_are_sound
+  before insert or update of user_id, payer_id, state on public.token_accounts
+  for each row execute function tokenbook.check_account_rules();

@@ -1,11 +1,41 @@
+/*
+ * What a grant must be that does not change as it is spent. A trigger on those columns, which costs the others nothing;
+ * what a deduction changes, the table's CHECKs look at.
+ * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ */
+create function tokenbook.check_grant_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := case
+    when new.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when new.priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when new.expires_at <= new.granted_at then 'expires_after_it_was_granted'
+    when not isfinite(new.expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? new.grant_type then 'grant_type_is_known'
+  end;
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+  end if;
+  return new;
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'Trigger: refuses a grant that is not 1 to 10^12 tokens, of a known type and priority, with a finite expiry after it was given. The error names the rule that a row breaks.';
+
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
-  grant_type tokenbook.grant_type not null,
-  tokens_granted tokenbook.tokens_granted not null,
-  tokens_remaining tokenbook.token_count not null,
-  priority tokenbook.grant_priority not null default 50,
+  grant_type text not null,
+  tokens_granted bigint not null,
+  tokens_remaining bigint not null,
+  priority smallint not null default 50,
   granted_at timestamptz not null default clock_timestamp(),
   expires_at timestamptz,
   -- Beside tokens_remaining, not derived from it: the indexes below look at this flag only, so a
@@ -20,9 +50,8 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_remain_within_what_was_granted check (tokens_remaining <= tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0)),
-  constraint token_balances_expire_after_they_were_granted check (expires_at > granted_at and isfinite(expires_at))
+  constraint token_balances_remaining_is_between_zero_and_granted check (tokens_remaining between 0 and tokens_granted),
+  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0))
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -66,3 +95,7 @@ alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances
   for select to authenticated
   using ((select auth.uid()) = user_id);
+
+create trigger token_balances_are_sound
+  before insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  for each row execute function tokenbook.check_grant_rules();

@@ -73,7 +73,7 @@ create table public.token_transactions (
   entry_type text not null,
   action_type text not null,
   tokens bigint not null,
-  balance_after tokenbook.token_count not null,
+  balance_after bigint not null,
   debt_change bigint not null default 0,
   reserved_change bigint not null default 0,
   grant_ids uuid[] not null,
