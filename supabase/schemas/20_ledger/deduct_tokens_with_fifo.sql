@@ -26,20 +26,32 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor record;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
   v_spent record;
 begin
-  -- validate
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
-  perform tokenbook.check_action_type(p_action_type);
+  -- validate: what is plainly right is let through at once; what is not, is refused by name
+  if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body(); -- @server-sends-one-object
+  end if;
+  if (p_tokens_to_deduct between 1 and 1000000000000 -- @fast-path-if-plain
+    and octet_length(p_action_type) <= 64
+    and p_action_type ~ '^[a-z][a-z0-9_]*$'
+    and p_action_type <> all (tokenbook.reserved_action_types())) is not true
+  then
+    perform tokenbook.check_tokens('p_tokens_to_deduct', p_tokens_to_deduct);
+    perform tokenbook.check_action_type(p_action_type);
+  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
   end if;
 
   -- lock, replay, act, record
   v_spent := tokenbook.spend_tokens(
-    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    p_user_id, p_tokens_to_deduct, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then tokenbook.deduction_request(p_tokens_to_deduct, p_action_type) end,
     coalesce(p_metadata, '{}'));
   if v_spent.is_behind then
