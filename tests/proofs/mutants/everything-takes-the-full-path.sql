@@ -1,3 +1,3 @@
--- No bad variant but the other way: no deduction and no balance takes the fast path.
-select pg_temp.mutate('fast-path-if-plain', 'when (', 'when true or (');
+-- No bad variant but the other way: everything about a spending is looked at, and no balance takes the fast path.
+select pg_temp.mutate('usual-own-account', 'and false');
 select pg_temp.mutate('balance-fast-path', 'if false then');

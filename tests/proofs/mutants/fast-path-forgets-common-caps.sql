@@ -1,2 +1,2 @@
--- A deduction by the fast path does not ask for the caps that everyone is under.
-select pg_temp.mutate('fast-path-common-caps', '');
+-- A usual spending does not ask for the caps that everyone is under.
+select pg_temp.mutate('usual-no-common-caps', '');

@@ -1,2 +1,2 @@
--- A deduction by the fast path is not counted into its day.
-select pg_temp.mutate('fast-path-counts-day', ',');
+-- What is spent is not counted into its day.
+select pg_temp.mutate('counts-by-day', ',');

@@ -1,2 +1,2 @@
--- A deduction by the fast path does not ask whether the account is frozen.
-select pg_temp.mutate('fast-path-not-frozen', '');
+-- A usual spending does not ask whether the account is frozen.
+select pg_temp.mutate('usual-not-frozen', '');
