@@ -59,11 +59,12 @@ declare
     'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
     'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
-    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
+    'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
+    'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert', 'settle_token_top_up',
+    'token_offer_now', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
+    'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -372,7 +373,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans, packs and prices. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';
@@ -964,7 +965,7 @@ create policy "Users read their own transactions" on public.token_transactions
 
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
--- What actions cost users, in tokens. Data of the project: edit it; no migration overwrites a row.
+-- What actions cost users, in tokens. Data of the project; no migration overwrites a row.
 create table public.token_action_costs (
   action_type text primary key,
   min_tokens bigint not null,
@@ -974,7 +975,7 @@ create table public.token_action_costs (
     check (min_tokens >= 0 and min_tokens <= max_tokens and max_tokens <= 1000000000000)
 );
 comment on table public.token_action_costs is
-  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data; whoever is signed in may read it.';
+  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data, changed by set_token_action_cost; whoever is signed in may read it.';
 comment on column public.token_action_costs.action_type is 'The action.';
 comment on column public.token_action_costs.min_tokens is 'Tokens that it costs at least.';
 comment on column public.token_action_costs.max_tokens is 'Tokens that it costs at most.';
@@ -986,7 +987,7 @@ create policy "Everyone who is signed in reads what actions cost" on public.toke
 
 -- from supabase/schemas/30_usage/tables/token_model_prices.sql
 
--- What models cost the project, by date. Data of the project: edit it; no migration overwrites a row.
+-- What models cost the project, by date. Data of the project; no migration overwrites a row.
 create table public.token_model_prices (
   model text not null,
   valid_from timestamptz not null default '-infinity',
@@ -1005,7 +1006,7 @@ create table public.token_model_prices (
     < 'infinity')
 );
 comment on table public.token_model_prices is
-  'What each model costs the project, in cents, from a date on. The project''s own data. A price that is NULL is not known, and neither is then the cost of what uses it.';
+  'What each model costs the project, in cents, from a date on. The project''s own data, changed by set_token_model_price. A price that is NULL is not known, and neither is then the cost of what uses it.';
 comment on column public.token_model_prices.model is 'The model, as token_usage.model_used names it.';
 comment on column public.token_model_prices.valid_from is 'From when these prices hold, until a later row''s moment.';
 comment on column public.token_model_prices.input_cents_per_million is 'Cents per million input tokens.';
@@ -3301,6 +3302,8 @@ begin
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
       ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
+      ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
@@ -7172,6 +7175,205 @@ $$;
 comment on function tokenbook.measure_usage is
   'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
 
+-- from supabase/schemas/30_usage/set_token_action_cost.sql
+
+/*
+ * Says what an action costs users, from now on: at least and at most so many tokens; a fixed price has both the same.
+ * Of one that has a cost, what is left out stays. p_cost NULL: no cost of its own any more, it costs what was counted.
+ * What was booked stays; a hold that is open is captured at the cost of that moment. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_action_type, invalid_action_cost, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_action_cost(
+  p_action_type text,
+  p_cost jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_field text;
+  v_rule text;
+  v_before public.token_action_costs;
+  v_cost public.token_action_costs;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_action_cost', 'p_cost', coalesce(p_cost, '{}'), p_reason);
+  perform tokenbook.check_action_type(p_action_type);
+  select f.key,
+         case when f.key not in ('min_tokens', 'max_tokens') then 'a field that can be set'
+              else 'a whole number from 0 to 1000000000000' end
+    into v_field, v_rule
+    from jsonb_each(p_cost) f
+   where f.key not in ('min_tokens', 'max_tokens')
+      or case jsonb_typeof(f.value) when 'number' then f.value::numeric not between 0 and 1000000000000 or f.value::numeric % 1 <> 0
+                                    else true end
+   order by f.key
+   limit 1;
+  if v_field is null then
+    select c.* into v_before from public.token_action_costs c where c.action_type = p_action_type;
+    v_cost := v_before;
+    v_cost.action_type := p_action_type;
+    v_cost.min_tokens := coalesce(trunc((p_cost ->> 'min_tokens')::numeric), v_before.min_tokens); -- 5.0 is 5
+    v_cost.max_tokens := coalesce(trunc((p_cost ->> 'max_tokens')::numeric), v_before.max_tokens);
+    if p_cost is not null and num_nulls(v_cost.min_tokens, v_cost.max_tokens) > 0 then
+      v_field := case when v_cost.min_tokens is null then 'min_tokens' else 'max_tokens' end;
+      v_rule := 'given for an action that has no cost';
+    elsif v_cost.min_tokens > v_cost.max_tokens then
+      v_field := 'max_tokens';
+      v_rule := 'at least min_tokens';
+    end if;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_action_cost', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  if p_cost is null then
+    v_cost := null;
+    delete from public.token_action_costs c where c.action_type = p_action_type;
+  else
+    insert into public.token_action_costs as c
+    select v_cost.*
+    on conflict (action_type) do update set min_tokens = excluded.min_tokens, max_tokens = excluded.max_tokens;
+  end if;
+  v_changed := array(
+    select f.name from unnest(array['max_tokens', 'min_tokens']) as f (name)
+     where coalesce(to_jsonb(v_cost) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null'));
+  if v_changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_action_cost', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'action_type', p_action_type, 'is_new', v_before.action_type is null, 'changed', v_changed,
+        'before', case when v_before.action_type is not null then to_jsonb(v_before) - 'action_type' end,
+        'after', case when v_cost.action_type is not null then to_jsonb(v_cost) - 'action_type' end));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'action_type', p_action_type,
+    'is_new', v_before.action_type is null and v_cost.action_type is not null,
+    'changed', v_changed,
+    'cost', case when v_cost.action_type is not null then to_jsonb(v_cost) end);
+end
+$$;
+comment on function tokenbook.set_token_action_cost is
+  'Says what an action costs users from now on; what was booked stays. For an admin or the server. p_cost {min_tokens, max_tokens}: the tokens counted, at least and at most so many (whole numbers of 0 to 10^12; a fixed price has both the same); what is left out stays, an action without a cost needs both; NULL: it costs what was counted again. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, action_type, is_new, changed: [field, …], cost (the row; NULL = none)}. Errors: invalid_action_type, invalid_action_cost, invalid_reason, forbidden.';
+
+-- from supabase/schemas/30_usage/set_token_model_price.sql
+
+/*
+ * Gives a model a price that holds from a moment on: now, where none is said. What it cost before stays as it is, and
+ * so does what was booked at that. Fields that are left out stay as they are at that moment; null: not known. A price
+ * that is still to come is replaced by one for the same moment. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_model_price(
+  p_model text,
+  p_price jsonb,
+  p_reason text,
+  p_valid_from timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_prices constant text[] := array[
+    'input_cents_per_million', 'cached_input_cents_per_million', 'output_cents_per_million', 'cents_per_image', 'cents_per_minute'];
+  v_actor record;
+  v_now timestamptz;
+  v_at timestamptz;
+  v_field text;
+  v_rule text;
+  v_before public.token_model_prices;
+  v_price public.token_model_prices;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_model_price', 'p_price', p_price, p_reason);
+  v_now := clock_timestamp();
+  v_at := coalesce(p_valid_from, v_now);
+  if coalesce(octet_length(p_model), 0) not between 1 and 200 or p_model !~ '[^[:space:]]' then
+    v_field := 'p_model';
+    v_rule := '1 to 200 bytes, not all blank';
+  elsif v_at < v_now or not isfinite(v_at) then -- @former-prices-stay
+    v_field := 'p_valid_from';
+    v_rule := 'a moment to come, or left out for now: former prices stay';
+  else
+    select f.key,
+           case when f.key <> all (c_prices) then 'a field that can be set'
+                else '0 to 1000000000000 cents, or null where it is not known' end
+      into v_field, v_rule
+      from jsonb_each(p_price) f
+     where f.key <> all (c_prices)
+        or case jsonb_typeof(f.value) when 'null' then false
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      else true end
+     order by f.key
+     limit 1;
+  end if;
+  if v_field is null then
+    select p.* into v_before
+      from public.token_model_prices p
+     where p.model = p_model and p.valid_from <= v_at
+     order by p.valid_from desc
+     limit 1;
+    v_price := jsonb_populate_record(v_before, p_price);
+    if num_nonnulls(v_before.model, v_price.input_cents_per_million, v_price.cached_input_cents_per_million,
+                    v_price.output_cents_per_million, v_price.cents_per_image, v_price.cents_per_minute) = 0 then
+      v_field := 'p_price';
+      v_rule := 'one price or more, for a model that has none';
+    end if;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_model_price', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  v_changed := array(
+    select f.name from unnest(c_prices) as f (name)
+     where coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+     order by f.name);
+  if v_changed <> '{}' then
+    v_price.model := p_model;
+    v_price.valid_from := v_at;
+    insert into public.token_model_prices as p
+    select v_price.*
+    on conflict (model, valid_from) do update
+       set input_cents_per_million = excluded.input_cents_per_million,
+           cached_input_cents_per_million = excluded.cached_input_cents_per_million,
+           output_cents_per_million = excluded.output_cents_per_million,
+           cents_per_image = excluded.cents_per_image,
+           cents_per_minute = excluded.cents_per_minute;
+    perform tokenbook.record_change(
+      'set_token_model_price', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'model', p_model, 'valid_from', v_at, 'is_new', v_before.model is null, 'changed', v_changed,
+        'before', (select jsonb_object_agg(c, to_jsonb(v_before) -> c) from unnest(v_changed) c where v_before.model is not null),
+        'after', (select jsonb_object_agg(c, to_jsonb(v_price) -> c) from unnest(v_changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'model', p_model,
+    'is_new', v_before.model is null,
+    'changed', v_changed,
+    'price', v_price);
+end
+$$;
+comment on function tokenbook.set_token_model_price is
+  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
+
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
 /*
@@ -8396,10 +8598,11 @@ comment on function tokenbook.change_token_plan is
 -- from supabase/schemas/50_plans/check_offer.sql
 
 /*
- * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
- * one object. Locks the settings: catalogue changes are one after the other.
+ * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
+ * are one after the other.
  * Caller: internal.   Returns the actor.
- * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack, …).
  */
 create function tokenbook.check_offer(
   p_slug text,
@@ -8427,7 +8630,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_offer is
-  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+  'Refuses who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';
 
 -- from supabase/schemas/50_plans/check_price_ids.sql
 
@@ -17586,7 +17789,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_changes is
-  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups, the catalogue and the prices; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
 
 -- from supabase/schemas/90_audit/live_difference.sql
 
@@ -19339,7 +19542,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes',
-    'set_token_plan', 'set_token_pack',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',

@@ -73,7 +73,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes',
-    'set_token_plan', 'set_token_pack',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',

@@ -1598,6 +1598,10 @@ export type Database = {
         Args: { p_reason: string; p_state: string; p_user_id: string };
         Returns: Json;
       };
+      set_token_action_cost: {
+        Args: { p_action_type: string; p_cost: Json; p_reason: string };
+        Returns: Json;
+      };
       set_token_alert_rule: {
         Args: {
           p_for_everyone?: boolean;
@@ -1625,6 +1629,10 @@ export type Database = {
         Returns: Json;
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
+      set_token_model_price: {
+        Args: { p_model: string; p_price: Json; p_reason: string; p_valid_from?: string };
+        Returns: Json;
+      };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {

@@ -262,6 +262,20 @@ export const errors = {
     retryable: false,
     hint: "Send the fields of a plan, each with a value that it can have.",
   },
+  invalid_model_price: {
+    status: 400,
+    title: "Invalid price of a model",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the prices of a model in cents, from a moment to come on or from now.",
+  },
+  invalid_action_cost: {
+    status: 400,
+    title: "Invalid cost of an action",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the fewest and the most tokens that the action costs.",
+  },
   invalid_pack: {
     status: 400,
     title: "Invalid pack",

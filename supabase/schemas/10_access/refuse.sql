@@ -49,6 +49,8 @@ begin
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
       ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
+      ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),

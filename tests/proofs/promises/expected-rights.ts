@@ -185,6 +185,8 @@ export const calling: Callable[] = [
       "reverse_token_restatement",
       "set_token_account_state",
       "set_token_customer",
+      "set_token_action_cost",
+      "set_token_model_price",
       "set_token_pack",
       "set_token_plan",
       "set_token_spend_cap",
