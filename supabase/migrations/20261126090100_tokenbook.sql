@@ -1540,7 +1540,8 @@ alter table tokenbook.trials_taken enable row level security;
 -- from supabase/schemas/60_payments/tables/parked_reasons.sql
 
 /*
- * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
+ * Why a payment may wait for an admin, each reason with a sentence for people; what it is in a case,
+ * tokenbook.explain_parking adds. A new one is added here, and to
  * ParkedReason in supabase/functions/_shared/facts.ts.
  * Caller: internal, and CHECKs.
  */
@@ -1555,15 +1556,18 @@ begin
   return '{
     "user_unknown": "Nothing says which user paid, or there is no such user.",
     "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
-    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
+    "quantity": "More were bought than one payment may buy: a plan once, packs up to 1,000 times.",
+    "quantity_unknown": "How many were bought is not said, is zero, or is no whole number.",
     "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
     "several_things": "Several things were bought in one payment.",
-    "nothing_paid": "Nothing was paid.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought.",
-    "items_unknown": "Stripe could not be asked what was bought: stripe-webhook has no STRIPE_SECRET_KEY. Set it and let Stripe send the event again, or assign the payment."
+    "items_unknown": "The provider could not be asked what was bought: a key is missing, or has no right to it. Mend that and let the provider send the event again, or assign the payment.",
+    "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
+    "unreadable": "The provider''s event, or its answer about it, cannot be read.",
+    "refused": "The books refuse what was bought."
   }';
 end
 $$;
@@ -1642,8 +1646,10 @@ create table tokenbook.provider_payments (
   disputed_cents bigint not null default 0,
   period_start timestamptz,
   parked_reason text,
+  parked_details jsonb,
   disagrees jsonb,
   told_as text,
+  alert_id bigint,
   dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -1670,8 +1676,10 @@ comment on column tokenbook.provider_payments.refunded_cents is 'What went back 
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
@@ -1851,7 +1859,7 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1990,7 +1998,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -11842,6 +11850,8 @@ begin
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when p_facts ? 'parked_details'
+      and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
              or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
@@ -12115,6 +12125,39 @@ $$;
 comment on function tokenbook.dismiss_parked_token_payment is
   'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
 
+-- from supabase/schemas/60_payments/explain_parking.sql
+
+/*
+ * Why a provider's payment waits, in words: its reason, and what it is in this case: what was expected and what came,
+ * how many there were and may be, which field cannot be read.
+ * Caller: internal.
+ */
+create function tokenbook.explain_parking(p_facts tokenbook.provider_payments)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_details constant jsonb := coalesce(p_facts.parked_details, '{}');
+begin
+  return concat_ws(' ',
+    tokenbook.parked_reasons() ->> p_facts.parked_reason,
+    case when v_details ? 'expected_cents' then -- @parking-says-what-was-expected
+      format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
+        v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
+    case when v_details ? 'at_most' then
+      format('Bought: %s, at most: %s.', v_details ->> 'quantity', v_details ->> 'at_most') end,
+    case when v_details ? 'rule' then
+      format('%s must be: %s.', v_details ->> 'field', v_details ->> 'rule') end,
+    case when v_details ? 'error' then
+      format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
+end
+$$;
+comment on function tokenbook.explain_parking is
+  'Why a provider''s payment waits for an admin, in words, with what was expected and what came.';
+
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
 /*
@@ -12145,6 +12188,7 @@ declare
   v_facts tokenbook.provider_payments;
   v_booked public.token_payments;
   v_reason text;
+  v_details jsonb;
   v_charged bigint;
 begin
   select p.* into v_booked
@@ -12172,10 +12216,12 @@ begin
        and not t.f ? 'parked_reason' -- that one gives nothing by itself
      group by 1, 2, 3
   ), known as (
-    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+    select th.*, most.at_most, th.quantity > most.at_most as is_too_many
       from things th
       left join public.token_plans p on p.plan_type = th.plan_type
       left join public.token_packs k on k.pack_type = th.pack_type
+     cross join lateral (
+       select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
   select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
@@ -12188,9 +12234,12 @@ begin
            one.reason,
            case when exists (select from known n where n.is_too_many) then 'quantity'
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
-                else 'nothing_named' end)
+                else 'nothing_named' end),
+         case when one.reason is not null then one.details
+              else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason,
+         v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -12198,7 +12247,8 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
-             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
+             (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one
     left join lateral (
       select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
@@ -12221,6 +12271,7 @@ begin
     when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
     when v_facts.user_id is null then 'user_unknown'
   end;
+  v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -12525,7 +12576,7 @@ begin
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
          customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, disagrees = null,
+         parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
      and f.provider_payment_id <> v_facts.provider_payment_id;
@@ -12544,6 +12595,7 @@ begin
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
          parked_reason = v_facts.parked_reason,
+         parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
@@ -12573,7 +12625,7 @@ create function tokenbook.list_parked_token_payments(
 returns table (
   provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
   price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
-  parked_reason text, explanation text, created_at timestamptz
+  parked_reason text, explanation text, parked_details jsonb, created_at timestamptz
 )
 language plpgsql
 stable
@@ -12590,7 +12642,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
+         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
@@ -12600,7 +12652,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -12843,7 +12895,8 @@ comment on function tokenbook.provider_terms is
  * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
  * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason,
+ * parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
@@ -12926,7 +12979,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -14843,7 +14896,9 @@ comment on function tokenbook.settle_token_top_up is
 
 /*
  * Tells the project that a payment waits for an admin: when it is parked, and again when something else is known of
- * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros).
+ * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros). When
+ * the payment is booked, under its own id or as a part of another, that is told once too: recovered, of the same
+ * epoch.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_parked_payment(p_facts tokenbook.provider_payments)
@@ -14855,24 +14910,53 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
-  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_told record;
   v_id bigint;
 begin
+  -- what was told of, and waits no more
+  for v_told in
+    update tokenbook.provider_payments f
+       set alert_id = null
+      from (
+        select w.provider_payment_id, w.alert_id from tokenbook.provider_payments w
+         where w.provider = p_facts.provider
+           and p_facts.provider_payment_id in (w.provider_payment_id, w.part_of)
+           and w.alert_id is not null and w.parked_reason is null) before
+     where f.provider = p_facts.provider and f.provider_payment_id = before.provider_payment_id
+       and p_facts.parked_reason is null -- @booked-payments-end-their-alert
+    returning before.provider_payment_id, before.alert_id
+  loop
+    v_id := nextval('tokenbook.project_alert_numbers');
+    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+    values
+      (c_nobody, v_id, 'recovered', 'payment_parked', v_told.alert_id,
+       jsonb_strip_nulls(jsonb_build_object(
+         'provider', p_facts.provider,
+         'provider_payment_id', v_told.provider_payment_id,
+         'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
+         'paid_by', p_facts.user_id,
+         'ended_alert_id', v_told.alert_id)),
+       clock_timestamp(), clock_timestamp());
+  end loop;
+
   if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
     return;
   end if;
-  update tokenbook.provider_payments f
-     set told_as = v_known, dismissed_at = null -- @dismissed-until-news
-   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
   v_id := nextval('tokenbook.project_alert_numbers');
+  update tokenbook.provider_payments f
+     set told_as = v_known, alert_id = v_id, dismissed_at = null -- @dismissed-until-news
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
   insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
   values
-    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_parked', 'payment_parked', v_id,
+    (c_nobody, v_id, 'payment_parked', 'payment_parked', v_id,
      jsonb_strip_nulls(jsonb_build_object(
        'provider', p_facts.provider,
        'provider_payment_id', p_facts.provider_payment_id,
        'parked_reason', p_facts.parked_reason,
-       'explanation', tokenbook.parked_reasons() ->> p_facts.parked_reason,
+       'explanation', tokenbook.explain_parking(p_facts),
+       'parked_details', p_facts.parked_details,
        'price_id', p_facts.price_id,
        'customer_id', p_facts.customer_id,
        'paid_by', p_facts.user_id,
@@ -14882,7 +14966,7 @@ begin
 end
 $$;
 comment on function tokenbook.tell_of_parked_payment is
-  'Writes an alert of the project''s that a payment waits for an admin; again when something else is known of it.';
+  'Writes an alert of the project''s that a payment waits for an admin, again when something else is known of it, and one when it is booked.';
 
 -- from supabase/schemas/70_alerts/tell_of_subscription.sql
 

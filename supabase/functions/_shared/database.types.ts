@@ -1480,6 +1480,7 @@ export type Database = {
           disputed_cents: number;
           explanation: string;
           pack_type: string;
+          parked_details: Json;
           parked_reason: string;
           plan_type: string;
           price_id: string;

@@ -30,6 +30,23 @@ export interface PaidFacts extends Told {
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
   parked_reason?: ParkedReason | undefined;
+  /** What that is in this case, for whoever is to decide it. */
+  parked_details?: ParkedDetails | undefined;
+}
+
+/** What a reason to wait is in one case. */
+export interface ParkedDetails {
+  /** What would have been the price, in the currency's smallest unit. */
+  expected_cents?: number | undefined;
+  expected_currency?: string | undefined;
+  /** How many were bought, and may be. */
+  quantity?: number | undefined;
+  at_most?: number | undefined;
+  /** What cannot be read, and what it must be. */
+  field?: string | undefined;
+  rule?: string | undefined;
+  /** What the books have refused it with. */
+  error?: string | undefined;
 }
 
 /** One refund, by its own id. Pending and succeeded have taken the money; failed and canceled have not. */
@@ -69,14 +86,17 @@ export type ParkedReason =
   | "user_unknown"
   | "price_unknown"
   | "quantity"
+  | "quantity_unknown"
   | "proration"
   | "amount_differs"
   | "currency_differs"
   | "several_things"
-  | "nothing_paid"
   | "setup_fee"
   | "nothing_named"
-  | "items_unknown";
+  | "items_unknown"
+  | "not_ours"
+  | "unreadable"
+  | "refused";
 
 /** What one event says about one subscription, as `record_token_subscription_event` takes it. */
 export interface SubscriptionFacts {

@@ -1,5 +1,5 @@
 import { Refusal } from "../_shared/problem.ts";
-import { requiredSetting, setting } from "../_shared/setting.ts";
+import { requiredSetting, setting, SettingError } from "../_shared/setting.ts";
 
 /** PayPal's API, signed in with PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET. */
 export interface PaypalApi {
@@ -95,6 +95,9 @@ export function paypalApi(): PaypalApi {
       if (answer.ok) return await answer.json();
       await answer.body?.cancel();
       if (answer.status === 404) return undefined;
+      if (answer.status === 401 || answer.status === 403) {
+        throw new SettingError("PAYPAL_CLIENT_ID", `may not see ${path} (HTTP ${answer.status})`);
+      }
       throw new Error(`PayPal does not tell ${path}: HTTP ${answer.status}`);
     },
   };

@@ -14,6 +14,7 @@ import {
   Charge,
   Dispute,
   type Event,
+  Intent,
   Invoice,
   InvoiceLine,
   InvoicePayment,
@@ -174,8 +175,9 @@ async function paymentsOf(invoice: Invoice, event: Event): Promise<[string, ...s
     .toSorted((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
     .map(({ id }) => id);
   const [first = invoice.id, ...others] = new Set(ids);
-  if (others.length > 100) throw unreadable(whence(event), "payments", "at most 101 payments of one invoice");
-  return [first, ...others];
+  if (others.length > 99) throw unreadable(whence(event), "payments", "at most 100 payments of one invoice");
+  // Under its own id it is parked while Stripe cannot be asked: what waits there is over then.
+  return first === invoice.id ? [first] : [first, ...others, invoice.id];
 }
 
 async function allPaymentsOf({ id, payments }: Invoice, event: Event): Promise<InvoicePayment[]> {
@@ -187,22 +189,46 @@ async function allPaymentsOf({ id, payments }: Invoice, event: Event): Promise<I
 }
 
 /**
- * `payment_intent.succeeded`: of a top-up, which has neither a session nor an invoice. `top-up` records it as well;
- * whichever comes first, it is one payment, and one whose run died is not lost.
+ * `payment_intent.succeeded`. A session or an invoice says itself what was bought. A top-up has neither: `top-up`
+ * records it as well; whichever comes first, it is one payment, and one whose run died is not lost. What is left is a
+ * payment that the app has made by itself.
  */
-export function fromTopUp(event: Event): Told {
-  const { metadata, ...intent } = read(TopUp, event.data.object, whence(event), inEvent);
-  if (metadata.top_up_request_id == null) return nothing("its session or its invoice says what was bought");
-  return about(intent.id, {
+export async function fromIntent(event: Event): Promise<Told> {
+  const { metadata, ...intent } = read(Intent, event.data.object, whence(event), inEvent);
+  const facts: PaidFacts = {
     kind: "paid",
-    user_id: userId(metadata.user_id),
+    user_id: userId(metadata?.user_id),
     customer_id: asId(intent.customer),
-    ...(metadata.plan_type == null
-      ? { pack_type: metadata.pack_type ?? undefined, quantity: metadata.quantity ?? undefined }
-      : { plan_type: metadata.plan_type }),
     amount_cents: intent.amount_received,
     currency: intent.currency,
+  };
+  if (metadata?.top_up_request_id != null) {
+    const { plan_type, pack_type, quantity } = read(TopUp, metadata, whence(event), [...inEvent, "metadata"]);
+    const thing =
+      plan_type == null
+        ? { pack_type: pack_type ?? undefined, quantity: quantity ?? undefined }
+        : { plan_type };
+    return about(intent.id, { ...facts, ...thing });
+  }
+  // What `checkout` has written stands in a session's payment too.
+  const isCheckouts = metadata?.["plan_type"] != null || metadata?.["pack_type"] != null;
+  const isToldElsewhere = intent.invoice != null || ((await isSessionsOrInvoices(intent)) ?? isCheckouts);
+  if (isToldElsewhere) return nothing("its session or its invoice says what was bought");
+  const parked_reason = stripeApi() === undefined ? "items_unknown" : "not_ours";
+  return about(intent.id, { ...facts, parked_reason });
+}
+
+/** Whether a session or an invoice was paid with it, which Stripe is asked; undefined: there is no key to ask with. */
+async function isSessionsOrInvoices({ id }: Intent): Promise<boolean | undefined> {
+  const api = stripeApi();
+  if (api === undefined) return undefined;
+  const sessions = await api.checkout.sessions.list({ payment_intent: id, limit: 1 });
+  if (sessions.data.length > 0) return true;
+  const payments = await api.invoicePayments.list({
+    payment: { type: "payment_intent", payment_intent: id },
+    limit: 1,
   });
+  return payments.data.length > 0;
 }
 
 /** `charge.refunded`: what has gone back in all, and each refund where the API version sends them along. */

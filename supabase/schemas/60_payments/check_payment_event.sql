@@ -47,6 +47,8 @@ begin
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when p_facts ? 'parked_details'
+      and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
              or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)

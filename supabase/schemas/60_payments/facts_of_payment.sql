@@ -26,6 +26,7 @@ declare
   v_facts tokenbook.provider_payments;
   v_booked public.token_payments;
   v_reason text;
+  v_details jsonb;
   v_charged bigint;
 begin
   select p.* into v_booked
@@ -53,10 +54,12 @@ begin
        and not t.f ? 'parked_reason' -- that one gives nothing by itself
      group by 1, 2, 3
   ), known as (
-    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+    select th.*, most.at_most, th.quantity > most.at_most as is_too_many
       from things th
       left join public.token_plans p on p.plan_type = th.plan_type
       left join public.token_packs k on k.pack_type = th.pack_type
+     cross join lateral (
+       select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
   select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
@@ -69,9 +72,12 @@ begin
            one.reason,
            case when exists (select from known n where n.is_too_many) then 'quantity'
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
-                else 'nothing_named' end)
+                else 'nothing_named' end),
+         case when one.reason is not null then one.details
+              else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason,
+         v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -79,7 +85,8 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
-             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
+             (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one
     left join lateral (
       select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
@@ -102,6 +109,7 @@ begin
     when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
     when v_facts.user_id is null then 'user_unknown'
   end;
+  v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts

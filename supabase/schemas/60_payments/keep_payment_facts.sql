@@ -19,7 +19,7 @@ begin
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
          customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, disagrees = null,
+         parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
      and f.provider_payment_id <> v_facts.provider_payment_id;
@@ -38,6 +38,7 @@ begin
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
          parked_reason = v_facts.parked_reason,
+         parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id

@@ -6,7 +6,8 @@
  * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
  * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason,
+ * parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
@@ -89,4 +90,4 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';

@@ -946,7 +946,9 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "'proration'", named: facts },
       { to: "null", where: "x.parked_reason is not null", named: facts },
     ]),
+    parked_details: unseen("what its reason is in this case, for people: it books nothing"),
     disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
+    alert_id: unseen("which alert told the project of it: without it, nobody is told that it is over"),
     told_as: unseen("what the project was told of it: another one only makes it told again"),
     dismissed_at: unseen(
       "that somebody took it off the list of what is parked: the list alone depends on it",

@@ -365,6 +365,7 @@ export const calling: Callable[] = [
       "tokenbook.keep_payment_facts",
       "tokenbook.lock_customer",
       "tokenbook.lock_provider_payment",
+      "tokenbook.explain_parking",
       "tokenbook.parked_reasons",
       "tokenbook.measure_usage",
       "tokenbook.move_plan_limit",
