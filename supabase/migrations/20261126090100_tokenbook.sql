@@ -12669,7 +12669,8 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_answer jsonb;
@@ -12696,8 +12697,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then -- @rest-of-a-customer
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
       v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
     end if;
   end if;
@@ -12714,9 +12716,9 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id,
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
       array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
   end if;
   return v_answer || jsonb_build_object('replayed', v_replayed);
@@ -12761,7 +12763,8 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
@@ -12787,8 +12790,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
       v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
     end if;
     if cardinality(v_waiting) > 0 then
@@ -12825,9 +12829,9 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id, v_waiting, 'service', null);
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c

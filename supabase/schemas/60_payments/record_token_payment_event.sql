@@ -35,7 +35,8 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_answer jsonb;
@@ -62,8 +63,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then -- @rest-of-a-customer
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
       v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
     end if;
   end if;
@@ -80,9 +82,9 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id,
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
       array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
   end if;
   return v_answer || jsonb_build_object('replayed', v_replayed);
