@@ -1540,7 +1540,7 @@ alter table tokenbook.trials_taken enable row level security;
 
 /*
  * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
- * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * ParkedReason in supabase/functions/_shared/facts.ts.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.parked_reasons()
@@ -1562,7 +1562,8 @@ begin
     "several_things": "Several things were bought in one payment.",
     "nothing_paid": "Nothing was paid.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
-    "nothing_named": "Nothing says what was bought."
+    "nothing_named": "Nothing says what was bought.",
+    "items_unknown": "Stripe could not be asked what was bought: stripe-webhook has no STRIPE_SECRET_KEY. Set it and let Stripe send the event again, or assign the payment."
   }';
 end
 $$;
@@ -3305,7 +3306,7 @@ begin
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
-      ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
+      ('payment_not_found', 'PT404', 'There is no such payment.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
       ('pack_not_found', 'PT404', 'Use a pack of the catalogue (token_packs).'),
       ('plan_in_use', 'PT409', 'Make another plan with what is to be different, and take this one out of the offer.'),
@@ -3329,6 +3330,7 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('paid_at_provider', 'PT409', 'Refund it at the provider, in Stripe''s or PayPal''s dashboard: the books follow by its webhook. Nothing was changed.'),
       ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
       ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
@@ -11460,9 +11462,12 @@ comment on function tokenbook.approve_token_payment is
 /*
  * Says whose a parked payment is, and what was bought, and brings the books to it. What an admin says is a fact like
  * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
- * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
+ * Where nobody is known to be the payment's customer, the user is from now on, so that their next payment finds them,
+ * and is given what else has waited for that (tokenbook.release_waiting). Whose a customer is already stays.
+ * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of the customer's waiting
+ * payments, then the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
- * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
+ * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
@@ -11481,10 +11486,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_facts tokenbook.provider_payments;
+  v_fact_id constant text := 'assigned:' || gen_random_uuid();
+  v_customer_id text;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
+  v_waiting text[] := '{}';
   v_ids text[];
-  v_now timestamptz;
+  v_facts tokenbook.provider_payments;
   v_said jsonb;
+  v_answer jsonb;
 begin
   -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
@@ -11502,18 +11512,41 @@ begin
   end if;
 
   -- lock
-  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
-  v_now := clock_timestamp();
-  select f.* into v_facts
+  select f.customer_id into v_customer_id
     from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
-  if v_facts.provider is null then
-    perform tokenbook.refuse('payment_not_found', '{}');
+   where f.provider = p_provider and f.part_of is null
+     and f.provider_payment_id = any (tokenbook.joined_payments(p_provider, array[p_provider_payment_id]));
+  if v_customer_id is not null then
+    select c.user_id into v_customer_user_id
+      from tokenbook.lock_customer(p_provider, v_customer_id, null, null, null) c;
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, v_customer_id), p_provider_payment_id);
+  end if;
+  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_waiting);
+  v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
+  if v_ids is null then
+    perform tokenbook.refuse('payment_not_found', tokenbook.say_payment_id());
+  end if;
+  v_facts := tokenbook.facts_of_payment(p_provider, v_ids); -- the row may be of before its customer was known
+  if v_facts.customer_id is distinct from v_customer_id then -- learned while this waited: it is another lock
+    perform tokenbook.refuse('busy', '{}');
+  elsif v_facts.user_id <> p_user_id and tokenbook.standing_of_payment(v_facts) = 'parked' and v_facts.user_id = v_customer_user_id then
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object(
+      'status', 'parked', 'differs', array['user_id'], 'field', 'p_user_id',
+      'rule', 'its customer is known to be another user: if that is wrong, set_token_customer with p_replace first'));
   elsif v_facts.user_id <> p_user_id
     or num_nonnulls(p_plan_type, p_pack_type) = 1 and num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 1
       and (v_facts.plan_type, v_facts.pack_type, v_facts.quantity) is distinct from (p_plan_type, p_pack_type, p_quantity)
   then
-    perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object(
+      'status', tokenbook.standing_of_payment(v_facts),
+      'differs', array_remove(array[
+        case when v_facts.user_id <> p_user_id then 'user_id' end,
+        case when p_plan_type <> v_facts.plan_type or num_nonnulls(p_plan_type, v_facts.pack_type) = 2 then 'plan_type' end,
+        case when p_pack_type <> v_facts.pack_type or num_nonnulls(p_pack_type, v_facts.plan_type) = 2 then 'pack_type' end,
+        case when p_pack_type = v_facts.pack_type and p_quantity <> v_facts.quantity then 'quantity' end], null)));
+  elsif v_facts.is_paid and num_nonnulls(p_plan_type, p_pack_type, v_facts.plan_type, v_facts.pack_type) = 0 then -- @assigned-to-something
+    perform tokenbook.refuse('invalid_purchase',
+      '{"field": "p_plan_type", "rule": "a plan, or p_pack_type and p_quantity: nothing else says what was bought"}');
   end if;
 
   -- record
@@ -11521,26 +11554,40 @@ begin
     'user_id', case when v_facts.user_id is null then p_user_id end,
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
+  if v_customer_id is not null and v_customer_user_id is null then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new -- @assigned-customers-are-known begin
+      from tokenbook.lock_customer(p_provider, v_customer_id, p_user_id, 'infinity', v_fact_id) c; -- @assigned-customers-are-known end
+  end if;
   if v_said <> '{}' then
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
-            'assign_parked_token_payment', v_now, v_said);
-    v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+            'assign_parked_token_payment', clock_timestamp(), v_said);
+  end if;
+  v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+  if v_said <> '{}' or v_is_new then
     perform tokenbook.record_change(
       'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
       jsonb_build_object(
         'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id,
-        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity));
+        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity,
+        'customer_id', case when v_is_new then v_customer_id end));
   end if;
 
   -- act
-  return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
+  if v_is_new or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, v_customer_id, v_customer_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return v_answer || jsonb_build_object(
+    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting));
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/check_payment_event.sql
 
@@ -11841,9 +11888,9 @@ begin
     from tokenbook.provider_payments f
    where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
-    perform tokenbook.refuse('payment_not_found', '{}');
+    perform tokenbook.refuse('payment_not_found', tokenbook.say_payment_id());
   elsif v_facts.parked_reason is null then
-    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
     update tokenbook.provider_payments f
@@ -12409,7 +12456,7 @@ comment on function tokenbook.list_parked_token_payments is
  * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
  * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
  * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
- * Returns whether the customer's user is another than before.
+ * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_customer(
@@ -12417,9 +12464,11 @@ create function tokenbook.lock_customer(
   p_customer_id text,
   p_user_id uuid,
   p_told_at timestamptz,
-  p_event_id text
+  p_event_id text,
+  out user_id uuid,
+  out is_new boolean
 )
-returns boolean
+returns record
 language plpgsql
 volatile
 security invoker
@@ -12434,22 +12483,25 @@ begin
     from tokenbook.provider_customers c
    where c.provider = p_provider and c.customer_id = p_customer_id
      for no key update;
+  user_id := v_customer.user_id;
+  is_new := false;
   if p_user_id is null
     or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-counts
   then
-    return false;
+    return;
   end if;
   update tokenbook.provider_customers c
      set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
    where c.provider = p_provider and c.customer_id = p_customer_id;
-  return p_user_id is distinct from v_customer.user_id;
+  user_id := p_user_id;
+  is_new := p_user_id is distinct from v_customer.user_id;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says whether that is new.';
+  'Locks a provider''s customer and learns whose they are; says who that is, and whether it is new.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
@@ -12551,7 +12603,9 @@ begin
     from public.token_price_ids i
    where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
   if v_price_id is null or v_offer.amount_cents = 0 then
-    perform tokenbook.refuse('not_for_sale', '{}');
+    perform tokenbook.refuse('not_for_sale', jsonb_build_object(
+      'field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end,
+      'rule', case when v_price_id is null then 'one that has a stripe_price_id in the catalogue' else 'one that costs something' end));
   end if;
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
@@ -12573,13 +12627,14 @@ begin
     'price_id', v_price_id,
     'amount_cents', v_offer.amount_cents,
     'currency', v_offer.currency,
+    'billing_cycle', (select p.billing_cycle from public.token_plans p where p.plan_type = p_plan_type),
     'customer_id', tokenbook.customer_of('stripe', p_user_id),
     'idempotency_key', encode(sha256(convert_to(
       p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -12633,8 +12688,8 @@ comment on function tokenbook.provider_terms is
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So events
  * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
- * the customer that wait for one, too, a portion at a time.
+ * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
+ * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
@@ -12666,6 +12721,8 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_answer jsonb;
@@ -12691,10 +12748,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
-  then
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
+      v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+    end if;
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -12709,7 +12768,11 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
+  if v_is_new or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+  end if;
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
@@ -12723,7 +12786,7 @@ comment on function tokenbook.record_token_payment_event is
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
- * One that names a customer and their user gives that user to payments of the customer that wait for one.
+ * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -12752,6 +12815,8 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
@@ -12776,10 +12841,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
-  then
-    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
+      v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    end if;
     if cardinality(v_waiting) > 0 then
       perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
     end if;
@@ -12814,7 +12881,10 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  perform tokenbook.settle_payments(p_provider, v_waiting);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+  end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
@@ -12856,7 +12926,7 @@ comment on function tokenbook.record_token_subscription_event is
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
- * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.refund_token_payment(
@@ -12894,7 +12964,9 @@ begin
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+  elsif v_payment.provider <> 'manual' then
+    perform tokenbook.refuse('paid_at_provider', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') then
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
@@ -12925,7 +12997,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, paid_at_provider, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/reject_token_payment.sql
 
@@ -12978,6 +13050,56 @@ end
 $$;
 comment on function tokenbook.reject_token_payment is
   'Rejects a pending payment with a reason. For an admin or the server. Rejecting twice changes nothing and answers replayed. Returns {success, payment_id, status, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/release_waiting.sql
+
+/*
+ * Gives what waited for a customer's user to that user: their payments (p_ids), and what the provider has said of
+ * subscriptions of theirs that name no user, one that is past due with its alert.
+ * p_actor_role and p_actor_id: who said whose the customer is.
+ * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
+ * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
+ */
+create function tokenbook.release_waiting(
+  p_provider text,
+  p_customer_id text,
+  p_user_id uuid,
+  p_ids text[],
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_late record;
+  v_is_subscribed boolean := false;
+begin
+  perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
+  for v_late in
+    select f.status, f.occurred_at, f.plan_type
+      from tokenbook.provider_subscriptions f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.occurred_at desc
+     limit 20
+  loop
+    if not v_is_subscribed then
+      perform tokenbook.settle_subscription(p_user_id); -- @waiting-subscriptions-are-settled
+      v_is_subscribed := true;
+    end if;
+    if v_late.status = 'past_due' then
+      perform tokenbook.tell_of_subscription(
+        p_user_id, 'subscription_past_due', v_late.occurred_at,
+        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_late.plan_type));
+    end if;
+  end loop;
+end
+$$;
+comment on function tokenbook.release_waiting is
+  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions.';
 
 -- from supabase/schemas/60_payments/restore_clawback.sql
 
@@ -13043,17 +13165,47 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/say_payment_id.sql
+
+/*
+ * Which field is at fault where no payment of that name is known, and what it must be. Events have ids of their own
+ * in the same dashboards.
+ * Caller: internal.   Returns the facts of payment_not_found.
+ */
+create function tokenbook.say_payment_id()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"field": "p_provider_payment_id", "rule": "the provider_payment_id of a payment that the provider has told of (not the id of an event)"}';
+end
+$$;
+comment on function tokenbook.say_payment_id is 'What p_provider_payment_id must be, as the facts of payment_not_found.';
+
 -- from supabase/schemas/60_payments/set_token_customer.sql
 
 /*
  * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
- * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
- * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
- * Caller: service_role.   Locks: the customer.
- * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ * its user, and gives them what has waited for that: payments, a portion at a time, and subscriptions
+ * (tokenbook.release_waiting). A customer is one user's for ever: whose it was first, by this or by the provider's
+ * events, stays. The same again changes nothing, but gives the next portion.
+ * p_replace is for a mistake: the customer is this user's from now on, whatever events have said or will say; what
+ * was booked to the other one stays booked.
+ * Caller: an admin, service_role.   Locks: the customer, then the facts of their waiting payments, then the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, invalid_reason, user_not_found,
+ * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the table themselves.
-create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+create function tokenbook.set_token_customer(
+  p_user_id uuid,
+  p_provider text,
+  p_customer_id text,
+  p_replace boolean default false,
+  p_reason text default null
+)
 returns jsonb
 language plpgsql
 volatile
@@ -13062,29 +13214,67 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_user_id uuid;
-  v_is_new boolean;
+  v_customer record;
+  v_is_replaced boolean;
+  v_waiting text[] := '{}';
 begin
+  -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   if (p_provider in ('stripe', 'paypal')) is not true then
     perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
   elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
     perform tokenbook.refuse('invalid_customer',
       '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  elsif p_replace and p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
+  perform tokenbook.check_request(null, p_reason, null);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
-  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
-  select c.user_id into v_user_id
-    from tokenbook.provider_customers c
-   where c.provider = p_provider and c.customer_id = p_customer_id;
+  -- lock
+  v_customer := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
+  v_is_replaced := p_replace is true and v_customer.user_id <> p_user_id;
+  if v_customer.user_id = p_user_id or v_is_replaced then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_customer_id);
+  end if;
+  if cardinality(v_waiting) > 0 then
+    perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+  end if;
+
+  -- record
+  if v_is_replaced then
+    update tokenbook.provider_customers c
+       set user_id = p_user_id, event_id = '',
+           told_at = '-infinity' -- @replaced-for-good: before whatever an event says
+     where c.provider = p_provider and c.customer_id = p_customer_id;
+  end if;
+  if v_is_replaced or v_customer.is_new and v_actor.actor_role = 'admin' then
+    perform tokenbook.record_change(
+      'set_token_customer', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'customer_id', p_customer_id,
+        'instead_of', case when v_is_replaced then v_customer.user_id end));
+  end if;
+
+  -- act
+  if v_customer.is_new or v_is_replaced or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+  end if;
   return jsonb_build_object(
-    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
-    'replayed', not v_is_new);
+    'success', v_is_replaced or v_customer.user_id = p_user_id,
+    'user_id', case when v_is_replaced then p_user_id else v_customer.user_id end,
+    'provider', p_provider,
+    'customer_id', p_customer_id,
+    'payments_released', cardinality(v_waiting),
+    'replayed', not v_customer.is_new and not v_is_replaced);
 end
 $$;
 comment on function tokenbook.set_token_customer is
-  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal), and gives them what has waited for that: parked payments, at most 20 a call, and what is known of subscriptions. For an admin or the server. Whose a customer was first stays, unless p_replace, with a p_reason, puts a mistake right: from then on the customer is this user''s, and what was booked before stays booked. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, payments_released, replayed}. Errors: invalid_customer, invalid_reason, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
@@ -13112,11 +13302,7 @@ begin
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case
-      when v_payment.id is not null then v_payment.status
-      when p_facts.parked_reason is not null then 'parked'
-      else 'waiting'
-    end,
+    'status', tokenbook.standing_of_payment(p_facts),
     'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
@@ -13243,10 +13429,10 @@ comment on function tokenbook.settle_payment is
 
 /*
  * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
- * known.
+ * known. p_actor_role and p_actor_id: who said whose the customer is.
  * Caller: internal, holding the locks of these payments.   Locks: the accounts.
  */
-create function tokenbook.settle_payments(p_provider text, p_ids text[])
+create function tokenbook.settle_payments(p_provider text, p_ids text[], p_actor_role text, p_actor_id uuid)
 returns void
 language plpgsql
 volatile
@@ -13258,7 +13444,7 @@ declare
 begin
   foreach v_id in array p_ids loop
     perform tokenbook.settle_and_describe_payment(
-      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), p_actor_role, p_actor_id);
   end loop;
 end
 $$;
@@ -13337,6 +13523,31 @@ end
 $$;
 comment on function tokenbook.settle_refunds is
   'Brings tokens, debt, plan limit and plan to what refunds and disputes have left of a payment''s money.';
+
+-- from supabase/schemas/60_payments/standing_of_payment.sql
+
+/*
+ * How a provider's payment stands, in one word: approved or refunded, once it is booked; parked, while it waits for
+ * an admin; waiting, while nothing says that it was paid.
+ * Caller: internal.
+ */
+create function tokenbook.standing_of_payment(p_facts tokenbook.provider_payments)
+returns text
+language plpgsql
+volatile -- sees what its caller has booked
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select p.status from public.token_payments p
+      where p.user_id = p_facts.user_id and p.provider = p_facts.provider
+        and p.provider_payment_id = p_facts.provider_payment_id),
+    case when p_facts.parked_reason is not null then 'parked' else 'waiting' end);
+end
+$$;
+comment on function tokenbook.standing_of_payment is
+  'How a provider''s payment stands: approved, refunded, parked or waiting.';
 
 -- from supabase/schemas/60_payments/token_offer_now.sql
 
@@ -19248,6 +19459,7 @@ declare
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -19258,7 +19470,7 @@ declare
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
     'set_token_trial_policy',
-    'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+    'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];
 begin

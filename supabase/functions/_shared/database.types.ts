@@ -1615,7 +1615,13 @@ export type Database = {
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
       set_token_customer: {
-        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Args: {
+          p_customer_id: string;
+          p_provider: string;
+          p_reason?: string;
+          p_replace?: boolean;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };

@@ -295,7 +295,7 @@ export const errors = {
     title: "Payment not found",
     sqlstate: "PT404",
     retryable: false,
-    hint: "There is no such payment of that user.",
+    hint: "There is no such payment.",
   },
   plan_not_found: {
     status: 404,
@@ -457,6 +457,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The payment has been decided otherwise. Nothing was changed.",
+  },
+  paid_at_provider: {
+    status: 409,
+    title: "Paid at a provider",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Refund it at the provider, in Stripe's or PayPal's dashboard: the books follow by its webhook. Nothing was changed.",
   },
   trial_already_taken: {
     status: 409,

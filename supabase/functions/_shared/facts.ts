@@ -75,7 +75,8 @@ export type ParkedReason =
   | "several_things"
   | "nothing_paid"
   | "setup_fee"
-  | "nothing_named";
+  | "nothing_named"
+  | "items_unknown";
 
 /** What one event says about one subscription, as `record_token_subscription_event` takes it. */
 export interface SubscriptionFacts {

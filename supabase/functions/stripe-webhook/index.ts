@@ -13,7 +13,7 @@ import { Refusal } from "../_shared/problem.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
 import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
-import { expectsLive } from "./api.ts";
+import { asking, expectsLive } from "./api.ts";
 import { Event } from "./objects.ts";
 import {
   fromDispute,
@@ -61,7 +61,8 @@ const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Pro
 async function readEvent(request: Request, catalogue: Catalogue): Promise<ProviderEvent> {
   const secret = requiredSetting("STRIPE_WEBHOOK_SECRET");
   const event = eventIn(await verified(request, secret));
-  return { id: event.id, type: event.type, occurredAt: event.created, ...(await toldBy(event, catalogue)) };
+  const told = await asking(() => toldBy(event, catalogue));
+  return { id: event.id, type: event.type, occurredAt: event.created, ...told };
 }
 
 async function toldBy(event: Event, catalogue: Catalogue): Promise<Told> {

@@ -34,6 +34,19 @@ const quantity = z
   .regex(/^[1-9]\d{0,8}$/, "a whole number")
   .transform(Number);
 
+/** What `checkout` and `top-up` write into metadata of a purchase. */
+const purchase = {
+  plan_type: providerId.nullish(),
+  pack_type: providerId.nullish(),
+  quantity: quantity.nullish(),
+};
+
+/** The user, and what our server's checkout says of the purchase; what a project has written otherwise is none. */
+const writtenIntoSession = z
+  .looseObject({ user_id: z.string("a text").nullish() })
+  .nullish()
+  .transform((it) => ({ user: userId(it?.user_id), purchase: z.object(purchase).safeParse(it).data }));
+
 const list = <T extends z.ZodType>(of: T) =>
   z.object({ data: z.array(of, "a list").max(1000, "at most 1000 items"), has_more: z.boolean().nullish() });
 
@@ -61,7 +74,7 @@ export const Session = z.object({
   subscription: reference.nullish(),
   customer: named.nullish(),
   client_reference_id: z.string("a text").nullish(),
-  metadata: buyer,
+  metadata: writtenIntoSession,
   amount_total: cents.nullish(),
   currency: currency.nullish(),
   line_items: list(LineItem).nullish(),
@@ -140,9 +153,7 @@ export const TopUp = z.object({
   metadata: z.object({
     top_up_request_id: z.string("a text").nullish(),
     user_id: z.string("a text").nullish(),
-    plan_type: providerId.nullish(),
-    pack_type: providerId.nullish(),
-    quantity: quantity.nullish(),
+    ...purchase,
   }),
 });
 

@@ -37,10 +37,11 @@ export async function fromSession(event: Event, catalogue: Catalogue): Promise<T
   }
   const them = { user_id: userOf(session), customer_id: asId(session.customer) };
   if (session.mode === "subscription") return fromSubscribing(session, them);
+  const items = await itemsOf(session, event);
   const facts: PaidFacts = {
     kind: "paid",
     ...them,
-    ...(await bought(await itemsOf(session, event), catalogue)),
+    ...(items === undefined ? await asWritten(session, event, catalogue) : await bought(items, catalogue)),
     amount_cents: session.amount_total ?? 0,
     currency: session.currency ?? undefined,
   };
@@ -54,8 +55,8 @@ export async function fromSession(event: Event, catalogue: Catalogue): Promise<T
  * on somebody else's account.
  */
 function userOf(session: Session): string | undefined {
-  if (session.metadata !== undefined || session.payment_link !== null) return session.metadata;
-  return userId(session.client_reference_id);
+  const { user } = session.metadata;
+  return user ?? (session.payment_link === null ? userId(session.client_reference_id) : undefined);
 }
 
 /**
@@ -74,14 +75,39 @@ function fromSubscribing(
   };
 }
 
-/** What was bought in a single payment. Stripe does not send it along, so without a key nobody knows. */
-async function itemsOf(session: Session, event: Event): Promise<Line[]> {
+/** What was bought in a single payment. Stripe does not send it along; undefined: there is no key to ask with. */
+async function itemsOf(session: Session, event: Event): Promise<Line[] | undefined> {
   const { line_items: sent } = session;
   if (sent != null && sent.has_more !== true) return sent.data;
   const all = await stripeApi()
     ?.checkout.sessions.listLineItems(session.id, { limit: 100 })
     .autoPagingToArray({ limit: 1000 });
-  return (all ?? []).map((item) => read(LineItem, item, `${whence(event)}, its items`));
+  return all?.map((item) => read(LineItem, item, `${whence(event)}, its items`));
+}
+
+/**
+ * What was bought, by what `checkout` has written into the session, where Stripe cannot be asked. Our server alone
+ * writes it, but the buyer may have changed how many, or had a coupon: so it counts only where exactly its price in
+ * the catalogue was paid.
+ */
+async function asWritten(
+  { metadata: { purchase }, amount_total, currency }: Session,
+  event: Event,
+  catalogue: Catalogue,
+): Promise<Pick<PaidFacts, "plan_type" | "pack_type" | "quantity" | "parked_reason">> {
+  const { plan_type, pack_type } = purchase ?? {};
+  const quantity = purchase?.quantity ?? 1;
+  const thing = pack_type != null ? { pack_type } : plan_type != null ? { plan_type } : undefined;
+  const price = thing && (await catalogue.priceOf(thing));
+  const isPaid =
+    price !== undefined &&
+    price.cents * quantity === amount_total &&
+    price.currency.toLowerCase() === currency?.toLowerCase();
+  if (isPaid) return { ...thing, quantity };
+  console.warn(
+    `${whence(event)} is parked: STRIPE_SECRET_KEY is not set, so Stripe cannot be asked what was bought`,
+  );
+  return { parked_reason: "items_unknown" };
 }
 
 /**
@@ -108,10 +134,11 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
     ...what,
     amount_cents: invoice.amount_paid,
     currency: invoice.currency,
-    // The line's: an invoice's own period is the one before, for what is paid in arrears.
+    // The line's: an invoice's own period is the one before, for what is paid in arrears. Also of what nobody knows
+    // yet: an admin who says it later says what it is, not when.
     period_start:
-      what.plan_type !== undefined && invoice.subscription != null
-        ? whole.find(({ price }) => price === what.price_id)?.period.start
+      what.pack_type === undefined && invoice.subscription != null
+        ? (lines.find(({ price }) => asId(price) === what.price_id) ?? lines[0])?.period.start
         : undefined,
     parts: parts.length > 0 ? parts : undefined,
   };

@@ -3,8 +3,8 @@
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So events
  * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
- * the customer that wait for one, too, a portion at a time.
+ * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
+ * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
@@ -36,6 +36,8 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_answer jsonb;
@@ -61,10 +63,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
-  then
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
+      v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+    end if;
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -79,7 +83,11 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
+  if v_is_new or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+  end if;
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;

@@ -3,7 +3,7 @@
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
- * One that names a customer and their user gives that user to payments of the customer that wait for one.
+ * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
  * A payment that failed is told to the user (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -32,6 +32,8 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
@@ -56,10 +58,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
-  then
-    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
+      v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    end if;
     if cardinality(v_waiting) > 0 then
       perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
     end if;
@@ -94,7 +98,10 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  perform tokenbook.settle_payments(p_provider, v_waiting);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    perform tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+  end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));

@@ -22,11 +22,7 @@ begin
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case
-      when v_payment.id is not null then v_payment.status
-      when p_facts.parked_reason is not null then 'parked'
-      else 'waiting'
-    end,
+    'status', tokenbook.standing_of_payment(p_facts),
     'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,

@@ -1,6 +1,6 @@
 /*
  * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
- * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * ParkedReason in supabase/functions/_shared/facts.ts.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.parked_reasons()
@@ -22,7 +22,8 @@ begin
     "several_things": "Several things were bought in one payment.",
     "nothing_paid": "Nothing was paid.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
-    "nothing_named": "Nothing says what was bought."
+    "nothing_named": "Nothing says what was bought.",
+    "items_unknown": "Stripe could not be asked what was bought: stripe-webhook has no STRIPE_SECRET_KEY. Set it and let Stripe send the event again, or assign the payment."
   }';
 end
 $$;
