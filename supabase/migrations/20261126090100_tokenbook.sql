@@ -1561,6 +1561,7 @@ begin
     "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
+    "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought.",
@@ -1672,7 +1673,7 @@ comment on column tokenbook.provider_payments.price_id is 'The provider''s id of
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
@@ -1807,7 +1808,7 @@ comment on column public.token_payments.amount_cents is 'The price of all of the
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
 comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, issue_every, issue_on, refill_to, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
-comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded, or credited to the customer for unused time.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
@@ -11832,16 +11833,17 @@ begin
     when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
-    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
     when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
-    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
     when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
     when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
     when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
       or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
     when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
@@ -12171,9 +12173,14 @@ comment on function tokenbook.explain_parking is
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
- *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
+ *   has gone as a refund has, and pays for something else.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
+ * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
+ *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
+ *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
+ * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -12294,53 +12301,97 @@ begin
     (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
 
   -- what went back
-  with refunds as (
-    select distinct on (e.facts ->> 'refund_id')
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
-           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+  with told as materialized (
+    select e.*, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           -- what cannot be compared is all of it
+           case when (lower(e.facts ->> 'currency') <> v_facts.currency) is true then v_facts.amount_cents -- @other-currencies-are-all begin
+                else coalesce(e.facts ->> 'refunded_cents', e.facts ->> 'amount_cents')::bigint end as cents -- @other-currencies-are-all end
       from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
-     order by e.facts ->> 'refund_id', e.occurred_at desc,
-              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
-              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+       and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
+  ), refunds as (
+    select distinct on (t.facts ->> 'refund_id')
+           t.part, t.occurred_at, t.cents,
+           t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from told t
+     where t.kind = 'refund'
+     order by t.facts ->> 'refund_id', t.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
+              t.cents desc, t.part
   ), totals as (
-    select distinct on (e.provider_payment_id)
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
-      from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
-              (e.facts ->> 'refunded_cents')::bigint desc
+    select distinct on (t.part) t.part, t.occurred_at, t.cents
+      from told t
+     where t.kind = 'refunded'
+     order by t.part, t.occurred_at desc, -- @latest-total-counts
+              t.cents desc
+  ), credits as (
+    select max(t.cents) as cents from told t where t.kind = 'credit' group by t.facts ->> 'credit_id'
   )
-  select least(coalesce(sum(greatest(
-           r.gone_cents,
-           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
-           0)), 0), v_facts.amount_cents)
+  select least(
+           coalesce(sum(greatest(
+             r.gone_cents,
+             t.cents - r.failed_since_cents, -- @totals-less-what-failed
+             0)), 0)
+             + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
+           v_facts.amount_cents)
     into v_facts.refunded_cents
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
-     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
-            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+     select sum(r.cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
+  with told as materialized (
+    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+           e.facts ->> 'status' as status, e.occurred_at,
+           coalesce(
+             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+             v_facts.amount_cents) as cents,
+           row_number() over (
+             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+  ), ends as (
+    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+  ), disputes as (
+    select e.id, e.status, e.cents, min(t.occurred_at) as since, max(t.cents) as most_cents
+      from ends e
+      join told t on t.id = e.id and t.status in ('open', 'won', 'lost')
+     where e.status <> 'reversed'
+     group by e.id, e.status, e.cents
+  ), reversals as (
+    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+    select distinct on (r.id) r.id, r.cents, d.id as dispute_id, d.most_cents
+      from ends r
+      left join (
+        -- how each dispute stood when each reversal came, and whether it went on
+        select r.id as reversal_id, t.id,
+               (array_agg(t.status order by t.nth desc) filter (where t.occurred_at <= r.occurred_at))[1] as was,
+               bool_or(t.occurred_at > r.occurred_at and t.status <> 'won') as goes_on
+          from ends r
+          join told t on t.status in ('open', 'won', 'lost')
+         where r.status = 'reversed'
+         group by r.id, t.id) at_that_time on at_that_time.reversal_id = r.id
+      left join disputes d on d.id = at_that_time.id
+       and (at_that_time.was = 'open' -- @reversals-of-open-disputes
+         or r.cents in (d.cents, d.most_cents)
+            and (at_that_time.was = 'won' and not at_that_time.goes_on) is not true) -- @won-disputes-are-over
+     where r.status = 'reversed'
+     order by r.id, r.cents in (d.cents, d.most_cents) desc nulls last, d.since, d.id
+  ), own as (
+    -- what of them no dispute says the end of
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
+      from reversals r
+     group by r.dispute_id
+  )
   select least(
-           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
-             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
-                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           coalesce((select sum(d.cents) from disputes d where d.status in ('open', 'lost')), 0)
+             + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents
-    from (
-      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' as status,
-             coalesce(
-               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-               v_facts.amount_cents) as amount_cents
-        from tokenbook.provider_events e
-       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-       order by e.facts ->> 'dispute_id', -- @disputes-by-id
-                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+    into v_facts.disputed_cents;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -12899,6 +12950,7 @@ comment on function tokenbook.provider_terms is
  * parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
  * the account.
@@ -12925,7 +12977,8 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_answer jsonb;
@@ -12952,8 +13005,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then -- @rest-of-a-customer
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
       v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
     end if;
   end if;
@@ -12970,16 +13024,16 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id,
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
       array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
   end if;
   return v_answer || jsonb_build_object('replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13017,7 +13071,8 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
@@ -13043,8 +13098,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
       v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
     end if;
     if cardinality(v_waiting) > 0 then
@@ -13081,9 +13137,9 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id, v_waiting, 'service', null);
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
@@ -13530,7 +13586,8 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
  * rows; then the account is locked, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
- * What had been booked under the id of a part, before it was known to be one, is taken back.
+ * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
+ * their money bought this. Their account is not waited for, so that nobody waits in a circle: it is busy.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.
@@ -13595,10 +13652,21 @@ begin
       from tokenbook.provider_payments f
       join public.token_payments p
         on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
-     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
-     order by p.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id -- @parts-of-anybody
+     order by p.user_id, p.provider_payment_id
   loop
-    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    if v_part.user_id = p_facts.user_id then
+      perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    elsif v_part.refunded_cents >= greatest(v_part.amount_cents, 1) then
+      continue;
+    else
+      perform 1 from public.token_accounts a where a.user_id = v_part.user_id for no key update skip locked; -- @parts-wait-for-nobody
+      if not found then
+        perform tokenbook.refuse('busy', '{}');
+      end if;
+      perform tokenbook.record_expiries(array[v_part.user_id], clock_timestamp());
+      perform tokenbook.settle_subscription(v_part.user_id);
+    end if;
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
@@ -16644,13 +16712,35 @@ begin
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
-           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
-           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
-           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged
       from parts o
       left join said s on s.provider = o.provider and s.whole = o.whole
       left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
      group by o.provider, o.whole, o.part
+  ), paid as (
+    select s.*, greatest(m.cents, c.cents) as amount_cents,
+           coalesce(greatest(m.cents, c.cents), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join (
+        select o.provider, o.whole, case when count(o.charged) = count(*) then sum(o.charged) end as cents
+          from of_parts o group by o.provider, o.whole) c on c.provider = s.provider and c.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), moves as (
+    -- what was told of money that left, in the payment's currency: all of it where it is in another
+    select e.*,
+           case when e.currency <> n.currency then n.effective
+                when e.kind = 'refunded' then e.refunded
+                when e.kind = 'dispute' then coalesce(e.cents, n.effective)
+                else e.cents end as moved
+      from events e
+      join paid n on n.provider = e.provider and n.whole = e.whole
+     where e.kind not in ('paid', 'assigned')
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -16658,55 +16748,81 @@ begin
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
-                        e.cents desc, e.part) as place
-        from events e where e.kind = 'refund') l
+                        e.moved desc, e.part) as place
+        from moves e where e.kind = 'refund') l
      where l.place = 1
+  ), totals as (
+    select distinct on (e.provider, e.whole, e.part) e.*
+      from moves e where e.kind = 'refunded'
+     order by e.provider, e.whole, e.part, e.occurred_at desc, e.moved desc
+  ), refunded as (
+    -- of each part, and what was credited besides
+    select o.provider, o.whole, sum(o.cents) as cents
+      from (
+        select p.provider, p.whole,
+               greatest(coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0),
+                        t.moved - coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= t.occurred_at), 0),
+                        0) as cents
+          from parts p
+          left join totals t on t.provider = p.provider and t.whole = p.whole and t.part = p.part
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, t.moved
+        union all
+        select c.provider, c.whole, max(c.moved) from moves c where c.kind = 'credit' group by c.provider, c.whole, c.fact ->> 'credit_id') o
+     group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
                         e.cents desc nulls first, e.currency) as place
-        from events e where e.kind = 'dispute') l
+        from moves e where e.kind = 'dispute') l
      where l.place = 1
-  ), refunded as (
-    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
-           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+  ), courses as (
+    -- of each dispute that was more than an inquiry, from when to when it was in which state, and the most it was about
+    select e.provider, e.whole, e.fact ->> 'dispute_id' as id, e.fact ->> 'status' as state, e.occurred_at as since,
+           lead(e.occurred_at) over of_one as until,
+           min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as begun,
+           max(e.moved) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as most, d.moved as finally,
+           max(e.occurred_at) filter (where e.fact ->> 'status' <> 'won') over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as last_against_us
+      from moves e
+      join disputes d on d.provider = e.provider and d.whole = e.whole and d.id = e.fact ->> 'dispute_id' and d.fact ->> 'status' <> 'reversed'
+     where e.kind = 'dispute' and e.fact ->> 'status' in ('open', 'won', 'lost')
+    window of_one as (
+      partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+      order by e.occurred_at, case e.fact ->> 'status' when 'open' then 1 when 'won' then 2 else 3 end, e.cents, e.currency desc)
+  ), reversals as (
+    -- and of which dispute each reversal is
+    select distinct on (r.provider, r.whole, r.id) r.provider, r.whole, r.moved, c.id, c.most
+      from disputes r
+      left join (
+        -- a dispute is what it was last; before it began, it is nothing yet
+        select k.*, false as is_to_come from courses k
+        union all
+        (select distinct on (k.provider, k.whole, k.id) k.*, true from courses k order by k.provider, k.whole, k.id, k.since)) c
+        on c.provider = r.provider and c.whole = r.whole
+       and case when c.is_to_come then r.occurred_at < c.since and r.moved in (c.most, c.finally)
+                when r.occurred_at >= c.since and (r.occurred_at >= c.until) is not true
+                then case c.state when 'open' then true
+                                  when 'lost' then r.moved in (c.most, c.finally)
+                                  else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
+     where r.fact ->> 'status' = 'reversed'
+     order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), withheld as (
+    select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select p.provider, p.whole, p.part, p.charged, p.total,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
-          from of_parts p
-          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
-         group by p.provider, p.whole, p.part, p.charged, p.total) o
-     group by o.provider, o.whole
-  ), paid as (
-    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
-           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
-      from said s
-      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
-      left join refunded r on r.provider = s.provider and r.whole = s.whole
-      left join (
-        select e.provider, e.whole, max(e.cents) as cents
-          from events e
-          join said n on n.provider = e.provider and n.whole = e.whole
-         where e.kind = 'paid' and (e.currency <> n.currency) is not true
-         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        union all
+        select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
+          from reversals r group by r.provider, r.whole, r.id) w
+     group by w.provider, w.whole
   ), told as (
-    select p.*, least(p.refunded, p.effective) as refunded_cents,
-           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+    select p.*, least(r.cents, p.effective) as refunded_cents,
+           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
-      left join (
-        select n.provider, n.whole,
-               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
-          from paid n
-          join disputes l on l.provider = n.provider and l.whole = n.whole
-         where l.fact ->> 'status' in ('lost', 'open')
-            or l.fact ->> 'status' = 'reversed' and not exists (
-              select from disputes o
-               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
-         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+      left join refunded r on r.provider = p.provider and r.whole = p.whole
+      left join withheld w on w.provider = p.provider and w.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),

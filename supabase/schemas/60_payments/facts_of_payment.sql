@@ -9,9 +9,14 @@
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
- *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
+ *   has gone as a refund has, and pays for something else.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
+ * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
+ *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
+ *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
+ * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -132,53 +137,97 @@ begin
     (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
 
   -- what went back
-  with refunds as (
-    select distinct on (e.facts ->> 'refund_id')
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
-           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+  with told as materialized (
+    select e.*, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           -- what cannot be compared is all of it
+           case when (lower(e.facts ->> 'currency') <> v_facts.currency) is true then v_facts.amount_cents -- @other-currencies-are-all begin
+                else coalesce(e.facts ->> 'refunded_cents', e.facts ->> 'amount_cents')::bigint end as cents -- @other-currencies-are-all end
       from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
-     order by e.facts ->> 'refund_id', e.occurred_at desc,
-              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
-              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+       and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
+  ), refunds as (
+    select distinct on (t.facts ->> 'refund_id')
+           t.part, t.occurred_at, t.cents,
+           t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from told t
+     where t.kind = 'refund'
+     order by t.facts ->> 'refund_id', t.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
+              t.cents desc, t.part
   ), totals as (
-    select distinct on (e.provider_payment_id)
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
-      from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
-              (e.facts ->> 'refunded_cents')::bigint desc
+    select distinct on (t.part) t.part, t.occurred_at, t.cents
+      from told t
+     where t.kind = 'refunded'
+     order by t.part, t.occurred_at desc, -- @latest-total-counts
+              t.cents desc
+  ), credits as (
+    select max(t.cents) as cents from told t where t.kind = 'credit' group by t.facts ->> 'credit_id'
   )
-  select least(coalesce(sum(greatest(
-           r.gone_cents,
-           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
-           0)), 0), v_facts.amount_cents)
+  select least(
+           coalesce(sum(greatest(
+             r.gone_cents,
+             t.cents - r.failed_since_cents, -- @totals-less-what-failed
+             0)), 0)
+             + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
+           v_facts.amount_cents)
     into v_facts.refunded_cents
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
-     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
-            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+     select sum(r.cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
+  with told as materialized (
+    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+           e.facts ->> 'status' as status, e.occurred_at,
+           coalesce(
+             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+             v_facts.amount_cents) as cents,
+           row_number() over (
+             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+  ), ends as (
+    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+  ), disputes as (
+    select e.id, e.status, e.cents, min(t.occurred_at) as since, max(t.cents) as most_cents
+      from ends e
+      join told t on t.id = e.id and t.status in ('open', 'won', 'lost')
+     where e.status <> 'reversed'
+     group by e.id, e.status, e.cents
+  ), reversals as (
+    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+    select distinct on (r.id) r.id, r.cents, d.id as dispute_id, d.most_cents
+      from ends r
+      left join (
+        -- how each dispute stood when each reversal came, and whether it went on
+        select r.id as reversal_id, t.id,
+               (array_agg(t.status order by t.nth desc) filter (where t.occurred_at <= r.occurred_at))[1] as was,
+               bool_or(t.occurred_at > r.occurred_at and t.status <> 'won') as goes_on
+          from ends r
+          join told t on t.status in ('open', 'won', 'lost')
+         where r.status = 'reversed'
+         group by r.id, t.id) at_that_time on at_that_time.reversal_id = r.id
+      left join disputes d on d.id = at_that_time.id
+       and (at_that_time.was = 'open' -- @reversals-of-open-disputes
+         or r.cents in (d.cents, d.most_cents)
+            and (at_that_time.was = 'won' and not at_that_time.goes_on) is not true) -- @won-disputes-are-over
+     where r.status = 'reversed'
+     order by r.id, r.cents in (d.cents, d.most_cents) desc nulls last, d.since, d.id
+  ), own as (
+    -- what of them no dispute says the end of
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
+      from reversals r
+     group by r.dispute_id
+  )
   select least(
-           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
-             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
-                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           coalesce((select sum(d.cents) from disputes d where d.status in ('open', 'lost')), 0)
+             + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents
-    from (
-      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' as status,
-             coalesce(
-               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-               v_facts.amount_cents) as amount_cents
-        from tokenbook.provider_events e
-       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-       order by e.facts ->> 'dispute_id', -- @disputes-by-id
-                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+    into v_facts.disputed_cents;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(

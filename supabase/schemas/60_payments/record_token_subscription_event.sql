@@ -32,7 +32,8 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
   v_replayed boolean;
   v_shown record;
@@ -58,8 +59,9 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    v_customer := tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id);
-    if v_customer.user_id is not null then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
       v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
     end if;
     if cardinality(v_waiting) > 0 then
@@ -96,9 +98,9 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  if p_facts ? 'customer_id' and (v_customer.is_new or cardinality(v_waiting) > 0) then
+  if v_is_new or cardinality(v_waiting) > 0 then
     perform tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer.user_id, v_waiting, 'service', null);
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c

@@ -193,13 +193,35 @@ begin
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
-           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
-           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
-           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged
       from parts o
       left join said s on s.provider = o.provider and s.whole = o.whole
       left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
      group by o.provider, o.whole, o.part
+  ), paid as (
+    select s.*, greatest(m.cents, c.cents) as amount_cents,
+           coalesce(greatest(m.cents, c.cents), f.amount_cents) as effective
+      from said s
+      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
+      left join (
+        select o.provider, o.whole, case when count(o.charged) = count(*) then sum(o.charged) end as cents
+          from of_parts o group by o.provider, o.whole) c on c.provider = s.provider and c.whole = s.whole
+      left join (
+        select e.provider, e.whole, max(e.cents) as cents
+          from events e
+          join said n on n.provider = e.provider and n.whole = e.whole
+         where e.kind = 'paid' and (e.currency <> n.currency) is not true
+         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+  ), moves as (
+    -- what was told of money that left, in the payment's currency: all of it where it is in another
+    select e.*,
+           case when e.currency <> n.currency then n.effective
+                when e.kind = 'refunded' then e.refunded
+                when e.kind = 'dispute' then coalesce(e.cents, n.effective)
+                else e.cents end as moved
+      from events e
+      join paid n on n.provider = e.provider and n.whole = e.whole
+     where e.kind not in ('paid', 'assigned')
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -207,55 +229,81 @@ begin
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
-                        e.cents desc, e.part) as place
-        from events e where e.kind = 'refund') l
+                        e.moved desc, e.part) as place
+        from moves e where e.kind = 'refund') l
      where l.place = 1
+  ), totals as (
+    select distinct on (e.provider, e.whole, e.part) e.*
+      from moves e where e.kind = 'refunded'
+     order by e.provider, e.whole, e.part, e.occurred_at desc, e.moved desc
+  ), refunded as (
+    -- of each part, and what was credited besides
+    select o.provider, o.whole, sum(o.cents) as cents
+      from (
+        select p.provider, p.whole,
+               greatest(coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0),
+                        t.moved - coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= t.occurred_at), 0),
+                        0) as cents
+          from parts p
+          left join totals t on t.provider = p.provider and t.whole = p.whole and t.part = p.part
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, t.moved
+        union all
+        select c.provider, c.whole, max(c.moved) from moves c where c.kind = 'credit' group by c.provider, c.whole, c.fact ->> 'credit_id') o
+     group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
                         e.cents desc nulls first, e.currency) as place
-        from events e where e.kind = 'dispute') l
+        from moves e where e.kind = 'dispute') l
      where l.place = 1
-  ), refunded as (
-    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
-           case when count(o.charged) = count(*) then sum(o.charged) end as charged
+  ), courses as (
+    -- of each dispute that was more than an inquiry, from when to when it was in which state, and the most it was about
+    select e.provider, e.whole, e.fact ->> 'dispute_id' as id, e.fact ->> 'status' as state, e.occurred_at as since,
+           lead(e.occurred_at) over of_one as until,
+           min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as begun,
+           max(e.moved) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as most, d.moved as finally,
+           max(e.occurred_at) filter (where e.fact ->> 'status' <> 'won') over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as last_against_us
+      from moves e
+      join disputes d on d.provider = e.provider and d.whole = e.whole and d.id = e.fact ->> 'dispute_id' and d.fact ->> 'status' <> 'reversed'
+     where e.kind = 'dispute' and e.fact ->> 'status' in ('open', 'won', 'lost')
+    window of_one as (
+      partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+      order by e.occurred_at, case e.fact ->> 'status' when 'open' then 1 when 'won' then 2 else 3 end, e.cents, e.currency desc)
+  ), reversals as (
+    -- and of which dispute each reversal is
+    select distinct on (r.provider, r.whole, r.id) r.provider, r.whole, r.moved, c.id, c.most
+      from disputes r
+      left join (
+        -- a dispute is what it was last; before it began, it is nothing yet
+        select k.*, false as is_to_come from courses k
+        union all
+        (select distinct on (k.provider, k.whole, k.id) k.*, true from courses k order by k.provider, k.whole, k.id, k.since)) c
+        on c.provider = r.provider and c.whole = r.whole
+       and case when c.is_to_come then r.occurred_at < c.since and r.moved in (c.most, c.finally)
+                when r.occurred_at >= c.since and (r.occurred_at >= c.until) is not true
+                then case c.state when 'open' then true
+                                  when 'lost' then r.moved in (c.most, c.finally)
+                                  else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
+     where r.fact ->> 'status' = 'reversed'
+     order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), withheld as (
+    select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select p.provider, p.whole, p.part, p.charged, p.total,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
-          from of_parts p
-          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
-         group by p.provider, p.whole, p.part, p.charged, p.total) o
-     group by o.provider, o.whole
-  ), paid as (
-    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
-           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
-      from said s
-      join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
-      left join refunded r on r.provider = s.provider and r.whole = s.whole
-      left join (
-        select e.provider, e.whole, max(e.cents) as cents
-          from events e
-          join said n on n.provider = e.provider and n.whole = e.whole
-         where e.kind = 'paid' and (e.currency <> n.currency) is not true
-         group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        union all
+        select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
+          from reversals r group by r.provider, r.whole, r.id) w
+     group by w.provider, w.whole
   ), told as (
-    select p.*, least(p.refunded, p.effective) as refunded_cents,
-           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
+    select p.*, least(r.cents, p.effective) as refunded_cents,
+           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
-      left join (
-        select n.provider, n.whole,
-               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
-          from paid n
-          join disputes l on l.provider = n.provider and l.whole = n.whole
-         where l.fact ->> 'status' in ('lost', 'open')
-            or l.fact ->> 'status' = 'reversed' and not exists (
-              select from disputes o
-               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
-         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+      left join refunded r on r.provider = p.provider and r.whole = p.whole
+      left join withheld w on w.provider = p.provider and w.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),

@@ -241,7 +241,7 @@ test("payments: every caller gets what he is due", async () => {
       [{ body: { action: "approve", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
       [{ body: { action: "reject", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
       [
-        { body: { action: "create", toPlan: "gold", userId: randomUUID() } },
+        { body: { action: "create", planType: "gold", userId: randomUUID() } },
         mayDecide ? "user_not_found" : "forbidden",
       ],
       [{ body: { action: "approve" } }, "invalid_user_id"],

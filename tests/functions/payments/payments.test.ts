@@ -30,8 +30,8 @@ const post = (body: unknown, caller: Caller = admin, headers: Record<string, str
 const list = (query: string, caller: Caller) => stack.ask("payments", { caller, query });
 
 /** A user's request for a plan; its payment's id. */
-async function asked(caller: User = user, toPlan = "professional"): Promise<string> {
-  const { body } = await post({ action: "create", toPlan }, caller);
+async function asked(caller: User = user, planType = "professional"): Promise<string> {
+  const { body } = await post({ action: "create", planType }, caller);
   return body.payment_id;
 }
 
@@ -41,7 +41,7 @@ async function tokens(): Promise<{ total_active: number; tokens_limit: number | 
 
 describe("a payment", () => {
   test("asked for by a user waits, at the catalogue's price", async () => {
-    const answer = await post({ action: "create", toPlan: "professional" }, user);
+    const answer = await post({ action: "create", planType: "professional" }, user);
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({
       success: true,
@@ -124,12 +124,12 @@ describe("a payment", () => {
 
   test("asked for again with the same key is the same payment", async () => {
     const headers = { "idempotency-key": randomUUID() };
-    const first = await post({ action: "create", toPlan: "starter" }, user, headers);
-    const second = await post({ action: "create", toPlan: "starter" }, user, headers);
+    const first = await post({ action: "create", planType: "starter" }, user, headers);
+    const second = await post({ action: "create", planType: "starter" }, user, headers);
     expect(second.text).toBe(first.text);
     expect(second.headers.get("idempotency-replayed")).toBe("true");
-    const other = await post({ action: "create", toPlan: "annual" }, user, headers);
-    expectProblem(other, "idempotency_key_reused", { differs: ["toPlan"] });
+    const other = await post({ action: "create", planType: "annual" }, user, headers);
+    expectProblem(other, "idempotency_key_reused", { differs: ["planType"] });
   });
 });
 
@@ -350,23 +350,26 @@ describe("who may not", () => {
         }
       }
     }
-    expectProblem(await post({ action: "create", toPlan: "annual", userId: stranger.id }, user), "forbidden");
+    expectProblem(
+      await post({ action: "create", planType: "annual", userId: stranger.id }, user),
+      "forbidden",
+    );
     expect((await list("", stranger)).body.payments).toMatchObject([{ status: "pending" }]);
   });
 
   test.each([
     [{ action: "steal" }, "invalid_request", { field: "action" }],
-    [{ toPlan: "annual" }, "invalid_request", { field: "action" }],
+    [{ planType: "annual" }, "invalid_request", { field: "action" }],
     [{ action: "create" }, "invalid_purchase", { field: "packType" }],
-    [{ action: "create", toPlan: 7 }, "invalid_request", { field: "toPlan" }],
-    [{ action: "create", toPlan: "annual", packType: "small" }, "invalid_purchase", { field: "packType" }],
-    [{ action: "create", toPlan: "annual", quantity: 2 }, "invalid_purchase", { field: "quantity" }],
+    [{ action: "create", planType: 7 }, "invalid_request", { field: "planType" }],
+    [{ action: "create", planType: "annual", packType: "small" }, "invalid_purchase", { field: "packType" }],
+    [{ action: "create", planType: "annual", quantity: 2 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "small", quantity: 0 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "small", quantity: 1.5 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "gold" }, "pack_not_found", { field: "packType" }],
-    [{ action: "create", toPlan: "gold" }, "plan_not_found", { field: "toPlan" }],
-    [{ action: "create", toPlan: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
-    [{ action: "create", toPlan: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],
+    [{ action: "create", planType: "gold" }, "plan_not_found", { field: "planType" }],
+    [{ action: "create", planType: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
+    [{ action: "create", planType: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],
     [{ action: "approve", paymentId: "1" }, "invalid_user_id", { field: "userId" }],
     [[], "invalid_request", { field: "body" }],
   ] as const)("ask %j is told what is wrong", async (body, slug, facts) => {
@@ -381,9 +384,9 @@ describe("who may not", () => {
 });
 
 test("the server must say for whom", async () => {
-  expectProblem(await post({ action: "create", toPlan: "annual" }, stack.server), "invalid_user_id", {
+  expectProblem(await post({ action: "create", planType: "annual" }, stack.server), "invalid_user_id", {
     field: "userId",
   });
-  const answer = await post({ action: "create", toPlan: "annual", userId: user.id }, stack.server);
+  const answer = await post({ action: "create", planType: "annual", userId: user.id }, stack.server);
   expect(answer.body).toMatchObject({ status: "pending" });
 });

@@ -104,11 +104,11 @@ describe("a subscription", () => {
     expect(await tokens()).toBe(2 * planTokens);
   });
 
-  test("that PayPal cannot tell now is a 500, and the next delivery does it all", async () => {
+  test("that PayPal cannot tell now is told as such, and the next delivery does it all", async () => {
     subscribe("I-2");
     const paid = sale(id, "I-2");
     paypal.fail(503, "/v1/billing/");
-    expectProblem(await deliver(stack, paid), "internal_error");
+    expectProblem(await deliver(stack, paid), "payment_provider_failed", { retryable: true, status: 502 });
     paypal.fail(200);
     expect((await deliver(stack, paid)).body.outcomes).toEqual(["approved"]);
     expect(await tokens()).toBe(planTokens);

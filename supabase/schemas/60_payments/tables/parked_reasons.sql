@@ -20,6 +20,7 @@ begin
     "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
+    "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought.",
