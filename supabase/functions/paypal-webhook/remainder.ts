@@ -8,20 +8,19 @@ import { moment, paidMoney } from "./event.ts";
 import { ordered } from "./orders.ts";
 
 /** Each field by itself, or not at all. */
-const Remainder = z
-  .object({
-    create_time: moment.optional().catch(undefined),
-    resource: z
-      .object({
-        id: providerId.optional().catch(undefined),
-        amount: paidMoney.optional().catch(undefined),
-        custom_id: z.string().optional().catch(undefined),
-        billing_agreement_id: providerId.optional().catch(undefined),
-        create_time: moment.optional().catch(undefined),
-      })
-      .catch({}),
-  })
-  .catch({ resource: {} });
+const Remainder = z.object({
+  create_time: moment.optional().catch(undefined),
+  resource: z
+    .object({
+      id: providerId.optional().catch(undefined),
+      amount: paidMoney.optional().catch(undefined),
+      custom_id: z.string().optional().catch(undefined),
+      billing_agreement_id: providerId.optional().catch(undefined),
+      create_time: moment.optional().catch(undefined),
+    })
+    .optional()
+    .catch(undefined),
+});
 
 /** The types that say that money came. */
 const ofMoney = new Set(["PAYMENT.CAPTURE.COMPLETED", "PAYMENT.SALE.COMPLETED"]);
@@ -34,7 +33,7 @@ export function remainderOf(
   why: Why,
 ): (Pick<ProviderEvent, "payments"> & { occurredAt: string }) | undefined {
   if (!ofMoney.has(type)) return undefined;
-  const { create_time, resource } = known(Remainder, body) ?? { resource: {} };
+  const { create_time, resource = {} }: Partial<z.infer<typeof Remainder>> = known(Remainder, body) ?? {};
   const { user, name } = ordered(resource.custom_id ?? "");
   return {
     occurredAt: create_time ?? unknownMoment,

@@ -74,6 +74,13 @@ async function readEvent(request: Request, catalogue: Catalogue): Promise<Provid
   return { id: event.id, type: event.type, occurredAt: created ?? unknownMoment, ...told };
 }
 
+async function toldBy(event: Event, catalogue: Catalogue): Promise<Told> {
+  // Whoever has a connected account makes its prices, and may name one as ours is named.
+  if (event.account != null) return nothing("it is about a connected account, not about this one");
+  const tell = Object.hasOwn(tellers, event.type) ? tellers[event.type] : undefined;
+  return tell === undefined ? nothing("events of this type change nothing") : await tell(event, catalogue);
+}
+
 /** The body as it was sent, once it is known to be Stripe's: parsed and written anew, it has another signature. */
 async function verified(request: Request, secret: string): Promise<string> {
   const signature = request.headers.get("stripe-signature");

@@ -163,32 +163,30 @@ export type Intent = z.output<typeof Intent>;
 export const TopUp = z.object(purchase);
 
 /** What is left of what was paid, where not all of it can be read: each field by itself, or not at all. */
-export const Remainder = z
-  .object({
-    id: providerId.optional().catch(undefined),
-    payment_intent: reference.optional().catch(undefined),
-    charge: reference.optional().catch(undefined),
-    invoice: reference.optional().catch(undefined),
-    mode: label.optional().catch(undefined),
-    payment_status: label.optional().catch(undefined),
-    customer: named.optional().catch(undefined),
-    currency: currency.optional().catch(undefined),
-    amount_total: cents.optional().catch(undefined),
-    amount_paid: cents.optional().catch(undefined),
-    amount_received: cents.optional().catch(undefined),
-    total: z.int().optional().catch(undefined),
-    metadata: buyer.catch(undefined),
-    subscription_details: z.object({ metadata: buyer }).nullish().catch(undefined),
-    parent: z
-      .object({ subscription_details: z.object({ metadata: buyer }).nullish() })
-      .nullish()
-      .catch(undefined),
-    lines: z
-      .object({ data: z.array(InvoiceLine.optional().catch(undefined)) })
-      .optional()
-      .catch(undefined),
-  })
-  .catch({});
+export const Remainder = z.object({
+  id: providerId.optional().catch(undefined),
+  payment_intent: reference.optional().catch(undefined),
+  charge: reference.optional().catch(undefined),
+  invoice: reference.optional().catch(undefined),
+  mode: label.optional().catch(undefined),
+  payment_status: label.optional().catch(undefined),
+  customer: named.optional().catch(undefined),
+  currency: currency.optional().catch(undefined),
+  amount_total: cents.optional().catch(undefined),
+  amount_paid: cents.optional().catch(undefined),
+  amount_received: cents.optional().catch(undefined),
+  total: z.int().optional().catch(undefined),
+  metadata: buyer.catch(undefined),
+  subscription_details: z.object({ metadata: buyer }).nullish().catch(undefined),
+  parent: z
+    .object({ subscription_details: z.object({ metadata: buyer }).nullish() })
+    .nullish()
+    .catch(undefined),
+  lines: z
+    .object({ data: z.array(InvoiceLine.optional().catch(undefined)) })
+    .optional()
+    .catch(undefined),
+});
 export type Remainder = z.output<typeof Remainder>;
 
 export const Refund = z.object({

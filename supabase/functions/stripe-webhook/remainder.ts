@@ -21,7 +21,7 @@ export function remainderOf(
   { id, type, data }: Pick<Event, "id" | "type" | "data">,
   why: Why,
 ): Told | undefined {
-  const it = known(Remainder, data.object) ?? {};
+  const it: Partial<Remainder> = known(Remainder, data.object) ?? {};
   const isNothing =
     it.mode === "setup" ||
     it.mode === "subscription" ||

@@ -40,7 +40,10 @@ export async function sell(db: Database): Promise<void> {
 export interface StripeStandIn extends StandIn {
   /** What the functions' .env holds to ask it. */
   settings: Record<string, string>;
-  /** What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`). */
+  /**
+   * What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`), and of a
+   * payment its sessions (`<id>/sessions`) and invoices (`<id>/invoice_payments`).
+   */
   lists: Map<string, object[]>;
   /** Makes every answer fail in that way; 200 ends it. */
   fail(status: number): void;
@@ -53,9 +56,11 @@ export async function startStripe(): Promise<StripeStandIn> {
     if (status !== 200) return { status, body: { error: { type: "api_error", message: "down" } } };
     const id =
       path === "/v1/invoice_payments"
-        ? query.get("invoice")
-        : (/^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1] ??
-          /^\/v1\/invoices\/(\w+\/lines)$/.exec(path)?.[1]);
+        ? (query.get("invoice") ?? `${query.get("payment[payment_intent]")}/invoice_payments`)
+        : path === "/v1/checkout/sessions"
+          ? `${query.get("payment_intent")}/sessions`
+          : (/^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1] ??
+            /^\/v1\/invoices\/(\w+\/lines)$/.exec(path)?.[1]);
     if (id == null) return { status: 404, body: { error: { message: path } } };
     return { body: list(lists.get(id) ?? [], path) };
   });
