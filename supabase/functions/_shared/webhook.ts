@@ -66,7 +66,12 @@ export function webhook(
 interface Recorded {
   status: string;
   parked_reason?: string | null;
+  /** Payments of the customer that wait still for their user, whom this fact names. */
+  payments_waiting?: number;
 }
+
+/** How often a fact is recorded again for the payments that wait: each time the next twenty are given. */
+const portions = 50;
 
 /** One fact of an event. The books know it by event, payment and content, so several of one event are each recorded once. */
 async function record(
@@ -77,12 +82,17 @@ async function record(
   fact: Record<string, unknown>,
 ): Promise<Recorded> {
   try {
-    return await callSql<Recorded>(client, name, {
-      p_provider: provider,
-      p_event_id: event.id,
-      p_event_type: event.type,
-      ...fact,
-    });
+    const tell = () =>
+      callSql<Recorded>(client, name, {
+        p_provider: provider,
+        p_event_id: event.id,
+        p_event_type: event.type,
+        ...fact,
+      });
+    let recorded = await tell();
+    for (let more = portions; (recorded.payments_waiting ?? 0) > 0 && more > 0; more--)
+      recorded = await tell();
+    return recorded;
   } catch (error) {
     if (!(error instanceof Refusal) || errors[error.slug].status >= 500) throw error;
     const cause = new Error(
