@@ -1565,7 +1565,7 @@ begin
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought.",
-    "items_unknown": "The provider could not be asked what was bought: a key is missing, or has no right to it. Mend that and let the provider send the event again, or assign the payment.",
+    "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
     "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
     "unreadable": "The provider''s event, or its answer about it, cannot be read.",
     "refused": "The books refuse what was bought."
@@ -1592,8 +1592,8 @@ comment on table tokenbook.provider_customers is
 comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
 comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
-comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
-comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts. -infinity: our own server or an admin said it, before whatever an event says; infinity: an admin assigned a payment, after whatever.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own server or an admin; assigned: and an id of ours = an assigned payment.';
 comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
 create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
 alter table tokenbook.provider_customers enable row level security;
@@ -9689,7 +9689,9 @@ comment on function tokenbook.next_slot_at is
  * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
  * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
  * address in lower case itself, and what more a collation would do depends on the server.
- * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * A plus sign at the start is part of the name (a phone number). Quotes that a name does not need are no part of it; one
+ * that needs them is left as it is, and so is a domain, in letters or in their punycode (xn--): the auth server takes
+ * neither. Dots count
  * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
  * Caller: internal.
  */
@@ -9706,6 +9708,7 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
+  v_name := coalesce(substring(v_name from '^"([^]"(),:;<>@[\\. [:cntrl:]]+([.][^]"(),:;<>@[\\. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;
@@ -12356,31 +12359,33 @@ begin
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
     select distinct on (t.id) t.* from told t order by t.id, t.nth desc
-  ), disputes as (
-    select e.id, e.status, e.cents, min(t.occurred_at) as since, max(t.cents) as most_cents
-      from ends e
-      join told t on t.id = e.id and t.status in ('open', 'won', 'lost')
-     where e.status <> 'reversed'
-     group by e.id, e.status, e.cents
+  ), courses as materialized (
+    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+    select t.id, t.status, t.occurred_at, t.nth, e.cents,
+           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+      from told t
+      join ends e on e.id = t.id and e.status <> 'reversed'
+     where t.status in ('open', 'won', 'lost')
   ), reversals as (
     -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, d.id as dispute_id, d.most_cents
-      from ends r
-      left join (
-        -- how each dispute stood when each reversal came, and whether it went on
-        select r.id as reversal_id, t.id,
-               (array_agg(t.status order by t.nth desc) filter (where t.occurred_at <= r.occurred_at))[1] as was,
-               bool_or(t.occurred_at > r.occurred_at and t.status <> 'won') as goes_on
-          from ends r
-          join told t on t.status in ('open', 'won', 'lost')
-         where r.status = 'reversed'
-         group by r.id, t.id) at_that_time on at_that_time.reversal_id = r.id
-      left join disputes d on d.id = at_that_time.id
-       and (at_that_time.was = 'open' -- @reversals-of-open-disputes
-         or r.cents in (d.cents, d.most_cents)
-            and (at_that_time.was = 'won' and not at_that_time.goes_on) is not true) -- @won-disputes-are-over
-     where r.status = 'reversed'
-     order by r.id, r.cents in (d.cents, d.most_cents) desc nulls last, d.since, d.id
+    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+      from (
+        select d.*
+          from (
+            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                   -- how the dispute stood when the reversal came, and whether it went on
+                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+              from ends r
+             cross join courses c
+             where r.status = 'reversed'
+             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+         where d.was = 'open' -- @reversals-of-open-disputes
+            or d.is_alike
+               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+        union all
+        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
   ), own as (
     -- what of them no dispute says the end of
     select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
@@ -12388,7 +12393,7 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(d.cents) from disputes d where d.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;
@@ -12709,8 +12714,10 @@ comment on function tokenbook.list_parked_token_payments is
 
 /*
  * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
- * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
- * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * of the provider's events the earliest that names a user counts, by when it happened, then by its event's id, though it
+ * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
+ * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
+ * payment that names its customer alone, and the event that names the customer's user, never miss each other.
  * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
  * Caller: internal.   Errors: busy.
  */
@@ -12746,7 +12753,9 @@ begin
     return;
   end if;
   update tokenbook.provider_customers c
-     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+     set user_id = p_user_id,
+         told_at = case when p_event_id = '' then '-infinity' else p_told_at end, -- @said-by-us-stays
+         event_id = p_event_id
    where c.provider = p_provider and c.customer_id = p_customer_id;
   user_id := p_user_id;
   is_new := p_user_id is distinct from v_customer.user_id;
@@ -12980,6 +12989,7 @@ declare
   v_customer_user_id uuid;
   v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -13025,15 +13035,15 @@ begin
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
   if v_is_new or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, p_facts ->> 'customer_id', v_customer_user_id,
       array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
   end if;
-  return v_answer || jsonb_build_object('replayed', v_replayed);
+  return v_answer || jsonb_build_object('payments_waiting', v_still_waiting, 'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13074,6 +13084,7 @@ declare
   v_customer_user_id uuid;
   v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_shown record;
 begin
@@ -13138,7 +13149,7 @@ begin
 
   -- act
   if v_is_new or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
   end if;
   v_user_id := coalesce(v_facts.user_id, (
@@ -13164,6 +13175,7 @@ begin
     'plan_type', v_shown.plan_type,
     'subscription_status', v_shown.status,
     'in_force_until', v_shown.in_force_until,
+    'payments_waiting', v_still_waiting,
     'replayed', v_replayed);
 exception
   when lock_not_available then
@@ -13171,7 +13183,7 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
@@ -13315,6 +13327,7 @@ comment on function tokenbook.reject_token_payment is
  * p_actor_role and p_actor_id: who said whose the customer is.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
+ * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
  */
 create function tokenbook.release_waiting(
   p_provider text,
@@ -13324,7 +13337,7 @@ create function tokenbook.release_waiting(
   p_actor_role text,
   p_actor_id uuid
 )
-returns void
+returns integer
 language plpgsql
 volatile
 security invoker
@@ -13352,10 +13365,15 @@ begin
         jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_late.plan_type));
     end if;
   end loop;
+  return (
+    select count(*) from (
+      select from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+       limit 1000) f);
 end
 $$;
 comment on function tokenbook.release_waiting is
-  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions.';
+  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions. Returns how many payments wait still.';
 
 -- from supabase/schemas/60_payments/restore_clawback.sql
 

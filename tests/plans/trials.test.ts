@@ -305,6 +305,12 @@ const waysBack: Record<string, (of: Database) => Promise<[string, string]>> = {
     await take(first, of).catch(hadItAlready);
     return [first, await createUser(of, { email: `${name.slice(0, 3)}.${name.slice(3)}@googlemail.com` })];
   },
+  "with quotes around the name": async (of) => {
+    const name = randomUUID();
+    const first = await createUser(of, { email: `${name}@example.com` });
+    await take(first, of).catch(hadItAlready);
+    return [first, await createUser(of, { email: `"${name}"@example.com` })];
+  },
   "with the same identity at a provider, under another address": async (of) => {
     const github = String(Math.random());
     const first = await signUpWith("github", github, anAddress(), of);
@@ -389,6 +395,7 @@ test(
       ],
       "trials-forget-identities": ["with the same identity at a provider, under another address"],
       "tags-make-other-addresses": ["with a tag in the address"],
+      "quotes-make-other-addresses": ["with quotes around the name"],
     };
     for (const [mutant, ways] of Object.entries(lets)) {
       const broken = await project({ mutant });
@@ -682,7 +689,14 @@ test.for([
   ["a.n.n@mail.gmail.com", "a.n.n@mail.gmail.com"],
   ["a.n.n@gmail.com.example", "a.n.n@gmail.com.example"],
   ["ann@example.com.", "ann@example.com"],
-  ['"ann+x"@example.com', '"ann+x"@example.com'],
+  ['"ann"@example.com', "ann@example.com"],
+  ['"a.n.n"@gmail.com', "ann@gmail.com"],
+  ['"ann+x"@example.com', "ann@example.com"],
+  ['"ann x+y"@example.com', '"ann x+y"@example.com'],
+  ['"ann@home"@example.com', '"ann@home"@example.com'],
+  ['"ann."@example.com', '"ann."@example.com'],
+  ['"a"b"@example.com', '"a"b"@example.com'],
+  ["ann@bücher.example", "ann@bücher.example"],
   ["ann@home@example.com", "ann@home@example.com"],
   ["ａｎｎ＠example.com", "ann@example.com"],
   ["ju\u0308rgen@example.com", "jürgen@example.com"],

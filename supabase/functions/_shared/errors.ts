@@ -29,7 +29,7 @@ export const errors = {
     title: "Payload too large",
     sqlstate: null,
     retryable: false,
-    hint: "Send at most 65536 bytes.",
+    hint: "Send at most `limit` bytes.",
   },
   request_timeout: {
     status: 408,

@@ -66,9 +66,19 @@ export interface RefundedFacts extends Told {
 }
 
 /**
+ * What was credited to the customer for unused time of what this payment had paid for, by an id of its own: it has gone
+ * back, and pays for something else.
+ */
+export interface CreditFacts extends Told {
+  kind: "credit";
+  credit_id: string;
+  amount_cents: number;
+}
+
+/**
  * One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not.
- * Reversed is what the provider took back by itself, by its own id too: that withholds its amount as long as no
- * dispute of the payment is known, for a dispute is why, and says how it goes on.
+ * Reversed is what the provider took back by itself, by its own id too: because of a dispute that is open then or has
+ * its amount, which says how it goes on; anything else is gone by itself.
  */
 export interface DisputeFacts extends Told {
   kind: "dispute";
@@ -79,7 +89,7 @@ export interface DisputeFacts extends Told {
 }
 
 /** What one event says about one payment, as `record_token_payment_event` takes it. */
-export type Facts = PaidFacts | RefundFacts | RefundedFacts | DisputeFacts;
+export type Facts = PaidFacts | RefundFacts | RefundedFacts | CreditFacts | DisputeFacts;
 
 /** Why a payment waits for an admin: the slugs of `tokenbook.parked_reasons()`, which has a sentence for each. */
 export type ParkedReason =
@@ -90,6 +100,7 @@ export type ParkedReason =
   | "proration"
   | "amount_differs"
   | "currency_differs"
+  | "credited"
   | "several_things"
   | "setup_fee"
   | "nothing_named"

@@ -70,6 +70,8 @@ export function webhook(
 interface Recorded {
   status: string;
   parked_reason?: string | null;
+  /** Payments of the customer that wait still for their user, whom this fact names. */
+  payments_waiting?: number;
 }
 
 /** One fact of a payment. What was paid and the books refuse is parked, and refused all the same. */
@@ -95,6 +97,9 @@ async function recordPayment(
   }
 }
 
+/** How often a fact is recorded again for the payments that wait: each time the next twenty are given. */
+const portions = 50;
+
 /** One fact of an event. The books know it by event, payment and content, so several of one event are each recorded once. */
 async function record(
   client: Client,
@@ -103,12 +108,16 @@ async function record(
   name: Parameters<typeof callSql>[1],
   fact: Record<string, unknown>,
 ): Promise<Recorded> {
-  return await callSql<Recorded>(client, name, {
-    p_provider: provider,
-    p_event_id: event.id,
-    p_event_type: event.type,
-    ...fact,
-  });
+  const tell = () =>
+    callSql<Recorded>(client, name, {
+      p_provider: provider,
+      p_event_id: event.id,
+      p_event_type: event.type,
+      ...fact,
+    });
+  let recorded = await tell();
+  for (let more = portions; (recorded.payments_waiting ?? 0) > 0 && more > 0; more--) recorded = await tell();
+  return recorded;
 }
 
 /** What the provider is answered when the books refuse. */

@@ -46,7 +46,7 @@ export async function fromRefund(event: PaypalEvent, api: PaypalApi): Promise<Pr
   return [{ id: payment, facts }];
 }
 
-/** The money is gone, unless a dispute of the same payment says how that went: then it is one loss, not two. */
+/** The money is gone, unless it is a dispute's, which says how that went: then it is one loss, not two. */
 export async function fromReversal(event: PaypalEvent, api: PaypalApi): Promise<ProviderEvent["payments"]> {
   const reversal = event.resource(Refund);
   const { payment, itself } = await idsOf(reversal, event, api);

@@ -69,12 +69,9 @@ export const Session = z.object({
   mode: label,
   payment_status: label,
   payment_intent: reference.nullish(),
-  /** null when our server made the session. */
-  payment_link: named.nullish(),
   invoice: reference.nullish(),
   subscription: reference.nullish(),
   customer: named.nullish(),
-  client_reference_id: z.string("a text").nullish(),
   metadata: writtenIntoSession,
   amount_total: cents.nullish(),
   currency: currency.nullish(),
@@ -82,7 +79,15 @@ export const Session = z.object({
 });
 export type Session = z.output<typeof Session>;
 
-const proration = z.object({ proration: z.boolean("true or false").nullish() }).nullish();
+/** Of a proration that credits: the invoice on which that was paid for which is credited now. */
+const credited = z
+  .object({ credited_items: z.object({ invoice: reference.nullish() }).nullish() })
+  .nullish()
+  .transform((it) => it?.credited_items?.invoice ?? undefined);
+
+const proration = z
+  .object({ proration: z.boolean("true or false").nullish(), proration_details: credited })
+  .nullish();
 
 export const InvoiceLine = z
   .object({
@@ -92,16 +97,31 @@ export const InvoiceLine = z
     // until 2025-02-24
     price: named.nullish(),
     proration: z.boolean("true or false").nullish(),
+    proration_details: credited,
+    tax_amounts: z.array(z.object({ amount: z.int("a whole number"), inclusive: z.boolean() })).nullish(),
     // since 2025-03-31
     pricing: z.object({ price_details: z.object({ price: named }).nullish() }).nullish(),
     parent: z.object({ subscription_item_details: proration, invoice_item_details: proration }).nullish(),
+    taxes: z.array(z.object({ amount: z.int("a whole number"), tax_behavior: label })).nullish(),
   })
-  .transform(({ price, pricing, proration: flag, parent, ...line }) => ({
-    ...line,
-    price: pricing?.price_details?.price ?? price,
-    isProration:
-      flag ?? (parent?.subscription_item_details ?? parent?.invoice_item_details)?.proration ?? false,
-  }));
+  .transform(
+    ({ price, pricing, proration: flag, proration_details, parent, tax_amounts, taxes, ...line }) => {
+      const details = parent?.subscription_item_details ?? parent?.invoice_item_details;
+      const onTop = [
+        ...(tax_amounts ?? []).filter(({ inclusive }) => !inclusive),
+        ...(taxes ?? []).filter(({ tax_behavior }) => tax_behavior === "exclusive"),
+      ];
+      return {
+        ...line,
+        price: pricing?.price_details?.price ?? price,
+        isProration: flag ?? details?.proration ?? false,
+        /** The invoice that this line credits something of. */
+        credits: proration_details ?? details?.proration_details,
+        /** With the taxes that come on top of it. */
+        cost: onTop.reduce((sum, { amount }) => sum + amount, line.amount),
+      };
+    },
+  );
 export type InvoiceLine = z.output<typeof InvoiceLine>;
 
 export const InvoicePayment = z.object({
@@ -117,6 +137,8 @@ export const Invoice = z
     billing_reason: label.nullish(),
     amount_paid: cents,
     total: z.int("a whole number"),
+    /** What credit notes have taken off it before it was paid. */
+    pre_payment_credit_notes_amount: cents.nullish(),
     currency,
     customer: named.nullish(),
     metadata: buyer,

@@ -192,31 +192,33 @@ begin
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
     select distinct on (t.id) t.* from told t order by t.id, t.nth desc
-  ), disputes as (
-    select e.id, e.status, e.cents, min(t.occurred_at) as since, max(t.cents) as most_cents
-      from ends e
-      join told t on t.id = e.id and t.status in ('open', 'won', 'lost')
-     where e.status <> 'reversed'
-     group by e.id, e.status, e.cents
+  ), courses as materialized (
+    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+    select t.id, t.status, t.occurred_at, t.nth, e.cents,
+           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+      from told t
+      join ends e on e.id = t.id and e.status <> 'reversed'
+     where t.status in ('open', 'won', 'lost')
   ), reversals as (
     -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, d.id as dispute_id, d.most_cents
-      from ends r
-      left join (
-        -- how each dispute stood when each reversal came, and whether it went on
-        select r.id as reversal_id, t.id,
-               (array_agg(t.status order by t.nth desc) filter (where t.occurred_at <= r.occurred_at))[1] as was,
-               bool_or(t.occurred_at > r.occurred_at and t.status <> 'won') as goes_on
-          from ends r
-          join told t on t.status in ('open', 'won', 'lost')
-         where r.status = 'reversed'
-         group by r.id, t.id) at_that_time on at_that_time.reversal_id = r.id
-      left join disputes d on d.id = at_that_time.id
-       and (at_that_time.was = 'open' -- @reversals-of-open-disputes
-         or r.cents in (d.cents, d.most_cents)
-            and (at_that_time.was = 'won' and not at_that_time.goes_on) is not true) -- @won-disputes-are-over
-     where r.status = 'reversed'
-     order by r.id, r.cents in (d.cents, d.most_cents) desc nulls last, d.since, d.id
+    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+      from (
+        select d.*
+          from (
+            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                   -- how the dispute stood when the reversal came, and whether it went on
+                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+              from ends r
+             cross join courses c
+             where r.status = 'reversed'
+             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+         where d.was = 'open' -- @reversals-of-open-disputes
+            or d.is_alike
+               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+        union all
+        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
   ), own as (
     -- what of them no dispute says the end of
     select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
@@ -224,7 +226,7 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(d.cents) from disputes d where d.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;

@@ -1,7 +1,9 @@
 /*
  * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
- * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
- * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * of the provider's events the earliest that names a user counts, by when it happened, then by its event's id, though it
+ * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
+ * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
+ * payment that names its customer alone, and the event that names the customer's user, never miss each other.
  * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
  * Caller: internal.   Errors: busy.
  */
@@ -37,7 +39,9 @@ begin
     return;
   end if;
   update tokenbook.provider_customers c
-     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+     set user_id = p_user_id,
+         told_at = case when p_event_id = '' then '-infinity' else p_told_at end, -- @said-by-us-stays
+         event_id = p_event_id
    where c.provider = p_provider and c.customer_id = p_customer_id;
   user_id := p_user_id;
   is_new := p_user_id is distinct from v_customer.user_id;

@@ -35,6 +35,7 @@ declare
   v_customer_user_id uuid;
   v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_shown record;
 begin
@@ -99,7 +100,7 @@ begin
 
   -- act
   if v_is_new or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
   end if;
   v_user_id := coalesce(v_facts.user_id, (
@@ -125,6 +126,7 @@ begin
     'plan_type', v_shown.plan_type,
     'subscription_status', v_shown.status,
     'in_force_until', v_shown.in_force_until,
+    'payments_waiting', v_still_waiting,
     'replayed', v_replayed);
 exception
   when lock_not_available then
@@ -132,4 +134,4 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';

@@ -4,6 +4,7 @@
  * p_actor_role and p_actor_id: who said whose the customer is.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
+ * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
  */
 create function tokenbook.release_waiting(
   p_provider text,
@@ -13,7 +14,7 @@ create function tokenbook.release_waiting(
   p_actor_role text,
   p_actor_id uuid
 )
-returns void
+returns integer
 language plpgsql
 volatile
 security invoker
@@ -41,7 +42,12 @@ begin
         jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_late.plan_type));
     end if;
   end loop;
+  return (
+    select count(*) from (
+      select from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+       limit 1000) f);
 end
 $$;
 comment on function tokenbook.release_waiting is
-  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions.';
+  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions. Returns how many payments wait still.';

@@ -329,6 +329,8 @@ describe("what is refused, before anything is begun", () => {
     ["another port", `${app}:8443/`],
     ["a backslash", "https://evil.example.com\\@app.example.com/"],
     ["a script", "javascript:alert(1)"],
+    ["a page that a browser has made of ours", `blob:${app}/0a1b2c3d-0000-4000-8000-000000000000`],
+    ["a file that a browser has kept for ours", `filesystem:${app}/temporary/thanks`],
     ["no address", "thanks"],
     ["a long one", `${app}/${"x".repeat(2_000)}`],
   ])("an address to come back to that is %s", async (_, address) => {
@@ -355,12 +357,27 @@ test(
   async () => {
     const open: Fault = {
       file: "checkout/addresses.ts",
-      right: "origins.includes(url.origin) &&",
+      right: "origins.includes(`${url.protocol}//${url.host}`) &&",
       wrong: "",
     };
     const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, open);
     const caller = await faulty.user();
     const body = { action: "portal", returnUrl: "https://evil.example.com/" };
+    expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
+    await faulty.close();
+  },
+);
+
+test(
+  "the test sees it: a variant that compares origins alone sends users to a blob:",
+  { tags: ["proof"] },
+  async () => {
+    const faulty = await startStack(
+      { ...api.settings, CHECKOUT_ORIGINS: app },
+      { file: "checkout/addresses.ts", right: "`${url.protocol}//${url.host}`", wrong: "url.origin" },
+    );
+    const caller = await faulty.user();
+    const body = { action: "portal", returnUrl: `blob:${app}/x` };
     expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
     await faulty.close();
   },

@@ -125,6 +125,7 @@ describe.each(["admin-adjust", "grant"])("%s", (name) => {
     for (const { headers } of Object.values(callers)) {
       check("", await stack.ask(name, { body: sized(65536), headers }), "payload_too_large", {
         limit: 65536,
+        detail: "Send at most 65536 bytes.",
       });
     }
     check(

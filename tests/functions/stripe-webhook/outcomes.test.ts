@@ -84,6 +84,20 @@ test.each([
     "status: isOver ? status : ",
     'status: isOver ? "succeeded" : ',
   ],
+  [
+    "gives back nothing that was credited",
+    "payments.ts",
+    "const left = Math.max(-cost - bySwitching, 0);",
+    "const left = 0;",
+  ],
+  ["takes any credit for money", "payments.ts", "credits.untraced += left;", "continue;"],
+  ["has a change's days paid twice", "payments.ts", "isProration && amount > 0 ? cost : 0", "0 * cost"],
+  [
+    "knows money only",
+    "payments.ts",
+    "invoice.total + credited - (invoice.pre_payment_credit_notes_amount ?? 0),",
+    "0 * credited,",
+  ],
   ["joins no payments of an invoice", "payments.ts", "parts: parts.length > 0 ? parts : undefined,", ""],
   [
     "gives a plan for a proration",
@@ -123,10 +137,10 @@ test.each([
   ],
   ["gives the first of several things", "bought.ts", ".size > 1)", ".size > 9)"],
   [
-    "believes a payment link's reference",
+    "believes a session's reference",
     "payments.ts",
-    "session.payment_link !== null) return session.metadata;",
-    "session.payment_link === undefined) return session.metadata;",
+    "user_id: session.metadata.user,",
+    "user_id: session.metadata.user ?? (event.data.object as { client_reference_id?: string }).client_reference_id,",
   ],
   ["believes connected accounts", "index.ts", "if (event.account != null)", "if (event.account === null)"],
   [

@@ -131,6 +131,7 @@ describe("what the buyer can write", () => {
     const it = session(victim, intent, {
       ...lineItems(prices.starter),
       payment_link: "plink_1", // whose address has ?client_reference_id=
+      metadata: {},
       customer_details: { email: "victim@example.com", name: victim },
       custom_fields: [{ key: "user_id", text: { value: victim } }],
     });
@@ -160,6 +161,22 @@ describe("what the buyer can write", () => {
     );
     expect(answer).toMatchObject({ status: 200, body: { outcomes: ["parked"], parked: ["user_unknown"] } });
   });
+});
+
+test("a customer's payments are all found by the event that names their user, however many wait", async () => {
+  const customer = fresh("cus");
+  const bill = async () => {
+    const it = invoice(null, [{ price: prices.pack, isOnce: true, amount: 500 }], {
+      subscription: null,
+      customer,
+    });
+    const id = it["id"] as string;
+    stripe.lists.set(id, [invoicePaymentOf(id, fresh("pi"))]);
+    return deliver(stack, event("invoice.paid", it));
+  };
+  for (let nth = 0; nth < 45; nth++) expect((await bill()).body.outcomes).toEqual(["parked"]);
+  await deliver(stack, completed({ customer }));
+  expect(await tokens()).toBe(before + planTokens + 45 * 50_000);
 });
 
 test("names that a project gave to its customers and prices itself are no fault", async () => {

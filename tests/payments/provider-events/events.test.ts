@@ -202,6 +202,8 @@ test.each([
   ["a refund without its id", { p_facts: told({ kind: "refund", status: "failed", amount_cents: 1 }) }],
   ["a refund without its amount", { p_facts: told({ kind: "refund", status: "failed", refund_id: "re_1" }) }],
   ["a dispute of an unknown status", { p_facts: told({ ...dispute("open"), status: "closed" }) }],
+  ["a credit without its id", { p_facts: told({ kind: "credit", amount_cents: 1 }) }],
+  ["a credit without its amount", { p_facts: told({ kind: "credit", credit_id: "in_1" }) }],
   ["a plan and a pack", { p_facts: told({ kind: "paid", plan_type: "starter", pack_type: "small" }) }],
   ["a quantity of none", { p_facts: told({ kind: "paid", quantity: 0 }) }],
   ["a reason of nobody", { p_facts: told({ kind: "paid", parked_reason: "bad_weather" }) }],

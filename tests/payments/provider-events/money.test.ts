@@ -44,6 +44,13 @@ async function after(
   return { ...(await standing(db, user)), answer, user, payment };
 }
 
+const reversal = (id: string, amount_cents: number) => ({
+  kind: "dispute",
+  dispute_id: id,
+  status: "reversed",
+  amount_cents,
+});
+const credit = (id: string, amount_cents: number) => ({ kind: "credit", credit_id: id, amount_cents });
 const refunded = (cents: number) => ({ kind: "refunded", refunded_cents: cents });
 const [FREE, ALL, HALF] = [10_000, 410_000, 210_000];
 
@@ -64,6 +71,43 @@ test.each<[string, Record<string, unknown>[], number]>([
     FREE,
   ],
   ["an inquiry alone", [dispute("inquiry")], ALL],
+  [
+    "a dispute of a ninth withdrawn, and all of it taken back later",
+    [dispute("open", "PP-1", 100), dispute("won", "PP-1", 100), reversal("rv_1", 900)],
+    FREE,
+  ],
+  [
+    "a dispute of a ninth lost, and the half taken back later",
+    [dispute("lost", "PP-1", 100), reversal("rv_1", 350)],
+    HALF,
+  ],
+  [
+    "half of it taken back because of a dispute of that half, which is won",
+    [reversal("rv_1", 450), dispute("open", "PP-1", 450), dispute("won", "PP-1", 450)],
+    ALL,
+  ],
+  [
+    "all of it taken back while a dispute of the half is open, which is won",
+    [dispute("open", "PP-1", 450), reversal("rv_1", 900), dispute("won", "PP-1", 450)],
+    HALF,
+  ],
+  [
+    "all of it disputed and taken back, of which the buyer gets the half",
+    [dispute("open", "PP-1", 900), reversal("rv_1", 900), dispute("lost", "PP-1", 450)],
+    HALF,
+  ],
+  ["half of it credited for unused time", [credit("in_2", 450)], HALF],
+  [
+    "credited in two steps, told twice",
+    [credit("in_2", 225), credit("in_3", 225), credit("in_2", 225)],
+    HALF,
+  ],
+  [
+    "a refund of 5 yen, which nobody can compare with dollars, is one of all of it",
+    [{ ...refund("re_1", 5), currency: "jpy" }],
+    FREE,
+  ],
+  ["a total of 5 yen refunded is one of all of it", [{ ...refunded(5), currency: "jpy" }], FREE],
   ["won, reopened, lost", [dispute("open"), dispute("won"), dispute("open"), dispute("lost")], FREE],
   ["lost, and won in the second instance", [dispute("open"), dispute("lost"), dispute("won")], ALL],
   [
@@ -233,6 +277,58 @@ test("what had been booked under a part's id, before it was known as one, is und
   expect(await standing(db, user)).toMatchObject({ plan: "free", balance: FREE, limit: FREE });
 });
 
+/** Two payments, each booked to another user; then it is known that both have paid for the first one's plan. */
+async function paidByTwo(on: Database) {
+  const [first, second] = [await createUser(on), await createUser(on)];
+  const payments = [`pi_1_${first}`, `pi_2_${first}`] as const;
+  const paid = { kind: "paid", plan_type: "starter", amount_cents: 900, currency: "usd" };
+  await record(payments[0], { ...paid, user_id: first }, undefined, on);
+  await record(payments[1], { ...paid, user_id: second }, undefined, on);
+  await record(payments[0], { ...paid, parts: [payments[1]] }, undefined, on);
+  return { first, second, payments, left: (await standing(on, second)).balance };
+}
+
+test("a part that was booked to another user is undone there: their money bought what the first one has", async () => {
+  const { first, second, payments, left } = await paidByTwo(db);
+  expect(left).toBe(FREE);
+  expect(await standing(db, first)).toMatchObject({ plan: "starter", balance: ALL });
+  await record(payments[1], refund("re_1", 450));
+  expect(await standing(db, first)).toMatchObject({ balance: HALF });
+  await record(payments[0], refund("re_2", 450));
+
+  for (const user of [first, second])
+    expect(await standing(db, user)).toMatchObject({ plan: "free", balance: FREE, owed: 0 });
+});
+
+test("what another user's account is busy with is not waited for: nothing changes, and the event comes again", async () => {
+  const [first, second] = [await createUser(db), await createUser(db)];
+  const paid = { kind: "paid", plan_type: "starter", amount_cents: 900, currency: "usd" };
+  await record(`pi_1_${first}`, { ...paid, user_id: first });
+  await record(`pi_2_${first}`, { ...paid, user_id: second });
+  const other = await db.admin.connect();
+  try {
+    await other.query("begin");
+    await other.query("select from public.token_accounts where user_id = $1 for update", [second]);
+    await expect(record(`pi_1_${first}`, { ...paid, parts: [`pi_2_${first}`] })).rejects.toMatchObject({
+      message: "busy",
+    });
+  } finally {
+    await other.query("rollback");
+    other.release();
+  }
+  expect(await standing(db, second)).toMatchObject({ balance: ALL });
+});
+
+test("the test sees it: a part of another user's that stays theirs", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await giveFreePlanAtRegistration(broken);
+  await applyMutant(broken, "parts-of-others-stay");
+  const { left } = await paidByTwo(broken);
+  await broken.drop();
+
+  expect(left).not.toBe(FREE);
+});
+
 /** A payment booked to one user; then an event that happened before names another user and another plan. */
 async function contradicted(on: Database) {
   const [user, other] = [await createUser(on), await createUser(on)];
@@ -301,7 +397,7 @@ test("two thousand events of one payment take well below a second", async () => 
       cross join lateral (
         select jsonb_build_object('occurred_at', now() + n * interval '1 second', 'amount_cents', 1)
                || case n % 3 when 0 then jsonb_build_object('kind', 'refund', 'refund_id', 're_' || n / 2, 'status', case when n % 2 = 0 then 'succeeded' else 'failed' end)
-                             when 1 then jsonb_build_object('kind', 'dispute', 'dispute_id', 'dp_' || n / 3, 'status', 'won')
+                             when 1 then jsonb_build_object('kind', 'dispute', 'dispute_id', 'dp_' || n / 3, 'status', case when n % 2 = 0 then 'won' else 'reversed' end)
                              else jsonb_build_object('kind', 'refunded', 'refunded_cents', 0) end as facts) f`,
     [payment],
   );

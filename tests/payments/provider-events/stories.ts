@@ -180,8 +180,8 @@ export function kept(told: readonly Told[]): Kept | null {
     return [...last.values()];
   };
   const refunds = ends("refund", "refund_id", ["pending", "succeeded", "canceled", "failed"]);
-  const course = ["inquiry", "reversed", "open", "won", "lost"];
-  const disputes = ends("dispute", "dispute_id", course);
+  const states = ["inquiry", "reversed", "open", "won", "lost"];
+  const disputes = ends("dispute", "dispute_id", states);
 
   let refunded = 0;
   for (const part of parts) {
@@ -209,15 +209,15 @@ export function kept(told: readonly Told[]): Kept | null {
   const cases = disputes
     .filter(({ facts }) => facts["status"] !== "reversed")
     .flatMap((end) => {
-      const told = of("dispute")
+      const course = of("dispute")
         .filter(({ facts }) => facts["dispute_id"] === end.facts["dispute_id"])
         .filter(({ facts }) => ["open", "won", "lost"].includes(facts["status"] as string))
-        .toSorted((x, y) => (rankIn(course)(x) < rankIn(course)(y) ? -1 : 1));
-      if (told.length === 0) return []; // an inquiry alone
-      const most = Math.max(...told.map((one) => cents(one)));
+        .toSorted((x, y) => (rankIn(states)(x) < rankIn(states)(y) ? -1 : 1));
+      if (course.length === 0) return []; // an inquiry alone
+      const most = Math.max(...course.map((one) => cents(one)));
       return [
         {
-          told,
+          course,
           most,
           finally: cents(end),
           isHeld: end.facts["status"] !== "won" && end.facts["status"] !== "inquiry",
@@ -227,8 +227,8 @@ export function kept(told: readonly Told[]): Kept | null {
     })
     .toSorted(
       (x, y) =>
-        x.told[0]!.facts.occurred_at.localeCompare(y.told[0]!.facts.occurred_at) ||
-        String(x.told[0]!.facts["dispute_id"]).localeCompare(String(y.told[0]!.facts["dispute_id"])),
+        x.course[0]!.facts.occurred_at.localeCompare(y.course[0]!.facts.occurred_at) ||
+        String(x.course[0]!.facts["dispute_id"]).localeCompare(String(y.course[0]!.facts["dispute_id"])),
     );
   let disputed = 0;
   for (const { isHeld, finally: held } of cases) if (isHeld) disputed += held;
@@ -237,11 +237,11 @@ export function kept(told: readonly Told[]): Kept | null {
     const its = cents(reversal);
     const ofIts = ({ most, finally: last }: (typeof cases)[number]) => its === most || its === last;
     const mayBe = cases.filter((one) => {
-      const until = one.told.filter(({ facts }) => facts.occurred_at <= when);
+      const until = one.course.filter(({ facts }) => facts.occurred_at <= when);
       const state = until.at(-1)?.facts["status"];
       if (state === "open") return true;
       // what was won is settled, unless it is taken up again
-      const isTakenUp = one.told
+      const isTakenUp = one.course
         .slice(until.length)
         .some(({ facts }) => facts["status"] === "open" || facts["status"] === "lost");
       return ofIts(one) && (state !== "won" || isTakenUp);

@@ -24,7 +24,7 @@ begin
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "nothing_named": "Nothing says what was bought.",
-    "items_unknown": "The provider could not be asked what was bought: a key is missing, or has no right to it. Mend that and let the provider send the event again, or assign the payment.",
+    "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
     "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
     "unreadable": "The provider''s event, or its answer about it, cannot be read.",
     "refused": "The books refuse what was bought."
