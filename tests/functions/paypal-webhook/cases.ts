@@ -583,7 +583,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       type: "PAYMENT.CAPTURE.COMPLETED",
       story: "an amount that is none",
       events: (them) => [capture(them.id("capture"), `${them.userId}:starter`, "9,00")],
-      comes: { refused: "invalid_provider_event" },
+      comes: { refused: "invalid_provider_event", parked: "unreadable" },
     },
     {
       version: v1,

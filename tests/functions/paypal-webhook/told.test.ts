@@ -88,8 +88,8 @@ test("what passes by itself is sent again, and nobody is told", async () => {
 });
 
 test.each([
-  ["9.00", "USD", 5, "amount_differs", { expected_cents: 500, expected_currency: "usd" }],
-  ["5.00", "EUR", 5, "currency_differs", { expected_cents: 500, expected_currency: "usd" }],
+  ["9.00", "USD", 5, "amount_differs", { expected_cents: 2500, expected_currency: "usd" }],
+  ["25.00", "EUR", 5, "currency_differs", { expected_cents: 2500, expected_currency: "usd" }],
   ["9.00", "USD", 1_001, "quantity", { quantity: 1_001, at_most: 1_000 }],
 ])(
   "%s %s for %i packs: %s, and what would have been right",
