@@ -11705,6 +11705,7 @@ declare
   v_customer_user_id uuid;
   v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_ids text[];
   v_facts tokenbook.provider_payments;
   v_said jsonb;
@@ -11793,15 +11794,16 @@ begin
   v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
   v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
   if v_is_new or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, v_customer_id, v_customer_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
   end if;
   return v_answer || jsonb_build_object(
-    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting));
+    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting),
+    'payments_waiting', v_still_waiting);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/check_payment_event.sql
 
@@ -13488,9 +13490,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_customer record;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_is_replaced boolean;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -13509,9 +13513,10 @@ begin
   end if;
 
   -- lock
-  v_customer := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
-  v_is_replaced := p_replace is true and v_customer.user_id <> p_user_id;
-  if v_customer.user_id = p_user_id or v_is_replaced then
+  select c.user_id into v_customer_user_id
+    from tokenbook.lock_customer(p_provider, p_customer_id, null, null, null) c;
+  v_is_replaced := (p_replace and v_customer_user_id <> p_user_id) is true;
+  if coalesce(v_customer_user_id, p_user_id) = p_user_id or v_is_replaced then
     v_waiting := tokenbook.waiting_payments(p_provider, p_customer_id);
   end if;
   if cardinality(v_waiting) > 0 then
@@ -13519,36 +13524,40 @@ begin
   end if;
 
   -- record
-  if v_is_replaced then
+  if v_customer_user_id is null then -- @set-customers-stay
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '') c;
+  elsif v_is_replaced then
     update tokenbook.provider_customers c
        set user_id = p_user_id, event_id = '',
            told_at = '-infinity' -- @replaced-for-good: before whatever an event says
      where c.provider = p_provider and c.customer_id = p_customer_id;
   end if;
-  if v_is_replaced or v_customer.is_new and v_actor.actor_role = 'admin' then
+  if v_is_replaced or v_is_new and v_actor.actor_role = 'admin' then
     perform tokenbook.record_change(
       'set_token_customer', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object(
         'provider', p_provider, 'customer_id', p_customer_id,
-        'instead_of', case when v_is_replaced then v_customer.user_id end));
+        'instead_of', case when v_is_replaced then v_customer_user_id end));
   end if;
 
   -- act
-  if v_customer.is_new or v_is_replaced or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+  if v_is_new or v_is_replaced or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
   end if;
   return jsonb_build_object(
-    'success', v_is_replaced or v_customer.user_id = p_user_id,
-    'user_id', case when v_is_replaced then p_user_id else v_customer.user_id end,
+    'success', v_is_replaced or v_customer_user_id = p_user_id,
+    'user_id', case when v_is_replaced then p_user_id else v_customer_user_id end,
     'provider', p_provider,
     'customer_id', p_customer_id,
     'payments_released', cardinality(v_waiting),
-    'replayed', not v_customer.is_new and not v_is_replaced);
+    'payments_waiting', v_still_waiting,
+    'replayed', not v_is_new and not v_is_replaced);
 end
 $$;
 comment on function tokenbook.set_token_customer is
-  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal), and gives them what has waited for that: parked payments, at most 20 a call, and what is known of subscriptions. For an admin or the server. Whose a customer was first stays, unless p_replace, with a p_reason, puts a mistake right: from then on the customer is this user''s, and what was booked before stays booked. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, payments_released, replayed}. Errors: invalid_customer, invalid_reason, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal), and gives them what has waited for that: parked payments, at most 20 a call, and what is known of subscriptions. For an admin or the server. Whose a customer was first stays, unless p_replace, with a p_reason, puts a mistake right: from then on the customer is this user''s, and what was booked before stays booked. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, payments_released, payments_waiting (that the same call again gives), replayed}. Errors: invalid_customer, invalid_reason, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 

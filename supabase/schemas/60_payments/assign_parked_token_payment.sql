@@ -30,6 +30,7 @@ declare
   v_customer_user_id uuid;
   v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_ids text[];
   v_facts tokenbook.provider_payments;
   v_said jsonb;
@@ -118,12 +119,13 @@ begin
   v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
   v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
   if v_is_new or cardinality(v_waiting) > 0 then
-    perform tokenbook.release_waiting(
+    v_still_waiting := tokenbook.release_waiting(
       p_provider, v_customer_id, v_customer_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
   end if;
   return v_answer || jsonb_build_object(
-    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting));
+    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting),
+    'payments_waiting', v_still_waiting);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';

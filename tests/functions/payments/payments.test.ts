@@ -333,9 +333,48 @@ describe("a parked payment", () => {
       planType: "starter",
     };
     expectProblem(await post(assign, user), "forbidden");
+    const nothing = await post({ ...assign, planType: undefined });
+    expectProblem(nothing, "invalid_purchase", { field: "planType", status: 400 });
+    expect(nothing.body.rule).toContain("packType and quantity");
+    expectProblem(await post({ ...assign, providerPaymentId: "evt_1" }), "payment_not_found", {
+      field: "providerPaymentId",
+    });
     expectProblem(await post({ ...assign, planType: "gold" }), "plan_not_found", { field: "planType" });
     expect((await post(assign)).body).toMatchObject({ status: "approved", tokens_granted: 400_000 });
     expect(await tokens()).toMatchObject({ total_active: 400_000, tokens_limit: 400_000 });
+    const other = await stack.user();
+    expectProblem(await post({ ...assign, userId: other.id }), "payment_already_decided", {
+      paymentStatus: "approved",
+      differs: ["userId"],
+    });
+    const [{ id }] = (await list(`userId=${user.id}`, admin)).body.payments;
+    const refund = { action: "refund", userId: user.id, paymentId: id, reason: "a test" };
+    expectProblem(await post(refund), "paid_at_provider", { status: 409 });
+  });
+
+  test("finds the user of its customer once an admin has named them", async () => {
+    const assign = {
+      action: "assignCustomer",
+      provider: "stripe",
+      customerId: `cus_${user.id}`,
+      userId: user.id,
+    };
+    expectProblem(await post(assign, user), "forbidden");
+    expectProblem(await post({ ...assign, replace: true }), "invalid_reason", { field: "reason" });
+    expectProblem(await post({ ...assign, customerId: "no good" }), "invalid_customer", {
+      field: "customerId",
+    });
+    expect((await post(assign)).body).toMatchObject({
+      success: true,
+      user_id: user.id,
+      payments_released: 0,
+    });
+    expect((await post(assign)).headers.get("idempotency-replayed")).toBe("true");
+    const other = await stack.user();
+    expect((await post({ ...assign, userId: other.id })).body).toMatchObject({
+      success: false,
+      user_id: user.id,
+    });
   });
 });
 

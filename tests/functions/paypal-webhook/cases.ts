@@ -283,6 +283,40 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       comes: { outcomes: ["approved"], tokens: Math.ceil((planTokens * 2) / 3) },
     },
     {
+      version: v2,
+      type: "PAYMENT.CAPTURE.REVERSED",
+      story:
+        "all of an order, after a dispute about a ninth of it was withdrawn: that is over, and this is other money",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), amount: "1.00" }),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          amount: "1.00",
+          outcome: "CANCELED_BY_BUYER",
+        }),
+        captureReversal(them.id("capture"), "9.00"),
+      ],
+      comes: { outcomes: ["approved"] },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
+      story:
+        "a dispute about a third of an order is won, during which PayPal took back all of it: the third is back",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), amount: "3.00" }),
+        captureReversal(them.id("capture"), "9.00"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          amount: "3.00",
+          outcome: "RESOLVED_SELLER_FAVOUR",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: Math.ceil(planTokens / 3) },
+    },
+    {
       version: v1,
       type: "CUSTOMER.DISPUTE.RESOLVED",
       story: "the dispute because of which PayPal took an order back is won: the money is back",

@@ -5,7 +5,7 @@ import { withShortLockWaits } from "../../support/time.ts";
 import { expectProblem } from "../problem.ts";
 import { type Fault, startStack, type Stack } from "../stack.ts";
 import { packTokens, packType } from "./cases.ts";
-import { invoicePaymentOf, itemOf, list, type Parts } from "./objects.ts";
+import { invoicePaymentOf, itemOf, type Line, list, now as began, type Parts } from "./objects.ts";
 import {
   deliver,
   event,
@@ -124,6 +124,50 @@ describe("a payment", () => {
     expect(answer.body).toEqual({ received: true, outcomes: ["parked"], parked: ["price_unknown"] });
   });
 });
+
+/** When the period of the parked payment of such an invoice begins, once an admin has said what it was. */
+async function assignedPeriod(on: Stack, lines: Line[]): Promise<unknown> {
+  const it = invoice(user, lines);
+  stripe.lists.set(it["id"] as string, [invoicePaymentOf(it["id"] as string, intent)]);
+  expect((await deliver(on, event("invoice.paid", it))).body.outcomes).toEqual(["parked"]);
+  const body = { action: "assign", provider: "stripe", providerPaymentId: intent, userId: user };
+  const assigned = await on.ask("payments", { caller: on.server, body: { ...body, planType: "starter" } });
+  expect(assigned).toMatchObject({ status: 200, body: { status: "approved" } });
+  const { rows } = await on.db.admin.query(
+    "select period_start from public.token_subscriptions where user_id = $1",
+    [user],
+  );
+  return rows[0].period_start;
+}
+
+const oddLines: [string, Line[]][] = [
+  ["an unknown price", [{ price: "price_gone" }]],
+  ["two plans", [{ price: prices.starter }, { price: prices.professional }]],
+  ["two of a plan", [{ price: prices.starter, quantity: 2 }]],
+  ["a proration", [{ price: prices.starter, isProration: true }]],
+];
+
+test.each(oddLines)("an invoice of %s, assigned later, is for the invoice's period", async (_, lines) => {
+  expect(await assignedPeriod(stack, lines)).toEqual(new Date(began * 1000));
+});
+
+test(
+  "the test sees it: a variant that tells a period of known plans alone begins it at the assignment",
+  { tags: ["proof"] },
+  async () => {
+    const late: Fault = {
+      file: "stripe-webhook/payments.ts",
+      right: "what.pack_type === undefined && invoice.subscription",
+      wrong: "what.plan_type !== undefined && invoice.subscription",
+    };
+    const faulty = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings }, late);
+    await sell(faulty.db);
+    user = (await faulty.user()).id;
+    const period = await assignedPeriod(faulty, oddLines[0]![1]);
+    await faulty.close();
+    expect(period).not.toEqual(new Date(began * 1000));
+  },
+);
 
 describe("what the buyer can write", () => {
   test("does not say whose account a payment, and its chargeback, is for", async () => {
