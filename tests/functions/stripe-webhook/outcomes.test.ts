@@ -125,8 +125,8 @@ test.each([
   [
     "believes a payment link's reference",
     "payments.ts",
-    "session.payment_link !== null) return session.metadata;",
-    "session.payment_link === undefined) return session.metadata;",
+    "session.payment_link === null ?",
+    "session.payment_link !== undefined ?",
   ],
   ["believes connected accounts", "index.ts", "if (event.account != null)", "if (event.account === null)"],
   [
