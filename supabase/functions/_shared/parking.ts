@@ -49,9 +49,7 @@ export function isTemporary(error: unknown): boolean {
 }
 
 /** A payment that the books refuse, as one that waits. */
-export function refused(
-  { plan_type: _, pack_type: __, quantity: ___, ...facts }: PaidFacts,
-  { slug }: Refusal,
-): PaidFacts {
-  return { ...facts, parked_reason: "refused", parked_details: { error: slug } };
+export function refused(facts: PaidFacts, { slug }: Refusal): PaidFacts {
+  const unnamed = { plan_type: undefined, pack_type: undefined, quantity: undefined };
+  return { ...facts, ...unnamed, parked_reason: "refused", parked_details: { error: slug } };
 }
