@@ -1483,12 +1483,12 @@ comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; 
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
 comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
 comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
-comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: one for each payment, and of what nobody paid for at most one a plan; each with the columns of a plan above. With ended_at it is not in force any more, and is here for the slots that it owes. The highest in force counts (tokenbook.plan_precedence).';
 comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
 comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
@@ -5598,8 +5598,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (s.next_slot_at <= p_now
-         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
+       and tokenbook.schedule_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;
@@ -8130,9 +8130,10 @@ comment on function tokenbook.ask_trial is 'What the policy would give of a tria
 
 /*
  * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
- * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
- * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
- * again when this one ends. What provider and time say of each counts at once.
+ * it takes the place of is kept beside it while its time is not over, when it was paid for, is no higher
+ * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
+ * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
+ * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
  * p_was is the row that there is, with what was due recorded; null: there is none.
  * Caller: internal, holding the account's lock.   Returns the row to be.
  */
@@ -8140,6 +8141,7 @@ create function tokenbook.begin_plan(
   p_was tokenbook.subscriptions,
   p_plan public.token_plans,
   p_start timestamptz,
+  p_slots_from timestamptz,
   p_payment_method text,
   p_payment_id text,
   p_user_id uuid,
@@ -8153,59 +8155,59 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is tokenbook.subscriptions := p_was;
+  v_new tokenbook.subscriptions := p_was;
+  v_is tokenbook.subscriptions;
   v_beside jsonb := coalesce(p_was.beside, '[]');
 begin
-  if v_is.user_id is null then
-    v_is.user_id := p_user_id;
-    v_is.id := gen_random_uuid();
-    v_is.tokens_limit := 0;
-    v_is.created_at := p_now;
-  elsif p_was.plan_type <> p_plan.plan_type
-    and (p_was.ended_at is not null or p_was.paused_at is not null
-      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
-  then
-    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  if v_new.user_id is null then
+    v_new.user_id := p_user_id;
+    v_new.id := gen_random_uuid();
+    v_new.tokens_limit := 0;
+    v_new.created_at := p_now;
   end if;
-  v_is.plan_type := p_plan.plan_type;
-  v_is.articles_limit := p_plan.articles_limit;
-  v_is.features := p_plan.features;
-  v_is.billing_cycle := p_plan.billing_cycle;
-  v_is.auto_renew := p_plan.billing_cycle <> 'none';
-  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
-  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
-  v_is.period_start := p_start;
-  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
-  v_is.grace_days := tokenbook.grace_of(p_plan);
-  v_is.next_plan_type := null;
-  v_is.cancel_at := null;
-  v_is.paused_at := null;
-  v_is.taken_back_at := null;
-  v_is.ended_at := null;
-  v_is.schedule := tokenbook.plan_schedule(p_plan);
-  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
-  v_is.updated_at := p_now;
+  v_new.plan_type := p_plan.plan_type;
+  v_new.articles_limit := p_plan.articles_limit;
+  v_new.features := p_plan.features;
+  v_new.billing_cycle := p_plan.billing_cycle;
+  v_new.auto_renew := p_plan.billing_cycle <> 'none';
+  v_new.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_new.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_new.period_start := p_start;
+  v_new.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_new.grace_days := tokenbook.grace_of(p_plan);
+  v_new.next_plan_type := null;
+  v_new.cancel_at := null;
+  v_new.paused_at := null;
+  v_new.taken_back_at := null;
+  v_new.ended_at := null;
+  v_new.schedule := tokenbook.plan_schedule(p_plan);
+  v_new.next_slot_at := tokenbook.next_slot_at(v_new, p_slots_from);
+  v_new.updated_at := p_now;
 
   if p_is_beside then
-    if exists (
-      select from jsonb_array_elements(v_beside) e
-       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
-    then
-      return p_was; -- a later period of it is there
-    end if;
-    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
     v_is := p_was;
     v_is.updated_at := p_now;
+    v_beside := v_beside || tokenbook.plan_beside(v_new);
+  else
+    v_is := v_new;
+    if p_was.payment_id is not null then
+      v_beside := v_beside || tokenbook.plan_beside(p_was, case -- @payments-go-on
+        when p_was.ended_at is null and p_was.paused_at is null
+          and (tokenbook.plan_precedence(p_was), p_was.period_start) > (tokenbook.plan_precedence(v_new), p_start)
+        then p_now end); -- somebody said that the lower one counts
+    elsif p_was.plan_type <> p_plan.plan_type
+      and (p_was.ended_at is not null or p_was.paused_at is not null
+        or tokenbook.plan_precedence(p_was) <= tokenbook.plan_precedence(v_new))
+    then
+      v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+    end if;
   end if;
-  -- of each plan the newest; of the one that is in force none
+  -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
-      from (
-        select distinct on (e.plan ->> 'plan_type') e.plan
-          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
-         where e.plan ->> 'plan_type' <> v_is.plan_type
-           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
-         order by e.plan ->> 'plan_type', e.nth desc) newest);
+    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+      from jsonb_array_elements(v_beside) as e (plan)
+     where (e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type))
+       and tokenbook.is_kept_beside(jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), p_now));
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;
@@ -8610,11 +8612,16 @@ create trigger token_plans_date_default_plan
  * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
  * since, or it would be booked. So it makes no difference when it is.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
- * more than an account may hold.
+ * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
+ * that is recorded.
  * A part of the plan's money that is gone takes its part of each slot: taken_back, and the grant has that much less left.
  * Caller: internal.   Keeps: I7, I11, I12.
  */
-create function tokenbook.due_slots(p_user_id uuid, p_at timestamptz)
+create function tokenbook.due_slots(
+  p_user_id uuid,
+  p_at timestamptz,
+  p_subscription tokenbook.subscriptions default null
+)
 returns setof tokenbook.due_slot
 language plpgsql
 stable -- sees what the statement that asks sees: a balance and its grants are of one moment
@@ -8625,6 +8632,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_account public.token_accounts;
   v_payment public.token_payments;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_scheduled tokenbook.scheduled_slot;
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
@@ -8632,11 +8640,15 @@ declare
   v_room bigint;
   v_slot tokenbook.due_slot;
 begin
-  select s.* into v_subscription
-    from tokenbook.subscriptions s
-   where s.user_id = p_user_id
-     and (s.next_slot_at <= p_at
-       or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_at or s.cancel_at <= p_at));
+  v_subscription := p_subscription;
+  if v_subscription.user_id is null then
+    select s.* into v_subscription
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id
+       and (s.next_slot_at <= p_at
+         or (s.next_plan_type is not null or s.beside <> '[]')
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+  end if;
   if v_subscription.user_id is null then
     return; -- as a rule
   end if;
@@ -8648,9 +8660,13 @@ begin
   end if;
   v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
+    continue when exists (
+      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id); -- @booked-once
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -8666,20 +8682,19 @@ begin
     end if;
     v_slot.payment_id := v_payment.id;
     v_slot.taken_back := tokenbook.slot_share(
-      v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
+      v_payment.tokens + coalesce((v_given ->> v_payment.id::text)::bigint, 0), v_grant.tokens_granted,
+      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
-    if exists (
-      select from public.token_balances b
-       where b.user_id = p_user_id and b.subscription_id = v_grant.subscription_id and b.period_start = v_grant.period_start)
-    then
-      v_grant.period_start := null; -- a period of a plan that is kept beside began at the same moment
-    end if;
+    v_grant.is_open := v_grant.tokens_remaining > 0;
     v_slot.slot := v_grant;
     return next v_slot;
     v_grants := v_grants || v_grant;
     v_room := v_room - v_grant.tokens_granted;
-    v_payment.tokens := v_payment.tokens + v_grant.tokens_granted;
+    if v_payment.id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_payment.id, coalesce((v_given ->> v_payment.id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
   end loop;
 end
 $$;
@@ -8692,7 +8707,7 @@ comment on function tokenbook.due_slots is
  * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
  * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
  * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
- * got nothing, and the newest slot once it was not any more.
+ * got nothing, and once it was not any more all that was paid for, of other plans the newest slot.
  * In passes over the user's ledger.
  * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
  */
@@ -8708,6 +8723,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_state record;
   v_scheduled tokenbook.scheduled_slot;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
   v_payment record;
@@ -8724,12 +8740,8 @@ begin
   then
     return; -- as a rule
   end if;
-  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- an entry keeps no NULLs, and a plan beside has those that it says
-  v_subscription.beside := (
-    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
-      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
@@ -8745,11 +8757,13 @@ begin
    limit 1;
   if v_state.state = 'frozen' then
     return;
-  elsif v_state.created_at >= v_subscription.next_slot_at then
+  elsif v_state.created_at >= v_subscription.next_slot_at and v_subscription.payment_id is null then
     v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
     if v_scheduled.refill_to is not null then
@@ -8773,13 +8787,19 @@ begin
      where t.user_id = p_user_id and t.created_at <= p_at
        and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
     v_taken_back := tokenbook.slot_share(
-      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
       (v_payment.refund ->> 'amount_cents')::bigint);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
-    return next v_grant;
     v_grants := v_grants || v_grant;
+    if v_scheduled.payment_id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_scheduled.payment_id,
+        coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
+    continue when v_grant.tokens_remaining = 0;
+    return next v_grant;
   end loop;
 end
 $$;
@@ -8990,7 +9010,6 @@ comment on function tokenbook.grant_initial_plan is
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
  * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
- * A slot of a plan's schedule is no period.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -9011,7 +9030,6 @@ begin
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
-     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
@@ -9041,50 +9059,6 @@ begin
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
-
--- from supabase/schemas/50_plans/hand_plan_over.sql
-
-/*
- * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
- * Caller: internal, holding the account's lock.   Keeps: I9, I10.
- */
-create function tokenbook.hand_plan_over(
-  p_from public.token_payments,
-  p_to public.token_payments,
-  p_actor_role text,
-  p_actor_id uuid
-)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_is tokenbook.subscriptions;
-  v_entry public.token_transactions;
-begin
-  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
-  if v_is.user_id is null then
-    return;
-  end if;
-  if v_is.payment_id = p_from.id::text then
-    v_is.payment_id := p_to.id;
-  end if;
-  v_is.beside := (
-    select coalesce(jsonb_agg(
-             case when e.plan ->> 'payment_id' = p_from.id::text
-                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
-             order by e.nth), '[]')
-      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
-  v_entry.reason := 'a payment was part of another';
-  v_entry.actor_role := p_actor_role;
-  v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(v_is, v_entry);
-end
-$$;
-comment on function tokenbook.hand_plan_over is
-  'Makes the plan that one payment began the plan of another, of which that one was a part.';
 
 -- from supabase/schemas/50_plans/hmac_sha256.sql
 
@@ -9117,8 +9091,9 @@ comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a k
 -- from supabase/schemas/50_plans/is_kept_beside.sql
 
 /*
- * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
- * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again; or it was paid
+ * for and owes slots, which come in their time, or when its money comes back. One that is cancelled counts as if it
+ * were not: until its period ends, its provider may say otherwise.
  * Caller: internal, and whoever reads token_subscriptions.
  */
 create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
@@ -9129,11 +9104,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+  return p_subscription.payment_id is not null and p_subscription.next_slot_at is not null -- @owing-plans-stay
+    or p_subscription.ended_at is null
+      and (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
 end
 $$;
 comment on function tokenbook.is_kept_beside is
-  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
+  'Whether a plan may be in force again at that moment or later, or owes slots that were paid for.';
 
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
@@ -9167,8 +9144,9 @@ create policy "Users read their own storage quotas" on public.token_storage_quot
 -- from supabase/schemas/50_plans/issue_slots.sql
 
 /*
- * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
- * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, moves each
+ * plan on to its next slot (tokenbook.move_slots), and records which of them is in force. What is booked, what moves and
+ * what is recorded start from one row: what providers have said by now. Before anything else that is due is booked: what a slot gives depends on
  * what there was when it began, and what has run out since was there.
  * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
  * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
@@ -9182,45 +9160,34 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_told tokenbook.subscriptions;
+  v_slots tokenbook.due_slot[];
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
-  v_schedule jsonb;
+  v_follows boolean;
   v_entry public.token_transactions;
 begin
-  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
+  v_told := tokenbook.apply_provider_terms(v_told);
+  v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
+  v_follows := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  -- what was due moves on, and then what is in force is settled: no slot is looked at twice
+  perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if (v_subscription.next_slot_at <= p_now) is true then
-    v_schedule := v_subscription.schedule;
-    if v_subscription.expires_at is null and v_subscription.payment_id is null then
-      v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
-    end if;
-    -- what is not in force any more keeps its place: it may be again
-    v_subscription.next_slot_at := tokenbook.next_slot_at(
-      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
-    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
-      v_entry.reason := v_subscription.plan_type || ' has another schedule';
-      v_entry.actor_role := 'system';
-      perform tokenbook.change_subscription(v_subscription, v_entry);
-    else
-      update tokenbook.subscriptions s
-         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
-       where s.user_id = p_user_id;
-    end if;
-  end if;
 
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
     insert into public.token_balances
-      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-       subscription_id, period_start, metadata, created_at)
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
+       subscription_id, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
-       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+       v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.metadata, p_now)
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
     v_entry.entry_type := 'grant';
@@ -9258,6 +9225,17 @@ begin
       perform tokenbook.record_transaction(v_entry);
     end if;
   end loop;
+
+  -- from the next slot on
+  if v_follows and v_subscription.expires_at is null and v_subscription.payment_id is null then
+    v_subscription.schedule := (
+      select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
+    v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
+    v_entry := null;
+    v_entry.reason := v_subscription.plan_type || ' has another schedule';
+    v_entry.actor_role := 'system';
+    perform tokenbook.change_subscription(v_subscription, v_entry);
+  end if;
   return cardinality(v_slots);
 end
 $$;
@@ -9385,6 +9363,33 @@ $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
 
+-- from supabase/schemas/50_plans/kept_subscription.sql
+
+/*
+ * The subscription that an entry keeps (tokenbook.subscription_terms) as a row. An entry keeps no NULLs; a plan beside
+ * says its own.
+ * Caller: internal.
+ */
+create function tokenbook.kept_subscription(p_kept jsonb)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := jsonb_populate_record(null::tokenbook.subscriptions, p_kept);
+begin
+  v_is.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  return v_is;
+end
+$$;
+comment on function tokenbook.kept_subscription is
+  'The subscription that an entry of the ledger keeps, as a row.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -9410,6 +9415,40 @@ begin
 end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/move_slots.sql
+
+/*
+ * A subscription's row when everything is booked that its plans give by themselves until p_at: each of them moved on to
+ * its next slot, and never back. What gives nothing at p_at, because its money is gone, keeps its place: it may give again.
+ * Caller: internal, holding the account's lock.   Keeps: I12.
+ */
+create function tokenbook.move_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  v_is.next_slot_at := tokenbook.slot_after(p_subscription, p_at);
+  if v_is.beside <> '[]' then
+    v_is.beside := (
+      select jsonb_agg(
+               case when one.payment_id is not null
+                    then e.plan || jsonb_build_object('next_slot_at', tokenbook.slot_after(one, p_at)) else e.plan end
+               order by e.nth)
+        from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+       cross join lateral jsonb_populate_record(p_subscription, e.plan) one);
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.move_slots is
+  'A subscription''s row when everything is booked that its plans give by themselves until p_at.';
 
 -- from supabase/schemas/50_plans/newest_slot_at.sql
 
@@ -9507,6 +9546,49 @@ end
 $$;
 comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
 
+-- from supabase/schemas/50_plans/pay_for_period.sql
+
+/*
+ * Makes a period that was begun before it was paid for the one of that payment, so that its slots come and go with the
+ * money.
+ * p_entry: user_id, payment_id, actor_role, actor_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Keeps: I9, I10, I12.
+ */
+create function tokenbook.pay_for_period(
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_entry public.token_transactions
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  if v_is.payment_id is null and v_is.plan_type = p_plan_type and v_is.period_start = p_period_start then
+    v_is.payment_id := p_entry.payment_id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when one.payment_id is null and one.plan_type = p_plan_type and one.period_start = p_period_start
+                  then e.plan || jsonb_build_object('payment_id', p_entry.payment_id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one);
+  v_entry.reason := p_plan_type || ' was paid for';
+  v_entry.actor_role := p_entry.actor_role;
+  v_entry.actor_id := p_entry.actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.pay_for_period is
+  'Makes a period that was begun before it was paid for the one of that payment; the caller holds the account''s lock.';
+
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
@@ -9535,9 +9617,10 @@ comment on function tokenbook.period_end is 'End of a billing period that begins
 
 /*
  * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * With p_ended_at it is not in force any more from then on, whatever its time; what was paid for comes all the same.
  * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions, p_ended_at timestamptz default null)
 returns jsonb
 language plpgsql
 stable
@@ -9547,7 +9630,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 begin
   return to_jsonb(p_subscription)
-    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at']
+    || case when p_ended_at is null then '{}' else jsonb_build_object('ended_at', p_ended_at) end;
 end
 $$;
 comment on function tokenbook.plan_beside is
@@ -9575,6 +9659,36 @@ end
 $$;
 comment on function tokenbook.plan_ends_at is
   'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
+-- from supabase/schemas/50_plans/plan_precedence.sql
+
+/*
+ * Which of two plans of a user counts: the one for which this is higher. What somebody pays for comes before what
+ * nobody does, whatever their ranks; then the higher rank. Paid for is what costs something, and what came with a
+ * payment of more than nothing, or with a number that is no payment of ours (a contract's, another provider's).
+ * NULL for a plan that has left the catalogue.
+ * Of the row it looks at user_id, plan_type and payment_id.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_precedence(p_subscription tokenbook.subscriptions)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
+             select from public.token_payments y
+              where y.user_id = p_subscription.user_id and y.id::text = p_subscription.payment_id and y.amount_cents = 0)
+           then 10000000000 else 0 end -- @paid-before-unpaid
+      from public.token_plans p
+     where p.plan_type = p_subscription.plan_type);
+end
+$$;
+comment on function tokenbook.plan_precedence is
+  'Which of two plans of a user counts: what somebody pays for before what nobody does, then the higher rank.';
 
 -- from supabase/schemas/50_plans/plan_schedule.sql
 
@@ -9632,17 +9746,52 @@ $$;
 comment on function tokenbook.plan_tokens_at is
   'What a user has at that moment of the tokens that came with their subscription, held ones included.';
 
+-- from supabase/schemas/50_plans/plans_of.sql
+
+/*
+ * Each plan of a subscription as a row by itself: the one that was recorded to be in force, then those beside it.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plans_of(p_subscription tokenbook.subscriptions)
+returns setof tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  return next v_is;
+  v_is.ended_at := null;
+  v_is.beside := '[]';
+  return query
+  select one.*
+    from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+   cross join lateral jsonb_populate_record(v_is, e.plan) one
+   order by e.nth;
+end
+$$;
+comment on function tokenbook.plans_of is
+  'Each plan of a subscription as a row by itself: the one in force first, then those beside it.';
+
 -- from supabase/schemas/50_plans/record_subscription.sql
 
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
  * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
  * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
+ * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
+ * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
  * Locks: the account.   Keeps: I9, I10.
  */
-create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+create function tokenbook.record_subscription(
+  p_user_id uuid,
+  p_now timestamptz,
+  p_moved tokenbook.subscriptions default null
+)
 returns void
 language plpgsql
 volatile
@@ -9653,7 +9802,7 @@ declare
   v_account public.token_accounts;
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
+  v_told tokenbook.subscriptions := p_moved;
   v_ended_at timestamptz;
   v_entry public.token_transactions;
 begin
@@ -9662,9 +9811,17 @@ begin
   if v_account.user_id is null or v_was.user_id is null then
     return;
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
+  if p_moved.user_id is null then
+    v_told := tokenbook.apply_provider_terms(v_was);
+  end if;
   v_is := tokenbook.subscription_at(v_told, p_now);
+  if p_moved.user_id is not null then
+    v_is := tokenbook.move_slots(v_is, p_now); -- a plan that is in force since then gave its slots too
+  end if;
   if v_is is not distinct from v_was then -- as a rule
+    return;
+  elsif tokenbook.without_slots(v_is) is not distinct from tokenbook.without_slots(v_was) then
+    perform tokenbook.keep_subscription(v_is);
     return;
   end if;
 
@@ -10013,8 +10170,8 @@ comment on function tokenbook.roll_over is
 -- from supabase/schemas/50_plans/schedule_due_at.sql
 
 /*
- * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
- * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * When the schedules of a user's plans make their account due: when the next slot begins of one, or when another plan takes
+ * its place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.schedule_due_at(p_user_id uuid)
@@ -10028,13 +10185,14 @@ declare
   v_at timestamptz;
 begin
   select least(
-           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
               where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
-             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             select from jsonb_array_elements(s.beside) as e (plan)
+              where jsonb_typeof(e.plan -> 'schedule') = 'object' and e.plan ->> 'payment_id' is null)
              then tokenbook.plan_ends_at(s) end)
     into v_at
     from tokenbook.subscriptions s
@@ -10050,11 +10208,12 @@ comment on function tokenbook.schedule_due_at is
 -- from supabase/schemas/50_plans/scheduled_slots.sql
 
 /*
- * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
- * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
+ * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, to be booked in
+ * the order of time. Each period that was paid for gives its own, whatever is in force. Of plans that nobody paid for, one
+ * that has ended gives what began before, and the one that follows it what begins then.
  * How much of it there is room and money for, tokenbook.due_slots says, and tokenbook.due_slots_as_of for a moment
  * that has passed.
- * Caller: internal.   Keeps: I11.
+ * Caller: internal.   Keeps: I11, I12.
  */
 create function tokenbook.scheduled_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns setof tokenbook.scheduled_slot
@@ -10070,9 +10229,13 @@ declare
   v_grant public.token_balances;
 begin
   for v_plan in
-    select (c.kept).*, c.since, tokenbook.slots_until(c.kept) as slots_until
+    select one.*, one as period, '-infinity'::timestamptz as since, tokenbook.slots_until(one) as slots_until
+      from tokenbook.plans_of(p_subscription) one
+     where one.payment_id is not null and one.next_slot_at <= p_at -- @each-payment-its-slots
+    union all
+    select (c.kept).*, c.kept, c.since, tokenbook.slots_until(c.kept)
       from tokenbook.subscription_course(p_subscription, p_at) c
-     where (c.kept).next_slot_at <= p_at
+     where (c.kept).payment_id is null and (c.kept).next_slot_at <= p_at
   loop
     v_slot.refill_to := v_plan.schedule -> 'refill_to';
     v_slot.payment_id := case
@@ -10082,11 +10245,11 @@ begin
         v_plan.schedule, v_plan.period_start, v_plan.slots_until, v_plan.next_slot_at, p_at) d
     loop
       v_slot.kept := jsonb_strip_nulls(jsonb_build_object(
-        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule,
-        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
+        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule, 'plan_type', v_plan.plan_type,
+        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_plan.payment_id));
       v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
       v_grant.user_id := v_plan.user_id;
-      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
+      v_grant.id := tokenbook.slot_grant_id(v_plan.period, v_due.slot_start); -- @one-slot-one-grant
       v_grant.grant_type := v_plan.schedule ->> 'grant_type';
       v_grant.tokens_granted := v_due.tokens;
       v_grant.tokens_remaining := v_due.tokens;
@@ -10095,7 +10258,6 @@ begin
       v_grant.granted_at := v_due.slot_start;
       v_grant.expires_at := v_due.expires_at;
       v_grant.subscription_id := v_plan.id;
-      v_grant.period_start := v_due.slot_start;
       v_grant.metadata := '{}';
       v_grant.created_at := p_at;
       v_slot.slot := v_grant;
@@ -10105,7 +10267,7 @@ begin
 end
 $$;
 comment on function tokenbook.scheduled_slots is
-  'What the schedules of a subscription''s plans give at most that is not booked by p_at, in the order in which it is booked.';
+  'What the schedules of a subscription''s plans give at most that is not booked by p_at, a row a grant.';
 
 -- from supabase/schemas/50_plans/set_token_pack.sql
 
@@ -10376,7 +10538,7 @@ comment on function tokenbook.settle_subscription is
 
 /*
  * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
- * it is not made up.
+ * it is not made up, unless somebody paid for it.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
@@ -10389,21 +10551,47 @@ as $$
 begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
-   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+   where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-are-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end
 $$;
 comment on function tokenbook.skip_missed_slots is
   'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
 
+-- from supabase/schemas/50_plans/slot_after.sql
+
+/*
+ * Which slot of a period is the next when all are booked that it gives until p_at: never one before the next that it
+ * has now, so no slot comes twice. NULL = none.
+ * Caller: internal.   Keeps: I12.
+ */
+create function tokenbook.slot_after(p_period tokenbook.subscriptions, p_at timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_period.next_slot_at <= p_at) is not true then
+    return p_period.next_slot_at;
+  end if;
+  return tokenbook.next_slot_at(p_period, greatest(
+    p_period.next_slot_at - interval '1 microsecond', -- @slots-never-go-back
+    least(p_at, tokenbook.slots_until(p_period) - interval '1 microsecond'))); -- @each-slot-once
+end
+$$;
+comment on function tokenbook.slot_after is
+  'Which slot of a period is the next when all are booked that it gives until p_at; NULL = none.';
+
 -- from supabase/schemas/50_plans/slot_grant_id.sql
 
 /*
- * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
- * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * The id of the grant of a slot: made from the period and the slot's start, so that what is due has it before it is
+ * booked, and one slot has one grant. Two payments for one plan are two periods, and have slots of their own.
  * Caller: internal.
  */
-create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+create function tokenbook.slot_grant_id(p_period tokenbook.subscriptions, p_slot_start timestamptz)
 returns uuid
 language plpgsql
 immutable
@@ -10412,11 +10600,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return left(encode(sha256(convert_to(
-    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+    format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
 end
 $$;
 comment on function tokenbook.slot_grant_id is
-  'The id of the grant of a subscription''s slot.';
+  'The id of the grant of a slot of a period.';
 
 -- from supabase/schemas/50_plans/slot_number.sql
 
@@ -10515,6 +10704,34 @@ $$;
 comment on function tokenbook.slot_start is
   'When the slot of that number, from 0, of a period that began then begins.';
 
+-- from supabase/schemas/50_plans/slots_begin_at.sql
+
+/*
+ * When the first slot begins that a subscription's plans give by themselves and that is not booked: of the one that was
+ * recorded to be in force, and of each period that was paid for. NULL = none.
+ * Caller: internal.   Keeps: I7, I12.
+ */
+create function tokenbook.slots_begin_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    case when p_subscription.next_slot_at < coalesce(tokenbook.slots_until(p_subscription), 'infinity')
+         then p_subscription.next_slot_at end,
+    case when p_subscription.beside <> '[]' then (
+      select min(one.next_slot_at)
+        from tokenbook.plans_of(p_subscription) one
+       where one.payment_id is not null
+         and one.next_slot_at < coalesce(tokenbook.slots_until(one), 'infinity')) end);
+end
+$$;
+comment on function tokenbook.slots_begin_at is
+  'When the first slot begins that a subscription''s plans give by themselves and that is not booked; NULL = none.';
+
 -- from supabase/schemas/50_plans/slots_between.sql
 
 /*
@@ -10585,9 +10802,10 @@ comment on function tokenbook.slots_between is
 -- from supabase/schemas/50_plans/slots_until.sql
 
 /*
- * Until when a subscription's plan gives slots: as long as it is in force and paid. NULL = without an end. Days of grace
- * are not paid for: the renewal begins with what they would have given. Nor is a pause, or a plan whose money is gone.
- * Caller: internal.
+ * Until when a period gives slots; NULL = without an end. One that was paid for gives what was paid for: until its end,
+ * or until all of its money is gone, whether its plan is in force or not. One that nobody paid for gives as long as its
+ * plan is in force. Days of grace are not paid for: the renewal begins with what they would have given.
+ * Caller: internal.   Keeps: I12.
  */
 create function tokenbook.slots_until(p_subscription tokenbook.subscriptions)
 returns timestamptz
@@ -10597,13 +10815,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_subscription.payment_id is not null then
+    return least(p_subscription.expires_at, p_subscription.taken_back_at); -- @paid-slots-come
+  end if;
   return least(
     p_subscription.expires_at, p_subscription.cancel_at, p_subscription.paused_at, p_subscription.taken_back_at,
     p_subscription.ended_at);
 end
 $$;
 comment on function tokenbook.slots_until is
-  'Until when a subscription''s plan gives slots; NULL = without an end.';
+  'Until when a period gives slots; NULL = without an end.';
 
 -- from supabase/schemas/50_plans/start_period.sql
 
@@ -10619,13 +10840,13 @@ comment on function tokenbook.slots_until is
  * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
- * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
- * is not any more.
- * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
+ * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
+ * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
+ * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
+ * that is over gives its tokens.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
- * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
+ * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
  * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
@@ -10655,7 +10876,9 @@ declare
   v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_past boolean;
   v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
@@ -10682,10 +10905,13 @@ begin
     if p_period_start is not null then
       v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
       -- a period that was renewed before its payment came is what that payment paid for
-      update public.token_balances b
-         set payment_id = p_entry.payment_id
-       where b.user_id = p_entry.user_id and b.id = v_of_period.id
-         and b.payment_id is null and p_entry.payment_id is not null;
+      if p_entry.payment_id is not null and v_of_period.id is not null and v_of_period.payment_id is null then
+        update public.token_balances b
+           set payment_id = p_entry.payment_id
+         where b.user_id = p_entry.user_id and b.id = v_of_period.id;
+        perform tokenbook.pay_for_period(p_plan.plan_type, p_period_start, p_entry);
+        select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+      end if;
     end if;
     select t.* into transaction
       from public.token_balances b
@@ -10712,27 +10938,30 @@ begin
   perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
-  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
-    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
-      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
-  v_is_beside := p_entry.payment_id is not null
-    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+  v_is_over := p_entry.payment_id is not null
+    and coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_now, false);
+  v_is_past := v_is_over
+    and tokenbook.period_end(p_plan.billing_cycle, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+  v_asked.user_id := p_entry.user_id;
+  v_asked.plan_type := p_plan.plan_type;
+  v_asked.payment_id := p_entry.payment_id;
+  v_is_beside := p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
-    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
-  if v_is_over is not true then
-    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
-      -- the period that closes
-      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-      v_account := tokenbook.lock_account(p_entry.user_id);
-    end if;
-    subscription := tokenbook.begin_plan(
-      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-      p_entry.user_id, v_is_beside is true, v_now);
-    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
-      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
-    end if;
-    perform tokenbook.keep_subscription(subscription);
+    and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
+             when v_was.paused_at is not null or v_is_past then v_is_past
+             else (tokenbook.plan_precedence(v_asked), v_start)
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end; -- @higher-rank-stays
+  if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
+    -- the period that closes
+    perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
   end if;
+  subscription := tokenbook.begin_plan(
+    v_was, p_plan, v_start,
+    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside, v_now);
+  perform tokenbook.keep_subscription(subscription);
 
   -- act: its storage
   if p_plan.storage_gb > 0 then
@@ -10818,9 +11047,11 @@ comment on function tokenbook.start_period is
  * In the order of time, until nothing more is due:
  * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
- *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ *   force then, the highest (tokenbook.plan_precedence) takes its place, of equal ones the one that began last; where there
+ *   is none, no plan is in force (ended_at).
  * - A higher one that is in force again takes its place back.
- * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back; and so is what owes
+ * slots that were paid for.
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
  * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
  * Tokens stay as they are.
@@ -10838,6 +11069,8 @@ declare
   v_is tokenbook.subscriptions := p_subscription;
   v_next public.token_plans;
   v_best tokenbook.subscriptions;
+  v_plan jsonb;
+  v_nth bigint;
   v_stopped_at timestamptz;
 begin
   loop
@@ -10846,6 +11079,9 @@ begin
       select p.* into v_next
         from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
       if v_next.plan_type is not null then
+        if v_is.payment_id is not null and v_is.next_slot_at is not null then
+          v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
+        end if;
         v_is.plan_type := v_next.plan_type;
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
@@ -10869,27 +11105,28 @@ begin
     if v_stopped_at > p_at then
       v_stopped_at := null;
     end if;
-    select one.* into v_best
-      from jsonb_array_elements(v_is.beside) as e (plan)
+    select e.plan, e.nth into v_plan, v_nth
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(v_is, e.plan) one
-      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
-     where one.taken_back_at is null and one.paused_at is null
+     cross join lateral tokenbook.plan_precedence(one) as precedence
+     where precedence is not null and one.taken_back_at is null and one.paused_at is null and not e.plan ? 'ended_at'
        and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
        and (v_stopped_at is not null
-         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
-     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+         or (precedence, one.period_start) > (tokenbook.plan_precedence(v_is), v_is.period_start)) -- @highest-rank-counts
+     order by precedence desc, one.period_start desc, one.expires_at desc nulls first, one.plan_type, one.payment_id
      limit 1;
-    exit when v_best.plan_type is null;
+    exit when not found;
 
+    v_best := jsonb_populate_record(v_is, v_plan);
     if v_best.payment_id is null then
-      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
     v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
-        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
-       where e.plan ->> 'plan_type' <> v_best.plan_type
-         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+        from jsonb_array_elements(v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is)) as e (plan)
+       where tokenbook.is_kept_beside(
+         jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), coalesce(v_stopped_at, p_at)));
     v_is := v_best;
   end loop;
 
@@ -11090,7 +11327,12 @@ select s.user_id,
        tokenbook.plan_ends_at(shown.kept) as in_force_until,
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
-       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       least(
+         case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end,
+         case when not shown.is_active or (shown.kept).beside <> '[]' then (
+           select min(tokenbook.next_slot_at(one, now()))
+             from tokenbook.plans_of(shown.kept) one
+            where one.payment_id is not null and one.taken_back_at is null) end) as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -11121,7 +11363,7 @@ comment on column public.token_subscriptions.expires_at is 'Until when it is pai
 comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
 comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
@@ -11199,6 +11441,30 @@ begin
 end
 $$;
 comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
+
+-- from supabase/schemas/50_plans/without_slots.sql
+
+/*
+ * A subscription's row without where its slots are: what two rows have in common of which only slots have moved on.
+ * Caller: internal.
+ */
+create function tokenbook.without_slots(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_subscription.next_slot_at := null;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(e.plan - 'next_slot_at' order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth));
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.without_slots is
+  'A subscription''s row without where its slots are.';
 
 -- from supabase/schemas/50_plans/write_offer.sql
 
@@ -11361,8 +11627,8 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null then
-    -- what a pause left out is not made up; the newest slot is given
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
+    -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
@@ -12210,7 +12476,12 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted
+     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+           select sum(t.tokens) -- what its period gave before it was paid for
+             from public.token_transactions t
+            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+              and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
@@ -13151,7 +13422,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -13160,7 +13431,6 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
-    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
@@ -16054,8 +16324,7 @@ begin
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
     select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
       from ledger t
-     cross join lateral jsonb_populate_record(
-       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
+     cross join lateral tokenbook.kept_subscription(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
      where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
      order by t.user_id, t.id desc
   ), slots as (
@@ -16063,19 +16332,19 @@ begin
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
-           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept ->> 'plan_type' as plan_type,
+           e.kept -> 'schedule' as schedule,
            (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' and e.before ->> 'plan_type' = e.kept ->> 'plan_type'
+                then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.kept ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'plan_type', e.kept ->> 'payment_id', e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
                lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
           from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
-  ), of_slots as (
-    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -16097,6 +16366,31 @@ begin
      where (p_user_id is null or p.user_id = p_user_id)
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
+  ), of_slots as (
+    -- and what a period gave before it was paid for
+    select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
+      from slots s
+      left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
+      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+     group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), plans as (
+    -- each plan of each subscription: the first is the one that was recorded to be in force
+    select s.user_id, one.nth, one.plan
+      from subscriptions s
+     cross join lateral (
+       select row_number() over () as nth, p as plan from tokenbook.plans_of(s) p) one
+  ), of_plans as (
+    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
+           tokenbook.slot_number(
+             (n.plan).schedule, (n.plan).period_start,
+             coalesce((n.plan).next_slot_at - interval '1 microsecond', (n.plan).expires_at - interval '1 microsecond')) + 1 as begun
+      from plans n
+      left join slots s
+        on s.user_id = n.user_id and s.plan_type = (n.plan).plan_type and s.period_start = (n.plan).period_start
+       and (s.payment_id = (n.plan).payment_id or s.payment_id is null)
+     where (n.plan).schedule is not null
+     group by n.user_id, n.nth, n.plan
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
@@ -16524,10 +16818,12 @@ begin
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join subscriptions s on s.user_id = a.user_id
+    join plans n on n.user_id = a.user_id
+   cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what is not in force gives nothing
-     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
+              else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
@@ -16572,16 +16868,6 @@ begin
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
      ('schedule', k.schedule::text, s.schedule::text),
-     -- a slot's start, not before the one that the entry names, and not after the first that is to come
-     ('next_slot_at', case
-        when s.schedule is null then null
-        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(
-               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < k.next_slot_at) is not true
-          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
-          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -16589,9 +16875,34 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
+     ('beside', jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside)::text, jsonb_strip_nulls((tokenbook.without_slots(s)).beside)::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
+  -- is to come, and after all that it has given
+  select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
+         'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
+    from plans n
+    join standings newest on newest.user_id = n.user_id
+    left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
+    left join lateral (
+      select row_number() over () as nth, p as plan from tokenbook.plans_of(newest.kept) p) k on k.nth = n.nth
+   cross join lateral (
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come) at
+   cross join lateral (
+     select case
+        when (n.plan).schedule is null then null
+        when (n.plan).next_slot_at is null and at.to_come is null then null
+        when (n.plan).next_slot_at = tokenbook.slot_start(
+               (n.plan).schedule, (n.plan).period_start,
+               tokenbook.slot_number((n.plan).schedule, (n.plan).period_start, (n.plan).next_slot_at))
+          and ((n.plan).next_slot_at < (k.plan).next_slot_at) is not true
+          and ((n.plan).next_slot_at > at.to_come) is not true
+          and ((n.plan).next_slot_at <= o.newest) is not true
+          and (n.plan).next_slot_at < coalesce((n.plan).expires_at, 'infinity') then (n.plan).next_slot_at
+        else coalesce((k.plan).next_slot_at, at.to_come, (n.plan).period_start) end as expected) says
+   where says.expected is distinct from (n.plan).next_slot_at
   union all
   select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -16638,6 +16949,32 @@ begin
    ) as differs (field, expected, found)
    -- what a user had before the books, or was given beside a plan, no entry has
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  select 'I12 a paid period gives its slots', n.user_id, null, null,
+         concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
+         (n.slots + 1)::text
+    from of_plans n
+    left join payments p on p.user_id = n.user_id and p.id::text = (n.plan).payment_id
+   where (n.plan).payment_id is not null and p.id is null
+     and (n.slots + 1 > n.begun
+       or n.slots + 1 < n.begun and not (n.plan).schedule ?| array['refill_to', 'lifetime_days'])
+  union all
+  select 'I12 a paid period gives its slots', p.user_id, null, null,
+         concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
+    from payments p
+   cross join lateral (
+     -- what is kept of its period, or what its entry says of one that is over
+     select coalesce(
+       (select n.begun from of_plans n where n.user_id = p.user_id and (n.plan).payment_id = p.id::text),
+       (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
+          from ledger t
+         cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one
+         where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'grant' and one.payment_id = p.id::text
+         limit 1)) * (p.terms ->> 'tokens')::bigint as tokens) how
+   where p.terms ->> 'issue_every' is not null and p.status in ('approved', 'refunded')
+     and (p.tokens > how.tokens
+       or p.tokens < how.tokens and num_nonnulls(p.terms ->> 'refill_to', p.terms ->> 'grant_lifetime_days') = 0)
   union all
   -- payments: what was paid and taken back, what it gave, and what its provider said
   select 'I12 tokens follow the money', p.user_id, g.id, null,
@@ -19102,7 +19439,8 @@ grant select on table public.token_plans, public.token_packs to anon; -- the pri
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
-    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plan_precedence(tokenbook.subscriptions),
+    tokenbook.plans_of(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),

@@ -26,7 +26,12 @@ select s.user_id,
        tokenbook.plan_ends_at(shown.kept) as in_force_until,
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
-       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       least(
+         case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end,
+         case when not shown.is_active or (shown.kept).beside <> '[]' then (
+           select min(tokenbook.next_slot_at(one, now()))
+             from tokenbook.plans_of(shown.kept) one
+            where one.payment_id is not null and one.taken_back_at is null) end) as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -57,7 +62,7 @@ comment on column public.token_subscriptions.expires_at is 'Until when it is pai
 comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
 comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';

@@ -28,8 +28,8 @@ begin
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
       p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null then
-    -- what a pause left out is not made up; the newest slot is given
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
+    -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (

@@ -63,7 +63,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -72,7 +72,6 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
      order by p.provider_payment_id
   loop
-    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
