@@ -61,10 +61,10 @@ begin
   else
     v_is := v_new;
     if p_was.payment_id is not null then
-      v_beside := v_beside || tokenbook.plan_beside(p_was, case -- @payments-go-on
+      v_beside := v_beside || tokenbook.plan_beside(p_was, case
         when p_was.ended_at is null and p_was.paused_at is null
           and (tokenbook.plan_precedence(p_was), p_was.period_start) > (tokenbook.plan_precedence(v_new), p_start)
-        then p_now end); -- somebody said that the lower one counts
+        then p_now end); -- @payments-go-on: unless somebody said that the lower one counts
     elsif p_was.plan_type <> p_plan.plan_type
       and (p_was.ended_at is not null or p_was.paused_at is not null
         or tokenbook.plan_precedence(p_was) <= tokenbook.plan_precedence(v_new))

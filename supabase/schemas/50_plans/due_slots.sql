@@ -73,9 +73,9 @@ begin
         from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
     end if;
     v_slot.payment_id := v_payment.id;
-    v_slot.taken_back := tokenbook.slot_share(
+    v_slot.taken_back := tokenbook.slot_share( -- @slots-share-the-loss begin
       v_payment.tokens + coalesce((v_given ->> v_payment.id::text)::bigint, 0), v_grant.tokens_granted,
-      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
+      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents); -- @slots-share-the-loss end
     continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
     v_grant.is_open := v_grant.tokens_remaining > 0;

@@ -115,12 +115,12 @@ begin
   v_asked.user_id := p_entry.user_id;
   v_asked.plan_type := p_plan.plan_type;
   v_asked.payment_id := p_entry.payment_id;
-  v_is_beside := p_entry.payment_id is not null and v_was.user_id is not null
+  v_is_beside := coalesce(p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
     and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
              when v_was.paused_at is not null or v_is_past then v_is_past
              else (tokenbook.plan_precedence(v_asked), v_start)
-                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end; -- @higher-rank-stays
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end, false); -- @higher-rank-stays
   if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
     -- the period that closes
     perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);

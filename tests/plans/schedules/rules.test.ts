@@ -275,7 +275,7 @@ test("a free plan that waited beside a paid one gives its newest slot when it is
   expect(await findings(db, user)).toEqual([]);
 });
 
-test("a paused plan gives no slots, and the newest one when it goes on", async () => {
+test("what was paid for comes while the plan is paused, and after it was cancelled at once: the money is kept", async () => {
   await setClock("2027-01-15T10:00:00Z");
   const user = await createUser(db);
   await pay(`evt_p_${user}`, `pi_p_${user}`, {
@@ -298,12 +298,15 @@ test("a paused plan gives no slots, and the newest one when it goes on", async (
   await say("evt_1", "paused", "2027-03-20T10:00:00Z");
   expect(await balance(user)).toBe(300);
   await setClock("2027-04-20T10:00:00Z");
-  expect(await balance(user)).toBe(300);
+  expect(await balance(user)).toBe(400);
   await setClock("2027-05-20T10:00:10Z");
   await say("evt_2", "active", "2027-05-20T10:00:00Z");
-  expect(await balance(user)).toBe(400);
-  await setClock("2027-06-15T10:00:10Z");
   expect(await balance(user)).toBe(500);
+  await setClock("2027-06-15T10:00:10Z");
+  expect(await balance(user)).toBe(600);
+  await say("evt_3", "cancelled", "2027-06-15T10:00:10Z");
+  await setClock("2028-06-15T10:00:10Z");
+  expect(await balance(user)).toBe(1_200);
   expect(await findings(db, user)).toEqual([]);
 });
 
