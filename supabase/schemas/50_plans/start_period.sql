@@ -11,9 +11,9 @@
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
  * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
- * is not any more.
+ * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan that is lower than the one in
+ * force (tokenbook.plan_precedence: a lower rank waits only for a plan that somebody pays for), unless that was to
+ * follow it: it is kept beside it, and is in force when the higher one is not any more.
  * What a higher plan takes the place of is kept beside it in the same way, until its own end.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
@@ -46,6 +46,8 @@ declare
   v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
   v_is_beside boolean;
   v_storage public.token_storage_quotas;
@@ -105,11 +107,14 @@ begin
   subscription := v_was;
   v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
     and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
-      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
+      or coalesce(tokenbook.period_end(p_plan, v_start) <= v_was.period_start, false));
+  v_asked.user_id := p_entry.user_id;
+  v_asked.plan_type := p_plan.plan_type;
+  v_asked.payment_id := p_entry.payment_id;
   v_is_beside := p_entry.payment_id is not null
     and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
-    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
+    and tokenbook.plan_precedence(v_asked) < tokenbook.plan_precedence(v_was); -- @higher-rank-stays
   if v_is_over is not true then
     if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
       -- the period that closes
@@ -118,11 +123,21 @@ begin
     end if;
     subscription := tokenbook.begin_plan(
       v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-      p_entry.user_id, v_is_beside is true, v_now);
+      p_entry.user_id, v_is_beside is true,
+      -- what a provider charges by periods, it charges again
+      p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+        or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
     if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
       subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
     end if;
     perform tokenbook.keep_subscription(subscription);
+    -- its provider may have ended it before its payment was told
+    if v_is_beside is not true then
+      select p.* into v_begun from tokenbook.plans_of(subscription) p where p.plan_type = p_plan.plan_type;
+      v_begun.ended_at := null;
+      v_begun.beside := '[]';
+      perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
+    end if;
   end if;
 
   -- act: its storage
@@ -149,16 +164,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;

@@ -1,9 +1,10 @@
 /*
  * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
  * In the order of time, until nothing more is due:
- * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it. A trial
+ *   begins with its tokens, when it is renewed to.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
- *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ *   force then, the highest (tokenbook.plan_precedence) takes its place; where there is none, no plan is in force (ended_at).
  * - A higher one that is in force again takes its place back.
  * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
@@ -29,17 +30,18 @@ begin
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
     if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
       select p.* into v_next
-        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+        from public.token_plans p
+       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
       if v_next.plan_type is not null then
         v_is.plan_type := v_next.plan_type;
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
         v_is.billing_cycle := v_next.billing_cycle;
-        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.auto_renew := false;
         v_is.payment_method := null;
         v_is.payment_id := null;
         v_is.period_start := v_is.expires_at;
-        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.expires_at := tokenbook.period_end(v_next, v_is.period_start);
         v_is.grace_days := tokenbook.grace_of(v_next);
         v_is.next_plan_type := null;
         v_is.cancel_at := null;
@@ -57,12 +59,12 @@ begin
     select one.* into v_best
       from jsonb_array_elements(v_is.beside) as e (plan)
      cross join lateral jsonb_populate_record(v_is, e.plan) one
-      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
-     where one.taken_back_at is null and one.paused_at is null
+     cross join lateral tokenbook.plan_precedence(one) as precedence
+     where precedence is not null and one.taken_back_at is null and one.paused_at is null
        and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
        and (v_stopped_at is not null
-         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
-     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+         or precedence > tokenbook.plan_precedence(v_is)) -- @highest-rank-counts
+     order by precedence desc, one.expires_at desc nulls first, one.plan_type
      limit 1;
     exit when v_best.plan_type is null;
 
