@@ -1278,6 +1278,11 @@ create table public.token_plans (
   issue_every text,
   issue_on text not null default 'anniversary',
   refill_to bigint,
+  tokens_per_period bigint generated always as (
+    case when issue_every is null then tokens
+         when refill_to is not null or issue_on = 'calendar' then null
+         when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
+         when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
@@ -1323,8 +1328,8 @@ create table public.token_plans (
   constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
   constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
   constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
-  constraint token_plans_slots_are_not_carried_over check (
-    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_not_carried_over check (issue_every is null or rollover_tokens is null),
+  constraint token_plans_no_part_of_slots_is_carried_over check (issue_every is null or rollover_percent is null),
   constraint token_plans_slots_are_small check (
     issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
   constraint token_plans_few_slots_live_at_once check (
@@ -1345,7 +1350,7 @@ comment on constraint token_plans_currency_is_three_letters on public.token_plan
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
 comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
-comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
 comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
 comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
@@ -1355,28 +1360,29 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
-comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is 'rollover_lifetime_days: 1 to 36500 where something is carried over, else null';
 comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
 comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
-comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
-comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
-comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
-comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
-comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
-comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
-comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
+comment on constraint token_plans_refill_is_positive on public.token_plans is 'refill_to: 1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'issue_every: day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'issue_every: null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'balance_cap: null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'rollover_tokens: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_no_part_of_slots_is_carried_over on public.token_plans is 'rollover_percent: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is 'tokens: 1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'grant_lifetime_days: at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that EACH day, week or month of it gives (tokens_per_period: all of them).';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
-comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
-comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual. A plan whose grant_type is trial ends with its tokens, whatever it says here.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes. trial: the plan is given once to a person, and ends with its tokens (grant_lifetime_days).';
 comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
@@ -1385,8 +1391,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
-comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
-comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
+comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
@@ -1443,7 +1450,7 @@ create table tokenbook.subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  auto_renew boolean not null default true,
+  auto_renew boolean not null default false,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
@@ -1475,14 +1482,14 @@ comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what 
 comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
 comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider.';
 comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}; NULL = all at once.';
 comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
@@ -1633,6 +1640,7 @@ create table tokenbook.provider_payments (
   pack_type text,
   quantity integer,
   price_id text,
+  subscription_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -1661,6 +1669,7 @@ comment on column tokenbook.provider_payments.plan_type is 'The plan that was bo
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
@@ -8134,7 +8143,8 @@ comment on function tokenbook.ask_trial is 'What the policy would give of a tria
  * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
  * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
  * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
- * p_was is the row that there is, with what was due recorded; null: there is none.
+ * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
+ * they will charge for another period.
  * Caller: internal, holding the account's lock.   Returns the row to be.
  */
 create function tokenbook.begin_plan(
@@ -8146,6 +8156,7 @@ create function tokenbook.begin_plan(
   p_payment_id text,
   p_user_id uuid,
   p_is_beside boolean,
+  p_will_renew boolean,
   p_now timestamptz
 )
 returns tokenbook.subscriptions
@@ -8169,11 +8180,11 @@ begin
   v_new.articles_limit := p_plan.articles_limit;
   v_new.features := p_plan.features;
   v_new.billing_cycle := p_plan.billing_cycle;
-  v_new.auto_renew := p_plan.billing_cycle <> 'none';
+  v_new.auto_renew := p_will_renew and p_plan.billing_cycle <> 'none' and p_plan.grant_type <> 'trial'; -- @renewed-by-somebody
   v_new.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
   v_new.payment_id := p_payment_id; -- @plan-knows-its-payment
   v_new.period_start := p_start;
-  v_new.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_new.expires_at := tokenbook.period_end(p_plan, p_start);
   v_new.grace_days := tokenbook.grace_of(p_plan);
   v_new.next_plan_type := null;
   v_new.cancel_at := null;
@@ -8191,10 +8202,10 @@ begin
   else
     v_is := v_new;
     if p_was.payment_id is not null then
-      v_beside := v_beside || tokenbook.plan_beside(p_was, case -- @payments-go-on
+      v_beside := v_beside || tokenbook.plan_beside(p_was, case
         when p_was.ended_at is null and p_was.paused_at is null
           and (tokenbook.plan_precedence(p_was), p_was.period_start) > (tokenbook.plan_precedence(v_new), p_start)
-        then p_now end); -- somebody said that the lower one counts
+        then p_now end); -- @payments-go-on: unless somebody said that the lower one counts
     elsif p_was.plan_type <> p_plan.plan_type
       and (p_was.ended_at is not null or p_was.paused_at is not null
         or tokenbook.plan_precedence(p_was) <= tokenbook.plan_precedence(v_new))
@@ -8213,6 +8224,27 @@ end
 $$;
 comment on function tokenbook.begin_plan is
   'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/begins_by_itself.sql
+
+/*
+ * Whether a plan that somebody is to be on from their next period begins by itself: one that costs nothing, for no payment
+ * could begin it. A trial does not: it begins with its tokens, and the policy is asked then.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.begins_by_itself(p_plan public.token_plans)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_plan.price_cents = 0 and p_plan.grant_type <> 'trial'; -- @trials-begin-with-tokens
+end
+$$;
+comment on function tokenbook.begins_by_itself is
+  'Whether a plan begins by itself when the period before it ends: one that costs nothing and is no trial.';
 
 -- from supabase/schemas/50_plans/change_subscription.sql
 
@@ -8263,8 +8295,9 @@ comment on function tokenbook.change_subscription is
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
 /*
- * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
- * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * Changes a user's plan, for the server. To a plan that is no lower (tokenbook.plan_precedence: what somebody pays
+ * for before what nobody does, then the rank) at once, with its tokens added in this commit; to a lower one at the end
+ * of the period, and no token is taken away. A payment for that plan would come to the same.
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
@@ -8293,6 +8326,7 @@ declare
   v_now timestamptz;
   v_plan public.token_plans;
   v_subscription tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -8334,8 +8368,11 @@ begin
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
     select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    v_asked.user_id := p_user_id;
+    v_asked.plan_type := p_plan_type;
+    v_asked.payment_id := p_payment_id;
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
-      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+      and tokenbook.plan_precedence(v_asked) < tokenbook.plan_precedence(v_subscription) -- @both-ways-agree
     then
       perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
@@ -8391,7 +8428,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. What somebody pays for (it costs something, or p_payment_id says so) is higher than what nobody does, whatever the ranks. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
@@ -8681,9 +8718,9 @@ begin
         from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
     end if;
     v_slot.payment_id := v_payment.id;
-    v_slot.taken_back := tokenbook.slot_share(
+    v_slot.taken_back := tokenbook.slot_share( -- @slots-share-the-loss begin
       v_payment.tokens + coalesce((v_given ->> v_payment.id::text)::bigint, 0), v_grant.tokens_granted,
-      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
+      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents); -- @slots-share-the-loss end
     continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
     v_grant.is_open := v_grant.tokens_remaining > 0;
@@ -8911,7 +8948,8 @@ comment on function tokenbook.get_users_without_token_balance is
 -- from supabase/schemas/50_plans/grace_of.sql
 
 /*
- * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something. A trial has
+ * none.
  * Caller: internal.
  */
 create function tokenbook.grace_of(p_plan public.token_plans)
@@ -8922,11 +8960,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+  return case when p_plan.grant_type = 'trial' then 0
+    else coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end) end;
 end
 $$;
 comment on function tokenbook.grace_of is
-  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not; of a trial 0.';
 
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
@@ -9592,11 +9631,11 @@ comment on function tokenbook.pay_for_period is
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
- * When a period of that cycle ends; NULL = it does not. Months and years are the calendar's, in
- * UTC: what began on the 31st ends on the last day of a shorter month.
- * Caller: internal.
+ * When a period of that plan ends; NULL = it does not. A trial ends with its tokens, whatever the plan's cycle says.
+ * Months and years are the calendar's, in UTC: what began on the 31st ends on the last day of a shorter month.
+ * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.period_end(p_billing_cycle text, p_start timestamptz)
+create function tokenbook.period_end(p_plan public.token_plans, p_start timestamptz)
 returns timestamptz
 language plpgsql
 immutable
@@ -9604,14 +9643,18 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_billing_cycle
+  if p_plan.grant_type = 'trial' then
+    return p_start + p_plan.grant_lifetime_days * interval '24 hours'; -- @trials-end
+  end if;
+  return case p_plan.billing_cycle
     when '28day' then p_start + interval '672 hours'
     when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc' -- @months-in-utc
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
   end;
 end
 $$;
-comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+comment on function tokenbook.period_end is
+  'End of a period of that plan that begins then: of a trial, when its tokens end; NULL when the cycle has no end.';
 
 -- from supabase/schemas/50_plans/plan_beside.sql
 
@@ -9803,7 +9846,6 @@ declare
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
   v_told tokenbook.subscriptions := p_moved;
-  v_ended_at timestamptz;
   v_entry public.token_transactions;
 begin
   v_account := tokenbook.lock_account(p_user_id);
@@ -9836,13 +9878,7 @@ begin
   v_entry.actor_role := 'system';
   perform tokenbook.change_subscription(v_is, v_entry);
 
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.tell_of_ends(v_told, p_now);
 end
 $$;
 comment on function tokenbook.record_subscription is
@@ -10188,7 +10224,7 @@ begin
            tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
-              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
              select from jsonb_array_elements(s.beside) as e (plan)
@@ -10464,7 +10500,7 @@ comment on function tokenbook.set_token_trial_policy is
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
  * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's.
+ * one's. Who was on it is told that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -10482,7 +10518,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
+  v_now timestamptz := clock_timestamp();
+  v_taken_back_at timestamptz := case when p_is_taken_back then v_now end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -10503,7 +10540,8 @@ begin
                          else 'the money for ' || p_payment.to_plan || ' came back' end;
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, v_now), v_entry);
+  perform tokenbook.tell_of_ends(v_is, v_now); -- @refunds-tell-the-end
 end
 $$;
 comment on function tokenbook.settle_plan_of_payment is
@@ -10877,6 +10915,7 @@ declare
   v_issued record;
   v_was tokenbook.subscriptions;
   v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
   v_is_past boolean;
   v_is_beside boolean;
@@ -10939,18 +10978,18 @@ begin
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
   v_is_over := p_entry.payment_id is not null
-    and coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_now, false);
+    and coalesce(tokenbook.period_end(p_plan, v_start) <= v_now, false);
   v_is_past := v_is_over
-    and tokenbook.period_end(p_plan.billing_cycle, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+    and tokenbook.period_end(p_plan, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
   v_asked.user_id := p_entry.user_id;
   v_asked.plan_type := p_plan.plan_type;
   v_asked.payment_id := p_entry.payment_id;
-  v_is_beside := p_entry.payment_id is not null and v_was.user_id is not null
+  v_is_beside := coalesce(p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
     and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
              when v_was.paused_at is not null or v_is_past then v_is_past
              else (tokenbook.plan_precedence(v_asked), v_start)
-                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end; -- @higher-rank-stays
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end, false); -- @higher-rank-stays
   if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
     -- the period that closes
     perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
@@ -10960,8 +10999,21 @@ begin
     v_was, p_plan, v_start,
     -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
     case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
-    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside, v_now);
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
+    -- what a provider charges by periods, it charges again
+    p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+      or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
   perform tokenbook.keep_subscription(subscription);
+  -- its provider may have ended it before its payment was told
+  if not v_is_beside then
+    select p.* into v_begun
+      from tokenbook.plans_of(subscription) p
+     where p.plan_type = p_plan.plan_type and p.period_start = v_start
+       and p.payment_id is not distinct from coalesce(p_entry.payment_id::text, p_provider_payment_id);
+    v_begun.ended_at := null;
+    v_begun.beside := '[]';
+    perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
+  end if;
 
   -- act: its storage
   if p_plan.storage_gb > 0 then
@@ -10987,16 +11039,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
@@ -11045,7 +11097,8 @@ comment on function tokenbook.start_period is
 /*
  * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
  * In the order of time, until nothing more is due:
- * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it. A trial
+ *   begins with its tokens, when it is renewed to.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
  *   force then, the highest (tokenbook.plan_precedence) takes its place, of equal ones the one that began last; where there
  *   is none, no plan is in force (ended_at).
@@ -11077,7 +11130,8 @@ begin
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
     if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
       select p.* into v_next
-        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+        from public.token_plans p
+       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
       if v_next.plan_type is not null then
         if v_is.payment_id is not null and v_is.next_slot_at is not null then
           v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
@@ -11086,11 +11140,11 @@ begin
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
         v_is.billing_cycle := v_next.billing_cycle;
-        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.auto_renew := false;
         v_is.payment_method := null;
         v_is.payment_id := null;
         v_is.period_start := v_is.expires_at;
-        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.expires_at := tokenbook.period_end(v_next, v_is.period_start);
         v_is.grace_days := tokenbook.grace_of(v_next);
         v_is.next_plan_type := null;
         v_is.cancel_at := null;
@@ -11325,7 +11379,12 @@ select s.user_id,
        (shown.kept).payment_id,
        (shown.kept).period_start,
        (shown.kept).expires_at,
-       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       least(
+         tokenbook.plan_ends_at(shown.kept),
+         case when exists (
+           select from public.token_plans p
+            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+           then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
        least(
@@ -11356,14 +11415,14 @@ comment on column public.token_subscriptions.features is 'What else the plan inc
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
 comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
 comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider that is not cancelled. False for what was paid once: by hand, by a single order, with change_token_plan.';
 comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column public.token_subscriptions.period_start is 'When the present period began.';
 comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
-comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, its cancellation, or the end of the period where a plan follows that begins by itself; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (that each slot gives, before a refund in part takes its share of it), refill_to, lifetime_days, grant_type}; NULL = all at once.';
 comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
@@ -11472,7 +11531,8 @@ comment on function tokenbook.without_slots is
 /*
  * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
- * constraint that a value breaks, and the field; so there is no second list of either.
+ * constraint that a value breaks, and the field (the one that the comment begins with, where the rule is of several); so
+ * there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
  * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
@@ -11503,7 +11563,7 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+           case when c.attname not in (p_key, 'created_at', 'updated_at') and c.attgenerated = '' then format_type(c.atttypid, c.atttypmod) end as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
         on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
@@ -11568,13 +11628,15 @@ begin
              (select a.attname
                 from unnest(c.conkey) with ordinality as k (attnum, nth)
                 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-               order by p_given ? a.attname desc, k.nth
+               order by obj_description(c.oid, 'pg_constraint') ^@ (a.attname || ': ') desc nulls last, -- @rules-name-their-field
+                        p_given ? a.attname desc, k.nth
                limit 1)
         into v_fault, v_column
         from pg_constraint c
        where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
-        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end,
+        'rule', case when v_fault ^@ (v_column || ': ') then substr(v_fault, length(v_column) + 3) else v_fault end));
     when not_null_violation then
       get stacked diagnostics v_column = column_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
@@ -11589,7 +11651,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name not in (p_key, 'created_at', 'updated_at', 'tokens_per_period') and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;
@@ -11624,21 +11686,24 @@ begin
   then
     return p_subscription;
   end if;
-  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+  select t.cancel_at, t.paused_at, coalesce(t.will_renew, p_subscription.auto_renew) -- @providers-renew
+    into p_subscription.cancel_at, p_subscription.paused_at, p_subscription.auto_renew
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
-      p_subscription.period_start, p_subscription.expires_at) t;
+      p_subscription.period_start, p_subscription.expires_at, p_subscription.payment_id) t;
   if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
     -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
-             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+             e.plan || jsonb_build_object(
+               'cancel_at', t.cancel_at, 'paused_at', t.paused_at,
+               'auto_renew', coalesce(t.will_renew, one.auto_renew)) order by e.nth), '[]')
       from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(p_subscription, e.plan) one
      cross join lateral tokenbook.provider_terms(
-       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at, one.payment_id) t);
   return p_subscription;
 end
 $$;
@@ -11703,6 +11768,7 @@ begin
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -11719,7 +11785,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, plan_in_force (which counts now: a lower plan waits for a higher one that is paid for), pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -11857,6 +11923,7 @@ begin
     when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when case jsonb_typeof(p_facts -> 'parts')
@@ -12139,7 +12206,7 @@ comment on function tokenbook.dismiss_parked_token_payment is
  * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
  *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
  *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
@@ -12195,7 +12262,7 @@ begin
       left join public.token_packs k on k.pack_type = th.pack_type
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -12207,7 +12274,7 @@ begin
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
                 else 'nothing_named' end)
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -12215,6 +12282,7 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'subscription_id' order by t.nth) filter (where t.f ? 'subscription_id'))[1] as subscription_id,
              (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
         from told t) one
     left join lateral (
@@ -12545,7 +12613,7 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, disagrees = null,
          updated_at = clock_timestamp()
@@ -12559,6 +12627,7 @@ begin
          pack_type = v_facts.pack_type,
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
+         subscription_id = v_facts.subscription_id,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
@@ -12805,10 +12874,12 @@ comment on function tokenbook.prepare_token_checkout is
 -- from supabase/schemas/60_payments/provider_terms.sql
 
 /*
- * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * What a provider says of a period of a plan that was paid there: since when it is paused, when it ends, and whether
+ * it will be charged for again (NULL: it says nothing of the period). Of
  * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
  * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
- * paid for at once.
+ * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
+ * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.
  */
 create function tokenbook.provider_terms(
@@ -12817,8 +12888,10 @@ create function tokenbook.provider_terms(
   p_plan_type text,
   p_period_start timestamptz,
   p_expires_at timestamptz,
+  p_payment_id text,
   out cancel_at timestamptz,
-  out paused_at timestamptz
+  out paused_at timestamptz,
+  out will_renew boolean
 )
 returns record
 language plpgsql
@@ -12826,13 +12899,20 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_own_id constant text := (
+    select f.subscription_id
+      from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+     where y.user_id = p_user_id and y.id::text = p_payment_id);
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
-         case when bool_or(s.is_running) then null else min(s.since) end
-    into cancel_at, paused_at
+         case when bool_or(s.is_running) then null else min(s.since) end,
+         bool_or(s.ends_at is null)
+    into cancel_at, paused_at, will_renew
     from (
-      select f.occurred_at as since,
+      select f.provider_subscription_id as id, f.occurred_at as since,
              f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
              coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
         from tokenbook.provider_subscriptions f
@@ -12841,11 +12921,12 @@ begin
            or f.user_id is null and f.customer_id in (
              select c.customer_id from tokenbook.provider_customers c
               where c.provider = p_provider and c.user_id = p_user_id))) s
-   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+   where (s.ends_at <= p_period_start) is not true -- @the-past-says-nothing
+      or s.id = v_own_id and s.ends_at = p_period_start; -- @cancelled-at-once
 end
 $$;
 comment on function tokenbook.provider_terms is
-  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
+  'What a provider says of a period that was paid there: since when it is paused, when it ends, and whether it renews.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
@@ -12857,7 +12938,7 @@ comment on function tokenbook.provider_terms is
  * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
  * the customer that wait for one, too, a portion at a time.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
@@ -12934,7 +13015,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -12944,7 +13025,7 @@ comment on function tokenbook.record_token_payment_event is
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives that user to payments of the customer that wait for one.
- * A payment that failed is told to the user (an alert subscription_past_due).
+ * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
@@ -13040,10 +13121,8 @@ begin
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
-    if v_facts.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        v_user_id, 'subscription_past_due', v_facts.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    if v_facts.status = 'past_due' and not v_replayed then
+      perform tokenbook.tell_of_late_payment(v_user_id, v_facts);
     end if;
   end if;
 
@@ -13341,6 +13420,7 @@ begin
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-is-in-force
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
@@ -14700,6 +14780,94 @@ $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
+-- from supabase/schemas/70_alerts/tell_of_ends.sql
+
+/*
+ * Tells a user of each of their plans that was in force and has ended: by time, by a cancellation, or because all of its
+ * money is gone. p_was is the row before the end was recorded, with what is known of it now; after it others may have
+ * been in force that have ended since. What another plan takes the place of has not ended, nor what was to be followed by
+ * a lower one.
+ * Caller: whoever has recorded it, holding the account's lock.
+ */
+create function tokenbook.tell_of_ends(p_was tokenbook.subscriptions, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan record;
+begin
+  if p_was.ended_at is not null or (least(p_was.taken_back_at, tokenbook.plan_ends_at(p_was)) <= p_now) is not true then
+    return; -- as a rule
+  end if;
+  for v_plan in
+    select (c.kept).plan_type, least((c.kept).taken_back_at, tokenbook.plan_ends_at(c.kept)) as ended_at,
+           (c.kept).expires_at = lead((c.kept).period_start) over (order by c.since nulls first)
+             and (c.kept).next_plan_type = lead((c.kept).plan_type) over (order by c.since nulls first) as was_followed
+      from tokenbook.subscription_course(p_was, p_now) c -- @ends-one-after-another
+  loop
+    if v_plan.ended_at <= p_now and v_plan.was_followed is not true then -- @followed-has-not-ended
+      perform tokenbook.tell_of_subscription(
+        p_was.user_id, 'subscription_ended', v_plan.ended_at, jsonb_build_object('ended_plan_type', v_plan.plan_type));
+    end if;
+  end loop;
+end
+$$;
+comment on function tokenbook.tell_of_ends is
+  'Writes an alert subscription_ended for each plan that was in force and has ended, once for each moment.';
+
+-- from supabase/schemas/70_alerts/tell_of_late_payment.sql
+
+/*
+ * Tells a user that a renewal's payment failed: once for the period that is paid and runs out, however often the provider
+ * tries, and whichever of its events says so first. Where no plan of theirs came from there (it has ended, or was never
+ * paid for), once until the provider says that all is well again.
+ * p_facts is what is known of the provider's subscription.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_late_payment(p_user_id uuid, p_facts tokenbook.provider_subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_late tokenbook.subscriptions;
+  v_attempts bigint;
+  v_first_at timestamptz;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_user_id;
+  select p.* into v_late
+    from tokenbook.plans_of(v_is) p
+   where p.payment_method = p_facts.provider and p.expires_at is not null
+     and (p.plan_type <> p_facts.plan_type) is not true
+   limit 1;
+  if v_late.user_id is null then
+    select count(*), min(e.occurred_at) into v_attempts, v_first_at
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_facts.provider and e.provider_subscription_id = p_facts.provider_subscription_id
+       and e.facts ->> 'status' = 'past_due'
+       and e.occurred_at > coalesce((
+         select max(well.occurred_at) from tokenbook.provider_subscription_events well
+          where well.provider = e.provider and well.provider_subscription_id = e.provider_subscription_id
+            and well.facts ->> 'status' <> 'past_due' and well.occurred_at < p_facts.occurred_at), '-infinity');
+    if v_attempts > 1 then -- @attempts-are-one-failure
+      return;
+    end if;
+  end if;
+  perform tokenbook.tell_of_subscription(
+    p_user_id, 'subscription_past_due', coalesce(v_late.expires_at, v_first_at), -- @told-once-a-period
+    jsonb_build_object('provider', p_facts.provider, 'past_due_plan_type', coalesce(p_facts.plan_type, v_late.plan_type)));
+end
+$$;
+comment on function tokenbook.tell_of_late_payment is
+  'Writes an alert subscription_past_due, once for each period whose renewal was not paid.';
+
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
 /*
@@ -14748,8 +14916,8 @@ comment on function tokenbook.tell_of_parked_payment is
 -- from supabase/schemas/70_alerts/tell_of_subscription.sql
 
 /*
- * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
- * says that a payment failed).
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end; of a payment that
+ * failed, the end of the period before).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
@@ -19440,9 +19608,10 @@ grant select on table public.token_plans, public.token_packs to anon; -- the pri
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
-    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plan_precedence(tokenbook.subscriptions),
-    tokenbook.plans_of(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
-    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
+    tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),

@@ -113,6 +113,7 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
       what.plan_type !== undefined && invoice.subscription != null
         ? whole.find(({ price }) => price === what.price_id)?.period.start
         : undefined,
+    subscription_id: asId(invoice.subscription),
     parts: parts.length > 0 ? parts : undefined,
   };
   return about(id, facts);

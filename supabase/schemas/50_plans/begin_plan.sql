@@ -4,7 +4,8 @@
  * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
  * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
  * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
- * p_was is the row that there is, with what was due recorded; null: there is none.
+ * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
+ * they will charge for another period.
  * Caller: internal, holding the account's lock.   Returns the row to be.
  */
 create function tokenbook.begin_plan(
@@ -16,6 +17,7 @@ create function tokenbook.begin_plan(
   p_payment_id text,
   p_user_id uuid,
   p_is_beside boolean,
+  p_will_renew boolean,
   p_now timestamptz
 )
 returns tokenbook.subscriptions
@@ -39,11 +41,11 @@ begin
   v_new.articles_limit := p_plan.articles_limit;
   v_new.features := p_plan.features;
   v_new.billing_cycle := p_plan.billing_cycle;
-  v_new.auto_renew := p_plan.billing_cycle <> 'none';
+  v_new.auto_renew := p_will_renew and p_plan.billing_cycle <> 'none' and p_plan.grant_type <> 'trial'; -- @renewed-by-somebody
   v_new.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
   v_new.payment_id := p_payment_id; -- @plan-knows-its-payment
   v_new.period_start := p_start;
-  v_new.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
+  v_new.expires_at := tokenbook.period_end(p_plan, p_start);
   v_new.grace_days := tokenbook.grace_of(p_plan);
   v_new.next_plan_type := null;
   v_new.cancel_at := null;

@@ -23,7 +23,6 @@ declare
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
   v_told tokenbook.subscriptions := p_moved;
-  v_ended_at timestamptz;
   v_entry public.token_transactions;
 begin
   v_account := tokenbook.lock_account(p_user_id);
@@ -56,13 +55,7 @@ begin
   v_entry.actor_role := 'system';
   perform tokenbook.change_subscription(v_is, v_entry);
 
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.tell_of_ends(v_told, p_now);
 end
 $$;
 comment on function tokenbook.record_subscription is

@@ -17,7 +17,7 @@ begin
            tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
-              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
              select from jsonb_array_elements(s.beside) as e (plan)

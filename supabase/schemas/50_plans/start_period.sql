@@ -47,6 +47,7 @@ declare
   v_issued record;
   v_was tokenbook.subscriptions;
   v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
   v_is_past boolean;
   v_is_beside boolean;
@@ -109,9 +110,9 @@ begin
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
   v_is_over := p_entry.payment_id is not null
-    and coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_now, false);
+    and coalesce(tokenbook.period_end(p_plan, v_start) <= v_now, false);
   v_is_past := v_is_over
-    and tokenbook.period_end(p_plan.billing_cycle, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+    and tokenbook.period_end(p_plan, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
   v_asked.user_id := p_entry.user_id;
   v_asked.plan_type := p_plan.plan_type;
   v_asked.payment_id := p_entry.payment_id;
@@ -130,8 +131,21 @@ begin
     v_was, p_plan, v_start,
     -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
     case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
-    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside, v_now);
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
+    -- what a provider charges by periods, it charges again
+    p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+      or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
   perform tokenbook.keep_subscription(subscription);
+  -- its provider may have ended it before its payment was told
+  if not v_is_beside then
+    select p.* into v_begun
+      from tokenbook.plans_of(subscription) p
+     where p.plan_type = p_plan.plan_type and p.period_start = v_start
+       and p.payment_id is not distinct from coalesce(p_entry.payment_id::text, p_provider_payment_id);
+    v_begun.ended_at := null;
+    v_begun.beside := '[]';
+    perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
+  end if;
 
   -- act: its storage
   if p_plan.storage_gb > 0 then
@@ -157,16 +171,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;

@@ -1,7 +1,8 @@
 /*
  * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
  * In the order of time, until nothing more is due:
- * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it. A trial
+ *   begins with its tokens, when it is renewed to.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
  *   force then, the highest (tokenbook.plan_precedence) takes its place, of equal ones the one that began last; where there
  *   is none, no plan is in force (ended_at).
@@ -33,7 +34,8 @@ begin
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
     if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
       select p.* into v_next
-        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+        from public.token_plans p
+       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
       if v_next.plan_type is not null then
         if v_is.payment_id is not null and v_is.next_slot_at is not null then
           v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
@@ -42,11 +44,11 @@ begin
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
         v_is.billing_cycle := v_next.billing_cycle;
-        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.auto_renew := false;
         v_is.payment_method := null;
         v_is.payment_id := null;
         v_is.period_start := v_is.expires_at;
-        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.expires_at := tokenbook.period_end(v_next, v_is.period_start);
         v_is.grace_days := tokenbook.grace_of(v_next);
         v_is.next_plan_type := null;
         v_is.cancel_at := null;

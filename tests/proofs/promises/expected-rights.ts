@@ -199,6 +199,7 @@ export const calling: Callable[] = [
     // what token_subscriptions and the policy of token_storage_quotas ask as their caller, of rows that the caller has
     reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
     functions: [
+      "tokenbook.begins_by_itself",
       "tokenbook.grace_of",
       "tokenbook.is_kept_beside",
       "tokenbook.is_storage_in_force",
@@ -434,6 +435,8 @@ export const calling: Callable[] = [
       "tokenbook.slots_until",
       "tokenbook.subscription_terms",
       "tokenbook.tell_of_parked_payment",
+      "tokenbook.tell_of_ends",
+      "tokenbook.tell_of_late_payment",
       "tokenbook.tell_of_subscription",
       "tokenbook.spending_time",
       "tokenbook.describe_team",
