@@ -134,7 +134,7 @@ begin
     p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
     -- what a provider charges by periods, it charges again
     p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
-      or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
+      or p_entry.action_type is not distinct from 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
   perform tokenbook.keep_subscription(subscription);
   -- its provider may have ended it before its payment was told
   if not v_is_beside then

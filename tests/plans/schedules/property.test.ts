@@ -394,6 +394,7 @@ async function shop(
         await pay(plan, now + does.shift * DAY);
         break;
       case "buy by hand": {
+        if (isFrozen) break; // who is frozen asks for nothing
         const { id, begins } = await buy(db, user, plan.name);
         payments.push({ id, payment: new Payment(plan, begins), isByHand: true, refunds: 0 });
         break;
