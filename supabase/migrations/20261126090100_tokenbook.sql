@@ -10338,7 +10338,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_plan is
-  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. tokens is what a period gives, with issue_every what each of its slots does; tokens_per_period of the answer is all of a period. rank is 0 where it is left out. Returns {success, plan_type, is_new, changed: [field, …], plan (the row, tokens_per_period included)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
 -- from supabase/schemas/50_plans/set_token_trial_policy.sql
 
@@ -13209,7 +13209,7 @@ begin
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
-    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-is-in-force
+    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,

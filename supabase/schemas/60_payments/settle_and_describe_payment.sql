@@ -31,7 +31,7 @@ begin
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
-    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-is-in-force
+    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
