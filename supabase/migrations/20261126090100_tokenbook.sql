@@ -11532,6 +11532,7 @@ declare
   v_payment public.token_payments;
   v_given record;
   v_transaction public.token_transactions;
+  v_shown record;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -11556,13 +11557,14 @@ begin
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
-    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
+    'plan_in_force', v_shown.plan_type,
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -11571,7 +11573,7 @@ begin
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
+      else v_shown.tokens_limit
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
@@ -13194,10 +13196,12 @@ as $$
 declare
   v_payment public.token_payments;
   v_account public.token_accounts;
+  v_shown record;
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
     'status', case
@@ -13209,7 +13213,7 @@ begin
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
-    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = v_payment.user_id), -- @answers-what-counts
+    'plan_in_force', v_shown.plan_type, -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
@@ -13219,7 +13223,7 @@ begin
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
-    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_limit', v_shown.tokens_limit,
     'tokens_remaining', v_account.tokens_remaining);
 end
 $$;
