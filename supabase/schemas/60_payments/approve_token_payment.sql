@@ -24,6 +24,7 @@ declare
   v_payment public.token_payments;
   v_given record;
   v_transaction public.token_transactions;
+  v_shown record;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -48,13 +49,14 @@ begin
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
-    'plan_in_force', (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id),
+    'plan_in_force', v_shown.plan_type,
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -63,7 +65,7 @@ begin
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
+      else v_shown.tokens_limit
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
