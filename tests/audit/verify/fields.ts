@@ -799,6 +799,11 @@ export const fields: Record<string, Record<string, Field>> = {
     beside: field([
       { to: `x.beside || '[{"plan_type": "annual"}]'`, where: began, named: period },
       { to: "'[]'", where: `${began} and x.beside <> '[]'`, named: period },
+      {
+        to: `jsonb_set(x.beside, '{0,next_slot_at}', to_jsonb((x.beside -> 0 ->> 'next_slot_at')::timestamptz - $2 * interval '1 hour'))`,
+        where: `${began} and x.beside -> 0 ->> 'next_slot_at' is not null`,
+        named: period,
+      },
     ]),
     created_at: field(hoursOff("created_at", period, began)),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
