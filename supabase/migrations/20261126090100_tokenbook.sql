@@ -8703,7 +8703,7 @@ begin
   loop
     v_grant := v_scheduled.slot;
     continue when exists (
-      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id); -- @booked-once
+      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -9204,13 +9204,14 @@ declare
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
-  v_follows boolean;
+  v_has_moved boolean; -- the plan in force has given a slot
+  v_schedule jsonb;
   v_entry public.token_transactions;
 begin
   select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
   v_told := tokenbook.apply_provider_terms(v_told);
   v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
-  v_follows := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  v_has_moved := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
   -- what was due moves on, and then what is in force is settled: no slot is looked at twice
   perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
@@ -9265,10 +9266,11 @@ begin
     end if;
   end loop;
 
-  -- from the next slot on
-  if v_follows and v_subscription.expires_at is null and v_subscription.payment_id is null then
-    v_subscription.schedule := (
-      select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
+  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
+    and v_schedule is distinct from v_subscription.schedule
+  then
+    v_subscription.schedule := v_schedule;
     v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
@@ -10615,7 +10617,7 @@ begin
     return p_period.next_slot_at;
   end if;
   return tokenbook.next_slot_at(p_period, greatest(
-    p_period.next_slot_at - interval '1 microsecond', -- @slots-never-go-back
+    p_period.next_slot_at - interval '1 microsecond',
     least(p_at, tokenbook.slots_until(p_period) - interval '1 microsecond'))); -- @each-slot-once
 end
 $$;
@@ -13581,18 +13583,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account public.token_accounts;
   v_clawed_before bigint;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
-  -- what its plan has given by now, the payment's just told included, is what the share is of
-  v_account := tokenbook.lock_account(p_payment.user_id);
-  if v_account.next_due_at <= clock_timestamp() then
-    perform tokenbook.record_expiries(array[p_payment.user_id], clock_timestamp()); -- @slots-before-refunds
-  end if;
+  -- what it has given by now: slots may have been booked since the caller looked
   select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
     from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
   v_to_claw := case
@@ -13607,7 +13604,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
     'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
-  -- first: a slot that begins meanwhile takes its share of the loss by itself
+  -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
          amount_cents = p_payment.amount_cents,

@@ -20,13 +20,14 @@ declare
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
-  v_follows boolean;
+  v_has_moved boolean; -- the plan in force has given a slot
+  v_schedule jsonb;
   v_entry public.token_transactions;
 begin
   select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
   v_told := tokenbook.apply_provider_terms(v_told);
   v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
-  v_follows := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  v_has_moved := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
   -- what was due moves on, and then what is in force is settled: no slot is looked at twice
   perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
@@ -81,10 +82,11 @@ begin
     end if;
   end loop;
 
-  -- from the next slot on
-  if v_follows and v_subscription.expires_at is null and v_subscription.payment_id is null then
-    v_subscription.schedule := (
-      select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
+  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
+    and v_schedule is distinct from v_subscription.schedule
+  then
+    v_subscription.schedule := v_schedule;
     v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';

@@ -15,7 +15,7 @@ begin
     return p_period.next_slot_at;
   end if;
   return tokenbook.next_slot_at(p_period, greatest(
-    p_period.next_slot_at - interval '1 microsecond', -- @slots-never-go-back
+    p_period.next_slot_at - interval '1 microsecond',
     least(p_at, tokenbook.slots_until(p_period) - interval '1 microsecond'))); -- @each-slot-once
 end
 $$;

@@ -21,18 +21,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account public.token_accounts;
   v_clawed_before bigint;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
-  -- what its plan has given by now, the payment's just told included, is what the share is of
-  v_account := tokenbook.lock_account(p_payment.user_id);
-  if v_account.next_due_at <= clock_timestamp() then
-    perform tokenbook.record_expiries(array[p_payment.user_id], clock_timestamp()); -- @slots-before-refunds
-  end if;
+  -- what it has given by now: slots may have been booked since the caller looked
   select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
     from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
   v_to_claw := case
@@ -47,7 +42,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
     'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
-  -- first: a slot that begins meanwhile takes its share of the loss by itself
+  -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
          amount_cents = p_payment.amount_cents,

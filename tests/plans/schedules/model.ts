@@ -230,11 +230,8 @@ export class Payment {
   keeps(at: Moment): number {
     const { schedule, tokens, cents } = this.plan;
     let slots = 1;
-    while (schedule) {
-      const start = slotStart(schedule, this.begins, slots);
-      if (start > at || start >= this.ends) break;
-      slots++;
-    }
+    const until = Math.min(at, this.ends - 1);
+    if (schedule) while (slotStart(schedule, this.begins, slots) <= until) slots++;
     return tokens * slots - Math.floor((tokens * slots * this.lost) / cents);
   }
 }
