@@ -10832,8 +10832,9 @@ begin
       v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
       p_entry.user_id, v_is_beside is true,
       -- what a provider charges by periods, it charges again
-      p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
-        or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
+      (p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+        or p_entry.action_type = 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew) is true,
+      v_now);
     if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
       subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
     end if;
