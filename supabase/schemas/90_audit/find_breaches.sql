@@ -95,11 +95,13 @@ begin
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
-      from ledger t
-     cross join lateral tokenbook.kept_subscription(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
-     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
-     order by t.user_id, t.id desc
+    select newest.user_id, newest.transaction_id, b as kept
+      from (
+        select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
+          from ledger t
+         where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
+         order by t.user_id, t.id desc) newest
+     cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
@@ -149,9 +151,14 @@ begin
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
     select s.user_id, one.nth, one.plan
-      from subscriptions s
+      from tokenbook.subscriptions s
      cross join lateral (
-       select row_number() over () as nth, p as plan from tokenbook.plans_of(s) p) one
+       select 1 as nth, s as plan where s.beside = '[]'
+       union all
+       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
   ), of_plans as (
     -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
     select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
@@ -648,7 +655,8 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside)::text, jsonb_strip_nulls((tokenbook.without_slots(s)).beside)::text)
+     ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -660,9 +668,12 @@ begin
     join standings newest on newest.user_id = n.user_id
     left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
     left join lateral (
-      select row_number() over () as nth, p as plan from tokenbook.plans_of(newest.kept) p) k on k.nth = n.nth
+      select row_number() over () as nth, p as plan
+        from tokenbook.plans_of(newest.kept) p
+       where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) k on k.nth = n.nth
    cross join lateral (
-     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come) at
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come
+      where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) at
    cross join lateral (
      select case
         when (n.plan).schedule is null then null
@@ -736,10 +747,11 @@ begin
   select 'I12 a paid period gives its slots', p.user_id, null, null,
          concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
     from payments p
+    left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
    cross join lateral (
      -- what is kept of its period, or what its entry says of one that is over
      select coalesce(
-       (select n.begun from of_plans n where n.user_id = p.user_id and (n.plan).payment_id = p.id::text),
+       n.begun,
        (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
           from ledger t
          cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one

@@ -159,6 +159,14 @@ describe("auto_renew: somebody has said that they will charge again", () => {
     ["a change by the server", (user) => change(user, "gold", { p_payment_method: "card" }), false],
     ["a plan without an end", (user) => change(user, "free"), false],
     [
+      "a subscription's payment, and then one by hand",
+      async (user) => {
+        await pay(db, user, "gold", { period_start: moment() });
+        await approve(user, "gold");
+      },
+      false,
+    ],
+    [
       "a payment, and a subscription that its provider tells of",
       async (user) => {
         await pay(db, user, "gold");
