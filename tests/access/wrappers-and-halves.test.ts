@@ -42,6 +42,7 @@ const computedFields = ["tokens_used", "token_offer_now"];
 
 /** What token_subscriptions, token_counters and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
 const askedByViews = [
+  "begins_by_itself",
   "grace_of",
   "is_kept_beside",
   "is_storage_in_force",
@@ -50,7 +51,9 @@ const askedByViews = [
   "period_end",
   "plan_beside",
   "plan_ends_at",
+  "plan_precedence",
   "plan_schedule",
+  "plans_of",
   "slot_number",
   "slot_start",
   "slot_tokens_due",

@@ -136,7 +136,7 @@ test("the trial plan is given once: a second time it is refused, and nothing cha
 test("a trial is not renewed", async () => {
   const user = await createUser(db);
   await call("change_token_plan", { p_user_id: user, p_plan_type: "monthly_trial" });
-  await letTimePass(db, user, 32);
+  await letTimePass(db, user, 57);
 
   await expect(call("renew_token_subscription", { p_user_id: user })).rejects.toMatchObject(refused);
 
@@ -164,7 +164,7 @@ test("who never had one may go down to it, and has it with the next period; once
     plan_type: "monthly_trial",
     tokens_granted: 100_000,
   });
-  await letTimePass(db, user, 32);
+  await letTimePass(db, user, 57);
   await expect(call("renew_token_subscription", { p_user_id: user })).rejects.toMatchObject(refused);
 });
 
@@ -508,7 +508,7 @@ test.for([
     await call("approve_token_payment", { p_user_id: second, p_payment_id: payment_id }, of),
   ).toMatchObject({ tokens_granted: tokens });
   await call("change_token_plan", { p_user_id: second, p_plan_type: "monthly_trial" }, of);
-  await letTimePass(of, second, 32);
+  await letTimePass(of, second, 57);
   expect(await call("renew_token_subscription", { p_user_id: second }, of)).toMatchObject({
     tokens_granted: tokens,
   });

@@ -610,6 +610,7 @@ export type Database = {
           storage_gb: number;
           stripe_price_id: string | null;
           tokens: number;
+          tokens_per_period: number | null;
           updated_at: string;
         };
         ComputedFields: never;
@@ -642,6 +643,7 @@ export type Database = {
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens: number;
+          tokens_per_period?: never;
           updated_at?: string;
         };
         Update: {
@@ -673,6 +675,7 @@ export type Database = {
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens?: number;
+          tokens_per_period?: never;
           updated_at?: string;
         };
         Relationships: [];

@@ -26,6 +26,8 @@ export interface PaidFacts extends Told {
   amount_cents?: number | undefined;
   /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
   period_start?: string | undefined;
+  /** The provider's id of the subscription that it is a payment of. */
+  subscription_id?: string | undefined;
   /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */

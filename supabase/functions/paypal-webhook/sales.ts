@@ -64,6 +64,7 @@ export async function fromSale(
     amount_cents: sale.amount.cents,
     currency: sale.amount.currency,
     period_start: sale.create_time,
+    subscription_id: sale.billing_agreement_id,
     parked_reason: "nothing_named",
   };
   const payments = [{ id: sale.id, facts }];

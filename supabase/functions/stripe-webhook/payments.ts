@@ -143,6 +143,7 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
       what.pack_type === undefined && invoice.subscription != null
         ? (lines.find(({ price }) => asId(price) === what.price_id) ?? lines[0])?.period.start
         : undefined,
+    subscription_id: asId(invoice.subscription),
     parts: parts.length > 0 ? parts : undefined,
   };
   return { payments: [{ id, facts }, ...credited] };

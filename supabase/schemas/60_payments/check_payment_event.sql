@@ -46,6 +46,7 @@ begin
     when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'

@@ -3,7 +3,7 @@
  * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
  *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
  *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
@@ -67,7 +67,7 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -81,8 +81,8 @@ begin
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason,
-         v_details
+         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+         v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -90,6 +90,7 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'subscription_id' order by t.nth) filter (where t.f ? 'subscription_id'))[1] as subscription_id,
              (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
              (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one

@@ -4,7 +4,7 @@
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
- * A payment that failed is told to the user (an alert subscription_past_due).
+ * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
@@ -108,10 +108,8 @@ begin
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
-    if v_facts.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        v_user_id, 'subscription_past_due', v_facts.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    if v_facts.status = 'past_due' and not v_replayed then
+      perform tokenbook.tell_of_late_payment(v_user_id, v_facts);
     end if;
   end if;
 

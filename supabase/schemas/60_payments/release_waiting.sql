@@ -21,12 +21,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_late record;
+  v_late tokenbook.provider_subscriptions;
   v_is_subscribed boolean := false;
 begin
   perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
   for v_late in
-    select f.status, f.occurred_at, f.plan_type
+    select f.*
       from tokenbook.provider_subscriptions f
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.occurred_at desc
@@ -37,9 +37,7 @@ begin
       v_is_subscribed := true;
     end if;
     if v_late.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        p_user_id, 'subscription_past_due', v_late.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_late.plan_type));
+      perform tokenbook.tell_of_late_payment(p_user_id, v_late);
     end if;
   end loop;
   return (

@@ -64,7 +64,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -73,11 +73,8 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id -- @parts-of-anybody
      order by p.user_id, p.provider_payment_id
   loop
-    if v_part.user_id = p_facts.user_id then
-      perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
-    elsif v_part.refunded_cents >= greatest(v_part.amount_cents, 1) then
-      continue;
-    else
+    if v_part.user_id <> p_facts.user_id then
+      continue when v_part.refunded_cents >= greatest(v_part.amount_cents, 1);
       perform 1 from public.token_accounts a where a.user_id = v_part.user_id for no key update skip locked; -- @parts-wait-for-nobody
       if not found then
         perform tokenbook.refuse('busy', '{}');

@@ -95,30 +95,31 @@ begin
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
-      from ledger t
-     cross join lateral jsonb_populate_record(
-       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
-     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
-     order by t.user_id, t.id desc
+    select newest.user_id, newest.transaction_id, b as kept
+      from (
+        select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
+          from ledger t
+         where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
+         order by t.user_id, t.id desc) newest
+     cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
-           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept ->> 'plan_type' as plan_type,
+           e.kept -> 'schedule' as schedule,
            (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' and e.before ->> 'plan_type' = e.kept ->> 'plan_type'
+                then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.kept ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'plan_type', e.kept ->> 'payment_id', e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
                lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
           from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
-  ), of_slots as (
-    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -140,6 +141,36 @@ begin
      where (p_user_id is null or p.user_id = p_user_id)
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
+  ), of_slots as (
+    -- and what a period gave before it was paid for
+    select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
+      from slots s
+      left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
+      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+     group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), plans as (
+    -- each plan of each subscription: the first is the one that was recorded to be in force
+    select s.user_id, one.nth, one.plan
+      from tokenbook.subscriptions s
+     cross join lateral (
+       select 1 as nth, s as plan where s.beside = '[]'
+       union all
+       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
+  ), of_plans as (
+    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
+           tokenbook.slot_number(
+             (n.plan).schedule, (n.plan).period_start,
+             coalesce((n.plan).next_slot_at - interval '1 microsecond', (n.plan).expires_at - interval '1 microsecond')) + 1 as begun
+      from plans n
+      left join slots s
+        on s.user_id = n.user_id and s.plan_type = (n.plan).plan_type and s.period_start = (n.plan).period_start
+       and (s.payment_id = (n.plan).payment_id or s.payment_id is null)
+     where (n.plan).schedule is not null
+     group by n.user_id, n.nth, n.plan
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
@@ -615,10 +646,12 @@ begin
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join subscriptions s on s.user_id = a.user_id
+    join plans n on n.user_id = a.user_id
+   cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what is not in force gives nothing
-     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
+              else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
@@ -663,16 +696,6 @@ begin
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
      ('schedule', k.schedule::text, s.schedule::text),
-     -- a slot's start, not before the one that the entry names, and not after the first that is to come
-     ('next_slot_at', case
-        when s.schedule is null then null
-        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(
-               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < k.next_slot_at) is not true
-          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
-          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -680,9 +703,38 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
+     ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
+  -- is to come, and after all that it has given
+  select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
+         'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
+    from plans n
+    join standings newest on newest.user_id = n.user_id
+    left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
+    left join lateral (
+      select row_number() over () as nth, p as plan
+        from tokenbook.plans_of(newest.kept) p
+       where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) k on k.nth = n.nth
+   cross join lateral (
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come
+      where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) at
+   cross join lateral (
+     select case
+        when (n.plan).schedule is null then null
+        when (n.plan).next_slot_at is null and at.to_come is null then null
+        when (n.plan).next_slot_at = tokenbook.slot_start(
+               (n.plan).schedule, (n.plan).period_start,
+               tokenbook.slot_number((n.plan).schedule, (n.plan).period_start, (n.plan).next_slot_at))
+          and ((n.plan).next_slot_at < (k.plan).next_slot_at) is not true
+          and ((n.plan).next_slot_at > at.to_come) is not true
+          and ((n.plan).next_slot_at <= o.newest) is not true
+          and (n.plan).next_slot_at < coalesce((n.plan).expires_at, 'infinity') then (n.plan).next_slot_at
+        else coalesce((k.plan).next_slot_at, at.to_come, (n.plan).period_start) end as expected) says
+   where says.expected is distinct from (n.plan).next_slot_at
   union all
   select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -729,6 +781,33 @@ begin
    ) as differs (field, expected, found)
    -- what a user had before the books, or was given beside a plan, no entry has
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  select 'I12 a paid period gives its slots', n.user_id, null, null,
+         concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
+         (n.slots + 1)::text
+    from of_plans n
+    left join payments p on p.user_id = n.user_id and p.id::text = (n.plan).payment_id
+   where (n.plan).payment_id is not null and p.id is null
+     and (n.slots + 1 > n.begun
+       or n.slots + 1 < n.begun and not (n.plan).schedule ?| array['refill_to', 'lifetime_days'])
+  union all
+  select 'I12 a paid period gives its slots', p.user_id, null, null,
+         concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
+    from payments p
+    left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
+   cross join lateral (
+     -- what is kept of its period, or what its entry says of one that is over
+     select coalesce(
+       n.begun,
+       (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
+          from ledger t
+         cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one
+         where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'grant' and one.payment_id = p.id::text
+         limit 1)) * (p.terms ->> 'tokens')::bigint as tokens) how
+   where p.terms ->> 'issue_every' is not null and p.status in ('approved', 'refunded')
+     and (p.tokens > how.tokens
+       or p.tokens < how.tokens and num_nonnulls(p.terms ->> 'refill_to', p.terms ->> 'grant_lifetime_days') = 0)
   union all
   -- payments: what was paid and taken back, what it gave, and what its provider said
   select 'I12 tokens follow the money', p.user_id, g.id, null,

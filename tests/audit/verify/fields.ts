@@ -799,6 +799,11 @@ export const fields: Record<string, Record<string, Field>> = {
     beside: field([
       { to: `x.beside || '[{"plan_type": "annual"}]'`, where: began, named: period },
       { to: "'[]'", where: `${began} and x.beside <> '[]'`, named: period },
+      {
+        to: `jsonb_set(x.beside, '{0,next_slot_at}', to_jsonb((x.beside -> 0 ->> 'next_slot_at')::timestamptz - $2 * interval '1 hour'))`,
+        where: `${began} and x.beside -> 0 ->> 'next_slot_at' is not null`,
+        named: period,
+      },
     ]),
     created_at: field(hoursOff("created_at", period, began)),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
@@ -931,6 +936,7 @@ export const fields: Record<string, Record<string, Field>> = {
     pack_type: field([{ to: "'another'", named: facts }]),
     quantity: field([{ to: "7", named: /^I12 / }]),
     price_id: field([{ to: "'another'", named: facts }]),
+    subscription_id: field([{ to: "'another'", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
     amount_cents: field(
       off("amount_cents", facts, "x.amount_cents is not null"),

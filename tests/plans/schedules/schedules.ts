@@ -94,3 +94,40 @@ export async function looks(db: Database, user: string): Promise<Record<string, 
     client.release();
   }
 }
+
+/** Tells a fact of a payment at Stripe, as its webhook does. */
+export const tellOfPayment = (db: Database, payment: string, facts: object): Promise<unknown> =>
+  asService(db, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: "stripe",
+      p_event_id: `evt_${++events}`,
+      p_event_type: "test",
+      p_provider_payment_id: payment,
+      p_facts: { occurred_at: "2026-12-01T00:00:00Z", currency: "usd", ...facts },
+    }),
+  );
+
+/** Tells what Stripe says of a subscription. */
+export const tellOfSubscription = (db: Database, subscription: string, facts: object): Promise<unknown> =>
+  asService(db, (client) =>
+    rpc(client, "record_token_subscription_event", {
+      p_provider: "stripe",
+      p_event_id: `evt_${++events}`,
+      p_event_type: "test",
+      p_provider_subscription_id: subscription,
+      p_facts: { kind: "subscription", ...facts },
+    }),
+  );
+let events = 0;
+
+/** Asks for a plan by hand and has it approved. Returns the payment, and when its period began. */
+export async function buy(db: Database, user: string, plan: string): Promise<{ id: string; begins: number }> {
+  const call = about(db, user);
+  const { payment_id: id } = await call("create_token_payment", { p_to_plan: plan });
+  await call("approve_token_payment", { p_payment_id: id });
+  const { rows } = await db.admin.query(
+    `select extract(epoch from b.period_start) * 1000 as begins from public.token_balances b where b.user_id = $1 and b.payment_id = $2`,
+    [user, id],
+  );
+  return { id, begins: Number(rows[0].begins) };
+}

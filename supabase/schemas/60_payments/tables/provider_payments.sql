@@ -11,6 +11,7 @@ create table tokenbook.provider_payments (
   pack_type text,
   quantity integer,
   price_id text,
+  subscription_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -41,6 +42,7 @@ comment on column tokenbook.provider_payments.plan_type is 'The plan that was bo
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
