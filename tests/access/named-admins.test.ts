@@ -191,6 +191,7 @@ test("each function that an admin may call and that changes a row names them in 
     "reverse_token_restatement",
     "set_token_account_state",
     "set_token_alert_rule",
+    "set_token_customer",
     "set_token_pack",
     "set_token_plan",
     "set_token_spend_cap",

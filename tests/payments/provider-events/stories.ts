@@ -90,12 +90,18 @@ export const telling: Record<string, Told[]> = {
     fact.paid(2, { amount_cents: 1_125 }),
     fact.total(3, 225),
   ],
-  "a reversal that comes after its dispute was won, and one that came for it": [
+  "a reversal that comes after the dispute was won": [
     fact.paid(0, { amount_cents: 900 }),
-    fact.reversal(1, 1, 300),
     fact.dispute(1, 1, "open", 300),
     fact.dispute(2, 1, "won", 300),
-    fact.reversal(3, 2, 300),
+    fact.reversal(3, 1, 300),
+  ],
+  "a reversal just before the dispute that it is because of, which is won and taken up again": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.reversal(1, 1, 300),
+    fact.dispute(2, 1, "open", 300),
+    fact.dispute(3, 1, "won", 300),
+    fact.dispute(4, 1, "lost", 300),
   ],
   "a reversal of more than the open dispute is about": [
     fact.paid(0, { amount_cents: 900 }),
