@@ -77,7 +77,12 @@ test.each<[string, Record<string, unknown>[], number]>([
     FREE,
   ],
   [
-    "a dispute of a ninth lost, and the half taken back later",
+    "a dispute of the half lost, and that half taken back later",
+    [dispute("lost", "PP-1", 450), reversal("rv_1", 450)],
+    HALF,
+  ],
+  [
+    "a dispute of a ninth lost, and more taken back later",
     [dispute("lost", "PP-1", 100), reversal("rv_1", 350)],
     HALF,
   ],
