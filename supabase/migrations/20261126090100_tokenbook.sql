@@ -17207,6 +17207,7 @@ begin
            (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
@@ -17901,6 +17902,7 @@ begin
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
+     ('subscription_id', t.subscription_id, f.subscription_id),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),

@@ -511,7 +511,7 @@ export const fields: Record<string, Record<string, Field>> = {
       {
         to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
-          where t.user_id = x.user_id and t.terms ? 'subscription')
+          where t.user_id = x.user_id and t.terms ?| array['subscription', 'standing'])
           and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
           and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
         named: period,
@@ -799,11 +799,6 @@ export const fields: Record<string, Record<string, Field>> = {
     beside: field([
       { to: `x.beside || '[{"plan_type": "annual"}]'`, where: began, named: period },
       { to: "'[]'", where: `${began} and x.beside <> '[]'`, named: period },
-      {
-        to: `jsonb_set(x.beside, '{0,next_slot_at}', to_jsonb((x.beside -> 0 ->> 'next_slot_at')::timestamptz - $2 * interval '1 hour'))`,
-        where: `${began} and x.beside -> 0 ->> 'next_slot_at' is not null`,
-        named: period,
-      },
     ]),
     created_at: field(hoursOff("created_at", period, began)),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
