@@ -11938,6 +11938,8 @@ comment on function tokenbook.dismiss_parked_token_payment is
  * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
  *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -11955,6 +11957,7 @@ declare
   v_booked public.token_payments;
   v_reason text;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -12062,10 +12065,12 @@ begin
        and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
   ), refunds as (
     select distinct on (t.facts ->> 'refund_id')
-           t.part, t.occurred_at, t.cents,
+           t.part, t.occurred_at, t.cents, t.made_at,
            t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
-      from told t
-     where t.kind = 'refund'
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
      order by t.facts ->> 'refund_id', t.occurred_at desc,
               array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
               t.cents desc, t.part
@@ -12084,8 +12089,9 @@ begin
              t.cents - r.failed_since_cents, -- @totals-less-what-failed
              0)), 0)
              + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
-           v_facts.amount_cents)
-    into v_facts.refunded_cents
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
@@ -12106,7 +12112,18 @@ begin
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
-    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
   ), courses as materialized (
     -- what each dispute was, from its beginning on, how it ended, and the most that it was about
     select t.id, t.status, t.occurred_at, t.nth, e.cents,
@@ -12141,7 +12158,8 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;
@@ -16484,7 +16502,7 @@ begin
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
@@ -16512,7 +16530,8 @@ begin
      group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
@@ -16549,10 +16568,22 @@ begin
                                   else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
      where r.fact ->> 'status' = 'reversed'
      order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
   ), withheld as (
     select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
         union all
         select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
           from reversals r group by r.provider, r.whole, r.id) w

@@ -53,10 +53,12 @@ export function webhook(
       );
     }
     const parked = recorded.flatMap(({ parked_reason }) => parked_reason ?? []);
+    const disagrees = recorded.flatMap((it) => it.disagrees ?? []);
     return Response.json({
       received: true,
       outcomes: recorded.map(({ status }) => status),
       ...(parked.length > 0 && { parked }),
+      ...(disagrees.length > 0 && { disagrees }),
       ...(event.note !== undefined && { note: event.note }),
     });
   };
@@ -66,6 +68,8 @@ export function webhook(
 interface Recorded {
   status: string;
   parked_reason?: string | null;
+  /** What else is named than counts, by field: nothing is done about it. */
+  disagrees?: object | null;
   /** Payments of the customer that wait still for their user, whom this fact names. */
   payments_waiting?: number;
 }

@@ -429,6 +429,7 @@ export const calling: Callable[] = [
       "tokenbook.slots_between",
       "tokenbook.slots_until",
       "tokenbook.subscription_terms",
+      "tokenbook.tell_of_contradicted_payment",
       "tokenbook.tell_of_parked_payment",
       "tokenbook.tell_of_subscription",
       "tokenbook.spending_time",
