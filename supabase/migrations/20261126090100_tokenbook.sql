@@ -62,8 +62,9 @@ declare
     'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
     'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
     'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees',
+    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1671,7 +1672,7 @@ comment on column tokenbook.provider_payments.disputed_cents is 'What disputes w
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
@@ -1851,7 +1852,8 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false},
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1990,7 +1992,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -11857,6 +11859,47 @@ $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
+-- from supabase/schemas/60_payments/disagreement_of_payment.sql
+
+/*
+ * What else was told of a payment's user, plan, pack, quantity or currency than is booked, by field; NULL: nothing.
+ * Caller: service_role, through public.token_payment_disagrees.   Locks: nothing.
+ */
+-- Security definer: nobody reads the table itself.
+create function tokenbook.disagreement_of_payment(p_user_id uuid, p_provider text, p_provider_payment_id text)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select f.disagrees
+      from tokenbook.provider_payments f
+     where f.user_id = p_user_id and f.provider = p_provider and f.provider_payment_id = p_provider_payment_id);
+end
+$$;
+comment on function tokenbook.disagreement_of_payment is
+  'What else was told of a payment than is booked, by field.';
+
+/*
+ * A computed field for admins: over the API `select=token_payment_disagrees`. It names other users, so the user who
+ * paid does not read it. Its parameter has no name, so that it is a field and no rpc.
+ * Caller: service_role.
+ */
+create function public.token_payment_disagrees(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
+$$;
+comment on function public.token_payment_disagrees is
+  'What else a provider''s events name of a payment than is booked: select token_payment_disagrees from token_payments. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -11923,7 +11966,9 @@ comment on function tokenbook.dismiss_parked_token_payment is
 
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
  * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
@@ -12715,8 +12760,9 @@ comment on function tokenbook.provider_terms is
 /*
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
- * The same event with the same content changes nothing; with other content it is another, and both count. So events
- * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
+ * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
  * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
  * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
@@ -12807,7 +12853,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13344,6 +13390,7 @@ declare
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
@@ -14748,6 +14795,53 @@ end
 $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/tell_of_contradicted_payment.sql
+
+/*
+ * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * payment_contradicted of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_known constant text := md5(v_others::text);
+  v_id bigint;
+begin
+  if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'payment_id', p_payment.id,
+       'paid_by', p_payment.user_id,
+       'plan_type', p_payment.to_plan,
+       'pack_type', p_payment.pack_type,
+       'quantity', p_payment.quantity,
+       'disagrees', v_others,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_contradicted_payment is
+  'Writes an alert of the project''s that an event names another user, plan, pack or quantity than was booked; once for each.';
 
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
@@ -19495,6 +19589,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -19537,7 +19634,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

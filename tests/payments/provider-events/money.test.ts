@@ -432,11 +432,15 @@ test("another currency alone is nobody's to look at", async () => {
 test("the server reads beside the payment what else was named, the user who paid does not", async () => {
   const { user, other } = await contradicted(db);
   const { rows } = await asService(db, (client) =>
-    client.query("select p.token_payment_disagrees as it from public.token_payments p where user_id = $1", [user]),
+    client.query("select p.token_payment_disagrees as it from public.token_payments p where user_id = $1", [
+      user,
+    ]),
   );
-  expect(rows).toEqual([{ it: { user_id: [other], plan_type: ["professional"], currency: ["eur"] } }]);
+  expect(rows).toEqual([{ it: { user_id: [other], plan_type: ["professional"], currency: ["usd"] } }]);
   await expect(
-    asUser(db, user, (client) => client.query("select p.token_payment_disagrees from public.token_payments p")),
+    asUser(db, user, (client) =>
+      client.query("select p.token_payment_disagrees from public.token_payments p"),
+    ),
   ).rejects.toMatchObject({ code: "42501" });
 });
 

@@ -262,14 +262,19 @@ export function kept(told: readonly Told[]): Kept | null {
       .flatMap(({ facts }) => (facts[id] === name ? facts.occurred_at : []))
       .toSorted()[0]!;
   const made = refunds
-    .filter(({ provider, facts }) => provider === "paypal" && !["failed", "canceled"].includes(facts["status"] as string))
+    .filter(
+      ({ provider, facts }) =>
+        provider === "paypal" && !["failed", "canceled"].includes(facts["status"] as string),
+    )
     .map((one) => ({ at: first("refund", "refund_id", one.facts["refund_id"]), left: cents(one) }));
   const begun = (end: Told) => first("dispute", "dispute_id", end.facts["dispute_id"]);
   let disputed = 0;
   for (const end of disputes.toSorted((x, y) => begun(y).localeCompare(begun(x)))) {
     if (!["open", "lost"].includes(end.facts["status"] as string)) continue;
     let held = cents(end);
-    for (const refund of made.filter(({ at: when }) => end.facts["status"] === "lost" && when >= begun(end))) {
+    for (const refund of made.filter(
+      ({ at: when }) => end.facts["status"] === "lost" && when >= begun(end),
+    )) {
       const paidSo = Math.min(held, refund.left);
       held -= paidSo;
       refund.left -= paidSo;
