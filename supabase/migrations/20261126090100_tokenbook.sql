@@ -63,8 +63,8 @@ declare
     'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
     'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
     'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert', 'settle_token_top_up',
-    'token_offer_now', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
-    'verify_token_ledger', 'void_token_grant'];
+    'token_offer_now', 'token_payment_disagrees', 'tokens_used', 'track_token_usage',
+    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1688,7 +1688,7 @@ comment on column tokenbook.provider_payments.period_start is 'The period it pay
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
@@ -1869,7 +1869,8 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -2008,7 +2009,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -12408,6 +12409,47 @@ $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
+-- from supabase/schemas/60_payments/disagreement_of_payment.sql
+
+/*
+ * What else was told of a payment's user, plan, pack, quantity or currency than is booked, by field; NULL: nothing.
+ * Caller: service_role, through public.token_payment_disagrees.   Locks: nothing.
+ */
+-- Security definer: nobody reads the table itself.
+create function tokenbook.disagreement_of_payment(p_user_id uuid, p_provider text, p_provider_payment_id text)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select f.disagrees
+      from tokenbook.provider_payments f
+     where f.user_id = p_user_id and f.provider = p_provider and f.provider_payment_id = p_provider_payment_id);
+end
+$$;
+comment on function tokenbook.disagreement_of_payment is
+  'What else was told of a payment than is booked, by field.';
+
+/*
+ * A computed field for admins: over the API `select=token_payment_disagrees`. It names other users, so the user who
+ * paid does not read it. Its parameter has no name, so that it is a field and no rpc.
+ * Caller: service_role.
+ */
+create function public.token_payment_disagrees(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
+$$;
+comment on function public.token_payment_disagrees is
+  'What else a provider''s events name of a payment than is booked: select token_payment_disagrees from token_payments. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -12507,7 +12549,9 @@ comment on function tokenbook.explain_parking is
 
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
  * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
@@ -12522,6 +12566,8 @@ comment on function tokenbook.explain_parking is
  * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
  *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -12540,6 +12586,7 @@ declare
   v_reason text;
   v_details jsonb;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -12655,10 +12702,12 @@ begin
        and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
   ), refunds as (
     select distinct on (t.facts ->> 'refund_id')
-           t.part, t.occurred_at, t.cents,
+           t.part, t.occurred_at, t.cents, t.made_at,
            t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
-      from told t
-     where t.kind = 'refund'
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
      order by t.facts ->> 'refund_id', t.occurred_at desc,
               array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
               t.cents desc, t.part
@@ -12677,8 +12726,9 @@ begin
              t.cents - r.failed_since_cents, -- @totals-less-what-failed
              0)), 0)
              + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
-           v_facts.amount_cents)
-    into v_facts.refunded_cents
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
@@ -12699,7 +12749,18 @@ begin
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
-    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
   ), courses as materialized (
     -- what each dispute was, from its beginning on, how it ended, and the most that it was about
     select t.id, t.status, t.occurred_at, t.nth, e.cents,
@@ -12734,7 +12795,8 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;
@@ -13309,8 +13371,9 @@ comment on function tokenbook.provider_terms is
 /*
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
- * The same event with the same content changes nothing; with other content it is another, and both count. So events
- * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
+ * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
  * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
  * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
@@ -13402,7 +13465,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13936,6 +13999,7 @@ declare
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
@@ -15345,6 +15409,53 @@ end
 $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/tell_of_contradicted_payment.sql
+
+/*
+ * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * payment_contradicted of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_known constant text := md5(v_others::text);
+  v_id bigint;
+begin
+  if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'payment_id', p_payment.id,
+       'paid_by', p_payment.user_id,
+       'plan_type', p_payment.to_plan,
+       'pack_type', p_payment.pack_type,
+       'quantity', p_payment.quantity,
+       'disagrees', v_others,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_contradicted_payment is
+  'Writes an alert of the project''s that an event names another user, plan, pack or quantity than was booked; once for each.';
 
 -- from supabase/schemas/70_alerts/tell_of_ends.sql
 
@@ -17250,7 +17361,7 @@ begin
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
@@ -17278,7 +17389,8 @@ begin
      group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
@@ -17315,10 +17427,22 @@ begin
                                   else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
      where r.fact ->> 'status' = 'reversed'
      order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
   ), withheld as (
     select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
         union all
         select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
           from reversals r group by r.provider, r.whole, r.id) w
@@ -20281,6 +20405,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -20323,7 +20450,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -57,6 +57,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -99,7 +102,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

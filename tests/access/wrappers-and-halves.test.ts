@@ -38,7 +38,7 @@ async function pairsOf(client: Client): Promise<Pair[]> {
 }
 
 /** Computed fields: they say of a row what their caller may read anyway, and need no half. */
-const computedFields = ["tokens_used", "token_offer_now"];
+const computedFields = ["tokens_used", "token_offer_now", "token_payment_disagrees"];
 
 /** What token_subscriptions, token_counters and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
 const askedByViews = [

@@ -508,8 +508,9 @@ export type Database = {
           tokens_clawed_back: number;
           user_id: string;
           token_offer_now: Json | null;
+          token_payment_disagrees: Json | null;
         };
-        ComputedFields: "token_offer_now";
+        ComputedFields: "token_offer_now" | "token_payment_disagrees";
         Insert: {
           amount_cents: number;
           created_at?: string;
@@ -1682,6 +1683,12 @@ export type Database = {
         Returns: {
           error: true;
         } & "the function public.token_offer_now with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
+      token_payment_disagrees: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_payment_disagrees with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

@@ -36,5 +36,6 @@ export const alertKinds = {
   top_up_requested: { asks: null, ends: false, about: "request" },
   subscription_ended: { asks: null, ends: false, about: "moment" },
   top_up_needs_action: { asks: null, ends: false, about: "request" },
+  payment_contradicted: { asks: null, ends: false, about: "moment" },
   subscription_past_due: { asks: null, ends: false, about: "moment" },
 } as const;

@@ -57,10 +57,12 @@ export function webhook(
     }
     if (event.failure !== undefined) throw event.failure;
     const parked = recorded.flatMap(({ parked_reason }) => parked_reason ?? []);
+    const disagrees = recorded.flatMap((it) => it.disagrees ?? []);
     return Response.json({
       received: true,
       outcomes: recorded.map(({ status }) => status),
       ...(parked.length > 0 && { parked }),
+      ...(disagrees.length > 0 && { disagrees }),
       ...(event.note !== undefined && { note: event.note }),
     });
   };
@@ -70,6 +72,8 @@ export function webhook(
 interface Recorded {
   status: string;
   parked_reason?: string | null;
+  /** What else is named than counts, by field: nothing is done about it. */
+  disagrees?: object | null;
   /** Payments of the customer that wait still for their user, whom this fact names. */
   payments_waiting?: number;
 }

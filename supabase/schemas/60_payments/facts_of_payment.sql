@@ -1,6 +1,8 @@
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
  * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
@@ -15,6 +17,8 @@
  * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
  *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -33,6 +37,7 @@ declare
   v_reason text;
   v_details jsonb;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -148,10 +153,12 @@ begin
        and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
   ), refunds as (
     select distinct on (t.facts ->> 'refund_id')
-           t.part, t.occurred_at, t.cents,
+           t.part, t.occurred_at, t.cents, t.made_at,
            t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
-      from told t
-     where t.kind = 'refund'
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
      order by t.facts ->> 'refund_id', t.occurred_at desc,
               array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
               t.cents desc, t.part
@@ -170,8 +177,9 @@ begin
              t.cents - r.failed_since_cents, -- @totals-less-what-failed
              0)), 0)
              + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
-           v_facts.amount_cents)
-    into v_facts.refunded_cents
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
@@ -192,7 +200,18 @@ begin
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
-    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
   ), courses as materialized (
     -- what each dispute was, from its beginning on, how it ended, and the most that it was about
     select t.id, t.status, t.occurred_at, t.nth, e.cents,
@@ -227,7 +246,8 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;

@@ -20,6 +20,7 @@ declare
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(

@@ -257,7 +257,7 @@ begin
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
@@ -285,7 +285,8 @@ begin
      group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
@@ -322,10 +323,22 @@ begin
                                   else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
      where r.fact ->> 'status' = 'reversed'
      order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
   ), withheld as (
     select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
         union all
         select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
           from reversals r group by r.provider, r.whole, r.id) w

@@ -196,7 +196,8 @@ describe("packs", () => {
         differs: ["amount_cents", "lifetime_days"],
       },
     });
-    const { offer_now: _, ...rest } = shown;
+    const { offer_now: _, disagrees, ...rest } = shown;
+    expect(disagrees).toBeNull();
     expect(own).toEqual(rest);
   });
 });

@@ -559,6 +559,39 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
     {
       version: v1,
       type: "CUSTOMER.DISPUTE.RESOLVED",
+      story: "an inquiry ends with a refund of a third, told as a refund too: one loss",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), stage: "INQUIRY" }),
+        captureRefund(them.id("capture"), "3.00"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          stage: "INQUIRY",
+          outcome: "RESOLVED_BUYER_FAVOUR",
+          refunded: "3.00",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: Math.ceil((planTokens * 2) / 3) },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
+      story: "a claim about all of it ends with `ACCEPTED`, a quarter, told as a refund too: one loss",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D") }),
+        captureRefund(them.id("capture"), "2.25"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          outcome: "ACCEPTED",
+          refunded: "2.25",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: (planTokens * 3) / 4 },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
       story: "a claim is won after another about the same order was lost, for a quarter: that stays lost",
       events: (them) => [
         ordered(them),

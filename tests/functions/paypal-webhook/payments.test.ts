@@ -87,6 +87,20 @@ describe("an order", () => {
     expect(await subscribed()).toEqual(before);
   });
 
+  test("that another event says is another user's stays, and the answer and the admins' list say so", async () => {
+    await deliver(stack, bought());
+    const other = (await stack.user()).id;
+
+    const answer = await deliver(stack, capture(id, `${other}:starter`));
+
+    const disagrees = { user_id: [other] };
+    expect(answer.body).toMatchObject({ outcomes: ["approved"], disagrees: [disagrees] });
+    expect([await tokens(), await tokens(other)]).toEqual([planTokens, 0]);
+    const listed = async (caller: Stack["server"]) =>
+      (await stack.ask("payments", { caller, query: `userId=${user}` })).body.payments;
+    expect(await listed(stack.server)).toMatchObject([{ provider_payment_id: id, disagrees }]);
+  });
+
   test("that is parked says what it names, and why", async () => {
     await deliver(stack, capture(id, `${user}:pack:small:5`, "5.00"));
     expect(await parked(id)).toEqual([{ reason: "amount_differs", price_id: "pack:small:5" }]);

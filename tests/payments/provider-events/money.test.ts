@@ -7,7 +7,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { dispute, refund, told } from "../../support/provider-events.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
-import { asService, createUser, rpc } from "../../support/roles.ts";
+import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -388,6 +388,94 @@ test("another user, plan or currency than what was booked is noted and shown, an
   });
   expect(payments).toEqual([{ user_id: user, to_plan: "starter" }]);
   expect(await standing(db, other)).toMatchObject({ plan: "free", balance: FREE });
+});
+
+const contradictions = async (payment: string, on = db) =>
+  (
+    await on.admin.query(
+      "select payload from public.token_alerts where kind = 'payment_contradicted' and payload ->> 'provider_payment_id' = $1 order by id",
+      [payment],
+    )
+  ).rows.map(({ payload }) => payload);
+
+/** The same again, a refund, and then a third user. */
+async function contradictedMore(on: Database) {
+  const { user, other } = await contradicted(on);
+  const third = await createUser(on);
+  const payment = `pi_${user}`;
+  const paid = { kind: "paid", plan_type: "starter", currency: "usd" };
+  await record(payment, { ...paid, user_id: other }, "evt_3", on);
+  await record(payment, refund("re_1", 100), "evt_4", on);
+  await record(payment, { ...paid, user_id: third }, "evt_5", on);
+  return { user, other, third, told: await contradictions(payment, on) };
+}
+
+test("the project is told of it once, with what was booked and what else was named, and again when that is more", async () => {
+  const { user, other, third, told: alerts } = await contradictedMore(db);
+  const booked = {
+    provider: "stripe",
+    provider_payment_id: `pi_${user}`,
+    payment_id: expect.any(String),
+    paid_by: user,
+    plan_type: "starter",
+    quantity: 1,
+  };
+
+  expect(alerts).toHaveLength(2);
+  expect(alerts[0]).toMatchObject({
+    ...booked,
+    disagrees: { user_id: [other], plan_type: ["professional"] },
+  });
+  expect(alerts[1]).toMatchObject({
+    ...booked,
+    disagrees: { user_id: [other, third].toSorted(), plan_type: ["professional"] },
+  });
+});
+
+test("whoever is booked first stays, in both orders, and the project is told in both", async () => {
+  for (const [first, second] of [
+    ["starter", "professional"],
+    ["professional", "starter"],
+  ]) {
+    const user = await createUser(db);
+    const payment = `pi_${user}`;
+    for (const plan_type of [first, second])
+      await record(payment, { kind: "paid", user_id: user, plan_type, occurred_at: "2026-11-01T00:00:00Z" }, "evt_same"); // prettier-ignore
+    expect(await standing(db, user)).toMatchObject({ plan: first });
+    expect(await contradictions(payment)).toMatchObject([
+      { plan_type: first, disagrees: { plan_type: [second] } },
+    ]);
+  }
+});
+
+test("another currency alone is nobody's to look at", async () => {
+  const { payment } = await after([{ kind: "paid", plan_type: "starter", currency: "eur" }]);
+  expect(await contradictions(payment)).toEqual([]);
+});
+
+test("the server reads beside the payment what else was named, the user who paid does not", async () => {
+  const { user, other } = await contradicted(db);
+  const { rows } = await asService(db, (client) =>
+    client.query("select p.token_payment_disagrees as it from public.token_payments p where user_id = $1", [
+      user,
+    ]),
+  );
+  expect(rows).toEqual([{ it: { user_id: [other], plan_type: ["professional"], currency: ["usd"] } }]);
+  await expect(
+    asUser(db, user, (client) =>
+      client.query("select p.token_payment_disagrees from public.token_payments p"),
+    ),
+  ).rejects.toMatchObject({ code: "42501" });
+});
+
+test("the test sees it: a contradiction that is told with every event", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await giveFreePlanAtRegistration(broken);
+  await applyMutant(broken, "contradictions-are-told-again");
+  const { told: alerts } = await contradictedMore(broken);
+  await broken.drop();
+
+  expect(alerts.length).toBeGreaterThan(2);
 });
 
 test(

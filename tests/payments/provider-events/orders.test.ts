@@ -134,6 +134,8 @@ test.each([
   ["disputes-swallow-reversals", "a small dispute is all that is taken back"],
   ["won-disputes-cover-reversals", "a dispute that is over is about what comes after it"],
   ["any-dispute-covers-reversals", "any dispute is about what is taken back"],
+  ["refunds-beside-lost-disputes", "PayPal's refund and dispute of one loss are two"],
+  ["refunds-within-disputes-everywhere", "Stripe's refund is a part of the dispute that follows"],
   ["won-disputes-give-nothing-back", "what comes back gives nothing back"],
 ])("the test sees it: %s (%s)", { tags: ["proof"], timeout: 120_000 }, async (variant) => {
   const broken = await prepared();

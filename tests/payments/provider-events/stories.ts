@@ -12,6 +12,8 @@ export const STARTER = { plan: "starter", tokens: 400_000, price: 900 };
 
 /** One fact: under which payment's id, in which event, and what it says. */
 export interface Told {
+  /** Left out: Stripe's. */
+  provider?: "paypal";
   payment: string;
   event: string;
   facts: { kind: string; occurred_at: string; [field: string]: unknown };
@@ -62,6 +64,10 @@ export const fact = {
   reversal: (second: number, id: number, amount_cents: number) =>
     tell(second, { kind: "dispute", dispute_id: `rv.${id}`, status: "reversed", amount_cents }),
 };
+
+/** The same story, told by PayPal. */
+const atPaypal = (story: Told[]): Told[] => story.map((told) => ({ ...told, provider: "paypal" }));
+
 /** Short ones, each of which some fault tells apart: they can be told in every order there is. */
 export const telling: Record<string, Told[]> = {
   "one dispute lost, another won": [
@@ -128,6 +134,27 @@ export const telling: Record<string, Told[]> = {
     fact.refund(2, 2, 225, "succeeded"),
     tell(3, { kind: "refund", refund_id: "re.1", status: "failed", amount_cents: 5, currency: "jpy" }),
     tell(4, { kind: "refund", refund_id: "re.3", status: "succeeded", amount_cents: 5, currency: "jpy" }),
+  ],
+  "PayPal tells one loss as a refund and as a dispute that is lost, and a refund of before it": atPaypal([
+    fact.paid(0, { amount_cents: 900 }),
+    fact.refund(1, 1, 100, "succeeded"),
+    fact.dispute(2, 1, "inquiry", 300),
+    fact.refund(3, 2, 300, "succeeded"),
+    fact.dispute(4, 1, "lost", 300),
+  ]),
+  "PayPal tells of a refund of more than the first of two disputes that are lost": atPaypal([
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 200),
+    fact.refund(2, 1, 300, "pending"),
+    fact.dispute(3, 2, "open", 300),
+    fact.dispute(4, 2, "lost", 300),
+    fact.dispute(5, 1, "lost", 200),
+  ]),
+  "Stripe tells of a refund and of a dispute that is lost: two losses": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 300),
+    fact.refund(2, 1, 300, "succeeded"),
+    fact.dispute(3, 1, "lost", 300),
   ],
   "two payments of one invoice, both refunded": [
     fact.paid(0, { amount_cents: 900, parts: ["b"] }),
@@ -226,7 +253,6 @@ export function kept(told: readonly Told[]): Kept | null {
           course,
           most,
           finally: cents(end),
-          isHeld: end.facts["status"] !== "won" && end.facts["status"] !== "inquiry",
           room: most,
         },
       ];
@@ -236,8 +262,31 @@ export function kept(told: readonly Told[]): Kept | null {
         x.course[0]!.facts.occurred_at.localeCompare(y.course[0]!.facts.occurred_at) ||
         String(x.course[0]!.facts["dispute_id"]).localeCompare(String(y.course[0]!.facts["dispute_id"])),
     );
+  // PayPal tells what a lost dispute came to as a refund too: each that was made since it began pays for it, once
+  const first = (kind: string, id: string, name: unknown) =>
+    of(kind)
+      .flatMap(({ facts }) => (facts[id] === name ? facts.occurred_at : []))
+      .toSorted()[0]!;
+  const made = refunds
+    .filter(
+      ({ provider, facts }) =>
+        provider === "paypal" && !["failed", "canceled"].includes(facts["status"] as string),
+    )
+    .map((one) => ({ at: first("refund", "refund_id", one.facts["refund_id"]), left: cents(one) }));
+  const begun = (end: Told) => first("dispute", "dispute_id", end.facts["dispute_id"]);
   let disputed = 0;
-  for (const { isHeld, finally: held } of cases) if (isHeld) disputed += held;
+  for (const end of disputes.toSorted((x, y) => begun(y).localeCompare(begun(x)))) {
+    if (!["open", "lost"].includes(end.facts["status"] as string)) continue;
+    let held = cents(end);
+    for (const refund of made.filter(
+      ({ at: when }) => end.facts["status"] === "lost" && when >= begun(end),
+    )) {
+      const paidSo = Math.min(held, refund.left);
+      held -= paidSo;
+      refund.left -= paidSo;
+    }
+    disputed += held;
+  }
   for (const reversal of disputes.filter(({ facts }) => facts["status"] === "reversed")) {
     const when = reversal.facts.occurred_at;
     const its = cents(reversal);
@@ -276,7 +325,7 @@ export function kept(told: readonly Told[]): Kept | null {
 /**
  * A story by chance, of ten facts and more: paid in one or several amounts, or without one; three refunds and two
  * disputes from their beginning to some end, running totals, reversals, credits; sometimes in two payments for one invoice, sometimes
- * with one event id for two contents.
+ * with one event id for two contents, sometimes PayPal's.
  */
 export function anyStory(dice: Dice): Told[] {
   const story: Told[] = [];
@@ -345,7 +394,7 @@ export function anyStory(dice: Dice): Told[] {
       then += dice.below(3); // sometimes in the same second
     }
   }
-  return story;
+  return dice.chance(0.3) ? atPaypal(story) : story;
 }
 
 /** An order of it by chance, with repetitions, with spending and grants in between. */
@@ -389,7 +438,7 @@ interface Ended extends Stands {
 export async function prepare(db: Database): Promise<void> {
   await db.admin.query(`
     create function public.test_tell(p_user uuid, p_told jsonb) returns void language sql as $$
-      select public.record_token_payment_event('stripe', p_told ->> 'event', 'x', p_user || '.' || (p_told ->> 'payment'),
+      select public.record_token_payment_event(coalesce(p_told ->> 'provider', 'stripe'), p_told ->> 'event', 'x', p_user || '.' || (p_told ->> 'payment'),
         p_told -> 'facts'
         || case when p_told -> 'facts' ->> 'kind' = 'paid' then jsonb_build_object('user_id', p_user) else '{}' end
         || case when p_told -> 'facts' ? 'parts'

@@ -52,7 +52,7 @@ comment on column tokenbook.provider_payments.period_start is 'The period it pay
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
