@@ -119,6 +119,7 @@ const aPart = "x.part_of is not null";
 const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
+const ofProject = "x.user_id = '00000000-0000-0000-0000-000000000000'";
 const besidePlan = "given beside a plan, or before the books: no entry has it";
 const delivered = "how far its delivery has come: nothing is computed from it but the next attempt";
 const charged = "what the server that charges said of it: only its provider knows";
@@ -1038,9 +1039,16 @@ export const fields: Record<string, Record<string, Field>> = {
 
   token_alerts: {
     user_id: field([{ to: another, named: /^I3 (the account knows its last alert|alerts are numbered)/ }]),
-    id: field([
-      { to: "x.id + 1000 + $2", named: /^I3 (the account knows its last alert|alerts are numbered)/ },
-    ]),
+    id: field(
+      [
+        {
+          to: "x.id + 1000 + $2",
+          where: `not ${ofProject}`,
+          named: /^I3 (the account knows its last alert|alerts are numbered)/,
+        },
+      ],
+      freeWhere(ofProject, "the project's alerts have their numbers from a sequence, with gaps"),
+    ),
     kind: unseen(toldOnce),
     rule: unseen(toldOnce),
     epoch: unseen(toldOnce),
