@@ -214,11 +214,9 @@ export class Payment {
   constructor(plan: PaidPlan, begins: Moment) {
     this.plan = plan;
     this.begins = begins;
-    const from = new Date(begins);
-    this.ends =
-      plan.cycle === "28day"
-        ? begins + 28 * DAY
-        : Date.UTC(from.getUTCFullYear() + 1, from.getUTCMonth(), from.getUTCDate()) + (begins % DAY);
+    // a year is twelve months: what began on a leap day ends on the 28th
+    const months: Schedule = { every: "month", on: "anniversary", tokens: 0, refill: null, lifetime: null };
+    this.ends = plan.cycle === "28day" ? begins + 28 * DAY : slotStart(months, begins, 12);
   }
 
   /** Of its money, what is gone. */
