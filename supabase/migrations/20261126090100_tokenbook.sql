@@ -12390,7 +12390,7 @@ begin
      order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
   ), own as (
     -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
       from reversals r
      group by r.dispute_id
   )
@@ -13832,7 +13832,8 @@ begin
   return coalesce(
     (select p.status from public.token_payments p
       where p.user_id = p_facts.user_id and p.provider = p_facts.provider
-        and p.provider_payment_id = p_facts.provider_payment_id),
+        and p.provider_payment_id = p_facts.provider_payment_id
+      limit 1),
     case when p_facts.parked_reason is not null then 'parked' else 'waiting' end);
 end
 $$;

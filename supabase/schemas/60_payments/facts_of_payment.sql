@@ -221,7 +221,7 @@ begin
      order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
   ), own as (
     -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-the-dispute
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
       from reversals r
      group by r.dispute_id
   )

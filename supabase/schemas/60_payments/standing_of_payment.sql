@@ -14,7 +14,8 @@ begin
   return coalesce(
     (select p.status from public.token_payments p
       where p.user_id = p_facts.user_id and p.provider = p_facts.provider
-        and p.provider_payment_id = p_facts.provider_payment_id),
+        and p.provider_payment_id = p_facts.provider_payment_id
+      limit 1),
     case when p_facts.parked_reason is not null then 'parked' else 'waiting' end);
 end
 $$;

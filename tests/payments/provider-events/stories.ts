@@ -90,12 +90,18 @@ export const telling: Record<string, Told[]> = {
     fact.paid(2, { amount_cents: 1_125 }),
     fact.total(3, 225),
   ],
-  "a reversal that comes after its dispute was won, and one that came for it": [
+  "a reversal that comes after the dispute was won": [
     fact.paid(0, { amount_cents: 900 }),
-    fact.reversal(1, 1, 300),
     fact.dispute(1, 1, "open", 300),
     fact.dispute(2, 1, "won", 300),
-    fact.reversal(3, 2, 300),
+    fact.reversal(3, 1, 300),
+  ],
+  "a reversal just before the dispute that it is because of, which is won and taken up again": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.reversal(1, 1, 300),
+    fact.dispute(2, 1, "open", 300),
+    fact.dispute(3, 1, "won", 300),
+    fact.dispute(4, 1, "lost", 300),
   ],
   "a reversal of more than the open dispute is about": [
     fact.paid(0, { amount_cents: 900 }),
@@ -103,12 +109,11 @@ export const telling: Record<string, Told[]> = {
     fact.reversal(2, 1, 500),
     fact.dispute(3, 1, "won", 100),
   ],
-  "a dispute of a part is over, and then all of it is taken back": [
+  "a dispute of a part is over, and then more is taken back": [
     fact.paid(0, { amount_cents: 900 }),
     fact.dispute(1, 1, "open", 100),
     fact.dispute(2, 1, "lost", 100),
-    fact.reversal(3, 1, 100),
-    fact.reversal(4, 2, 700),
+    fact.reversal(3, 1, 700),
   ],
   "credited for unused time, beside a refund and its total": [
     fact.paid(0, { amount_cents: 900 }),
@@ -117,11 +122,12 @@ export const telling: Record<string, Told[]> = {
     fact.refund(3, 1, 225, "succeeded"),
     fact.total(3, 225),
   ],
-  "a refund in another currency, which fails": [
+  "refunds in another currency, one of which fails": [
     fact.paid(0, { amount_cents: 900 }),
     tell(1, { kind: "refund", refund_id: "re.1", status: "pending", amount_cents: 5, currency: "jpy" }),
     fact.refund(2, 2, 225, "succeeded"),
     tell(3, { kind: "refund", refund_id: "re.1", status: "failed", amount_cents: 5, currency: "jpy" }),
+    tell(4, { kind: "refund", refund_id: "re.3", status: "succeeded", amount_cents: 5, currency: "jpy" }),
   ],
   "two payments of one invoice, both refunded": [
     fact.paid(0, { amount_cents: 900, parts: ["b"] }),
