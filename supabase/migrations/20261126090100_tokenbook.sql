@@ -9789,7 +9789,9 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
-  v_name := coalesce(substring(v_name from '^"([^]"(),:;<>@[\\. [:cntrl:]]+([.][^]"(),:;<>@[\\. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  if strpos(v_name, chr(92)) = 0 then -- a backslash means something
+    v_name := coalesce(substring(v_name from '^"([^]["(),:;<>@. [:cntrl:]]+([.][^]["(),:;<>@. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  end if;
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;
@@ -12531,7 +12533,7 @@ declare
 begin
   return concat_ws(' ',
     tokenbook.parked_reasons() ->> p_facts.parked_reason,
-    case when v_details ? 'expected_cents' then -- @parking-says-what-was-expected
+    case when v_details ? 'expected_cents' then -- @parking-says-expectation
       format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
         v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
     case when v_details ? 'at_most' then
@@ -15585,7 +15587,7 @@ begin
            and p_facts.provider_payment_id in (w.provider_payment_id, w.part_of)
            and w.alert_id is not null and w.parked_reason is null) before
      where f.provider = p_facts.provider and f.provider_payment_id = before.provider_payment_id
-       and p_facts.parked_reason is null -- @booked-payments-end-their-alert
+       and p_facts.parked_reason is null -- @booking-ends-alert
     returning before.provider_payment_id, before.alert_id
   loop
     v_id := nextval('tokenbook.project_alert_numbers');

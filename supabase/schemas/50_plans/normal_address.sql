@@ -22,7 +22,9 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
-  v_name := coalesce(substring(v_name from '^"([^]"(),:;<>@[\\. [:cntrl:]]+([.][^]"(),:;<>@[\\. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  if strpos(v_name, chr(92)) = 0 then -- a backslash means something
+    v_name := coalesce(substring(v_name from '^"([^]["(),:;<>@. [:cntrl:]]+([.][^]["(),:;<>@. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  end if;
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;
