@@ -510,7 +510,7 @@ async function nextAfter(events: number): Promise<number> {
       cross join lateral (
         select jsonb_build_object('occurred_at', now() + n * interval '1 second', 'amount_cents', 1)
                || case n % 3 when 0 then jsonb_build_object('kind', 'refund', 'refund_id', 're_' || n / 2, 'status', case when n % 2 = 0 then 'succeeded' else 'failed' end)
-                             when 1 then jsonb_build_object('kind', 'dispute', 'dispute_id', 'dp_' || n / 3, 'status', case when n % 2 = 0 then 'won' else 'reversed' end)
+                             when 1 then jsonb_build_object('kind', 'dispute', 'dispute_id', 'dp_' || n % 60, 'status', case when n % 2 = 0 then 'won' else 'reversed' end)
                              else jsonb_build_object('kind', 'refunded', 'refunded_cents', 0) end as facts) f`,
     [payment, events],
   );
