@@ -12151,7 +12151,7 @@ declare
 begin
   return concat_ws(' ',
     tokenbook.parked_reasons() ->> p_facts.parked_reason,
-    case when v_details ? 'expected_cents' then -- @parking-says-what-was-expected
+    case when v_details ? 'expected_cents' then -- @parking-says-the-expected
       format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
         v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
     case when v_details ? 'at_most' then
@@ -15028,7 +15028,7 @@ begin
            and p_facts.provider_payment_id in (w.provider_payment_id, w.part_of)
            and w.alert_id is not null and w.parked_reason is null) before
      where f.provider = p_facts.provider and f.provider_payment_id = before.provider_payment_id
-       and p_facts.parked_reason is null -- @booked-payments-end-their-alert
+       and p_facts.parked_reason is null -- @bookings-end-their-alert
     returning before.provider_payment_id, before.alert_id
   loop
     v_id := nextval('tokenbook.project_alert_numbers');

@@ -15,7 +15,7 @@ declare
 begin
   return concat_ws(' ',
     tokenbook.parked_reasons() ->> p_facts.parked_reason,
-    case when v_details ? 'expected_cents' then -- @parking-says-what-was-expected
+    case when v_details ? 'expected_cents' then -- @parking-says-the-expected
       format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
         v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
     case when v_details ? 'at_most' then
