@@ -63,8 +63,8 @@ declare
     'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
     'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
     'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert', 'settle_token_top_up',
-    'token_offer_now', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
-    'verify_token_ledger', 'void_token_grant'];
+    'token_offer_now', 'token_payment_disagrees', 'tokens_used', 'track_token_usage',
+    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1279,6 +1279,11 @@ create table public.token_plans (
   issue_every text,
   issue_on text not null default 'anniversary',
   refill_to bigint,
+  tokens_per_period bigint generated always as (
+    case when issue_every is null then tokens
+         when refill_to is not null or issue_on = 'calendar' then null
+         when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
+         when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
@@ -1324,8 +1329,8 @@ create table public.token_plans (
   constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
   constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
   constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
-  constraint token_plans_slots_are_not_carried_over check (
-    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_not_carried_over check (issue_every is null or rollover_tokens is null),
+  constraint token_plans_no_part_of_slots_is_carried_over check (issue_every is null or rollover_percent is null),
   constraint token_plans_slots_are_small check (
     issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
   constraint token_plans_few_slots_live_at_once check (
@@ -1346,7 +1351,7 @@ comment on constraint token_plans_currency_is_three_letters on public.token_plan
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
 comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
-comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
 comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
 comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
@@ -1356,28 +1361,29 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
-comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is 'rollover_lifetime_days: 1 to 36500 where something is carried over, else null';
 comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
 comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
-comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
-comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
-comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
-comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
-comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
-comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
-comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
+comment on constraint token_plans_refill_is_positive on public.token_plans is 'refill_to: 1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'issue_every: day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'issue_every: null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'balance_cap: null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'rollover_tokens: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_no_part_of_slots_is_carried_over on public.token_plans is 'rollover_percent: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is 'tokens: 1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'grant_lifetime_days: at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that EACH day, week or month of it gives (tokens_per_period: all of them).';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
-comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
-comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual. A plan whose grant_type is trial ends with its tokens, whatever it says here.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes. trial: the plan is given once to a person, and ends with its tokens (grant_lifetime_days).';
 comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
@@ -1386,8 +1392,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
-comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
-comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
+comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
@@ -1444,7 +1451,7 @@ create table tokenbook.subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  auto_renew boolean not null default true,
+  auto_renew boolean not null default false,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
@@ -1476,20 +1483,20 @@ comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what 
 comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
 comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider.';
 comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
 comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
-comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: one for each payment, and of what nobody paid for at most one a plan; each with the columns of a plan above. With ended_at it is not in force any more, and is here for the slots that it owes. The highest in force counts (tokenbook.plan_precedence).';
 comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
 comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
@@ -1640,6 +1647,7 @@ create table tokenbook.provider_payments (
   pack_type text,
   quantity integer,
   price_id text,
+  subscription_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -1670,6 +1678,7 @@ comment on column tokenbook.provider_payments.plan_type is 'The plan that was bo
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
@@ -1679,7 +1688,7 @@ comment on column tokenbook.provider_payments.period_start is 'The period it pay
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
 comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
@@ -1860,7 +1869,8 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1999,7 +2009,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -5612,8 +5622,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (s.next_slot_at <= p_now
-         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
+       and tokenbook.schedule_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;
@@ -8343,20 +8353,24 @@ comment on function tokenbook.ask_trial is 'What the policy would give of a tria
 
 /*
  * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
- * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
- * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
- * again when this one ends. What provider and time say of each counts at once.
- * p_was is the row that there is, with what was due recorded; null: there is none.
+ * it takes the place of is kept beside it while its time is not over, when it was paid for, is no higher
+ * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
+ * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
+ * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
+ * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
+ * they will charge for another period.
  * Caller: internal, holding the account's lock.   Returns the row to be.
  */
 create function tokenbook.begin_plan(
   p_was tokenbook.subscriptions,
   p_plan public.token_plans,
   p_start timestamptz,
+  p_slots_from timestamptz,
   p_payment_method text,
   p_payment_id text,
   p_user_id uuid,
   p_is_beside boolean,
+  p_will_renew boolean,
   p_now timestamptz
 )
 returns tokenbook.subscriptions
@@ -8366,64 +8380,85 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is tokenbook.subscriptions := p_was;
+  v_new tokenbook.subscriptions := p_was;
+  v_is tokenbook.subscriptions;
   v_beside jsonb := coalesce(p_was.beside, '[]');
 begin
-  if v_is.user_id is null then
-    v_is.user_id := p_user_id;
-    v_is.id := gen_random_uuid();
-    v_is.tokens_limit := 0;
-    v_is.created_at := p_now;
-  elsif p_was.plan_type <> p_plan.plan_type
-    and (p_was.ended_at is not null or p_was.paused_at is not null
-      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
-  then
-    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  if v_new.user_id is null then
+    v_new.user_id := p_user_id;
+    v_new.id := gen_random_uuid();
+    v_new.tokens_limit := 0;
+    v_new.created_at := p_now;
   end if;
-  v_is.plan_type := p_plan.plan_type;
-  v_is.articles_limit := p_plan.articles_limit;
-  v_is.features := p_plan.features;
-  v_is.billing_cycle := p_plan.billing_cycle;
-  v_is.auto_renew := p_plan.billing_cycle <> 'none';
-  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
-  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
-  v_is.period_start := p_start;
-  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
-  v_is.grace_days := tokenbook.grace_of(p_plan);
-  v_is.next_plan_type := null;
-  v_is.cancel_at := null;
-  v_is.paused_at := null;
-  v_is.taken_back_at := null;
-  v_is.ended_at := null;
-  v_is.schedule := tokenbook.plan_schedule(p_plan);
-  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
-  v_is.updated_at := p_now;
+  v_new.plan_type := p_plan.plan_type;
+  v_new.articles_limit := p_plan.articles_limit;
+  v_new.features := p_plan.features;
+  v_new.billing_cycle := p_plan.billing_cycle;
+  v_new.auto_renew := p_will_renew and p_plan.billing_cycle <> 'none' and p_plan.grant_type <> 'trial'; -- @renewed-by-somebody
+  v_new.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_new.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_new.period_start := p_start;
+  v_new.expires_at := tokenbook.period_end(p_plan, p_start);
+  v_new.grace_days := tokenbook.grace_of(p_plan);
+  v_new.next_plan_type := null;
+  v_new.cancel_at := null;
+  v_new.paused_at := null;
+  v_new.taken_back_at := null;
+  v_new.ended_at := null;
+  v_new.schedule := tokenbook.plan_schedule(p_plan);
+  v_new.next_slot_at := tokenbook.next_slot_at(v_new, p_slots_from);
+  v_new.updated_at := p_now;
 
   if p_is_beside then
-    if exists (
-      select from jsonb_array_elements(v_beside) e
-       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
-    then
-      return p_was; -- a later period of it is there
-    end if;
-    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
     v_is := p_was;
     v_is.updated_at := p_now;
+    v_beside := v_beside || tokenbook.plan_beside(v_new);
+  else
+    v_is := v_new;
+    if p_was.payment_id is not null then
+      v_beside := v_beside || tokenbook.plan_beside(p_was, case
+        when p_was.ended_at is null and p_was.paused_at is null
+          and (tokenbook.plan_precedence(p_was), p_was.period_start) > (tokenbook.plan_precedence(v_new), p_start)
+        then p_now end); -- @payments-go-on: unless somebody said that the lower one counts
+    elsif p_was.plan_type <> p_plan.plan_type
+      and (p_was.ended_at is not null or p_was.paused_at is not null
+        or tokenbook.plan_precedence(p_was) <= tokenbook.plan_precedence(v_new))
+    then
+      v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+    end if;
   end if;
-  -- of each plan the newest; of the one that is in force none
+  -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
-      from (
-        select distinct on (e.plan ->> 'plan_type') e.plan
-          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
-         where e.plan ->> 'plan_type' <> v_is.plan_type
-           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
-         order by e.plan ->> 'plan_type', e.nth desc) newest);
+    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+      from jsonb_array_elements(v_beside) as e (plan)
+     where (e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type))
+       and tokenbook.is_kept_beside(jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), p_now));
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;
 comment on function tokenbook.begin_plan is
   'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/begins_by_itself.sql
+
+/*
+ * Whether a plan that somebody is to be on from their next period begins by itself: one that costs nothing, for no payment
+ * could begin it. A trial does not: it begins with its tokens, and the policy is asked then.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.begins_by_itself(p_plan public.token_plans)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_plan.price_cents = 0 and p_plan.grant_type <> 'trial'; -- @trials-begin-with-tokens
+end
+$$;
+comment on function tokenbook.begins_by_itself is
+  'Whether a plan begins by itself when the period before it ends: one that costs nothing and is no trial.';
 
 -- from supabase/schemas/50_plans/change_subscription.sql
 
@@ -8474,8 +8509,9 @@ comment on function tokenbook.change_subscription is
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
 /*
- * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
- * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * Changes a user's plan, for the server. To a plan that is no lower (tokenbook.plan_precedence: what somebody pays
+ * for before what nobody does, then the rank) at once, with its tokens added in this commit; to a lower one at the end
+ * of the period, and no token is taken away. A payment for that plan would come to the same.
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
@@ -8504,6 +8540,7 @@ declare
   v_now timestamptz;
   v_plan public.token_plans;
   v_subscription tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -8545,8 +8582,11 @@ begin
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
     select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    v_asked.user_id := p_user_id;
+    v_asked.plan_type := p_plan_type;
+    v_asked.payment_id := p_payment_id;
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
-      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+      and tokenbook.plan_precedence(v_asked) < tokenbook.plan_precedence(v_subscription) -- @both-ways-agree
     then
       perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
@@ -8602,7 +8642,7 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. What somebody pays for (it costs something, or p_payment_id says so) is higher than what nobody does, whatever the ranks. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
@@ -8824,11 +8864,16 @@ create trigger token_plans_date_default_plan
  * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
  * since, or it would be booked. So it makes no difference when it is.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
- * more than an account may hold.
+ * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
+ * that is recorded.
  * A part of the plan's money that is gone takes its part of each slot: taken_back, and the grant has that much less left.
  * Caller: internal.   Keeps: I7, I11, I12.
  */
-create function tokenbook.due_slots(p_user_id uuid, p_at timestamptz)
+create function tokenbook.due_slots(
+  p_user_id uuid,
+  p_at timestamptz,
+  p_subscription tokenbook.subscriptions default null
+)
 returns setof tokenbook.due_slot
 language plpgsql
 stable -- sees what the statement that asks sees: a balance and its grants are of one moment
@@ -8839,6 +8884,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_account public.token_accounts;
   v_payment public.token_payments;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_scheduled tokenbook.scheduled_slot;
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
@@ -8846,11 +8892,15 @@ declare
   v_room bigint;
   v_slot tokenbook.due_slot;
 begin
-  select s.* into v_subscription
-    from tokenbook.subscriptions s
-   where s.user_id = p_user_id
-     and (s.next_slot_at <= p_at
-       or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_at or s.cancel_at <= p_at));
+  v_subscription := p_subscription;
+  if v_subscription.user_id is null then
+    select s.* into v_subscription
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id
+       and (s.next_slot_at <= p_at
+         or (s.next_plan_type is not null or s.beside <> '[]')
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+  end if;
   if v_subscription.user_id is null then
     return; -- as a rule
   end if;
@@ -8862,9 +8912,13 @@ begin
   end if;
   v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
+    continue when exists (
+      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -8879,21 +8933,20 @@ begin
         from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
     end if;
     v_slot.payment_id := v_payment.id;
-    v_slot.taken_back := tokenbook.slot_share(
-      v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
+    v_slot.taken_back := tokenbook.slot_share( -- @slots-share-the-loss begin
+      v_payment.tokens + coalesce((v_given ->> v_payment.id::text)::bigint, 0), v_grant.tokens_granted,
+      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents); -- @slots-share-the-loss end
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
-    if exists (
-      select from public.token_balances b
-       where b.user_id = p_user_id and b.subscription_id = v_grant.subscription_id and b.period_start = v_grant.period_start)
-    then
-      v_grant.period_start := null; -- a period of a plan that is kept beside began at the same moment
-    end if;
+    v_grant.is_open := v_grant.tokens_remaining > 0;
     v_slot.slot := v_grant;
     return next v_slot;
     v_grants := v_grants || v_grant;
     v_room := v_room - v_grant.tokens_granted;
-    v_payment.tokens := v_payment.tokens + v_grant.tokens_granted;
+    if v_payment.id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_payment.id, coalesce((v_given ->> v_payment.id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
   end loop;
 end
 $$;
@@ -8906,7 +8959,7 @@ comment on function tokenbook.due_slots is
  * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
  * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
  * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
- * got nothing, and the newest slot once it was not any more.
+ * got nothing, and once it was not any more all that was paid for, of other plans the newest slot.
  * In passes over the user's ledger.
  * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
  */
@@ -8922,6 +8975,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_state record;
   v_scheduled tokenbook.scheduled_slot;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
   v_payment record;
@@ -8938,12 +8992,8 @@ begin
   then
     return; -- as a rule
   end if;
-  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- an entry keeps no NULLs, and a plan beside has those that it says
-  v_subscription.beside := (
-    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
-      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
@@ -8959,11 +9009,13 @@ begin
    limit 1;
   if v_state.state = 'frozen' then
     return;
-  elsif v_state.created_at >= v_subscription.next_slot_at then
+  elsif v_state.created_at >= v_subscription.next_slot_at and v_subscription.payment_id is null then
     v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
     if v_scheduled.refill_to is not null then
@@ -8987,13 +9039,19 @@ begin
      where t.user_id = p_user_id and t.created_at <= p_at
        and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
     v_taken_back := tokenbook.slot_share(
-      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
       (v_payment.refund ->> 'amount_cents')::bigint);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
-    return next v_grant;
     v_grants := v_grants || v_grant;
+    if v_scheduled.payment_id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_scheduled.payment_id,
+        coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
+    continue when v_grant.tokens_remaining = 0;
+    return next v_grant;
   end loop;
 end
 $$;
@@ -9105,7 +9163,8 @@ comment on function tokenbook.get_users_without_token_balance is
 -- from supabase/schemas/50_plans/grace_of.sql
 
 /*
- * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something. A trial has
+ * none.
  * Caller: internal.
  */
 create function tokenbook.grace_of(p_plan public.token_plans)
@@ -9116,11 +9175,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+  return case when p_plan.grant_type = 'trial' then 0
+    else coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end) end;
 end
 $$;
 comment on function tokenbook.grace_of is
-  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not; of a trial 0.';
 
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
@@ -9204,7 +9264,6 @@ comment on function tokenbook.grant_initial_plan is
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
  * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
- * A slot of a plan's schedule is no period.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -9225,7 +9284,6 @@ begin
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
-     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
@@ -9255,50 +9313,6 @@ begin
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
-
--- from supabase/schemas/50_plans/hand_plan_over.sql
-
-/*
- * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
- * Caller: internal, holding the account's lock.   Keeps: I9, I10.
- */
-create function tokenbook.hand_plan_over(
-  p_from public.token_payments,
-  p_to public.token_payments,
-  p_actor_role text,
-  p_actor_id uuid
-)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_is tokenbook.subscriptions;
-  v_entry public.token_transactions;
-begin
-  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
-  if v_is.user_id is null then
-    return;
-  end if;
-  if v_is.payment_id = p_from.id::text then
-    v_is.payment_id := p_to.id;
-  end if;
-  v_is.beside := (
-    select coalesce(jsonb_agg(
-             case when e.plan ->> 'payment_id' = p_from.id::text
-                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
-             order by e.nth), '[]')
-      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
-  v_entry.reason := 'a payment was part of another';
-  v_entry.actor_role := p_actor_role;
-  v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(v_is, v_entry);
-end
-$$;
-comment on function tokenbook.hand_plan_over is
-  'Makes the plan that one payment began the plan of another, of which that one was a part.';
 
 -- from supabase/schemas/50_plans/hmac_sha256.sql
 
@@ -9331,8 +9345,9 @@ comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a k
 -- from supabase/schemas/50_plans/is_kept_beside.sql
 
 /*
- * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
- * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again; or it was paid
+ * for and owes slots, which come in their time, or when its money comes back. One that is cancelled counts as if it
+ * were not: until its period ends, its provider may say otherwise.
  * Caller: internal, and whoever reads token_subscriptions.
  */
 create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
@@ -9343,11 +9358,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
+  return p_subscription.payment_id is not null and p_subscription.next_slot_at is not null -- @owing-plans-stay
+    or p_subscription.ended_at is null
+      and (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
 end
 $$;
 comment on function tokenbook.is_kept_beside is
-  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
+  'Whether a plan may be in force again at that moment or later, or owes slots that were paid for.';
 
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
@@ -9381,8 +9398,9 @@ create policy "Users read their own storage quotas" on public.token_storage_quot
 -- from supabase/schemas/50_plans/issue_slots.sql
 
 /*
- * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
- * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, moves each
+ * plan on to its next slot (tokenbook.move_slots), and records which of them is in force. What is booked, what moves and
+ * what is recorded start from one row: what providers have said by now. Before anything else that is due is booked: what a slot gives depends on
  * what there was when it began, and what has run out since was there.
  * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
  * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
@@ -9396,45 +9414,35 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_told tokenbook.subscriptions;
+  v_slots tokenbook.due_slot[];
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
+  v_has_moved boolean; -- the plan in force has given a slot
   v_schedule jsonb;
   v_entry public.token_transactions;
 begin
-  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
+  v_told := tokenbook.apply_provider_terms(v_told);
+  v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
+  v_has_moved := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  -- what was due moves on, and then what is in force is settled: no slot is looked at twice
+  perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if (v_subscription.next_slot_at <= p_now) is true then
-    v_schedule := v_subscription.schedule;
-    if v_subscription.expires_at is null and v_subscription.payment_id is null then
-      v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
-    end if;
-    -- what is not in force any more keeps its place: it may be again
-    v_subscription.next_slot_at := tokenbook.next_slot_at(
-      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
-    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
-      v_entry.reason := v_subscription.plan_type || ' has another schedule';
-      v_entry.actor_role := 'system';
-      perform tokenbook.change_subscription(v_subscription, v_entry);
-    else
-      update tokenbook.subscriptions s
-         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
-       where s.user_id = p_user_id;
-    end if;
-  end if;
 
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
     insert into public.token_balances
-      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-       subscription_id, period_start, metadata, created_at)
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
+       subscription_id, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
-       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+       v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.metadata, p_now)
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
     v_entry.entry_type := 'grant';
@@ -9472,6 +9480,18 @@ begin
       perform tokenbook.record_transaction(v_entry);
     end if;
   end loop;
+
+  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
+    and v_schedule is distinct from v_subscription.schedule
+  then
+    v_subscription.schedule := v_schedule;
+    v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
+    v_entry := null;
+    v_entry.reason := v_subscription.plan_type || ' has another schedule';
+    v_entry.actor_role := 'system';
+    perform tokenbook.change_subscription(v_subscription, v_entry);
+  end if;
   return cardinality(v_slots);
 end
 $$;
@@ -9599,6 +9619,33 @@ $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
 
+-- from supabase/schemas/50_plans/kept_subscription.sql
+
+/*
+ * The subscription that an entry keeps (tokenbook.subscription_terms) as a row. An entry keeps no NULLs; a plan beside
+ * says its own.
+ * Caller: internal.
+ */
+create function tokenbook.kept_subscription(p_kept jsonb)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := jsonb_populate_record(null::tokenbook.subscriptions, p_kept);
+begin
+  v_is.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  return v_is;
+end
+$$;
+comment on function tokenbook.kept_subscription is
+  'The subscription that an entry of the ledger keeps, as a row.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -9624,6 +9671,40 @@ begin
 end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/move_slots.sql
+
+/*
+ * A subscription's row when everything is booked that its plans give by themselves until p_at: each of them moved on to
+ * its next slot, and never back. What gives nothing at p_at, because its money is gone, keeps its place: it may give again.
+ * Caller: internal, holding the account's lock.   Keeps: I12.
+ */
+create function tokenbook.move_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  v_is.next_slot_at := tokenbook.slot_after(p_subscription, p_at);
+  if v_is.beside <> '[]' then
+    v_is.beside := (
+      select jsonb_agg(
+               case when one.payment_id is not null
+                    then e.plan || jsonb_build_object('next_slot_at', tokenbook.slot_after(one, p_at)) else e.plan end
+               order by e.nth)
+        from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+       cross join lateral jsonb_populate_record(p_subscription, e.plan) one);
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.move_slots is
+  'A subscription''s row when everything is booked that its plans give by themselves until p_at.';
 
 -- from supabase/schemas/50_plans/newest_slot_at.sql
 
@@ -9708,7 +9789,9 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
-  v_name := coalesce(substring(v_name from '^"([^]"(),:;<>@[\\. [:cntrl:]]+([.][^]"(),:;<>@[\\. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  if strpos(v_name, chr(92)) = 0 then -- a backslash means something
+    v_name := coalesce(substring(v_name from '^"([^]["(),:;<>@. [:cntrl:]]+([.][^]["(),:;<>@. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  end if;
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;
@@ -9724,14 +9807,57 @@ end
 $$;
 comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
 
+-- from supabase/schemas/50_plans/pay_for_period.sql
+
+/*
+ * Makes a period that was begun before it was paid for the one of that payment, so that its slots come and go with the
+ * money.
+ * p_entry: user_id, payment_id, actor_role, actor_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Keeps: I9, I10, I12.
+ */
+create function tokenbook.pay_for_period(
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_entry public.token_transactions
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  if v_is.payment_id is null and v_is.plan_type = p_plan_type and v_is.period_start = p_period_start then
+    v_is.payment_id := p_entry.payment_id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when one.payment_id is null and one.plan_type = p_plan_type and one.period_start = p_period_start
+                  then e.plan || jsonb_build_object('payment_id', p_entry.payment_id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one);
+  v_entry.reason := p_plan_type || ' was paid for';
+  v_entry.actor_role := p_entry.actor_role;
+  v_entry.actor_id := p_entry.actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.pay_for_period is
+  'Makes a period that was begun before it was paid for the one of that payment; the caller holds the account''s lock.';
+
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
- * When a period of that cycle ends; NULL = it does not. Months and years are the calendar's, in
- * UTC: what began on the 31st ends on the last day of a shorter month.
- * Caller: internal.
+ * When a period of that plan ends; NULL = it does not. A trial ends with its tokens, whatever the plan's cycle says.
+ * Months and years are the calendar's, in UTC: what began on the 31st ends on the last day of a shorter month.
+ * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.period_end(p_billing_cycle text, p_start timestamptz)
+create function tokenbook.period_end(p_plan public.token_plans, p_start timestamptz)
 returns timestamptz
 language plpgsql
 immutable
@@ -9739,22 +9865,27 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_billing_cycle
+  if p_plan.grant_type = 'trial' then
+    return p_start + p_plan.grant_lifetime_days * interval '24 hours'; -- @trials-end
+  end if;
+  return case p_plan.billing_cycle
     when '28day' then p_start + interval '672 hours'
     when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc' -- @months-in-utc
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
   end;
 end
 $$;
-comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+comment on function tokenbook.period_end is
+  'End of a period of that plan that begins then: of a trial, when its tokens end; NULL when the cycle has no end.';
 
 -- from supabase/schemas/50_plans/plan_beside.sql
 
 /*
  * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * With p_ended_at it is not in force any more from then on, whatever its time; what was paid for comes all the same.
  * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions, p_ended_at timestamptz default null)
 returns jsonb
 language plpgsql
 stable
@@ -9764,7 +9895,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 begin
   return to_jsonb(p_subscription)
-    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at']
+    || case when p_ended_at is null then '{}' else jsonb_build_object('ended_at', p_ended_at) end;
 end
 $$;
 comment on function tokenbook.plan_beside is
@@ -9792,6 +9924,36 @@ end
 $$;
 comment on function tokenbook.plan_ends_at is
   'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
+-- from supabase/schemas/50_plans/plan_precedence.sql
+
+/*
+ * Which of two plans of a user counts: the one for which this is higher. What somebody pays for comes before what
+ * nobody does, whatever their ranks; then the higher rank. Paid for is what costs something, and what came with a
+ * payment of more than nothing, or with a number that is no payment of ours (a contract's, another provider's).
+ * NULL for a plan that has left the catalogue.
+ * Of the row it looks at user_id, plan_type and payment_id.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_precedence(p_subscription tokenbook.subscriptions)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
+             select from public.token_payments y
+              where y.user_id = p_subscription.user_id and y.id::text = p_subscription.payment_id and y.amount_cents = 0)
+           then 10000000000 else 0 end -- @paid-before-unpaid
+      from public.token_plans p
+     where p.plan_type = p_subscription.plan_type);
+end
+$$;
+comment on function tokenbook.plan_precedence is
+  'Which of two plans of a user counts: what somebody pays for before what nobody does, then the higher rank.';
 
 -- from supabase/schemas/50_plans/plan_schedule.sql
 
@@ -9849,17 +10011,52 @@ $$;
 comment on function tokenbook.plan_tokens_at is
   'What a user has at that moment of the tokens that came with their subscription, held ones included.';
 
+-- from supabase/schemas/50_plans/plans_of.sql
+
+/*
+ * Each plan of a subscription as a row by itself: the one that was recorded to be in force, then those beside it.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plans_of(p_subscription tokenbook.subscriptions)
+returns setof tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  return next v_is;
+  v_is.ended_at := null;
+  v_is.beside := '[]';
+  return query
+  select one.*
+    from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+   cross join lateral jsonb_populate_record(v_is, e.plan) one
+   order by e.nth;
+end
+$$;
+comment on function tokenbook.plans_of is
+  'Each plan of a subscription as a row by itself: the one in force first, then those beside it.';
+
 -- from supabase/schemas/50_plans/record_subscription.sql
 
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
  * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
  * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
+ * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
+ * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
  * Locks: the account.   Keeps: I9, I10.
  */
-create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+create function tokenbook.record_subscription(
+  p_user_id uuid,
+  p_now timestamptz,
+  p_moved tokenbook.subscriptions default null
+)
 returns void
 language plpgsql
 volatile
@@ -9870,8 +10067,7 @@ declare
   v_account public.token_accounts;
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
-  v_ended_at timestamptz;
+  v_told tokenbook.subscriptions := p_moved;
   v_entry public.token_transactions;
 begin
   v_account := tokenbook.lock_account(p_user_id);
@@ -9879,9 +10075,17 @@ begin
   if v_account.user_id is null or v_was.user_id is null then
     return;
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
+  if p_moved.user_id is null then
+    v_told := tokenbook.apply_provider_terms(v_was);
+  end if;
   v_is := tokenbook.subscription_at(v_told, p_now);
+  if p_moved.user_id is not null then
+    v_is := tokenbook.move_slots(v_is, p_now); -- a plan that is in force since then gave its slots too
+  end if;
   if v_is is not distinct from v_was then -- as a rule
+    return;
+  elsif tokenbook.without_slots(v_is) is not distinct from tokenbook.without_slots(v_was) then
+    perform tokenbook.keep_subscription(v_is);
     return;
   end if;
 
@@ -9896,13 +10100,7 @@ begin
   v_entry.actor_role := 'system';
   perform tokenbook.change_subscription(v_is, v_entry);
 
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.tell_of_ends(v_told, p_now);
 end
 $$;
 comment on function tokenbook.record_subscription is
@@ -10230,8 +10428,8 @@ comment on function tokenbook.roll_over is
 -- from supabase/schemas/50_plans/schedule_due_at.sql
 
 /*
- * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
- * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * When the schedules of a user's plans make their account due: when the next slot begins of one, or when another plan takes
+ * its place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.schedule_due_at(p_user_id uuid)
@@ -10245,13 +10443,14 @@ declare
   v_at timestamptz;
 begin
   select least(
-           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
-              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
-             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             select from jsonb_array_elements(s.beside) as e (plan)
+              where jsonb_typeof(e.plan -> 'schedule') = 'object' and e.plan ->> 'payment_id' is null)
              then tokenbook.plan_ends_at(s) end)
     into v_at
     from tokenbook.subscriptions s
@@ -10267,11 +10466,12 @@ comment on function tokenbook.schedule_due_at is
 -- from supabase/schemas/50_plans/scheduled_slots.sql
 
 /*
- * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
- * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
+ * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, to be booked in
+ * the order of time. Each period that was paid for gives its own, whatever is in force. Of plans that nobody paid for, one
+ * that has ended gives what began before, and the one that follows it what begins then.
  * How much of it there is room and money for, tokenbook.due_slots says, and tokenbook.due_slots_as_of for a moment
  * that has passed.
- * Caller: internal.   Keeps: I11.
+ * Caller: internal.   Keeps: I11, I12.
  */
 create function tokenbook.scheduled_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns setof tokenbook.scheduled_slot
@@ -10287,9 +10487,13 @@ declare
   v_grant public.token_balances;
 begin
   for v_plan in
-    select (c.kept).*, c.since, tokenbook.slots_until(c.kept) as slots_until
+    select one.*, one as period, '-infinity'::timestamptz as since, tokenbook.slots_until(one) as slots_until
+      from tokenbook.plans_of(p_subscription) one
+     where one.payment_id is not null and one.next_slot_at <= p_at -- @each-payment-its-slots
+    union all
+    select (c.kept).*, c.kept, c.since, tokenbook.slots_until(c.kept)
       from tokenbook.subscription_course(p_subscription, p_at) c
-     where (c.kept).next_slot_at <= p_at
+     where (c.kept).payment_id is null and (c.kept).next_slot_at <= p_at
   loop
     v_slot.refill_to := v_plan.schedule -> 'refill_to';
     v_slot.payment_id := case
@@ -10299,11 +10503,11 @@ begin
         v_plan.schedule, v_plan.period_start, v_plan.slots_until, v_plan.next_slot_at, p_at) d
     loop
       v_slot.kept := jsonb_strip_nulls(jsonb_build_object(
-        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule,
-        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
+        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule, 'plan_type', v_plan.plan_type,
+        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_plan.payment_id));
       v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
       v_grant.user_id := v_plan.user_id;
-      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
+      v_grant.id := tokenbook.slot_grant_id(v_plan.period, v_due.slot_start); -- @one-slot-one-grant
       v_grant.grant_type := v_plan.schedule ->> 'grant_type';
       v_grant.tokens_granted := v_due.tokens;
       v_grant.tokens_remaining := v_due.tokens;
@@ -10312,7 +10516,6 @@ begin
       v_grant.granted_at := v_due.slot_start;
       v_grant.expires_at := v_due.expires_at;
       v_grant.subscription_id := v_plan.id;
-      v_grant.period_start := v_due.slot_start;
       v_grant.metadata := '{}';
       v_grant.created_at := p_at;
       v_slot.slot := v_grant;
@@ -10322,7 +10525,7 @@ begin
 end
 $$;
 comment on function tokenbook.scheduled_slots is
-  'What the schedules of a subscription''s plans give at most that is not booked by p_at, in the order in which it is booked.';
+  'What the schedules of a subscription''s plans give at most that is not booked by p_at, a row a grant.';
 
 -- from supabase/schemas/50_plans/set_token_pack.sql
 
@@ -10459,7 +10662,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_plan is
-  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. tokens is what a period gives, with issue_every what each of its slots does; tokens_per_period of the answer is all of a period. rank is 0 where it is left out. Returns {success, plan_type, is_new, changed: [field, …], plan (the row, tokens_per_period included)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
 -- from supabase/schemas/50_plans/set_token_trial_policy.sql
 
@@ -10519,7 +10722,7 @@ comment on function tokenbook.set_token_trial_policy is
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
  * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's.
+ * one's. Who was on it is told that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -10537,7 +10740,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
+  v_now timestamptz := clock_timestamp();
+  v_taken_back_at timestamptz := case when p_is_taken_back then v_now end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -10558,7 +10762,8 @@ begin
                          else 'the money for ' || p_payment.to_plan || ' came back' end;
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, v_now), v_entry);
+  perform tokenbook.tell_of_ends(v_is, v_now); -- @refunds-tell-the-end
 end
 $$;
 comment on function tokenbook.settle_plan_of_payment is
@@ -10593,7 +10798,7 @@ comment on function tokenbook.settle_subscription is
 
 /*
  * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
- * it is not made up.
+ * it is not made up, unless somebody paid for it.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
@@ -10606,21 +10811,47 @@ as $$
 begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
-   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+   where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end
 $$;
 comment on function tokenbook.skip_missed_slots is
   'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
 
+-- from supabase/schemas/50_plans/slot_after.sql
+
+/*
+ * Which slot of a period is the next when all are booked that it gives until p_at: never one before the next that it
+ * has now, so no slot comes twice. NULL = none.
+ * Caller: internal.   Keeps: I12.
+ */
+create function tokenbook.slot_after(p_period tokenbook.subscriptions, p_at timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_period.next_slot_at <= p_at) is not true then
+    return p_period.next_slot_at;
+  end if;
+  return tokenbook.next_slot_at(p_period, greatest(
+    p_period.next_slot_at - interval '1 microsecond',
+    least(p_at, tokenbook.slots_until(p_period) - interval '1 microsecond'))); -- @each-slot-once
+end
+$$;
+comment on function tokenbook.slot_after is
+  'Which slot of a period is the next when all are booked that it gives until p_at; NULL = none.';
+
 -- from supabase/schemas/50_plans/slot_grant_id.sql
 
 /*
- * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
- * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * The id of the grant of a slot: made from the period and the slot's start, so that what is due has it before it is
+ * booked, and one slot has one grant. Two payments for one plan are two periods, and have slots of their own.
  * Caller: internal.
  */
-create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+create function tokenbook.slot_grant_id(p_period tokenbook.subscriptions, p_slot_start timestamptz)
 returns uuid
 language plpgsql
 immutable
@@ -10629,11 +10860,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return left(encode(sha256(convert_to(
-    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+    format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
 end
 $$;
 comment on function tokenbook.slot_grant_id is
-  'The id of the grant of a subscription''s slot.';
+  'The id of the grant of a slot of a period.';
 
 -- from supabase/schemas/50_plans/slot_number.sql
 
@@ -10732,6 +10964,34 @@ $$;
 comment on function tokenbook.slot_start is
   'When the slot of that number, from 0, of a period that began then begins.';
 
+-- from supabase/schemas/50_plans/slots_begin_at.sql
+
+/*
+ * When the first slot begins that a subscription's plans give by themselves and that is not booked: of the one that was
+ * recorded to be in force, and of each period that was paid for. NULL = none.
+ * Caller: internal.   Keeps: I7, I12.
+ */
+create function tokenbook.slots_begin_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    case when p_subscription.next_slot_at < coalesce(tokenbook.slots_until(p_subscription), 'infinity')
+         then p_subscription.next_slot_at end,
+    case when p_subscription.beside <> '[]' then (
+      select min(one.next_slot_at)
+        from tokenbook.plans_of(p_subscription) one
+       where one.payment_id is not null
+         and one.next_slot_at < coalesce(tokenbook.slots_until(one), 'infinity')) end);
+end
+$$;
+comment on function tokenbook.slots_begin_at is
+  'When the first slot begins that a subscription''s plans give by themselves and that is not booked; NULL = none.';
+
 -- from supabase/schemas/50_plans/slots_between.sql
 
 /*
@@ -10802,9 +11062,10 @@ comment on function tokenbook.slots_between is
 -- from supabase/schemas/50_plans/slots_until.sql
 
 /*
- * Until when a subscription's plan gives slots: as long as it is in force and paid. NULL = without an end. Days of grace
- * are not paid for: the renewal begins with what they would have given. Nor is a pause, or a plan whose money is gone.
- * Caller: internal.
+ * Until when a period gives slots; NULL = without an end. One that was paid for gives what was paid for: until its end,
+ * or until all of its money is gone, whether its plan is in force or not. One that nobody paid for gives as long as its
+ * plan is in force. Days of grace are not paid for: the renewal begins with what they would have given.
+ * Caller: internal.   Keeps: I12.
  */
 create function tokenbook.slots_until(p_subscription tokenbook.subscriptions)
 returns timestamptz
@@ -10814,13 +11075,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_subscription.payment_id is not null then
+    return least(p_subscription.expires_at, p_subscription.taken_back_at); -- @paid-slots-come
+  end if;
   return least(
     p_subscription.expires_at, p_subscription.cancel_at, p_subscription.paused_at, p_subscription.taken_back_at,
     p_subscription.ended_at);
 end
 $$;
 comment on function tokenbook.slots_until is
-  'Until when a subscription''s plan gives slots; NULL = without an end.';
+  'Until when a period gives slots; NULL = without an end.';
 
 -- from supabase/schemas/50_plans/start_period.sql
 
@@ -10836,13 +11100,13 @@ comment on function tokenbook.slots_until is
  * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
- * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
- * is not any more.
- * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
+ * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
+ * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
+ * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
+ * that is over gives its tokens.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
- * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
+ * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
  * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
@@ -10872,7 +11136,10 @@ declare
   v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_past boolean;
   v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
@@ -10899,10 +11166,13 @@ begin
     if p_period_start is not null then
       v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
       -- a period that was renewed before its payment came is what that payment paid for
-      update public.token_balances b
-         set payment_id = p_entry.payment_id
-       where b.user_id = p_entry.user_id and b.id = v_of_period.id
-         and b.payment_id is null and p_entry.payment_id is not null;
+      if p_entry.payment_id is not null and v_of_period.id is not null and v_of_period.payment_id is null then
+        update public.token_balances b
+           set payment_id = p_entry.payment_id
+         where b.user_id = p_entry.user_id and b.id = v_of_period.id;
+        perform tokenbook.pay_for_period(p_plan.plan_type, p_period_start, p_entry);
+        select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+      end if;
     end if;
     select t.* into transaction
       from public.token_balances b
@@ -10929,26 +11199,42 @@ begin
   perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
-  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
-    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
-      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
-  v_is_beside := p_entry.payment_id is not null
-    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+  v_is_over := p_entry.payment_id is not null
+    and coalesce(tokenbook.period_end(p_plan, v_start) <= v_now, false);
+  v_is_past := v_is_over
+    and tokenbook.period_end(p_plan, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+  v_asked.user_id := p_entry.user_id;
+  v_asked.plan_type := p_plan.plan_type;
+  v_asked.payment_id := p_entry.payment_id;
+  v_is_beside := coalesce(p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
-    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
-  if v_is_over is not true then
-    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
-      -- the period that closes
-      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-      v_account := tokenbook.lock_account(p_entry.user_id);
-    end if;
-    subscription := tokenbook.begin_plan(
-      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-      p_entry.user_id, v_is_beside is true, v_now);
-    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
-      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
-    end if;
-    perform tokenbook.keep_subscription(subscription);
+    and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
+             when v_was.paused_at is not null or v_is_past then v_is_past
+             else (tokenbook.plan_precedence(v_asked), v_start)
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end, false); -- @higher-rank-stays
+  if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
+    -- the period that closes
+    perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  subscription := tokenbook.begin_plan(
+    v_was, p_plan, v_start,
+    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
+    -- what a provider charges by periods, it charges again
+    p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+      or p_entry.action_type is not distinct from 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
+  perform tokenbook.keep_subscription(subscription);
+  -- its provider may have ended it before its payment was told
+  if not v_is_beside then
+    select p.* into v_begun
+      from tokenbook.plans_of(subscription) p
+     where p.plan_type = p_plan.plan_type and p.period_start = v_start
+       and p.payment_id is not distinct from coalesce(p_entry.payment_id::text, p_provider_payment_id);
+    v_begun.ended_at := null;
+    v_begun.beside := '[]';
+    perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
   end if;
 
   -- act: its storage
@@ -10975,16 +11261,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
@@ -11033,11 +11319,14 @@ comment on function tokenbook.start_period is
 /*
  * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
  * In the order of time, until nothing more is due:
- * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it. A trial
+ *   begins with its tokens, when it is renewed to.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
- *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ *   force then, the highest (tokenbook.plan_precedence) takes its place, of equal ones the one that began last; where there
+ *   is none, no plan is in force (ended_at).
  * - A higher one that is in force again takes its place back.
- * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back; and so is what owes
+ * slots that were paid for.
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
  * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
  * Tokens stay as they are.
@@ -11055,23 +11344,29 @@ declare
   v_is tokenbook.subscriptions := p_subscription;
   v_next public.token_plans;
   v_best tokenbook.subscriptions;
+  v_plan jsonb;
+  v_nth bigint;
   v_stopped_at timestamptz;
 begin
   loop
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
     if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
       select p.* into v_next
-        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+        from public.token_plans p
+       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
       if v_next.plan_type is not null then
+        if v_is.payment_id is not null and v_is.next_slot_at is not null then
+          v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
+        end if;
         v_is.plan_type := v_next.plan_type;
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
         v_is.billing_cycle := v_next.billing_cycle;
-        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.auto_renew := false;
         v_is.payment_method := null;
         v_is.payment_id := null;
         v_is.period_start := v_is.expires_at;
-        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.expires_at := tokenbook.period_end(v_next, v_is.period_start);
         v_is.grace_days := tokenbook.grace_of(v_next);
         v_is.next_plan_type := null;
         v_is.cancel_at := null;
@@ -11086,27 +11381,28 @@ begin
     if v_stopped_at > p_at then
       v_stopped_at := null;
     end if;
-    select one.* into v_best
-      from jsonb_array_elements(v_is.beside) as e (plan)
+    select e.plan, e.nth into v_plan, v_nth
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(v_is, e.plan) one
-      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
-     where one.taken_back_at is null and one.paused_at is null
+     cross join lateral tokenbook.plan_precedence(one) as precedence
+     where precedence is not null and one.taken_back_at is null and one.paused_at is null and not e.plan ? 'ended_at'
        and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
        and (v_stopped_at is not null
-         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
-     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+         or (precedence, one.period_start) > (tokenbook.plan_precedence(v_is), v_is.period_start)) -- @highest-rank-counts
+     order by precedence desc, one.period_start desc, one.expires_at desc nulls first, one.plan_type, one.payment_id
      limit 1;
-    exit when v_best.plan_type is null;
+    exit when not found;
 
+    v_best := jsonb_populate_record(v_is, v_plan);
     if v_best.payment_id is null then
-      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
     v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
-        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
-       where e.plan ->> 'plan_type' <> v_best.plan_type
-         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+        from jsonb_array_elements(v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is)) as e (plan)
+       where tokenbook.is_kept_beside(
+         jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), coalesce(v_stopped_at, p_at)));
     v_is := v_best;
   end loop;
 
@@ -11144,7 +11440,8 @@ begin
   loop
     v_at := least(
       case when v_is.next_plan_type is not null and v_is.expires_at > v_at then v_is.expires_at end,
-      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end);
+      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end,
+      case when v_is.paused_at > v_at then v_is.paused_at end);
     exit when v_is.ended_at is not null or (v_at <= p_at) is not true;
     v_next := tokenbook.subscription_at(v_is, v_at);
     if (v_next.plan_type, v_next.period_start) is distinct from (v_is.plan_type, v_is.period_start) then
@@ -11304,10 +11601,20 @@ select s.user_id,
        (shown.kept).payment_id,
        (shown.kept).period_start,
        (shown.kept).expires_at,
-       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       least(
+         tokenbook.plan_ends_at(shown.kept),
+         case when exists (
+           select from public.token_plans p
+            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+           then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
-       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       least(
+         case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end,
+         case when not shown.is_active or (shown.kept).beside <> '[]' then (
+           select min(tokenbook.next_slot_at(one, now()))
+             from tokenbook.plans_of(shown.kept) one
+            where one.payment_id is not null and one.taken_back_at is null) end) as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -11330,15 +11637,15 @@ comment on column public.token_subscriptions.features is 'What else the plan inc
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
 comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
 comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider that is not cancelled. False for what was paid once: by hand, by a single order, with change_token_plan.';
 comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column public.token_subscriptions.period_start is 'When the present period began.';
 comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
-comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, its cancellation, or the end of the period where a plan follows that begins by itself; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (that each slot gives, before a refund in part takes its share of it), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
@@ -11417,12 +11724,37 @@ end
 $$;
 comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
 
+-- from supabase/schemas/50_plans/without_slots.sql
+
+/*
+ * A subscription's row without where its slots are: what two rows have in common of which only slots have moved on.
+ * Caller: internal.
+ */
+create function tokenbook.without_slots(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_subscription.next_slot_at := null;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(e.plan - 'next_slot_at' order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth));
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.without_slots is
+  'A subscription''s row without where its slots are.';
+
 -- from supabase/schemas/50_plans/write_offer.sql
 
 /*
  * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
- * constraint that a value breaks, and the field; so there is no second list of either.
+ * constraint that a value breaks, and the field (the one that the comment begins with, where the rule is of several); so
+ * there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
  * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
@@ -11453,7 +11785,7 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+           case when c.attname not in (p_key, 'created_at', 'updated_at') and c.attgenerated = '' then format_type(c.atttypid, c.atttypmod) end as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
         on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
@@ -11518,13 +11850,15 @@ begin
              (select a.attname
                 from unnest(c.conkey) with ordinality as k (attnum, nth)
                 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-               order by p_given ? a.attname desc, k.nth
+               order by obj_description(c.oid, 'pg_constraint') ^@ (a.attname || ': ') desc nulls last, -- @rules-name-their-field
+                        p_given ? a.attname desc, k.nth
                limit 1)
         into v_fault, v_column
         from pg_constraint c
        where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
-        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end,
+        'rule', case when v_fault ^@ (v_column || ': ') then substr(v_fault, length(v_column) + 3) else v_fault end));
     when not_null_violation then
       get stacked diagnostics v_column = column_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
@@ -11539,7 +11873,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name not in (p_key, 'created_at', 'updated_at', 'tokens_per_period') and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;
@@ -11574,21 +11908,24 @@ begin
   then
     return p_subscription;
   end if;
-  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+  select t.cancel_at, t.paused_at, coalesce(t.will_renew, p_subscription.auto_renew) -- @providers-renew
+    into p_subscription.cancel_at, p_subscription.paused_at, p_subscription.auto_renew
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
-      p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null then
-    -- what a pause left out is not made up; the newest slot is given
+      p_subscription.period_start, p_subscription.expires_at, p_subscription.payment_id) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
+    -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
-             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+             e.plan || jsonb_build_object(
+               'cancel_at', t.cancel_at, 'paused_at', t.paused_at,
+               'auto_renew', coalesce(t.will_renew, one.auto_renew)) order by e.nth), '[]')
       from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(p_subscription, e.plan) one
      cross join lateral tokenbook.provider_terms(
-       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at, one.payment_id) t);
   return p_subscription;
 end
 $$;
@@ -11623,6 +11960,7 @@ declare
   v_payment public.token_payments;
   v_given record;
   v_transaction public.token_transactions;
+  v_shown record;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -11647,12 +11985,14 @@ begin
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'plan_in_force', v_shown.plan_type,
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -11661,7 +12001,7 @@ begin
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
+      else v_shown.tokens_limit
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
@@ -11669,7 +12009,7 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, plan_in_force (which counts now: a lower plan waits for a higher one that is paid for), pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
@@ -11855,6 +12195,7 @@ begin
     when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
@@ -12070,6 +12411,47 @@ $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
+-- from supabase/schemas/60_payments/disagreement_of_payment.sql
+
+/*
+ * What else was told of a payment's user, plan, pack, quantity or currency than is booked, by field; NULL: nothing.
+ * Caller: service_role, through public.token_payment_disagrees.   Locks: nothing.
+ */
+-- Security definer: nobody reads the table itself.
+create function tokenbook.disagreement_of_payment(p_user_id uuid, p_provider text, p_provider_payment_id text)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select f.disagrees
+      from tokenbook.provider_payments f
+     where f.user_id = p_user_id and f.provider = p_provider and f.provider_payment_id = p_provider_payment_id);
+end
+$$;
+comment on function tokenbook.disagreement_of_payment is
+  'What else was told of a payment than is booked, by field.';
+
+/*
+ * A computed field for admins: over the API `select=token_payment_disagrees`. It names other users, so the user who
+ * paid does not read it. Its parameter has no name, so that it is a field and no rpc.
+ * Caller: service_role.
+ */
+create function public.token_payment_disagrees(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
+$$;
+comment on function public.token_payment_disagrees is
+  'What else a provider''s events name of a payment than is booked: select token_payment_disagrees from token_payments. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -12169,10 +12551,12 @@ comment on function tokenbook.explain_parking is
 
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
  *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
  *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
@@ -12184,6 +12568,8 @@ comment on function tokenbook.explain_parking is
  * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
  *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -12202,6 +12588,7 @@ declare
   v_reason text;
   v_details jsonb;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -12236,7 +12623,7 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -12250,8 +12637,8 @@ begin
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason,
-         v_details
+         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+         v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -12259,6 +12646,7 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
+             (array_agg(t.f ->> 'subscription_id' order by t.nth) filter (where t.f ? 'subscription_id'))[1] as subscription_id,
              (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
              (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one
@@ -12316,10 +12704,12 @@ begin
        and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
   ), refunds as (
     select distinct on (t.facts ->> 'refund_id')
-           t.part, t.occurred_at, t.cents,
+           t.part, t.occurred_at, t.cents, t.made_at,
            t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
-      from told t
-     where t.kind = 'refund'
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
      order by t.facts ->> 'refund_id', t.occurred_at desc,
               array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
               t.cents desc, t.part
@@ -12338,8 +12728,9 @@ begin
              t.cents - r.failed_since_cents, -- @totals-less-what-failed
              0)), 0)
              + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
-           v_facts.amount_cents)
-    into v_facts.refunded_cents
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
@@ -12360,7 +12751,18 @@ begin
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
   ), ends as (
-    select distinct on (t.id) t.* from told t order by t.id, t.nth desc
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
   ), courses as materialized (
     -- what each dispute was, from its beginning on, how it ended, and the most that it was about
     select t.id, t.status, t.occurred_at, t.nth, e.cents,
@@ -12395,7 +12797,8 @@ begin
      group by r.dispute_id
   )
   select least(
-           coalesce((select sum(e.cents) from ends e where e.status in ('open', 'lost')), 0)
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
              + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
     into v_facts.disputed_cents;
@@ -12569,7 +12972,12 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted
+     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+           select sum(t.tokens) -- what its period gave before it was paid for
+             from public.token_transactions t
+            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+              and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
@@ -12632,7 +13040,7 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
@@ -12646,6 +13054,7 @@ begin
          pack_type = v_facts.pack_type,
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
+         subscription_id = v_facts.subscription_id,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
@@ -12912,10 +13321,12 @@ comment on function tokenbook.prepare_token_checkout is
 -- from supabase/schemas/60_payments/provider_terms.sql
 
 /*
- * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * What a provider says of a period of a plan that was paid there: since when it is paused, when it ends, and whether
+ * it will be charged for again (NULL: it says nothing of the period). Of
  * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
  * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
- * paid for at once.
+ * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
+ * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.
  */
 create function tokenbook.provider_terms(
@@ -12924,8 +13335,10 @@ create function tokenbook.provider_terms(
   p_plan_type text,
   p_period_start timestamptz,
   p_expires_at timestamptz,
+  p_payment_id text,
   out cancel_at timestamptz,
-  out paused_at timestamptz
+  out paused_at timestamptz,
+  out will_renew boolean
 )
 returns record
 language plpgsql
@@ -12933,13 +13346,20 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_own_id constant text := (
+    select f.subscription_id
+      from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+     where y.user_id = p_user_id and y.id::text = p_payment_id);
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
-         case when bool_or(s.is_running) then null else min(s.since) end
-    into cancel_at, paused_at
+         case when bool_or(s.is_running) then null else min(s.since) end,
+         bool_or(s.ends_at is null)
+    into cancel_at, paused_at, will_renew
     from (
-      select f.occurred_at as since,
+      select f.provider_subscription_id as id, f.occurred_at as since,
              f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
              coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
         from tokenbook.provider_subscriptions f
@@ -12948,24 +13368,26 @@ begin
            or f.user_id is null and f.customer_id in (
              select c.customer_id from tokenbook.provider_customers c
               where c.provider = p_provider and c.user_id = p_user_id))) s
-   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+   where (s.ends_at <= p_period_start) is not true -- @the-past-says-nothing
+      or s.id = v_own_id and s.ends_at = p_period_start; -- @cancelled-at-once
 end
 $$;
 comment on function tokenbook.provider_terms is
-  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
+  'What a provider says of a period that was paid there: since when it is paused, when it ends, and whether it renews.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
- * The same event with the same content changes nothing; with other content it is another, and both count. So events
- * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
+ * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
+ * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
  * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
  * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason,
- * parked_details},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
+ * parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
@@ -13052,7 +13474,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13062,7 +13484,7 @@ comment on function tokenbook.record_token_payment_event is
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
- * A payment that failed is told to the user (an alert subscription_past_due).
+ * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
@@ -13166,10 +13588,8 @@ begin
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
-    if v_facts.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        v_user_id, 'subscription_past_due', v_facts.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    if v_facts.status = 'past_due' and not v_replayed then
+      perform tokenbook.tell_of_late_payment(v_user_id, v_facts);
     end if;
   end if;
 
@@ -13353,12 +13773,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_late record;
+  v_late tokenbook.provider_subscriptions;
   v_is_subscribed boolean := false;
 begin
   perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
   for v_late in
-    select f.status, f.occurred_at, f.plan_type
+    select f.*
       from tokenbook.provider_subscriptions f
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.occurred_at desc
@@ -13369,9 +13789,7 @@ begin
       v_is_subscribed := true;
     end if;
     if v_late.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        p_user_id, 'subscription_past_due', v_late.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_late.plan_type));
+      perform tokenbook.tell_of_late_payment(p_user_id, v_late);
     end if;
   end loop;
   return (
@@ -13586,10 +14004,13 @@ as $$
 declare
   v_payment public.token_payments;
   v_account public.token_accounts;
+  v_shown record;
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
     'status', tokenbook.standing_of_payment(p_facts),
@@ -13597,6 +14018,7 @@ begin
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'plan_in_force', v_shown.plan_type, -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
@@ -13606,7 +14028,7 @@ begin
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
-    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_limit', v_shown.tokens_limit,
     'tokens_remaining', v_account.tokens_remaining);
 end
 $$;
@@ -13680,7 +14102,7 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
@@ -13689,11 +14111,8 @@ begin
      where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id -- @parts-of-anybody
      order by p.user_id, p.provider_payment_id
   loop
-    if v_part.user_id = p_facts.user_id then
-      perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
-    elsif v_part.refunded_cents >= greatest(v_part.amount_cents, 1) then
-      continue;
-    else
+    if v_part.user_id <> p_facts.user_id then
+      continue when v_part.refunded_cents >= greatest(v_part.amount_cents, 1);
       perform 1 from public.token_accounts a where a.user_id = v_part.user_id for no key update skip locked; -- @parts-wait-for-nobody
       if not found then
         perform tokenbook.refuse('busy', '{}');
@@ -13766,11 +14185,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_clawed_before bigint;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
+  -- what it has given by now: slots may have been booked since the caller looked
+  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+    from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -13783,18 +14206,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
     'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
-  if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
-    perform tokenbook.claw_back(
-      v_entry,
-      (select b.id from public.token_balances b
-        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
-  elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
-  end if;
-
+  -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
          amount_cents = p_payment.amount_cents,
@@ -13804,6 +14216,18 @@ begin
          tokens_clawed_back = v_to_claw
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+
+  if v_to_claw > v_clawed_before then
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
+    perform tokenbook.claw_back(
+      v_entry,
+      (select b.id from public.token_balances b
+        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
+      v_to_claw - v_clawed_before); -- @clawed-back-only-once
+  elsif v_to_claw < v_clawed_before then
+    v_entry.reason := 'given back ' || p_reason;
+    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+  end if;
 
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
@@ -14995,6 +15419,141 @@ $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
+-- from supabase/schemas/70_alerts/tell_of_contradicted_payment.sql
+
+/*
+ * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * payment_contradicted of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_known constant text := md5(v_others::text);
+  v_id bigint;
+begin
+  if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  v_id := nextval('tokenbook.project_alert_numbers');
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
+     jsonb_strip_nulls(jsonb_build_object(
+       'provider', p_facts.provider,
+       'provider_payment_id', p_facts.provider_payment_id,
+       'payment_id', p_payment.id,
+       'paid_by', p_payment.user_id,
+       'plan_type', p_payment.to_plan,
+       'pack_type', p_payment.pack_type,
+       'quantity', p_payment.quantity,
+       'disagrees', v_others,
+       'amount_cents', p_facts.amount_cents,
+       'currency', p_facts.currency)),
+     clock_timestamp(), clock_timestamp());
+end
+$$;
+comment on function tokenbook.tell_of_contradicted_payment is
+  'Writes an alert of the project''s that an event names another user, plan, pack or quantity than was booked; once for each.';
+
+-- from supabase/schemas/70_alerts/tell_of_ends.sql
+
+/*
+ * Tells a user of each of their plans that was in force and has ended: by time, by a cancellation, or because all of its
+ * money is gone. p_was is the row before the end was recorded, with what is known of it now; after it others may have
+ * been in force that have ended since. What another plan takes the place of has not ended, nor what was to be followed by
+ * a lower one.
+ * Caller: whoever has recorded it, holding the account's lock.
+ */
+create function tokenbook.tell_of_ends(p_was tokenbook.subscriptions, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan record;
+begin
+  if p_was.ended_at is not null or (least(p_was.taken_back_at, tokenbook.plan_ends_at(p_was)) <= p_now) is not true then
+    return; -- as a rule
+  end if;
+  for v_plan in
+    select (c.kept).plan_type, least((c.kept).taken_back_at, tokenbook.plan_ends_at(c.kept)) as ended_at,
+           (c.kept).expires_at = lead((c.kept).period_start) over (order by c.since nulls first)
+             and (c.kept).next_plan_type = lead((c.kept).plan_type) over (order by c.since nulls first) as was_followed
+      from tokenbook.subscription_course(p_was, p_now) c -- @ends-one-after-another
+  loop
+    if v_plan.ended_at <= p_now and v_plan.was_followed is not true then -- @followed-has-not-ended
+      perform tokenbook.tell_of_subscription(
+        p_was.user_id, 'subscription_ended', v_plan.ended_at, jsonb_build_object('ended_plan_type', v_plan.plan_type));
+    end if;
+  end loop;
+end
+$$;
+comment on function tokenbook.tell_of_ends is
+  'Writes an alert subscription_ended for each plan that was in force and has ended, once for each moment.';
+
+-- from supabase/schemas/70_alerts/tell_of_late_payment.sql
+
+/*
+ * Tells a user that a renewal's payment failed: once for the period that is paid and runs out, however often the provider
+ * tries, and whichever of its events says so first. Where no plan of theirs came from there (it has ended, or was never
+ * paid for), once until the provider says that all is well again.
+ * p_facts is what is known of the provider's subscription.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_late_payment(p_user_id uuid, p_facts tokenbook.provider_subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_late tokenbook.subscriptions;
+  v_attempts bigint;
+  v_first_at timestamptz;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_user_id;
+  select p.* into v_late
+    from tokenbook.plans_of(v_is) p
+   where p.payment_method = p_facts.provider and p.expires_at is not null
+     and (p.plan_type <> p_facts.plan_type) is not true
+   limit 1;
+  if v_late.user_id is null then
+    select count(*), min(e.occurred_at) into v_attempts, v_first_at
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_facts.provider and e.provider_subscription_id = p_facts.provider_subscription_id
+       and e.facts ->> 'status' = 'past_due'
+       and e.occurred_at > coalesce((
+         select max(well.occurred_at) from tokenbook.provider_subscription_events well
+          where well.provider = e.provider and well.provider_subscription_id = e.provider_subscription_id
+            and well.facts ->> 'status' <> 'past_due' and well.occurred_at < p_facts.occurred_at), '-infinity');
+    if v_attempts > 1 then -- @attempts-are-one-failure
+      return;
+    end if;
+  end if;
+  perform tokenbook.tell_of_subscription(
+    p_user_id, 'subscription_past_due', coalesce(v_late.expires_at, v_first_at), -- @told-once-a-period
+    jsonb_build_object('provider', p_facts.provider, 'past_due_plan_type', coalesce(p_facts.plan_type, v_late.plan_type)));
+end
+$$;
+comment on function tokenbook.tell_of_late_payment is
+  'Writes an alert subscription_past_due, once for each period whose renewal was not paid.';
+
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
 /*
@@ -15074,8 +15633,8 @@ comment on function tokenbook.tell_of_parked_payment is
 -- from supabase/schemas/70_alerts/tell_of_subscription.sql
 
 /*
- * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
- * says that a payment failed).
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end; of a payment that
+ * failed, the end of the period before).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
@@ -16649,30 +17208,31 @@ begin
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
-      from ledger t
-     cross join lateral jsonb_populate_record(
-       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
-     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
-     order by t.user_id, t.id desc
+    select newest.user_id, newest.transaction_id, b as kept
+      from (
+        select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
+          from ledger t
+         where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
+         order by t.user_id, t.id desc) newest
+     cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
-           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept ->> 'plan_type' as plan_type,
+           e.kept -> 'schedule' as schedule,
            (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' and e.before ->> 'plan_type' = e.kept ->> 'plan_type'
+                then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.kept ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'plan_type', e.kept ->> 'payment_id', e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
                lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
           from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
-  ), of_slots as (
-    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -16694,6 +17254,36 @@ begin
      where (p_user_id is null or p.user_id = p_user_id)
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
+  ), of_slots as (
+    -- and what a period gave before it was paid for
+    select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
+      from slots s
+      left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
+      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+     group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), plans as (
+    -- each plan of each subscription: the first is the one that was recorded to be in force
+    select s.user_id, one.nth, one.plan
+      from tokenbook.subscriptions s
+     cross join lateral (
+       select 1 as nth, s as plan where s.beside = '[]'
+       union all
+       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
+  ), of_plans as (
+    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
+           tokenbook.slot_number(
+             (n.plan).schedule, (n.plan).period_start,
+             coalesce((n.plan).next_slot_at - interval '1 microsecond', (n.plan).expires_at - interval '1 microsecond')) + 1 as begun
+      from plans n
+      left join slots s
+        on s.user_id = n.user_id and s.plan_type = (n.plan).plan_type and s.period_start = (n.plan).period_start
+       and (s.payment_id = (n.plan).payment_id or s.payment_id is null)
+     where (n.plan).schedule is not null
+     group by n.user_id, n.nth, n.plan
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
@@ -16737,6 +17327,7 @@ begin
            (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
@@ -16779,7 +17370,7 @@ begin
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
-      select e.*, row_number() over (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
@@ -16807,7 +17398,8 @@ begin
      group by o.provider, o.whole
   ), disputes as (
     select l.* from (
-      select e.*, e.fact ->> 'dispute_id' as id, row_number() over (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'dispute_id'
                order by e.occurred_at desc,
                         case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
@@ -16844,10 +17436,22 @@ begin
                                   else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
      where r.fact ->> 'status' = 'reversed'
      order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
   ), withheld as (
     select w.provider, w.whole, sum(w.cents) as cents
       from (
-        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' in ('lost', 'open')
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
         union all
         select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
           from reversals r group by r.provider, r.whole, r.id) w
@@ -17169,10 +17773,12 @@ begin
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join subscriptions s on s.user_id = a.user_id
+    join plans n on n.user_id = a.user_id
+   cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what is not in force gives nothing
-     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
+              else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
@@ -17217,16 +17823,6 @@ begin
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
      ('schedule', k.schedule::text, s.schedule::text),
-     -- a slot's start, not before the one that the entry names, and not after the first that is to come
-     ('next_slot_at', case
-        when s.schedule is null then null
-        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(
-               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < k.next_slot_at) is not true
-          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
-          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -17234,9 +17830,38 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
+     ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
+  -- is to come, and after all that it has given
+  select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
+         'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
+    from plans n
+    join standings newest on newest.user_id = n.user_id
+    left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
+    left join lateral (
+      select row_number() over () as nth, p as plan
+        from tokenbook.plans_of(newest.kept) p
+       where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) k on k.nth = n.nth
+   cross join lateral (
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come
+      where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) at
+   cross join lateral (
+     select case
+        when (n.plan).schedule is null then null
+        when (n.plan).next_slot_at is null and at.to_come is null then null
+        when (n.plan).next_slot_at = tokenbook.slot_start(
+               (n.plan).schedule, (n.plan).period_start,
+               tokenbook.slot_number((n.plan).schedule, (n.plan).period_start, (n.plan).next_slot_at))
+          and ((n.plan).next_slot_at < (k.plan).next_slot_at) is not true
+          and ((n.plan).next_slot_at > at.to_come) is not true
+          and ((n.plan).next_slot_at <= o.newest) is not true
+          and (n.plan).next_slot_at < coalesce((n.plan).expires_at, 'infinity') then (n.plan).next_slot_at
+        else coalesce((k.plan).next_slot_at, at.to_come, (n.plan).period_start) end as expected) says
+   where says.expected is distinct from (n.plan).next_slot_at
   union all
   select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -17283,6 +17908,33 @@ begin
    ) as differs (field, expected, found)
    -- what a user had before the books, or was given beside a plan, no entry has
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  select 'I12 a paid period gives its slots', n.user_id, null, null,
+         concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
+         (n.slots + 1)::text
+    from of_plans n
+    left join payments p on p.user_id = n.user_id and p.id::text = (n.plan).payment_id
+   where (n.plan).payment_id is not null and p.id is null
+     and (n.slots + 1 > n.begun
+       or n.slots + 1 < n.begun and not (n.plan).schedule ?| array['refill_to', 'lifetime_days'])
+  union all
+  select 'I12 a paid period gives its slots', p.user_id, null, null,
+         concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
+    from payments p
+    left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
+   cross join lateral (
+     -- what is kept of its period, or what its entry says of one that is over
+     select coalesce(
+       n.begun,
+       (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
+          from ledger t
+         cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one
+         where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'grant' and one.payment_id = p.id::text
+         limit 1)) * (p.terms ->> 'tokens')::bigint as tokens) how
+   where p.terms ->> 'issue_every' is not null and p.status in ('approved', 'refunded')
+     and (p.tokens > how.tokens
+       or p.tokens < how.tokens and num_nonnulls(p.terms ->> 'refill_to', p.terms ->> 'grant_lifetime_days') = 0)
   union all
   -- payments: what was paid and taken back, what it gave, and what its provider said
   select 'I12 tokens follow the money', p.user_id, g.id, null,
@@ -17383,6 +18035,7 @@ begin
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
+     ('subscription_id', t.subscription_id, f.subscription_id),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
@@ -19747,8 +20400,10 @@ grant select on table public.token_plans, public.token_packs to anon; -- the pri
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
-    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
-    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
+    tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
@@ -19759,6 +20414,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -19801,7 +20459,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -15,11 +15,7 @@ declare
 begin
   return concat_ws(' ',
     tokenbook.parked_reasons() ->> p_facts.parked_reason,
-<<<<<<< HEAD
-    case when v_details ? 'expected_cents' then -- @parking-says-expectation
-=======
     case when v_details ? 'expected_cents' then -- @parking-says-the-expected
->>>>>>> w-told
       format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
         v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
     case when v_details ? 'at_most' then

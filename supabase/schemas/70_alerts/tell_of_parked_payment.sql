@@ -29,11 +29,7 @@ begin
            and p_facts.provider_payment_id in (w.provider_payment_id, w.part_of)
            and w.alert_id is not null and w.parked_reason is null) before
      where f.provider = p_facts.provider and f.provider_payment_id = before.provider_payment_id
-<<<<<<< HEAD
-       and p_facts.parked_reason is null -- @booking-ends-alert
-=======
        and p_facts.parked_reason is null -- @bookings-end-their-alert
->>>>>>> w-told
     returning before.provider_payment_id, before.alert_id
   loop
     v_id := nextval('tokenbook.project_alert_numbers');
