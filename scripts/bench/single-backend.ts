@@ -7,7 +7,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import {
   makePrivateDirectory,
   type NativePostgres,
@@ -16,6 +16,8 @@ import {
 } from "local-platform/postgres/native";
 import { serverSettings } from "local-platform/postgres/server";
 import { Failure } from "local-platform/terminal/failure";
+import { temporaryFolder } from "local-platform/testing/server";
+import { project } from "../project.ts";
 import { type Part, readParts } from "./callgrind.ts";
 
 const valgrind = process.env["VALGRIND"] ?? "valgrind";
@@ -60,7 +62,8 @@ export async function runAlone(
 ): Promise<Ran> {
   const { native, dataDir } = backend;
   const user = postgresUser(dataDir);
-  const directory = join(dirname(dataDir), "alone");
+  // in memory where there is enough, and named so that whoever starts a test server clears away what was killed
+  const directory = join(temporaryFolder(), `${project.name}-test-${process.pid}-alone`);
   rmSync(directory, { recursive: true, force: true });
   makePrivateDirectory(directory, user);
   try {
