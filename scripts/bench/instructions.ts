@@ -72,7 +72,6 @@ export async function instructions(
     return;
   }
 
-  await awayFromMidnight(60 + 15 * calls.length, say);
   const { found, first } = await countAll(calls, say, { withTimes: !check && !update });
   clear();
   const now: Instructions = { ...setting, calls: found };
@@ -111,6 +110,7 @@ export async function countAll(
   say: (text: string) => void,
   { change, withTimes = false }: { change?: (url: string) => Promise<void>; withTimes?: boolean } = {},
 ): Promise<{ found: Instructions["calls"]; first?: FirstCalls }> {
+  await awayFromMidnight(60 + 40 * calls.length, say);
   return await withCounting(
     async (counting) => {
       const found: Instructions["calls"] = {};
@@ -218,7 +218,11 @@ function shown(figure: number | undefined, digits = 1): string {
     : figure.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** The first spending of a day (UTC) is another path than the second, which is counted: both must be on one day. */
+/**
+ * The first spending of a day (UTC) may be another path than the second, which is counted: both must be on one day.
+ *
+ * @param seconds so long it may take, on a busy machine
+ */
 async function awayFromMidnight(seconds: number, say: (text: string) => void): Promise<void> {
   const left = 86_400 - ((Date.now() / 1000) % 86_400);
   if (left > seconds) return;
