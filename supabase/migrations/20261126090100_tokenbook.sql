@@ -9263,7 +9263,8 @@ comment on function tokenbook.grant_initial_plan is
 
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
- * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it. What was paid
+ * for with money that is all gone is nobody's period: a renewal begins it anew.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -9288,7 +9289,11 @@ begin
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
          where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
-       p_plan_type) = p_plan_type;
+       p_plan_type) = p_plan_type
+     and not exists (
+       select from public.token_payments p
+        where p.user_id = b.user_id and p.id = b.payment_id
+          and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
   return v_grant;
 end
 $$;
@@ -10273,9 +10278,10 @@ begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
-    'plan_type', v_subscription.plan_type,
+    -- of the period that it began, whatever else is in force
+    'plan_type', v_plan.plan_type,
     'period_start', v_start,
-    'expires_at', v_subscription.expires_at,
+    'expires_at', tokenbook.period_end(v_plan, v_start),
     'tokens_granted', coalesce(v_transaction.tokens, 0),
     'tokens_limit', v_subscription.tokens_limit,
     'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),

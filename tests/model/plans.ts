@@ -52,6 +52,8 @@ export interface Payment {
   tokens: number;
   refunded: number;
   clawed: number;
+  /** All of its money is gone. */
+  isLost: boolean;
   grant: Grant | null;
   /** What was taken back for it, grant by grant. */
   taken: Map<number, number>;
@@ -93,7 +95,7 @@ export class Plans {
   private beside: Term[] = [];
   /** By the moment at which they began: of two plans that began in one, the first. */
   private readonly periods = new Map<number, { plan: string; grant: Grant }>();
-  private readonly paid = new Set<Grant>();
+  private readonly paid = new Map<Grant, Payment>();
   private readonly carried = new Set<Grant>();
   private readonly lostAtFirst = new Map<Grant, number>();
 
@@ -315,11 +317,12 @@ export class Plans {
 
   private grantOf(plan: string, start: number): Grant | undefined {
     const period = this.periods.get(start);
-    return period?.plan === plan ? period.grant : undefined;
+    if (period?.plan !== plan || this.paid.get(period.grant)?.isLost) return undefined;
+    return period.grant;
   }
 
   private pay(payment: Payment, grant: Grant): void {
-    this.paid.add(grant);
+    this.paid.set(grant, payment);
     payment.grant = grant;
     payment.tokens = grant.granted;
   }
@@ -362,6 +365,7 @@ export class Plans {
     payment.status = refunded > 0 && refunded >= payment.amount ? "refunded" : "approved";
 
     // the plan that it bought is in force unless all of it was taken back
+    payment.isLost = isAll;
     for (const term of [this.main, ...this.beside]) if (term?.payment === payment) term.lost = isAll;
     this.timePassed();
   }
@@ -413,6 +417,7 @@ function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean
     tokens: plan.tokens,
     refunded: 0,
     clawed: 0,
+    isLost: false,
     grant: null,
     taken: new Map(),
   };

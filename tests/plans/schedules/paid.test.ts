@@ -236,6 +236,21 @@ test.each([
   },
 );
 
+test("a renewal begins a period that was paid ahead and refunded", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(user, "m1", "2027-01-15T10:00:00Z");
+  await refund(await pay(user, "m1", "2027-02-15T10:00:00Z"), 1_000);
+  await expect(about(db, user)("renew_token_subscription")).rejects.toMatchObject({ message: "not_due_yet" });
+  await setClock("2027-02-15T10:00:30Z");
+  expect(await about(db, user)("renew_token_subscription")).toMatchObject({
+    replayed: false,
+    tokens_granted: 1_000,
+  });
+  expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
 /** What no function does: a subscription that says something else than what was given. */
 const broken: [what: string, change: string, named: RegExp][] = [
   [
