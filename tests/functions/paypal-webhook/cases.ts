@@ -3,6 +3,7 @@
  * outcomes.test.ts, and for docs/guides/payment-events.md.
  */
 import type { Buyer, EventCase } from "../event-outcomes.ts";
+import { type Fault, type Stack, startStack } from "../stack.ts";
 import {
   agreementEvent,
   capture,
@@ -23,11 +24,22 @@ import {
 /** What a case's catalogue has: the plan starter for 9.00 USD, and packs of 50,000 tokens for 5.00 USD and 500 JPY. */
 export const planTokens = 400_000;
 export const packTokens = 50_000;
-export const catalogue = `
+const catalogue = `
   update public.token_plans
      set paypal_plan_id = 'P-STARTER', former_paypal_plan_ids = '{P-OF-LAST-YEAR}' where plan_type = 'starter';
   insert into public.token_packs (pack_type, name, tokens, price_cents, currency)
   values ('small', 'Small', ${packTokens}, 500, 'usd'), ('yen', 'Yen', ${packTokens}, 500, 'jpy')`;
+
+/**
+ * The stack with that catalogue, asking that PayPal.
+ *
+ * @param fault makes it a known-bad variant
+ */
+export async function startShop(paypal: PaypalStandIn, fault?: Fault): Promise<Stack> {
+  const stack = await startStack(paypal.settings, fault);
+  await stack.db.admin.query(catalogue);
+  return stack;
+}
 
 /** A case, and what PayPal tells by GET while it is tried. */
 export interface PaypalCase extends EventCase {

@@ -6,8 +6,8 @@ import { projectRoot } from "../../../scripts/project.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { type Sender, told, tried } from "../event-outcomes.ts";
-import { startStack, type Stack } from "../stack.ts";
-import { cases, catalogue, type PaypalCase, prepare } from "./cases.ts";
+import type { Stack } from "../stack.ts";
+import { cases, type PaypalCase, prepare, startShop } from "./cases.ts";
 import { deliver, fresh, type PaypalStandIn, startPaypal } from "./paypal.ts";
 
 let paypal: PaypalStandIn;
@@ -15,8 +15,7 @@ let stack: Stack;
 
 beforeAll(async () => {
   paypal = await startPaypal();
-  stack = await startStack(paypal.settings);
-  await stack.db.admin.query(catalogue);
+  stack = await startShop(paypal);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -168,9 +167,8 @@ test.each([
   "a function that %s fails these cases",
   { tags: ["proof"], timeout: 120_000 },
   async (_, file, right, wrong, types) => {
-    const faulty = await startStack(paypal.settings, { file: `paypal-webhook/${file}`, right, wrong });
+    const faulty = await startShop(paypal, { file: `paypal-webhook/${file}`, right, wrong });
     try {
-      await faulty.db.admin.query(catalogue);
       const about = cases.filter(({ type }) => new RegExp(types).test(type));
       const failed: string[] = [];
       for (const it of about) {
@@ -187,9 +185,8 @@ test.each([
 );
 
 test("books that count a reversal beside its dispute fail them too", { tags: ["proof"] }, async () => {
-  const broken = await startStack(paypal.settings);
+  const broken = await startShop(paypal);
   try {
-    await broken.db.admin.query(catalogue);
     await applyMutant(broken.db, "reversals-beside-their-disputes");
     const about = cases.filter(({ story }) => /because of/.test(story));
     expect(about).toHaveLength(2);

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { cents } from "../../../supabase/functions/paypal-webhook/money.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem } from "../problem.ts";
-import { startStack, type Stack } from "../stack.ts";
-import { catalogue, packTokens, planTokens } from "./cases.ts";
+import type { Stack } from "../stack.ts";
+import { packTokens, planTokens, startShop } from "./cases.ts";
 import {
   capture,
   captureRefund,
@@ -28,8 +28,7 @@ let id: string;
 
 beforeAll(async () => {
   paypal = await startPaypal();
-  stack = await startStack(paypal.settings);
-  await stack.db.admin.query(catalogue);
+  stack = await startShop(paypal);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);

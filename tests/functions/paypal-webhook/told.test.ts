@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem } from "../problem.ts";
-import { type Fault, startStack, type Stack } from "../stack.ts";
+import type { Fault, Stack } from "../stack.ts";
 import { alertsOf, listed } from "../told.ts";
-import { catalogue } from "./cases.ts";
+import { startShop } from "./cases.ts";
 import { capture, deliver, fresh, type PaypalStandIn, sale, startPaypal, subscription } from "./paypal.ts";
 
 let paypal: PaypalStandIn;
@@ -14,8 +14,7 @@ let id: string;
 
 beforeAll(async () => {
   paypal = await startPaypal();
-  stack = await startStack(paypal.settings);
-  await stack.db.admin.query(catalogue);
+  stack = await startShop(paypal);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -121,9 +120,8 @@ test.each<[string, Fault]>([
     },
   ],
 ])("a function that %s is caught", { tags: ["proof"] }, async (_, fault) => {
-  const faulty = await startStack(paypal.settings, fault);
+  const faulty = await startShop(paypal, fault);
   try {
-    await faulty.db.admin.query(catalogue);
     const told: unknown[] = [];
     const tell = async (it: object) => {
       await deliver(faulty, it);

@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
 import { type Sender, told, tried } from "../event-outcomes.ts";
-import { startStack, type Stack } from "../stack.ts";
+import type { Stack } from "../stack.ts";
 import { type StripeCase, stripeCases } from "./cases.ts";
-import { deliver, fresh, sell, secret, startStripe, type StripeStandIn } from "./stripe.ts";
+import { deliver, fresh, startShop, startStripe, type StripeStandIn } from "./stripe.ts";
 
 const cases = Object.values(stripeCases).flat();
 
@@ -13,8 +13,7 @@ let stack: Stack;
 
 beforeAll(async () => {
   stripe = await startStripe();
-  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings });
-  await sell(stack.db);
+  stack = await startShop(stripe);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -158,12 +157,8 @@ test.each([
   ["reads no prorations of 2024", "objects.ts", "flag ?? details", "details"],
   ["reads no customers", "payments.ts", "customer_id: asId(session.customer) }", "customer_id: undefined }"],
 ])("a function that %s fails these cases", { tags: ["proof"] }, async (_, file, right, wrong) => {
-  const faulty = await startStack(
-    { STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings },
-    { file: `stripe-webhook/${file}`, right, wrong },
-  );
+  const faulty = await startShop(stripe, { file: `stripe-webhook/${file}`, right, wrong });
   try {
-    await sell(faulty.db);
     let failed: string | undefined;
     for (const it of cases) {
       const comes = await tried(faulty, it, sender).catch((error: unknown) => error);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { expectCleanBooks } from "../../support/books.ts";
 import { withShortLockWaits } from "../../support/time.ts";
 import { expectProblem } from "../problem.ts";
-import { type Fault, startStack, type Stack } from "../stack.ts";
+import type { Fault, Stack } from "../stack.ts";
 import { packTokens, packType } from "./cases.ts";
 import { invoicePaymentOf, itemOf, type Line, list, now as began, type Parts } from "./objects.ts";
 import {
@@ -13,9 +13,8 @@ import {
   invoice,
   lineItems,
   prices,
-  secret,
-  sell,
   session,
+  startShop,
   startStripe,
   type StripeStandIn,
 } from "./stripe.ts";
@@ -31,8 +30,7 @@ const planTokens = 400_000;
 
 beforeAll(async () => {
   stripe = await startStripe();
-  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings });
-  await sell(stack.db);
+  stack = await startShop(stripe);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -160,8 +158,7 @@ test(
       right: "what.pack_type === undefined && invoice.subscription",
       wrong: "what.plan_type !== undefined && invoice.subscription",
     };
-    const faulty = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings }, late);
-    await sell(faulty.db);
+    const faulty = await startShop(stripe, late);
     user = (await faulty.user()).id;
     const period = await assignedPeriod(faulty, oddLines[0]![1]);
     await faulty.close();
@@ -291,8 +288,7 @@ describe("without a key for Stripe's API", () => {
   let keyless: Stack;
   let buyer: string;
   beforeAll(async () => {
-    keyless = await startStack({ STRIPE_WEBHOOK_SECRET: secret });
-    await sell(keyless.db);
+    keyless = await startShop();
     buyer = (await keyless.user()).id;
   });
   afterAll(async () => {
@@ -373,8 +369,7 @@ test(
       right: "price.cents * quantity === amount_total &&",
       wrong: "",
     };
-    const faulty = await startStack({ STRIPE_WEBHOOK_SECRET: secret }, blind);
-    await sell(faulty.db);
+    const faulty = await startShop(undefined, blind);
     const buyer = (await faulty.user()).id;
     const metadata = { user_id: buyer, pack_type: packType, quantity: "10" };
     const sale = session(buyer, fresh("pi"), { metadata, amount_total: 1_500 });

@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from "node:crypto";
 import { Stripe } from "stripe";
 import type { Database } from "../../support/database.ts";
-import type { Answer, Stack } from "../stack.ts";
+import { type Answer, type Fault, type Stack, startStack } from "../stack.ts";
 import { startStandIn, type StandIn } from "../stand-in.ts";
 import { packTokens, packType, prices } from "./cases.ts";
 import {
@@ -21,8 +21,19 @@ export { prices };
 
 export const secret = "whsec_of_the_tests";
 
-/** Puts what Stripe sells into the catalogue: two plans, one of which had another price id before, and a pack. */
-export async function sell(db: Database): Promise<void> {
+/**
+ * The stack with what Stripe sells in its catalogue, asking that Stripe, or with no key for any.
+ *
+ * @param fault makes it a known-bad variant
+ */
+export async function startShop(stripe?: StripeStandIn, fault?: Fault): Promise<Stack> {
+  const stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe?.settings }, fault);
+  await sell(stack.db);
+  return stack;
+}
+
+/** Two plans, one of which had another price id before, and a pack. */
+async function sell(db: Database): Promise<void> {
   await db.admin.query(
     `update public.token_plans p
         set stripe_price_id = it.price_id, former_stripe_price_ids = it.former

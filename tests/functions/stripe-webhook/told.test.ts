@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem, problemFaults } from "../problem.ts";
-import { type Fault, startStack, type Stack } from "../stack.ts";
+import type { Fault, Stack } from "../stack.ts";
 import { alertsOf, listed } from "../told.ts";
 import { invoicePaymentOf, paymentIntentOf, type StripeEvent, versions } from "./objects.ts";
 import {
@@ -12,9 +12,8 @@ import {
   invoice,
   lineItems,
   prices,
-  secret,
-  sell,
   session,
+  startShop,
   startStripe,
   type StripeStandIn,
 } from "./stripe.ts";
@@ -25,8 +24,7 @@ let user: string;
 
 beforeAll(async () => {
   stripe = await startStripe();
-  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings });
-  await sell(stack.db);
+  stack = await startShop(stripe);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -283,9 +281,8 @@ test.each<[string, Fault]>([
     { file: "_shared/webhook.ts", right: "if (event.failure !== undefined) throw event.failure;", wrong: "" },
   ],
 ])("a function that %s is caught", { tags: ["proof"] }, async (_, fault) => {
-  const faulty = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings }, fault);
+  const faulty = await startShop(stripe, fault);
   try {
-    await sell(faulty.db);
     const told = await heard(faulty);
     const odd = eventOf("checkout.session.completed", fresh("pi"));
     odd.data.object["currency"] = "dollars";
@@ -298,14 +295,11 @@ test.each<[string, Fault]>([
 });
 
 test("a function that lets a schema speak for itself is caught", { tags: ["proof"] }, async () => {
-  const faulty = await startStack(
-    { STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings },
-    {
-      file: "_shared/faults.ts",
-      right: "schema.safeParse(value, { error: inWords })",
-      wrong: "schema.safeParse(value)",
-    },
-  );
+  const faulty = await startShop(stripe, {
+    file: "_shared/faults.ts",
+    right: "schema.safeParse(value, { error: inWords })",
+    wrong: "schema.safeParse(value)",
+  });
   try {
     const it = { ...eventOf("charge.refunded", fresh("pi")), data: { object: "none" } };
     const answers = [await deliver(stack, it), await deliver(faulty, it)];
