@@ -5,7 +5,7 @@ import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { giveFreePlanAtRegistration, standing } from "../support/plans.ts";
-import { told } from "../support/provider-events.ts";
+import { recordPaymentEvent, recordSubscriptionEvent, told } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { storm } from "../support/storm.ts";
 
@@ -34,26 +34,20 @@ async function prepared(variant?: string): Promise<Database> {
 const fresh = (prefix: string) => `${prefix}_${++nth}_${randomUUID().slice(0, 8)}`;
 
 const pay = (payment: string, facts: Record<string, unknown>, on = db) =>
-  asService(on, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${randomUUID()}`,
-      p_event_type: "x",
-      p_provider_payment_id: payment,
-      p_facts: told({ kind: "paid", plan_type: "starter", amount_cents: 900, currency: "usd", ...facts }),
-    }),
-  );
+  recordPaymentEvent(on, payment, {
+    kind: "paid",
+    plan_type: "starter",
+    amount_cents: 900,
+    currency: "usd",
+    ...facts,
+  });
 
 const subscription = (id: string, facts: Record<string, unknown>, on = db) =>
-  asService(on, (client) =>
-    rpc(client, "record_token_subscription_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${randomUUID()}`,
-      p_event_type: "x",
-      p_provider_subscription_id: id,
-      p_facts: { kind: "subscription", occurred_at: "2026-11-02T00:00:00Z", plan_type: "starter", ...facts },
-    }),
-  );
+  recordSubscriptionEvent(on, id, {
+    occurred_at: "2026-11-02T00:00:00Z",
+    plan_type: "starter",
+    ...facts,
+  });
 
 /** As an admin; on a variant's database as the server, which has no admin. */
 const assign = (payment: string, userId: string, what: Record<string, unknown> = {}, on = db) =>

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
-import { refund, told } from "../support/provider-events.ts";
+import { recordPaymentEvent, refund, told } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -18,17 +18,8 @@ afterAll(async () => {
 });
 
 const project = "00000000-0000-0000-0000-000000000000";
-let nth = 0;
-const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++nth}`, of = db) =>
-  asService(of, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: id,
-      p_event_type: "x",
-      p_provider_payment_id: payment,
-      p_facts: facts,
-    }),
-  );
+const event = (payment: string, facts: Record<string, unknown>, id?: string, of = db) =>
+  recordPaymentEvent(of, payment, facts, { event: id });
 const unknownPrice = (more: Record<string, unknown> = {}) =>
   told({
     kind: "paid",

@@ -4,7 +4,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
-import { moment } from "../../support/provider-events.ts";
+import { recordPaymentEvent } from "../../support/provider-events.ts";
 
 type User = Caller & { id: string };
 
@@ -28,6 +28,13 @@ const post = (body: unknown, caller: Caller = admin, headers: Record<string, str
   stack.ask("payments", { caller, body, headers });
 
 const list = (query: string, caller: Caller) => stack.ask("payments", { caller, query });
+
+/** A payment of nobody's, for nothing that is known; its id at Stripe. */
+async function park(): Promise<string> {
+  const parked = `pi_${randomUUID()}`;
+  await recordPaymentEvent(stack.db, parked, { kind: "paid", amount_cents: 900, currency: "usd" });
+  return parked;
+}
 
 /** A user's request for a plan; its payment's id. */
 async function asked(caller: User = user, planType = "professional"): Promise<string> {
@@ -241,21 +248,7 @@ describe("the list", () => {
     const approved = await asked();
     await post({ action: "approve", userId: user.id, paymentId: approved });
     const pending = [await asked(await stack.user()), await asked(await stack.user())];
-    const parked = `pi_${randomUUID()}`;
-    await asService(stack.db, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: parked,
-        p_event_type: "x",
-        p_provider_payment_id: parked,
-        p_facts: {
-          kind: "paid",
-          occurred_at: moment(),
-          amount_cents: 900,
-          currency: "usd",
-        },
-      }),
-    );
+    const parked = await park();
     for (const caller of [admin, stack.server]) {
       const { body } = await list("status=pending&limit=200", caller);
       const ids = body.payments.map((payment: { id: string }) => payment.id);
@@ -289,26 +282,6 @@ describe("the list", () => {
 });
 
 describe("a parked payment", () => {
-  /** Of nobody, for nothing that is known. */
-  const park = async () => {
-    const parked = `pi_${randomUUID()}`;
-    await asService(stack.db, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: parked,
-        p_event_type: "x",
-        p_provider_payment_id: parked,
-        p_facts: {
-          kind: "paid",
-          occurred_at: moment(),
-          amount_cents: 900,
-          currency: "usd",
-        },
-      }),
-    );
-    return parked;
-  };
-
   test("is taken off the list with a reason", async () => {
     const parked = await park();
     const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };

@@ -1,9 +1,8 @@
 /** Payments that name their customer alone. */
-import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { applyMutant } from "../../support/mutants.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
-import { told } from "../../support/provider-events.ts";
+import { moment, recordPaymentEvent, told } from "../../support/provider-events.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import { storm } from "../../support/storm.ts";
@@ -21,15 +20,12 @@ async function prepared(variant?: string): Promise<Database> {
   return on;
 }
 
-const record = (on: Database, payment: string, facts: Record<string, unknown>) =>
-  asService(on, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${randomUUID()}`,
-      p_event_type: "x",
-      p_provider_payment_id: payment,
-      p_facts: told({ kind: "paid", plan_type: "starter", amount_cents: 900, currency: "usd", ...facts }),
-    }),
+const record = (on: Database, payment: string, facts: Record<string, unknown>, event?: string) =>
+  recordPaymentEvent(
+    on,
+    payment,
+    { kind: "paid", plan_type: "starter", amount_cents: 900, currency: "usd", ...facts },
+    { event },
   );
 
 /** A payment that names user and customer, and then one that names the customer alone. */
@@ -96,17 +92,8 @@ test("an answer says how many payments wait still, and the same event again give
   const user = await createUser(db);
   const customer_id = `cus_${user}`;
   for (let nth = 0; nth < 45; nth++) await record(db, `pi_${nth}_${user}`, { customer_id });
-  const facts = told({ kind: "paid", plan_type: "starter", customer_id, user_id: user });
-  const again = () =>
-    asService(db, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: `evt_${user}`,
-        p_event_type: "x",
-        p_provider_payment_id: `pi_named_${user}`,
-        p_facts: facts,
-      }),
-    );
+  const facts = { customer_id, user_id: user, occurred_at: moment() };
+  const again = () => record(db, `pi_named_${user}`, facts, `evt_${user}`);
   const waiting = [];
   for (let times = 0; times < 4; times++) waiting.push((await again()).payments_waiting);
 

@@ -5,7 +5,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks, grant } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../../support/plans.ts";
-import { dispute, told } from "../../support/provider-events.ts";
+import { dispute, recordPaymentEvent, told } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -14,17 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-let events = 0;
-const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++events}`) =>
-  asService(db, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: id,
-      p_event_type: String(facts.kind),
-      p_provider_payment_id: payment,
-      p_facts: told(facts),
-    }),
-  );
+const event = (payment: string, facts: Record<string, unknown>, id?: string) =>
+  recordPaymentEvent(db, payment, facts, { event: id });
 const paid = (user: string, plan = "professional") => ({
   kind: "paid",
   user_id: user,

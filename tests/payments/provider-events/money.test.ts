@@ -1,10 +1,9 @@
 /** Each thing that providers do with money, by itself: what is left of the tokens. Starter costs 9.00 and gives 400,000. */
-import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { applyMutant } from "../../support/mutants.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
-import { dispute, refund, told } from "../../support/provider-events.ts";
+import { dispute, recordPaymentEvent, refund } from "../../support/provider-events.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
@@ -21,16 +20,8 @@ afterAll(async () => {
   expect(rows).toEqual([]);
 });
 
-const record = (payment: string, facts: Record<string, unknown>, id = `evt_${randomUUID()}`, on = db) =>
-  asService(on, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: id,
-      p_event_type: "x",
-      p_provider_payment_id: payment,
-      p_facts: told(facts),
-    }),
-  );
+const record = (payment: string, facts: Record<string, unknown>, event?: string, on = db) =>
+  recordPaymentEvent(on, payment, facts, { event });
 
 /** A user who has paid 9.00 for starter, and then what the provider tells. */
 async function after(

@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { createUser } from "../../support/roles.ts";
-import { about, buy, findings, setPlan, tellOfPayment, tellOfSubscription } from "./schedules.ts";
+import { about, buy, findings, setPlan, tellOfPayment } from "./schedules.ts";
 
 let db: Database;
 let setClock: (at: string) => Promise<void>;
@@ -43,7 +44,7 @@ const refund = (id: string, cents: number) =>
     occurred_at: "2027-01-16T00:00:00Z",
   });
 const say = (user: string, facts: { status: string; occurred_at: string; cancel_at?: string }) =>
-  tellOfSubscription(db, `sub_${user}`, { user_id: user, plan_type: "y1", ...facts });
+  recordSubscriptionEvent(db, `sub_${user}`, { user_id: user, plan_type: "y1", ...facts });
 
 /** What a user does, and what they have a year and some later. */
 const stories: [story: string, days: (user: string) => Promise<void>, tokens: number][] = [

@@ -5,17 +5,9 @@ import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
+import { recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { Account, type Hold, inForce, type PaidPlan, Payment, type Schedule, slotStart } from "./model.ts";
-import {
-  about,
-  buy,
-  fieldsOf,
-  findings,
-  setPlan,
-  tellOfPayment,
-  tellOfSubscription,
-  userOn,
-} from "./schedules.ts";
+import { about, buy, fieldsOf, findings, setPlan, tellOfPayment, userOn } from "./schedules.ts";
 
 const DAY = 86_400_000;
 
@@ -456,7 +448,7 @@ async function shop(
       case "cancelled":
         isPlain = false;
         await tell((whose) =>
-          tellOfSubscription(db, `sub_${plan.name}${whose}`, {
+          recordSubscriptionEvent(db, `sub_${plan.name}${whose}`, {
             user_id: whose,
             plan_type: plan.name,
             status: does.do,

@@ -1,5 +1,6 @@
 /** What tests of schedules share. */
 import type { Database } from "../../support/database.ts";
+import { recordPaymentEvent } from "../../support/provider-events.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import type { Schedule } from "./model.ts";
 
@@ -95,30 +96,9 @@ export async function looks(db: Database, user: string): Promise<Record<string, 
   }
 }
 
-/** Tells a fact of a payment at Stripe, as its webhook does. */
+/** A fact of a payment at Stripe: of before all that these tests live through, unless it says when. */
 export const tellOfPayment = (db: Database, payment: string, facts: object): Promise<unknown> =>
-  asService(db, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${++events}`,
-      p_event_type: "test",
-      p_provider_payment_id: payment,
-      p_facts: { occurred_at: "2026-12-01T00:00:00Z", currency: "usd", ...facts },
-    }),
-  );
-
-/** Tells what Stripe says of a subscription. */
-export const tellOfSubscription = (db: Database, subscription: string, facts: object): Promise<unknown> =>
-  asService(db, (client) =>
-    rpc(client, "record_token_subscription_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${++events}`,
-      p_event_type: "test",
-      p_provider_subscription_id: subscription,
-      p_facts: { kind: "subscription", ...facts },
-    }),
-  );
-let events = 0;
+  recordPaymentEvent(db, payment, { occurred_at: "2026-12-01T00:00:00Z", currency: "usd", ...facts });
 
 /** Asks for a plan by hand and has it approved. Returns the payment, and when its period began. */
 export async function buy(db: Database, user: string, plan: string): Promise<{ id: string; begins: number }> {
