@@ -15443,7 +15443,6 @@ as $$
 declare
   v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
   v_known constant text := md5(v_others::text);
-  v_id bigint;
 begin
   if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
     return;
@@ -15451,22 +15450,17 @@ begin
   update tokenbook.provider_payments f
      set told_as = v_known
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  v_id := nextval('tokenbook.project_alert_numbers');
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'payment_id', p_payment.id,
-       'paid_by', p_payment.user_id,
-       'plan_type', p_payment.to_plan,
-       'pack_type', p_payment.pack_type,
-       'quantity', p_payment.quantity,
-       'disagrees', v_others,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
+  perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'payment_id', p_payment.id,
+    'paid_by', p_payment.user_id,
+    'plan_type', p_payment.to_plan,
+    'pack_type', p_payment.pack_type,
+    'quantity', p_payment.quantity,
+    'disagrees', v_others,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
 end
 $$;
 comment on function tokenbook.tell_of_contradicted_payment is
@@ -15578,7 +15572,6 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
-  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
   v_told record;
   v_id bigint;
@@ -15596,41 +15589,31 @@ begin
        and p_facts.parked_reason is null -- @bookings-end-their-alert
     returning before.provider_payment_id, before.alert_id
   loop
-    v_id := nextval('tokenbook.project_alert_numbers');
-    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-    values
-      (c_nobody, v_id, 'recovered', 'payment_parked', v_told.alert_id,
-       jsonb_strip_nulls(jsonb_build_object(
-         'provider', p_facts.provider,
-         'provider_payment_id', v_told.provider_payment_id,
-         'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
-         'paid_by', p_facts.user_id,
-         'ended_alert_id', v_told.alert_id)),
-       clock_timestamp(), clock_timestamp());
+    perform tokenbook.tell_project('recovered', 'payment_parked', jsonb_build_object(
+      'provider', p_facts.provider,
+      'provider_payment_id', v_told.provider_payment_id,
+      'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
+      'paid_by', p_facts.user_id,
+      'ended_alert_id', v_told.alert_id), v_told.alert_id);
   end loop;
 
   if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
     return;
   end if;
-  v_id := nextval('tokenbook.project_alert_numbers');
+  v_id := tokenbook.tell_project('payment_parked', 'payment_parked', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'parked_reason', p_facts.parked_reason,
+    'explanation', tokenbook.explain_parking(p_facts),
+    'parked_details', p_facts.parked_details,
+    'price_id', p_facts.price_id,
+    'customer_id', p_facts.customer_id,
+    'paid_by', p_facts.user_id,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
   update tokenbook.provider_payments f
      set told_as = v_known, alert_id = v_id, dismissed_at = null -- @dismissed-until-news
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    (c_nobody, v_id, 'payment_parked', 'payment_parked', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'parked_reason', p_facts.parked_reason,
-       'explanation', tokenbook.explain_parking(p_facts),
-       'parked_details', p_facts.parked_details,
-       'price_id', p_facts.price_id,
-       'customer_id', p_facts.customer_id,
-       'paid_by', p_facts.user_id,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
 end
 $$;
 comment on function tokenbook.tell_of_parked_payment is
@@ -15667,6 +15650,34 @@ end
 $$;
 comment on function tokenbook.tell_of_subscription is
   'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
+
+-- from supabase/schemas/70_alerts/tell_project.sql
+
+/*
+ * Writes an alert of the project's own, about no user (user_id is all zeros). p_epoch is the number of the alert that it
+ * ends; left out: it begins one, and its own number is the epoch. What the payload does not know is left out of it.
+ * Caller: internal.   Returns the alert's number.
+ */
+create function tokenbook.tell_project(p_kind text, p_rule text, p_payload jsonb, p_epoch bigint default null)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant bigint := nextval('tokenbook.project_alert_numbers');
+  v_now constant timestamptz := clock_timestamp();
+begin
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload),
+     v_now, v_now);
+  return v_id;
+end
+$$;
+comment on function tokenbook.tell_project is
+  'Writes an alert of the project''s own, about no user; returns its number.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 

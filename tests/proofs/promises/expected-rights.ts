@@ -448,6 +448,7 @@ export const calling: Callable[] = [
       "tokenbook.tell_of_ends",
       "tokenbook.tell_of_late_payment",
       "tokenbook.tell_of_subscription",
+      "tokenbook.tell_project",
       "tokenbook.spending_time",
       "tokenbook.describe_team",
       "tokenbook.next_ledger_user",
