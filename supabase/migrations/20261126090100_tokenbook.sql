@@ -11782,6 +11782,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_settable constant text[] := array(
+    select a.attname from pg_attribute a
+     where a.attrelid = format('public.%I', p_table)::regclass and a.attnum > 0 and not a.attisdropped
+       and a.attgenerated = '' and a.attname not in (p_key, 'created_at', 'updated_at'));
   v_field record;
   v_fault text;
   v_constraint text;
@@ -11791,10 +11795,10 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') and c.attgenerated = '' then format_type(c.atttypid, c.atttypmod) end as type
+           format_type(c.atttypid, c.atttypmod) as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
-        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attname = any (v_settable)
   loop
     v_fault := case
       when v_field.type is null then 'a field that can be set'
@@ -11879,7 +11883,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at', 'tokens_per_period') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;
@@ -12562,9 +12566,9 @@ comment on function tokenbook.explain_parking is
  * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
- *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
- *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
+ *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
+ *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
@@ -13388,9 +13392,10 @@ comment on function tokenbook.provider_terms is
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
  * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
- * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
- * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
+ * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
+ * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
  * parked_reason, parked_details},
