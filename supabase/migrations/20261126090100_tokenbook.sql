@@ -8429,10 +8429,10 @@ begin
   end if;
   -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+    select coalesce(jsonb_agg(e.plan), '[]')
       from jsonb_array_elements(v_beside) as e (plan)
-     where (e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type))
-       and tokenbook.is_kept_beside(jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), p_now));
+     where e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type));
+  v_is.beside := tokenbook.kept_beside(v_is, p_now);
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;
@@ -9347,30 +9347,6 @@ end
 $$;
 comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
 
--- from supabase/schemas/50_plans/is_kept_beside.sql
-
-/*
- * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again; or it was paid
- * for and owes slots, which come in their time, or when its money comes back. One that is cancelled counts as if it
- * were not: until its period ends, its provider may say otherwise.
- * Caller: internal, and whoever reads token_subscriptions.
- */
-create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return p_subscription.payment_id is not null and p_subscription.next_slot_at is not null -- @owing-plans-stay
-    or p_subscription.ended_at is null
-      and (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
-end
-$$;
-comment on function tokenbook.is_kept_beside is
-  'Whether a plan may be in force again at that moment or later, or owes slots that were paid for.';
-
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
 /*
@@ -9623,6 +9599,33 @@ end
 $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
+
+-- from supabase/schemas/50_plans/kept_beside.sql
+
+/*
+ * Of the plans beside a subscription's, those that are worth keeping there, in their order: one whose time is not over,
+ * so it may be in force again; and one that was paid for and owes slots, which come in their time, or when its money
+ * comes back. One that is cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+      from jsonb_array_elements(p_subscription.beside) as e (plan)
+     cross join lateral jsonb_populate_record(p_subscription, '{"ended_at": null}' || e.plan) one
+     where one.payment_id is not null and one.next_slot_at is not null -- @owing-plans-stay
+        or one.ended_at is null and (one.expires_at + one.grace_days * interval '24 hours' <= p_at) is not true);
+end
+$$;
+comment on function tokenbook.kept_beside is
+  'Of the plans beside a subscription''s, those that may be in force again at that moment or later, or owe slots that were paid for.';
 
 -- from supabase/schemas/50_plans/kept_subscription.sql
 
@@ -11404,11 +11407,8 @@ begin
       -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
-    v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
-        from jsonb_array_elements(v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is)) as e (plan)
-       where tokenbook.is_kept_beside(
-         jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), coalesce(v_stopped_at, p_at)));
+    v_best.beside := v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is);
+    v_best.beside := tokenbook.kept_beside(v_best, coalesce(v_stopped_at, p_at));
     v_is := v_best;
   end loop;
 
@@ -20423,7 +20423,7 @@ grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
     tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
-    tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
     tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),

@@ -204,7 +204,7 @@ export const calling: Callable[] = [
     functions: [
       "tokenbook.begins_by_itself",
       "tokenbook.grace_of",
-      "tokenbook.is_kept_beside",
+      "tokenbook.kept_beside",
       "tokenbook.is_storage_in_force",
       "tokenbook.newest_slot_at",
       "tokenbook.next_slot_at",
