@@ -8429,10 +8429,10 @@ begin
   end if;
   -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+    select coalesce(jsonb_agg(e.plan), '[]')
       from jsonb_array_elements(v_beside) as e (plan)
-     where (e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type))
-       and tokenbook.is_kept_beside(jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), p_now));
+     where e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type));
+  v_is.beside := tokenbook.kept_beside(v_is, p_now);
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;
@@ -9347,30 +9347,6 @@ end
 $$;
 comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
 
--- from supabase/schemas/50_plans/is_kept_beside.sql
-
-/*
- * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again; or it was paid
- * for and owes slots, which come in their time, or when its money comes back. One that is cancelled counts as if it
- * were not: until its period ends, its provider may say otherwise.
- * Caller: internal, and whoever reads token_subscriptions.
- */
-create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return p_subscription.payment_id is not null and p_subscription.next_slot_at is not null -- @owing-plans-stay
-    or p_subscription.ended_at is null
-      and (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
-end
-$$;
-comment on function tokenbook.is_kept_beside is
-  'Whether a plan may be in force again at that moment or later, or owes slots that were paid for.';
-
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
 /*
@@ -9623,6 +9599,33 @@ end
 $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
+
+-- from supabase/schemas/50_plans/kept_beside.sql
+
+/*
+ * Of the plans beside a subscription's, those that are worth keeping there, in their order: one whose time is not over,
+ * so it may be in force again; and one that was paid for and owes slots, which come in their time, or when its money
+ * comes back. One that is cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+      from jsonb_array_elements(p_subscription.beside) as e (plan)
+     cross join lateral jsonb_populate_record(p_subscription, '{"ended_at": null}' || e.plan) one
+     where one.payment_id is not null and one.next_slot_at is not null -- @owing-plans-stay
+        or one.ended_at is null and (one.expires_at + one.grace_days * interval '24 hours' <= p_at) is not true);
+end
+$$;
+comment on function tokenbook.kept_beside is
+  'Of the plans beside a subscription''s, those that may be in force again at that moment or later, or owe slots that were paid for.';
 
 -- from supabase/schemas/50_plans/kept_subscription.sql
 
@@ -11404,11 +11407,8 @@ begin
       -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
-    v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
-        from jsonb_array_elements(v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is)) as e (plan)
-       where tokenbook.is_kept_beside(
-         jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), coalesce(v_stopped_at, p_at)));
+    v_best.beside := v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is);
+    v_best.beside := tokenbook.kept_beside(v_best, coalesce(v_stopped_at, p_at));
     v_is := v_best;
   end loop;
 
@@ -11782,6 +11782,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_settable constant text[] := array(
+    select a.attname from pg_attribute a
+     where a.attrelid = format('public.%I', p_table)::regclass and a.attnum > 0 and not a.attisdropped
+       and a.attgenerated = '' and a.attname not in (p_key, 'created_at', 'updated_at'));
   v_field record;
   v_fault text;
   v_constraint text;
@@ -11791,10 +11795,10 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') and c.attgenerated = '' then format_type(c.atttypid, c.atttypmod) end as type
+           format_type(c.atttypid, c.atttypmod) as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
-        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attname = any (v_settable)
   loop
     v_fault := case
       when v_field.type is null then 'a field that can be set'
@@ -11879,7 +11883,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at', 'tokens_per_period') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;
@@ -12562,9 +12566,9 @@ comment on function tokenbook.explain_parking is
  * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
- *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
- *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
+ *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
+ *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
@@ -13388,9 +13392,10 @@ comment on function tokenbook.provider_terms is
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
  * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
- * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
- * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
+ * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
+ * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
  * parked_reason, parked_details},
@@ -15443,7 +15448,6 @@ as $$
 declare
   v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
   v_known constant text := md5(v_others::text);
-  v_id bigint;
 begin
   if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
     return;
@@ -15451,22 +15455,17 @@ begin
   update tokenbook.provider_payments f
      set told_as = v_known
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  v_id := nextval('tokenbook.project_alert_numbers');
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'payment_id', p_payment.id,
-       'paid_by', p_payment.user_id,
-       'plan_type', p_payment.to_plan,
-       'pack_type', p_payment.pack_type,
-       'quantity', p_payment.quantity,
-       'disagrees', v_others,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
+  perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'payment_id', p_payment.id,
+    'paid_by', p_payment.user_id,
+    'plan_type', p_payment.to_plan,
+    'pack_type', p_payment.pack_type,
+    'quantity', p_payment.quantity,
+    'disagrees', v_others,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
 end
 $$;
 comment on function tokenbook.tell_of_contradicted_payment is
@@ -15578,7 +15577,6 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
-  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
   v_told record;
   v_id bigint;
@@ -15596,41 +15594,31 @@ begin
        and p_facts.parked_reason is null -- @bookings-end-their-alert
     returning before.provider_payment_id, before.alert_id
   loop
-    v_id := nextval('tokenbook.project_alert_numbers');
-    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-    values
-      (c_nobody, v_id, 'recovered', 'payment_parked', v_told.alert_id,
-       jsonb_strip_nulls(jsonb_build_object(
-         'provider', p_facts.provider,
-         'provider_payment_id', v_told.provider_payment_id,
-         'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
-         'paid_by', p_facts.user_id,
-         'ended_alert_id', v_told.alert_id)),
-       clock_timestamp(), clock_timestamp());
+    perform tokenbook.tell_project('recovered', 'payment_parked', jsonb_build_object(
+      'provider', p_facts.provider,
+      'provider_payment_id', v_told.provider_payment_id,
+      'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
+      'paid_by', p_facts.user_id,
+      'ended_alert_id', v_told.alert_id), v_told.alert_id);
   end loop;
 
   if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
     return;
   end if;
-  v_id := nextval('tokenbook.project_alert_numbers');
+  v_id := tokenbook.tell_project('payment_parked', 'payment_parked', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'parked_reason', p_facts.parked_reason,
+    'explanation', tokenbook.explain_parking(p_facts),
+    'parked_details', p_facts.parked_details,
+    'price_id', p_facts.price_id,
+    'customer_id', p_facts.customer_id,
+    'paid_by', p_facts.user_id,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
   update tokenbook.provider_payments f
      set told_as = v_known, alert_id = v_id, dismissed_at = null -- @dismissed-until-news
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    (c_nobody, v_id, 'payment_parked', 'payment_parked', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'parked_reason', p_facts.parked_reason,
-       'explanation', tokenbook.explain_parking(p_facts),
-       'parked_details', p_facts.parked_details,
-       'price_id', p_facts.price_id,
-       'customer_id', p_facts.customer_id,
-       'paid_by', p_facts.user_id,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
 end
 $$;
 comment on function tokenbook.tell_of_parked_payment is
@@ -15667,6 +15655,34 @@ end
 $$;
 comment on function tokenbook.tell_of_subscription is
   'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
+
+-- from supabase/schemas/70_alerts/tell_project.sql
+
+/*
+ * Writes an alert of the project's own, about no user (user_id is all zeros). p_epoch is the number of the alert that it
+ * ends; left out: it begins one, and its own number is the epoch. What the payload does not know is left out of it.
+ * Caller: internal.   Returns the alert's number.
+ */
+create function tokenbook.tell_project(p_kind text, p_rule text, p_payload jsonb, p_epoch bigint default null)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant bigint := nextval('tokenbook.project_alert_numbers');
+  v_now constant timestamptz := clock_timestamp();
+begin
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload),
+     v_now, v_now);
+  return v_id;
+end
+$$;
+comment on function tokenbook.tell_project is
+  'Writes an alert of the project''s own, about no user; returns its number.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -20407,7 +20423,7 @@ grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
     tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
-    tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
     tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),

@@ -44,7 +44,7 @@ const computedFields = ["tokens_used", "token_offer_now", "token_payment_disagre
 const askedByViews = [
   "begins_by_itself",
   "grace_of",
-  "is_kept_beside",
+  "kept_beside",
   "is_storage_in_force",
   "newest_slot_at",
   "next_slot_at",

@@ -46,7 +46,7 @@ export function webhook(
       }
       for (const { id, facts } of event.subscriptions ?? []) {
         recorded.push(
-          await record(supabaseAdmin, provider, event, "record_token_subscription_event" as never, {
+          await record(supabaseAdmin, provider, event, "record_token_subscription_event", {
             p_provider_subscription_id: id,
             p_facts: { ...facts, occurred_at: facts.occurred_at ?? event.occurredAt },
           }),

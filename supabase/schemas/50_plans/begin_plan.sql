@@ -76,10 +76,10 @@ begin
   end if;
   -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+    select coalesce(jsonb_agg(e.plan), '[]')
       from jsonb_array_elements(v_beside) as e (plan)
-     where (e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type))
-       and tokenbook.is_kept_beside(jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), p_now));
+     where e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type));
+  v_is.beside := tokenbook.kept_beside(v_is, p_now);
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;

@@ -80,11 +80,8 @@ begin
       -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
-    v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
-        from jsonb_array_elements(v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is)) as e (plan)
-       where tokenbook.is_kept_beside(
-         jsonb_populate_record(v_is, '{"ended_at": null}' || e.plan), coalesce(v_stopped_at, p_at)));
+    v_best.beside := v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is);
+    v_best.beside := tokenbook.kept_beside(v_best, coalesce(v_stopped_at, p_at));
     v_is := v_best;
   end loop;
 

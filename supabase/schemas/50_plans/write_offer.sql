@@ -24,6 +24,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_settable constant text[] := array(
+    select a.attname from pg_attribute a
+     where a.attrelid = format('public.%I', p_table)::regclass and a.attnum > 0 and not a.attisdropped
+       and a.attgenerated = '' and a.attname not in (p_key, 'created_at', 'updated_at'));
   v_field record;
   v_fault text;
   v_constraint text;
@@ -33,10 +37,10 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') and c.attgenerated = '' then format_type(c.atttypid, c.atttypmod) end as type
+           format_type(c.atttypid, c.atttypmod) as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
-        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attname = any (v_settable)
   loop
     v_fault := case
       when v_field.type is null then 'a field that can be set'
@@ -121,7 +125,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at', 'tokens_per_period') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;

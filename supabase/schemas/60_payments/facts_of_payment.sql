@@ -5,9 +5,9 @@
  * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names one which we
- *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
- *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
+ *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
+ *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.

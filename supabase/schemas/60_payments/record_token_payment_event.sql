@@ -3,9 +3,10 @@
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
  * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
- * too, unless events contradict each other on it: then what was booked first stays, and the project is told. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. What waits for a customer's user is given to them by the event that names
- * both (tokenbook.release_waiting); payments a portion at a time, the rest by the customer's next events.
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
+ * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
+ * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
  * parked_reason, parked_details},

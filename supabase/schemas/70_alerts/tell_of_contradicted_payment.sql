@@ -14,7 +14,6 @@ as $$
 declare
   v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
   v_known constant text := md5(v_others::text);
-  v_id bigint;
 begin
   if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
     return;
@@ -22,22 +21,17 @@ begin
   update tokenbook.provider_payments f
      set told_as = v_known
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  v_id := nextval('tokenbook.project_alert_numbers');
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_contradicted', 'payment_contradicted', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'payment_id', p_payment.id,
-       'paid_by', p_payment.user_id,
-       'plan_type', p_payment.to_plan,
-       'pack_type', p_payment.pack_type,
-       'quantity', p_payment.quantity,
-       'disagrees', v_others,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
+  perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'payment_id', p_payment.id,
+    'paid_by', p_payment.user_id,
+    'plan_type', p_payment.to_plan,
+    'pack_type', p_payment.pack_type,
+    'quantity', p_payment.quantity,
+    'disagrees', v_others,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
 end
 $$;
 comment on function tokenbook.tell_of_contradicted_payment is

@@ -14,7 +14,6 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
-  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
   v_told record;
   v_id bigint;
@@ -32,41 +31,31 @@ begin
        and p_facts.parked_reason is null -- @bookings-end-their-alert
     returning before.provider_payment_id, before.alert_id
   loop
-    v_id := nextval('tokenbook.project_alert_numbers');
-    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-    values
-      (c_nobody, v_id, 'recovered', 'payment_parked', v_told.alert_id,
-       jsonb_strip_nulls(jsonb_build_object(
-         'provider', p_facts.provider,
-         'provider_payment_id', v_told.provider_payment_id,
-         'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
-         'paid_by', p_facts.user_id,
-         'ended_alert_id', v_told.alert_id)),
-       clock_timestamp(), clock_timestamp());
+    perform tokenbook.tell_project('recovered', 'payment_parked', jsonb_build_object(
+      'provider', p_facts.provider,
+      'provider_payment_id', v_told.provider_payment_id,
+      'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
+      'paid_by', p_facts.user_id,
+      'ended_alert_id', v_told.alert_id), v_told.alert_id);
   end loop;
 
   if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
     return;
   end if;
-  v_id := nextval('tokenbook.project_alert_numbers');
+  v_id := tokenbook.tell_project('payment_parked', 'payment_parked', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'parked_reason', p_facts.parked_reason,
+    'explanation', tokenbook.explain_parking(p_facts),
+    'parked_details', p_facts.parked_details,
+    'price_id', p_facts.price_id,
+    'customer_id', p_facts.customer_id,
+    'paid_by', p_facts.user_id,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
   update tokenbook.provider_payments f
      set told_as = v_known, alert_id = v_id, dismissed_at = null -- @dismissed-until-news
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    (c_nobody, v_id, 'payment_parked', 'payment_parked', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'parked_reason', p_facts.parked_reason,
-       'explanation', tokenbook.explain_parking(p_facts),
-       'parked_details', p_facts.parked_details,
-       'price_id', p_facts.price_id,
-       'customer_id', p_facts.customer_id,
-       'paid_by', p_facts.user_id,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
 end
 $$;
 comment on function tokenbook.tell_of_parked_payment is

@@ -204,7 +204,7 @@ export const calling: Callable[] = [
     functions: [
       "tokenbook.begins_by_itself",
       "tokenbook.grace_of",
-      "tokenbook.is_kept_beside",
+      "tokenbook.kept_beside",
       "tokenbook.is_storage_in_force",
       "tokenbook.newest_slot_at",
       "tokenbook.next_slot_at",
@@ -448,6 +448,7 @@ export const calling: Callable[] = [
       "tokenbook.tell_of_ends",
       "tokenbook.tell_of_late_payment",
       "tokenbook.tell_of_subscription",
+      "tokenbook.tell_project",
       "tokenbook.spending_time",
       "tokenbook.describe_team",
       "tokenbook.next_ledger_user",
