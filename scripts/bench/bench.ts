@@ -5,6 +5,7 @@
  * out the large database, takes two minutes and only prints.
  * npm run bench -- --growth 10000000: so many deductions without a pause, and nothing else; writes their
  * figures beside those of the last full run.
+ * npm run bench -- --instructions: the instructions of each call instead, exactly (scripts/bench/instructions.ts).
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
@@ -17,6 +18,7 @@ import { createProgress } from "../progress.ts";
 import { formatted } from "../schema/formatted.ts";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
 import { chart } from "./chart.ts";
+import { instructions } from "./instructions.ts";
 import * as measure from "./measure.ts";
 import { measureReplay } from "./measure-replay.ts";
 import { type Results, tables } from "./page.ts";
@@ -41,8 +43,21 @@ const full: measure.Effort = {
 };
 
 const progress = createProgress(process.stderr, { inLogs: true });
+const started = performance.now();
+const say = (text: string) => progress.show(`${Math.round((performance.now() - started) / 1000)} s: ${text}`);
+const clear = () => progress.clear();
 try {
+  const args = process.argv.slice(2);
+  if (args.includes("--instructions")) await instructions(args, say, clear);
+  else await throughput(args);
+} catch (error) {
+  clear();
+  reportFailure(error);
+}
+
+async function throughput(args: string[]): Promise<void> {
   const { values } = parseArgs({
+    args,
     options: {
       quick: { type: "boolean", default: false },
       growth: { type: "string" },
@@ -53,9 +68,6 @@ try {
   if (values.rounds !== undefined) effort.rounds = atLeastOne("--rounds", values.rounds);
   const growth = values.growth === undefined ? undefined : atLeastOne("--growth", values.growth);
   const tool = await pgbenchVersion();
-  const started = performance.now();
-  const say = (text: string) =>
-    progress.show(`${Math.round((performance.now() - started) / 1000)} s: ${text}`);
 
   const results = await withMigratedDatabase<Results>(
     async (_, server) => {
@@ -79,7 +91,7 @@ try {
         flat,
         batch,
         sweep,
-        replay: await replay(say),
+        replay: await replay(),
         layers,
         growth: lastResults().growth,
       };
@@ -87,7 +99,7 @@ try {
     // as a small hosted project: durable, and no checkpoint in the middle of a round
     { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
   );
-  progress.clear();
+  clear();
   if (!values.quick)
     // before anything else can go wrong: it took long
     write("performance.json", await formatted("docs/performance.json", JSON.stringify(results)));
@@ -98,9 +110,6 @@ try {
     write("performance.md", withTables(readFileSync(inDocs("performance.md"), "utf8"), found));
     console.log("\nWritten: docs/performance.md, docs/performance.svg, docs/performance.json");
   }
-} catch (error) {
-  progress.clear();
-  reportFailure(error);
 }
 
 function atLeastOne(option: string, text: string): number {
@@ -109,7 +118,7 @@ function atLeastOne(option: string, text: string): number {
 }
 
 /** On a server of its own, which need keep nothing: both sides of the ratio are reads and bulk writes. */
-async function replay(say: (text: string) => void): Promise<Results["replay"]> {
+async function replay(): Promise<Results["replay"]> {
   say("replay");
   const users = effortOfReplay();
   return await withMigratedDatabase(async (url) => {

@@ -11,7 +11,8 @@ export interface Contender {
   apart?: boolean;
 }
 
-const user = "bench.user(:n)";
+/** The user whose turn it is. */
+export const user = "bench.user(:n)";
 
 /** Unique for ever: two random numbers of 62 bits. */
 const key = `\\set a random(1, 4611686018427387903)

@@ -134,8 +134,8 @@ select bench.add_users(1, current_setting('bench.users')::integer);
 select tokenbook.restore_settings(); -- the first transaction would have made them
 insert into bench.profiles
 select bench.user(u), 1000000000000 from generate_series(1, current_setting('bench.users')::integer) u;
-insert into bench.grants (user_id, tokens_remaining, granted_at)
-select bench.user(u), 1000000000, now() - interval '90 days' + g * interval '1 second'
+insert into bench.grants (id, user_id, tokens_remaining, granted_at) -- the same ids each time: where index pages are full is chance else
+select md5(u || ' ' || g)::uuid, bench.user(u), 1000000000, now() - interval '90 days' + g * interval '1 second'
   from generate_series(1, current_setting('bench.users')::integer) u cross join generate_series(1, 3) g;
 
 grant usage on schema bench to service_role;

@@ -35,7 +35,7 @@ export const clientCounts = [1, 8, 32] as const;
 
 /** Connects as the superuser, for what is set up or counted. */
 async function withClient<Result>(
-  { server }: Bench,
+  { server }: Pick<Bench, "server">,
   work: (client: pg.Client) => Promise<Result>,
   database = "postgres",
 ): Promise<Result> {
@@ -49,7 +49,9 @@ async function withClient<Result>(
 }
 
 /** Fills the database; the users of `apart` follow the others. */
-export async function prepare(bench: Bench): Promise<void> {
+export async function prepare(
+  bench: Pick<Bench, "server" | "say"> & { effort: Pick<Effort, "users"> },
+): Promise<void> {
   const { users } = bench.effort;
   bench.say(`writing the books of ${users} users`);
   await withClient(bench, async (client) => {

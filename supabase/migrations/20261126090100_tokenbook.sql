@@ -59,11 +59,12 @@ declare
     'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
     'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_account_state', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_pack',
-    'set_token_plan', 'set_token_spend_cap', 'set_token_top_up', 'set_token_trial_policy',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
+    'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
+    'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert', 'settle_token_top_up',
+    'token_offer_now', 'token_payment_disagrees', 'tokens_used', 'track_token_usage',
+    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -372,7 +373,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans, packs and prices. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';
@@ -926,7 +927,7 @@ create policy "Users read their own transactions" on public.token_transactions
 
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
--- What actions cost users, in tokens. Data of the project: edit it; no migration overwrites a row.
+-- What actions cost users, in tokens. Data of the project; no migration overwrites a row.
 create table public.token_action_costs (
   action_type text primary key,
   min_tokens bigint not null,
@@ -936,7 +937,7 @@ create table public.token_action_costs (
     check (min_tokens >= 0 and min_tokens <= max_tokens and max_tokens <= 1000000000000)
 );
 comment on table public.token_action_costs is
-  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data; whoever is signed in may read it.';
+  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data, changed by set_token_action_cost; whoever is signed in may read it.';
 comment on column public.token_action_costs.action_type is 'The action.';
 comment on column public.token_action_costs.min_tokens is 'Tokens that it costs at least.';
 comment on column public.token_action_costs.max_tokens is 'Tokens that it costs at most.';
@@ -948,7 +949,7 @@ create policy "Everyone who is signed in reads what actions cost" on public.toke
 
 -- from supabase/schemas/30_usage/tables/token_model_prices.sql
 
--- What models cost the project, by date. Data of the project: edit it; no migration overwrites a row.
+-- What models cost the project, by date. Data of the project; no migration overwrites a row.
 create table public.token_model_prices (
   model text not null,
   valid_from timestamptz not null default '-infinity',
@@ -967,7 +968,7 @@ create table public.token_model_prices (
     < 'infinity')
 );
 comment on table public.token_model_prices is
-  'What each model costs the project, in cents, from a date on. The project''s own data. A price that is NULL is not known, and neither is then the cost of what uses it.';
+  'What each model costs the project, in cents, from a date on. The project''s own data, changed by set_token_model_price. A price that is NULL is not known, and neither is then the cost of what uses it.';
 comment on column public.token_model_prices.model is 'The model, as token_usage.model_used names it.';
 comment on column public.token_model_prices.valid_from is 'From when these prices hold, until a later row''s moment.';
 comment on column public.token_model_prices.input_cents_per_million is 'Cents per million input tokens.';
@@ -1240,6 +1241,11 @@ create table public.token_plans (
   issue_every text,
   issue_on text not null default 'anniversary',
   refill_to bigint,
+  tokens_per_period bigint generated always as (
+    case when issue_every is null then tokens
+         when refill_to is not null or issue_on = 'calendar' then null
+         when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
+         when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
@@ -1285,8 +1291,8 @@ create table public.token_plans (
   constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
   constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
   constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
-  constraint token_plans_slots_are_not_carried_over check (
-    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_not_carried_over check (issue_every is null or rollover_tokens is null),
+  constraint token_plans_no_part_of_slots_is_carried_over check (issue_every is null or rollover_percent is null),
   constraint token_plans_slots_are_small check (
     issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
   constraint token_plans_few_slots_live_at_once check (
@@ -1307,7 +1313,7 @@ comment on constraint token_plans_currency_is_three_letters on public.token_plan
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
 comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
-comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
 comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
 comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
@@ -1317,28 +1323,29 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
-comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is 'rollover_lifetime_days: 1 to 36500 where something is carried over, else null';
 comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
 comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
-comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
-comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
-comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
-comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
-comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
-comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
-comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
+comment on constraint token_plans_refill_is_positive on public.token_plans is 'refill_to: 1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'issue_every: day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'issue_every: null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'balance_cap: null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'rollover_tokens: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_no_part_of_slots_is_carried_over on public.token_plans is 'rollover_percent: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is 'tokens: 1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'grant_lifetime_days: at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that EACH day, week or month of it gives (tokens_per_period: all of them).';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
-comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
-comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual. A plan whose grant_type is trial ends with its tokens, whatever it says here.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes. trial: the plan is given once to a person, and ends with its tokens (grant_lifetime_days).';
 comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
@@ -1347,8 +1354,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
-comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
-comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
+comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';
@@ -1405,7 +1413,7 @@ create table tokenbook.subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  auto_renew boolean not null default true,
+  auto_renew boolean not null default false,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
@@ -1437,20 +1445,20 @@ comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what 
 comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
 comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider.';
 comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
 comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
-comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: one for each payment, and of what nobody paid for at most one a plan; each with the columns of a plan above. With ended_at it is not in force any more, and is here for the slots that it owes. The highest in force counts (tokenbook.plan_precedence).';
 comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
 comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 
@@ -1501,8 +1509,9 @@ alter table tokenbook.trials_taken enable row level security;
 -- from supabase/schemas/60_payments/tables/parked_reasons.sql
 
 /*
- * Why a payment may wait for an admin, each reason with a sentence for people. A new one is added here, and to
- * ParkedReason in supabase/functions/_shared/webhook.ts.
+ * Why a payment may wait for an admin, each reason with a sentence for people; what it is in a case,
+ * tokenbook.explain_parking adds. A new one is added here, and to
+ * ParkedReason in supabase/functions/_shared/facts.ts.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.parked_reasons()
@@ -1516,14 +1525,19 @@ begin
   return '{
     "user_unknown": "Nothing says which user paid, or there is no such user.",
     "price_unknown": "What was paid for is nothing in the catalogue: no plan and no pack has that price id or name.",
-    "quantity": "A plan was bought more than once, or more packs than one payment may buy.",
+    "quantity": "More were bought than one payment may buy: a plan once, packs up to 1,000 times.",
+    "quantity_unknown": "How many were bought is not said, is zero, or is no whole number.",
     "proration": "It is the difference that a change in mid-period costs, not the price of a plan.",
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
+    "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
     "several_things": "Several things were bought in one payment.",
-    "nothing_paid": "Nothing was paid.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
-    "nothing_named": "Nothing says what was bought."
+    "nothing_named": "Nothing says what was bought.",
+    "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
+    "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
+    "unreadable": "The provider''s event, or its answer about it, cannot be read.",
+    "refused": "The books refuse what was bought."
   }';
 end
 $$;
@@ -1547,8 +1561,8 @@ comment on table tokenbook.provider_customers is
 comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
 comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
-comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
-comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts. -infinity: our own server or an admin said it, before whatever an event says; infinity: an admin assigned a payment, after whatever.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own server or an admin; assigned: and an id of ours = an assigned payment.';
 comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
 create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
 alter table tokenbook.provider_customers enable row level security;
@@ -1595,6 +1609,7 @@ create table tokenbook.provider_payments (
   pack_type text,
   quantity integer,
   price_id text,
+  subscription_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -1602,8 +1617,10 @@ create table tokenbook.provider_payments (
   disputed_cents bigint not null default 0,
   period_start timestamptz,
   parked_reason text,
+  parked_details jsonb,
   disagrees jsonb,
   told_as text,
+  alert_id bigint,
   dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -1623,15 +1640,18 @@ comment on column tokenbook.provider_payments.plan_type is 'The plan that was bo
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
+comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';
@@ -1759,7 +1779,7 @@ comment on column public.token_payments.amount_cents is 'The price of all of the
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
 comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, issue_every, issue_on, refill_to, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
-comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded, or credited to the customer for unused time.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
@@ -1811,7 +1831,8 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -1950,7 +1971,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, price_id, amount_cents, currency.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -3262,11 +3283,13 @@ begin
       ('invalid_payment', 'PT400', 'Name the payment and how it was made in a few characters, or leave both out.'),
       ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
+      ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
+      ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
-      ('payment_not_found', 'PT404', 'There is no such payment of that user.'),
+      ('payment_not_found', 'PT404', 'There is no such payment.'),
       ('plan_not_found', 'PT404', 'Use a plan of the catalogue (token_plans).'),
       ('pack_not_found', 'PT404', 'Use a pack of the catalogue (token_packs).'),
       ('plan_in_use', 'PT409', 'Make another plan with what is to be different, and take this one out of the offer.'),
@@ -3290,6 +3313,7 @@ begin
       ('restatement_already_reversed', 'PT409', 'The restatement has been reversed before. Nothing was changed.'),
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
+      ('paid_at_provider', 'PT409', 'Refund it at the provider, in Stripe''s or PayPal''s dashboard: the books follow by its webhook. Nothing was changed.'),
       ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
       ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
@@ -5616,8 +5640,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (s.next_slot_at <= p_now
-         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
+       and tokenbook.schedule_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;
@@ -7252,6 +7276,205 @@ $$;
 comment on function tokenbook.measure_usage is
   'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
 
+-- from supabase/schemas/30_usage/set_token_action_cost.sql
+
+/*
+ * Says what an action costs users, from now on: at least and at most so many tokens; a fixed price has both the same.
+ * Of one that has a cost, what is left out stays. p_cost NULL: no cost of its own any more, it costs what was counted.
+ * What was booked stays; a hold that is open is captured at the cost of that moment. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_action_type, invalid_action_cost, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_action_cost(
+  p_action_type text,
+  p_cost jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_field text;
+  v_rule text;
+  v_before public.token_action_costs;
+  v_cost public.token_action_costs;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_action_cost', 'p_cost', coalesce(p_cost, '{}'), p_reason);
+  perform tokenbook.check_action_type(p_action_type);
+  select f.key,
+         case when f.key not in ('min_tokens', 'max_tokens') then 'a field that can be set'
+              else 'a whole number from 0 to 1000000000000' end
+    into v_field, v_rule
+    from jsonb_each(p_cost) f
+   where f.key not in ('min_tokens', 'max_tokens')
+      or case jsonb_typeof(f.value) when 'number' then f.value::numeric not between 0 and 1000000000000 or f.value::numeric % 1 <> 0
+                                    else true end
+   order by f.key
+   limit 1;
+  if v_field is null then
+    select c.* into v_before from public.token_action_costs c where c.action_type = p_action_type;
+    v_cost := v_before;
+    v_cost.action_type := p_action_type;
+    v_cost.min_tokens := coalesce(trunc((p_cost ->> 'min_tokens')::numeric), v_before.min_tokens); -- 5.0 is 5
+    v_cost.max_tokens := coalesce(trunc((p_cost ->> 'max_tokens')::numeric), v_before.max_tokens);
+    if p_cost is not null and num_nulls(v_cost.min_tokens, v_cost.max_tokens) > 0 then
+      v_field := case when v_cost.min_tokens is null then 'min_tokens' else 'max_tokens' end;
+      v_rule := 'given for an action that has no cost';
+    elsif v_cost.min_tokens > v_cost.max_tokens then
+      v_field := 'max_tokens';
+      v_rule := 'at least min_tokens';
+    end if;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_action_cost', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  if p_cost is null then
+    v_cost := null;
+    delete from public.token_action_costs c where c.action_type = p_action_type;
+  else
+    insert into public.token_action_costs as c
+    select v_cost.*
+    on conflict (action_type) do update set min_tokens = excluded.min_tokens, max_tokens = excluded.max_tokens;
+  end if;
+  v_changed := array(
+    select f.name from unnest(array['max_tokens', 'min_tokens']) as f (name)
+     where coalesce(to_jsonb(v_cost) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null'));
+  if v_changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_action_cost', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'action_type', p_action_type, 'is_new', v_before.action_type is null, 'changed', v_changed,
+        'before', case when v_before.action_type is not null then to_jsonb(v_before) - 'action_type' end,
+        'after', case when v_cost.action_type is not null then to_jsonb(v_cost) - 'action_type' end));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'action_type', p_action_type,
+    'is_new', v_before.action_type is null and v_cost.action_type is not null,
+    'changed', v_changed,
+    'cost', case when v_cost.action_type is not null then to_jsonb(v_cost) end);
+end
+$$;
+comment on function tokenbook.set_token_action_cost is
+  'Says what an action costs users from now on; what was booked stays. For an admin or the server. p_cost {min_tokens, max_tokens}: the tokens counted, at least and at most so many (whole numbers of 0 to 10^12; a fixed price has both the same); what is left out stays, an action without a cost needs both; NULL: it costs what was counted again. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, action_type, is_new, changed: [field, …], cost (the row; NULL = none)}. Errors: invalid_action_type, invalid_action_cost, invalid_reason, forbidden.';
+
+-- from supabase/schemas/30_usage/set_token_model_price.sql
+
+/*
+ * Gives a model a price that holds from a moment on: now, where none is said. What it cost before stays as it is, and
+ * so does what was booked at that. Fields that are left out stay as they are at that moment; null: not known. A price
+ * that is still to come is replaced by one for the same moment. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_model_price(
+  p_model text,
+  p_price jsonb,
+  p_reason text,
+  p_valid_from timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_prices constant text[] := array[
+    'input_cents_per_million', 'cached_input_cents_per_million', 'output_cents_per_million', 'cents_per_image', 'cents_per_minute'];
+  v_actor record;
+  v_now timestamptz;
+  v_at timestamptz;
+  v_field text;
+  v_rule text;
+  v_before public.token_model_prices;
+  v_price public.token_model_prices;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_model_price', 'p_price', p_price, p_reason);
+  v_now := clock_timestamp();
+  v_at := coalesce(p_valid_from, v_now);
+  if coalesce(octet_length(p_model), 0) not between 1 and 200 or p_model !~ '[^[:space:]]' then
+    v_field := 'p_model';
+    v_rule := '1 to 200 bytes, not all blank';
+  elsif v_at < v_now or not isfinite(v_at) then -- @former-prices-stay
+    v_field := 'p_valid_from';
+    v_rule := 'a moment to come, or left out for now: former prices stay';
+  else
+    select f.key,
+           case when f.key <> all (c_prices) then 'a field that can be set'
+                else '0 to 1000000000000 cents, or null where it is not known' end
+      into v_field, v_rule
+      from jsonb_each(p_price) f
+     where f.key <> all (c_prices)
+        or case jsonb_typeof(f.value) when 'null' then false
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      else true end
+     order by f.key
+     limit 1;
+  end if;
+  if v_field is null then
+    select p.* into v_before
+      from public.token_model_prices p
+     where p.model = p_model and p.valid_from <= v_at
+     order by p.valid_from desc
+     limit 1;
+    v_price := jsonb_populate_record(v_before, p_price);
+    if num_nonnulls(v_before.model, v_price.input_cents_per_million, v_price.cached_input_cents_per_million,
+                    v_price.output_cents_per_million, v_price.cents_per_image, v_price.cents_per_minute) = 0 then
+      v_field := 'p_price';
+      v_rule := 'one price or more, for a model that has none';
+    end if;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_model_price', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  v_changed := array(
+    select f.name from unnest(c_prices) as f (name)
+     where coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+     order by f.name);
+  if v_changed <> '{}' then
+    v_price.model := p_model;
+    v_price.valid_from := v_at;
+    insert into public.token_model_prices as p
+    select v_price.*
+    on conflict (model, valid_from) do update
+       set input_cents_per_million = excluded.input_cents_per_million,
+           cached_input_cents_per_million = excluded.cached_input_cents_per_million,
+           output_cents_per_million = excluded.output_cents_per_million,
+           cents_per_image = excluded.cents_per_image,
+           cents_per_minute = excluded.cents_per_minute;
+    perform tokenbook.record_change(
+      'set_token_model_price', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'model', p_model, 'valid_from', v_at, 'is_new', v_before.model is null, 'changed', v_changed,
+        'before', (select jsonb_object_agg(c, to_jsonb(v_before) -> c) from unnest(v_changed) c where v_before.model is not null),
+        'after', (select jsonb_object_agg(c, to_jsonb(v_price) -> c) from unnest(v_changed) c)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'model', p_model,
+    'is_new', v_before.model is null,
+    'changed', v_changed,
+    'price', v_price);
+end
+$$;
+comment on function tokenbook.set_token_model_price is
+  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
+
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
 /*
@@ -8208,20 +8431,24 @@ comment on function tokenbook.ask_trial is 'What the policy would give of a tria
 
 /*
  * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
- * it takes the place of is kept beside it while its time is not over, when it is of no higher rank, or not in force
- * for a reason that may pass (paused; money that may come back): so whoever had a plan without an end before has it
- * again when this one ends. What provider and time say of each counts at once.
- * p_was is the row that there is, with what was due recorded; null: there is none.
+ * it takes the place of is kept beside it while its time is not over, when it was paid for, is no higher
+ * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
+ * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
+ * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
+ * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
+ * they will charge for another period.
  * Caller: internal, holding the account's lock.   Returns the row to be.
  */
 create function tokenbook.begin_plan(
   p_was tokenbook.subscriptions,
   p_plan public.token_plans,
   p_start timestamptz,
+  p_slots_from timestamptz,
   p_payment_method text,
   p_payment_id text,
   p_user_id uuid,
   p_is_beside boolean,
+  p_will_renew boolean,
   p_now timestamptz
 )
 returns tokenbook.subscriptions
@@ -8231,64 +8458,85 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is tokenbook.subscriptions := p_was;
+  v_new tokenbook.subscriptions := p_was;
+  v_is tokenbook.subscriptions;
   v_beside jsonb := coalesce(p_was.beside, '[]');
 begin
-  if v_is.user_id is null then
-    v_is.user_id := p_user_id;
-    v_is.id := gen_random_uuid();
-    v_is.tokens_limit := 0;
-    v_is.created_at := p_now;
-  elsif p_was.plan_type <> p_plan.plan_type
-    and (p_was.ended_at is not null or p_was.paused_at is not null
-      or (select p.rank from public.token_plans p where p.plan_type = p_was.plan_type) <= p_plan.rank)
-  then
-    v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+  if v_new.user_id is null then
+    v_new.user_id := p_user_id;
+    v_new.id := gen_random_uuid();
+    v_new.tokens_limit := 0;
+    v_new.created_at := p_now;
   end if;
-  v_is.plan_type := p_plan.plan_type;
-  v_is.articles_limit := p_plan.articles_limit;
-  v_is.features := p_plan.features;
-  v_is.billing_cycle := p_plan.billing_cycle;
-  v_is.auto_renew := p_plan.billing_cycle <> 'none';
-  v_is.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
-  v_is.payment_id := p_payment_id; -- @plan-knows-its-payment
-  v_is.period_start := p_start;
-  v_is.expires_at := tokenbook.period_end(p_plan.billing_cycle, p_start);
-  v_is.grace_days := tokenbook.grace_of(p_plan);
-  v_is.next_plan_type := null;
-  v_is.cancel_at := null;
-  v_is.paused_at := null;
-  v_is.taken_back_at := null;
-  v_is.ended_at := null;
-  v_is.schedule := tokenbook.plan_schedule(p_plan);
-  v_is.next_slot_at := tokenbook.next_slot_at(v_is, p_start);
-  v_is.updated_at := p_now;
+  v_new.plan_type := p_plan.plan_type;
+  v_new.articles_limit := p_plan.articles_limit;
+  v_new.features := p_plan.features;
+  v_new.billing_cycle := p_plan.billing_cycle;
+  v_new.auto_renew := p_will_renew and p_plan.billing_cycle <> 'none' and p_plan.grant_type <> 'trial'; -- @renewed-by-somebody
+  v_new.payment_method := coalesce(p_payment_method, case when not p_is_beside then p_was.payment_method end);
+  v_new.payment_id := p_payment_id; -- @plan-knows-its-payment
+  v_new.period_start := p_start;
+  v_new.expires_at := tokenbook.period_end(p_plan, p_start);
+  v_new.grace_days := tokenbook.grace_of(p_plan);
+  v_new.next_plan_type := null;
+  v_new.cancel_at := null;
+  v_new.paused_at := null;
+  v_new.taken_back_at := null;
+  v_new.ended_at := null;
+  v_new.schedule := tokenbook.plan_schedule(p_plan);
+  v_new.next_slot_at := tokenbook.next_slot_at(v_new, p_slots_from);
+  v_new.updated_at := p_now;
 
   if p_is_beside then
-    if exists (
-      select from jsonb_array_elements(v_beside) e
-       where e ->> 'plan_type' = p_plan.plan_type and (e ->> 'period_start')::timestamptz > p_start)
-    then
-      return p_was; -- a later period of it is there
-    end if;
-    v_beside := p_was.beside || tokenbook.plan_beside(v_is);
     v_is := p_was;
     v_is.updated_at := p_now;
+    v_beside := v_beside || tokenbook.plan_beside(v_new);
+  else
+    v_is := v_new;
+    if p_was.payment_id is not null then
+      v_beside := v_beside || tokenbook.plan_beside(p_was, case
+        when p_was.ended_at is null and p_was.paused_at is null
+          and (tokenbook.plan_precedence(p_was), p_was.period_start) > (tokenbook.plan_precedence(v_new), p_start)
+        then p_now end); -- @payments-go-on: unless somebody said that the lower one counts
+    elsif p_was.plan_type <> p_plan.plan_type
+      and (p_was.ended_at is not null or p_was.paused_at is not null
+        or tokenbook.plan_precedence(p_was) <= tokenbook.plan_precedence(v_new))
+    then
+      v_beside := v_beside || tokenbook.plan_beside(p_was); -- @lower-plans-go-on
+    end if;
   end if;
-  -- of each plan the newest; of the one that is in force none
+  -- what nobody paid for has given way to a period of the same plan
   v_is.beside := (
-    select coalesce(jsonb_agg(newest.plan order by newest.plan ->> 'plan_type'), '[]')
-      from (
-        select distinct on (e.plan ->> 'plan_type') e.plan
-          from jsonb_array_elements(v_beside) with ordinality as e (plan, nth)
-         where e.plan ->> 'plan_type' <> v_is.plan_type
-           and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), p_now)
-         order by e.plan ->> 'plan_type', e.nth desc) newest);
+    select coalesce(jsonb_agg(e.plan), '[]')
+      from jsonb_array_elements(v_beside) as e (plan)
+     where e.plan ->> 'payment_id' is not null or e.plan ->> 'plan_type' not in (v_new.plan_type, v_is.plan_type));
+  v_is.beside := tokenbook.kept_beside(v_is, p_now);
   return tokenbook.subscription_at(tokenbook.apply_provider_terms(v_is), p_now);
 end
 $$;
 comment on function tokenbook.begin_plan is
   'A user''s subscription with a period of that plan, in the place of the one that was in force or beside it.';
+
+-- from supabase/schemas/50_plans/begins_by_itself.sql
+
+/*
+ * Whether a plan that somebody is to be on from their next period begins by itself: one that costs nothing, for no payment
+ * could begin it. A trial does not: it begins with its tokens, and the policy is asked then.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.begins_by_itself(p_plan public.token_plans)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_plan.price_cents = 0 and p_plan.grant_type <> 'trial'; -- @trials-begin-with-tokens
+end
+$$;
+comment on function tokenbook.begins_by_itself is
+  'Whether a plan begins by itself when the period before it ends: one that costs nothing and is no trial.';
 
 -- from supabase/schemas/50_plans/change_subscription.sql
 
@@ -8339,8 +8587,9 @@ comment on function tokenbook.change_subscription is
 -- from supabase/schemas/50_plans/change_token_plan.sql
 
 /*
- * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
- * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * Changes a user's plan, for the server. To a plan that is no lower (tokenbook.plan_precedence: what somebody pays
+ * for before what nobody does, then the rank) at once, with its tokens added in this commit; to a lower one at the end
+ * of the period, and no token is taken away. A payment for that plan would come to the same.
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
@@ -8369,6 +8618,7 @@ declare
   v_now timestamptz;
   v_plan public.token_plans;
   v_subscription tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -8410,8 +8660,11 @@ begin
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
     select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    v_asked.user_id := p_user_id;
+    v_asked.plan_type := p_plan_type;
+    v_asked.payment_id := p_payment_id;
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
-      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+      and tokenbook.plan_precedence(v_asked) < tokenbook.plan_precedence(v_subscription) -- @both-ways-agree
     then
       perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
@@ -8467,15 +8720,16 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. What somebody pays for (it costs something, or p_payment_id says so) is higher than what nobody does, whatever the ranks. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/50_plans/check_offer.sql
 
 /*
- * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
- * one object. Locks the settings: catalogue changes are one after the other.
+ * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
+ * are one after the other.
  * Caller: internal.   Returns the actor.
- * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack, …).
  */
 create function tokenbook.check_offer(
   p_slug text,
@@ -8503,7 +8757,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_offer is
-  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+  'Refuses who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';
 
 -- from supabase/schemas/50_plans/check_price_ids.sql
 
@@ -8688,11 +8942,16 @@ create trigger token_plans_date_default_plan
  * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
  * since, or it would be booked. So it makes no difference when it is.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
- * more than an account may hold.
+ * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
+ * that is recorded.
  * A part of the plan's money that is gone takes its part of each slot: taken_back, and the grant has that much less left.
  * Caller: internal.   Keeps: I7, I11, I12.
  */
-create function tokenbook.due_slots(p_user_id uuid, p_at timestamptz)
+create function tokenbook.due_slots(
+  p_user_id uuid,
+  p_at timestamptz,
+  p_subscription tokenbook.subscriptions default null
+)
 returns setof tokenbook.due_slot
 language plpgsql
 stable -- sees what the statement that asks sees: a balance and its grants are of one moment
@@ -8703,6 +8962,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_account public.token_accounts;
   v_payment public.token_payments;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_scheduled tokenbook.scheduled_slot;
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
@@ -8710,11 +8970,15 @@ declare
   v_room bigint;
   v_slot tokenbook.due_slot;
 begin
-  select s.* into v_subscription
-    from tokenbook.subscriptions s
-   where s.user_id = p_user_id
-     and (s.next_slot_at <= p_at
-       or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_at or s.cancel_at <= p_at));
+  v_subscription := p_subscription;
+  if v_subscription.user_id is null then
+    select s.* into v_subscription
+      from tokenbook.subscriptions s
+     where s.user_id = p_user_id
+       and (s.next_slot_at <= p_at
+         or (s.next_plan_type is not null or s.beside <> '[]')
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+  end if;
   if v_subscription.user_id is null then
     return; -- as a rule
   end if;
@@ -8726,9 +8990,13 @@ begin
   end if;
   v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
+    continue when exists (
+      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -8743,21 +9011,20 @@ begin
         from public.token_payments p where p.user_id = p_user_id and p.id = v_scheduled.payment_id;
     end if;
     v_slot.payment_id := v_payment.id;
-    v_slot.taken_back := tokenbook.slot_share(
-      v_payment.tokens, v_grant.tokens_granted, v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_slot.taken_back;
+    v_slot.taken_back := tokenbook.slot_share( -- @slots-share-the-loss begin
+      v_payment.tokens + coalesce((v_given ->> v_payment.id::text)::bigint, 0), v_grant.tokens_granted,
+      v_payment.refunded_cents + v_payment.disputed_cents, v_payment.amount_cents); -- @slots-share-the-loss end
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_slot.taken_back;
-    if exists (
-      select from public.token_balances b
-       where b.user_id = p_user_id and b.subscription_id = v_grant.subscription_id and b.period_start = v_grant.period_start)
-    then
-      v_grant.period_start := null; -- a period of a plan that is kept beside began at the same moment
-    end if;
+    v_grant.is_open := v_grant.tokens_remaining > 0;
     v_slot.slot := v_grant;
     return next v_slot;
     v_grants := v_grants || v_grant;
     v_room := v_room - v_grant.tokens_granted;
-    v_payment.tokens := v_payment.tokens + v_grant.tokens_granted;
+    if v_payment.id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_payment.id, coalesce((v_given ->> v_payment.id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
   end loop;
 end
 $$;
@@ -8770,7 +9037,7 @@ comment on function tokenbook.due_slots is
  * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
  * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
  * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
- * got nothing, and the newest slot once it was not any more.
+ * got nothing, and once it was not any more all that was paid for, of other plans the newest slot.
  * In passes over the user's ledger.
  * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
  */
@@ -8786,6 +9053,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_state record;
   v_scheduled tokenbook.scheduled_slot;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
   v_payment record;
@@ -8802,12 +9070,8 @@ begin
   then
     return; -- as a rule
   end if;
-  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- an entry keeps no NULLs, and a plan beside has those that it says
-  v_subscription.beside := (
-    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
-      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
@@ -8823,11 +9087,13 @@ begin
    limit 1;
   if v_state.state = 'frozen' then
     return;
-  elsif v_state.created_at >= v_subscription.next_slot_at then
+  elsif v_state.created_at >= v_subscription.next_slot_at and v_subscription.payment_id is null then
     v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
     if v_scheduled.refill_to is not null then
@@ -8851,13 +9117,19 @@ begin
      where t.user_id = p_user_id and t.created_at <= p_at
        and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
     v_taken_back := tokenbook.slot_share(
-      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
       (v_payment.refund ->> 'amount_cents')::bigint);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
-    return next v_grant;
     v_grants := v_grants || v_grant;
+    if v_scheduled.payment_id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_scheduled.payment_id,
+        coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
+    continue when v_grant.tokens_remaining = 0;
+    return next v_grant;
   end loop;
 end
 $$;
@@ -8969,7 +9241,8 @@ comment on function tokenbook.get_users_without_token_balance is
 -- from supabase/schemas/50_plans/grace_of.sql
 
 /*
- * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something.
+ * Days of grace that a period of that plan begins with: what the plan says, else 3 where it costs something. A trial has
+ * none.
  * Caller: internal.
  */
 create function tokenbook.grace_of(p_plan public.token_plans)
@@ -8980,11 +9253,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end);
+  return case when p_plan.grant_type = 'trial' then 0
+    else coalesce(p_plan.grace_days, case when p_plan.price_cents > 0 then 3 else 0 end) end;
 end
 $$;
 comment on function tokenbook.grace_of is
-  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not.';
+  'Days of grace that a period of that plan begins with: its own, else 3 where it costs something and 0 where not; of a trial 0.';
 
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
@@ -9067,8 +9341,8 @@ comment on function tokenbook.grant_initial_plan is
 
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
- * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
- * A slot of a plan's schedule is no period.
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it. What was paid
+ * for with money that is all gone is nobody's period: a renewal begins it anew.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -9089,12 +9363,15 @@ begin
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
-     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
          where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
-       p_plan_type) = p_plan_type;
+       p_plan_type) = p_plan_type
+     and not exists (
+       select from public.token_payments p
+        where p.user_id = b.user_id and p.id = b.payment_id
+          and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
   return v_grant;
 end
 $$;
@@ -9119,50 +9396,6 @@ begin
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
-
--- from supabase/schemas/50_plans/hand_plan_over.sql
-
-/*
- * Makes the plan that a payment began the plan of another: one that was booked before it was known as a part of that.
- * Caller: internal, holding the account's lock.   Keeps: I9, I10.
- */
-create function tokenbook.hand_plan_over(
-  p_from public.token_payments,
-  p_to public.token_payments,
-  p_actor_role text,
-  p_actor_id uuid
-)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_is tokenbook.subscriptions;
-  v_entry public.token_transactions;
-begin
-  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_from.user_id;
-  if v_is.user_id is null then
-    return;
-  end if;
-  if v_is.payment_id = p_from.id::text then
-    v_is.payment_id := p_to.id;
-  end if;
-  v_is.beside := (
-    select coalesce(jsonb_agg(
-             case when e.plan ->> 'payment_id' = p_from.id::text
-                  then e.plan || jsonb_build_object('payment_id', p_to.id) else e.plan end
-             order by e.nth), '[]')
-      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
-  v_entry.reason := 'a payment was part of another';
-  v_entry.actor_role := p_actor_role;
-  v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(v_is, v_entry);
-end
-$$;
-comment on function tokenbook.hand_plan_over is
-  'Makes the plan that one payment began the plan of another, of which that one was a part.';
 
 -- from supabase/schemas/50_plans/hmac_sha256.sql
 
@@ -9191,27 +9424,6 @@ begin
 end
 $$;
 comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
-
--- from supabase/schemas/50_plans/is_kept_beside.sql
-
-/*
- * Whether a plan is worth keeping beside another: its time is not over, so it may be in force again. One that is
- * cancelled counts as if it were not: until its period ends, its provider may say otherwise.
- * Caller: internal, and whoever reads token_subscriptions.
- */
-create function tokenbook.is_kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (p_subscription.expires_at + p_subscription.grace_days * interval '24 hours' <= p_at) is not true;
-end
-$$;
-comment on function tokenbook.is_kept_beside is
-  'Whether a plan''s time is not over at that moment, so that it may be in force again.';
 
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
@@ -9245,8 +9457,9 @@ create policy "Users read their own storage quotas" on public.token_storage_quot
 -- from supabase/schemas/50_plans/issue_slots.sql
 
 /*
- * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
- * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, moves each
+ * plan on to its next slot (tokenbook.move_slots), and records which of them is in force. What is booked, what moves and
+ * what is recorded start from one row: what providers have said by now. Before anything else that is due is booked: what a slot gives depends on
  * what there was when it began, and what has run out since was there.
  * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
  * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
@@ -9260,45 +9473,35 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_told tokenbook.subscriptions;
+  v_slots tokenbook.due_slot[];
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
+  v_has_moved boolean; -- the plan in force has given a slot
   v_schedule jsonb;
   v_entry public.token_transactions;
 begin
-  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
+  v_told := tokenbook.apply_provider_terms(v_told);
+  v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
+  v_has_moved := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  -- what was due moves on, and then what is in force is settled: no slot is looked at twice
+  perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if (v_subscription.next_slot_at <= p_now) is true then
-    v_schedule := v_subscription.schedule;
-    if v_subscription.expires_at is null and v_subscription.payment_id is null then
-      v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
-    end if;
-    -- what is not in force any more keeps its place: it may be again
-    v_subscription.next_slot_at := tokenbook.next_slot_at(
-      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
-    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
-      v_entry.reason := v_subscription.plan_type || ' has another schedule';
-      v_entry.actor_role := 'system';
-      perform tokenbook.change_subscription(v_subscription, v_entry);
-    else
-      update tokenbook.subscriptions s
-         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
-       where s.user_id = p_user_id;
-    end if;
-  end if;
 
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
     insert into public.token_balances
-      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-       subscription_id, period_start, metadata, created_at)
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
+       subscription_id, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
-       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+       v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.metadata, p_now)
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
     v_entry.entry_type := 'grant';
@@ -9336,6 +9539,18 @@ begin
       perform tokenbook.record_transaction(v_entry);
     end if;
   end loop;
+
+  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
+    and v_schedule is distinct from v_subscription.schedule
+  then
+    v_subscription.schedule := v_schedule;
+    v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
+    v_entry := null;
+    v_entry.reason := v_subscription.plan_type || ' has another schedule';
+    v_entry.actor_role := 'system';
+    perform tokenbook.change_subscription(v_subscription, v_entry);
+  end if;
   return cardinality(v_slots);
 end
 $$;
@@ -9463,6 +9678,60 @@ $$;
 comment on function tokenbook.keep_subscription is
   'Writes a subscription''s row: all but the plan limit, and what never changes of it.';
 
+-- from supabase/schemas/50_plans/kept_beside.sql
+
+/*
+ * Of the plans beside a subscription's, those that are worth keeping there, in their order: one whose time is not over,
+ * so it may be in force again; and one that was paid for and owes slots, which come in their time, or when its money
+ * comes back. One that is cancelled counts as if it were not: until its period ends, its provider may say otherwise.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type', e.plan ->> 'period_start', e.plan ->> 'payment_id'), '[]')
+      from jsonb_array_elements(p_subscription.beside) as e (plan)
+     cross join lateral jsonb_populate_record(p_subscription, '{"ended_at": null}' || e.plan) one
+     where one.payment_id is not null and one.next_slot_at is not null -- @owing-plans-stay
+        or one.ended_at is null and (one.expires_at + one.grace_days * interval '24 hours' <= p_at) is not true);
+end
+$$;
+comment on function tokenbook.kept_beside is
+  'Of the plans beside a subscription''s, those that may be in force again at that moment or later, or owe slots that were paid for.';
+
+-- from supabase/schemas/50_plans/kept_subscription.sql
+
+/*
+ * The subscription that an entry keeps (tokenbook.subscription_terms) as a row. An entry keeps no NULLs; a plan beside
+ * says its own.
+ * Caller: internal.
+ */
+create function tokenbook.kept_subscription(p_kept jsonb)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := jsonb_populate_record(null::tokenbook.subscriptions, p_kept);
+begin
+  v_is.beside := (
+    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth));
+  return v_is;
+end
+$$;
+comment on function tokenbook.kept_subscription is
+  'The subscription that an entry of the ledger keeps, as a row.';
+
 -- from supabase/schemas/50_plans/move_plan_limit.sql
 
 /*
@@ -9488,6 +9757,40 @@ begin
 end
 $$;
 comment on function tokenbook.move_plan_limit is 'Moves tokens_limit of a subscription by that many tokens, never below the balance.';
+
+-- from supabase/schemas/50_plans/move_slots.sql
+
+/*
+ * A subscription's row when everything is booked that its plans give by themselves until p_at: each of them moved on to
+ * its next slot, and never back. What gives nothing at p_at, because its money is gone, keeps its place: it may give again.
+ * Caller: internal, holding the account's lock.   Keeps: I12.
+ */
+create function tokenbook.move_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
+returns tokenbook.subscriptions
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  v_is.next_slot_at := tokenbook.slot_after(p_subscription, p_at);
+  if v_is.beside <> '[]' then
+    v_is.beside := (
+      select jsonb_agg(
+               case when one.payment_id is not null
+                    then e.plan || jsonb_build_object('next_slot_at', tokenbook.slot_after(one, p_at)) else e.plan end
+               order by e.nth)
+        from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+       cross join lateral jsonb_populate_record(p_subscription, e.plan) one);
+  end if;
+  return v_is;
+end
+$$;
+comment on function tokenbook.move_slots is
+  'A subscription''s row when everything is booked that its plans give by themselves until p_at.';
 
 -- from supabase/schemas/50_plans/newest_slot_at.sql
 
@@ -9553,7 +9856,9 @@ comment on function tokenbook.next_slot_at is
  * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
  * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
  * address in lower case itself, and what more a collation would do depends on the server.
- * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * A plus sign at the start is part of the name (a phone number). Quotes that a name does not need are no part of it; one
+ * that needs them is left as it is, and so is a domain, in letters or in their punycode (xn--): the auth server takes
+ * neither. Dots count
  * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
  * Caller: internal.
  */
@@ -9570,6 +9875,9 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
+  if strpos(v_name, chr(92)) = 0 then -- a backslash means something
+    v_name := coalesce(substring(v_name from '^"([^]["(),:;<>@. [:cntrl:]]+([.][^]["(),:;<>@. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  end if;
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;
@@ -9585,14 +9893,57 @@ end
 $$;
 comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
 
+-- from supabase/schemas/50_plans/pay_for_period.sql
+
+/*
+ * Makes a period that was begun before it was paid for the one of that payment, so that its slots come and go with the
+ * money.
+ * p_entry: user_id, payment_id, actor_role, actor_id.
+ * Caller: tokenbook.start_period, holding the account's lock.   Keeps: I9, I10, I12.
+ */
+create function tokenbook.pay_for_period(
+  p_plan_type text,
+  p_period_start timestamptz,
+  p_entry public.token_transactions
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_entry public.token_transactions;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+  if v_is.payment_id is null and v_is.plan_type = p_plan_type and v_is.period_start = p_period_start then
+    v_is.payment_id := p_entry.payment_id;
+  end if;
+  v_is.beside := (
+    select coalesce(jsonb_agg(
+             case when one.payment_id is null and one.plan_type = p_plan_type and one.period_start = p_period_start
+                  then e.plan || jsonb_build_object('payment_id', p_entry.payment_id) else e.plan end
+             order by e.nth), '[]')
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
+     cross join lateral jsonb_populate_record(v_is, e.plan) one);
+  v_entry.reason := p_plan_type || ' was paid for';
+  v_entry.actor_role := p_entry.actor_role;
+  v_entry.actor_id := p_entry.actor_id;
+  perform tokenbook.change_subscription(v_is, v_entry);
+end
+$$;
+comment on function tokenbook.pay_for_period is
+  'Makes a period that was begun before it was paid for the one of that payment; the caller holds the account''s lock.';
+
 -- from supabase/schemas/50_plans/period_end.sql
 
 /*
- * When a period of that cycle ends; NULL = it does not. Months and years are the calendar's, in
- * UTC: what began on the 31st ends on the last day of a shorter month.
- * Caller: internal.
+ * When a period of that plan ends; NULL = it does not. A trial ends with its tokens, whatever the plan's cycle says.
+ * Months and years are the calendar's, in UTC: what began on the 31st ends on the last day of a shorter month.
+ * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.period_end(p_billing_cycle text, p_start timestamptz)
+create function tokenbook.period_end(p_plan public.token_plans, p_start timestamptz)
 returns timestamptz
 language plpgsql
 immutable
@@ -9600,22 +9951,27 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_billing_cycle
+  if p_plan.grant_type = 'trial' then
+    return p_start + p_plan.grant_lifetime_days * interval '24 hours'; -- @trials-end
+  end if;
+  return case p_plan.billing_cycle
     when '28day' then p_start + interval '672 hours'
     when 'monthly' then (p_start at time zone 'utc' + interval '1 month') at time zone 'utc' -- @months-in-utc
     when 'annual' then (p_start at time zone 'utc' + interval '1 year') at time zone 'utc'
   end;
 end
 $$;
-comment on function tokenbook.period_end is 'End of a billing period that begins then; NULL when the cycle has no end.';
+comment on function tokenbook.period_end is
+  'End of a period of that plan that begins then: of a trial, when its tokens end; NULL when the cycle has no end.';
 
 -- from supabase/schemas/50_plans/plan_beside.sql
 
 /*
  * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
+ * With p_ended_at it is not in force any more from then on, whatever its time; what was paid for comes all the same.
  * Caller: internal, and whoever reads token_subscriptions.
  */
-create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions)
+create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions, p_ended_at timestamptz default null)
 returns jsonb
 language plpgsql
 stable
@@ -9625,7 +9981,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 begin
   return to_jsonb(p_subscription)
-    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at'];
+    - array['user_id', 'id', 'tokens_limit', 'ended_at', 'beside', 'created_at', 'updated_at']
+    || case when p_ended_at is null then '{}' else jsonb_build_object('ended_at', p_ended_at) end;
 end
 $$;
 comment on function tokenbook.plan_beside is
@@ -9653,6 +10010,36 @@ end
 $$;
 comment on function tokenbook.plan_ends_at is
   'When a plan that nobody renews is over: the end of its grace, or its cancellation; NULL = never.';
+
+-- from supabase/schemas/50_plans/plan_precedence.sql
+
+/*
+ * Which of two plans of a user counts: the one for which this is higher. What somebody pays for comes before what
+ * nobody does, whatever their ranks; then the higher rank. Paid for is what costs something, and what came with a
+ * payment of more than nothing, or with a number that is no payment of ours (a contract's, another provider's).
+ * NULL for a plan that has left the catalogue.
+ * Of the row it looks at user_id, plan_type and payment_id.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_precedence(p_subscription tokenbook.subscriptions)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
+             select from public.token_payments y
+              where y.user_id = p_subscription.user_id and y.id::text = p_subscription.payment_id and y.amount_cents = 0)
+           then 10000000000 else 0 end -- @paid-before-unpaid
+      from public.token_plans p
+     where p.plan_type = p_subscription.plan_type);
+end
+$$;
+comment on function tokenbook.plan_precedence is
+  'Which of two plans of a user counts: what somebody pays for before what nobody does, then the higher rank.';
 
 -- from supabase/schemas/50_plans/plan_schedule.sql
 
@@ -9710,17 +10097,52 @@ $$;
 comment on function tokenbook.plan_tokens_at is
   'What a user has at that moment of the tokens that came with their subscription, held ones included.';
 
+-- from supabase/schemas/50_plans/plans_of.sql
+
+/*
+ * Each plan of a subscription as a row by itself: the one that was recorded to be in force, then those beside it.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plans_of(p_subscription tokenbook.subscriptions)
+returns setof tokenbook.subscriptions
+language plpgsql
+stable
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions := p_subscription;
+begin
+  return next v_is;
+  v_is.ended_at := null;
+  v_is.beside := '[]';
+  return query
+  select one.*
+    from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
+   cross join lateral jsonb_populate_record(v_is, e.plan) one
+   order by e.nth;
+end
+$$;
+comment on function tokenbook.plans_of is
+  'Each plan of a subscription as a row by itself: the one in force first, then those beside it.';
+
 -- from supabase/schemas/50_plans/record_subscription.sql
 
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
  * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
  * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
+ * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
+ * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
  * Locks: the account.   Keeps: I9, I10.
  */
-create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+create function tokenbook.record_subscription(
+  p_user_id uuid,
+  p_now timestamptz,
+  p_moved tokenbook.subscriptions default null
+)
 returns void
 language plpgsql
 volatile
@@ -9731,8 +10153,7 @@ declare
   v_account public.token_accounts;
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
-  v_ended_at timestamptz;
+  v_told tokenbook.subscriptions := p_moved;
   v_entry public.token_transactions;
 begin
   v_account := tokenbook.lock_account(p_user_id);
@@ -9740,9 +10161,17 @@ begin
   if v_account.user_id is null or v_was.user_id is null then
     return;
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
+  if p_moved.user_id is null then
+    v_told := tokenbook.apply_provider_terms(v_was);
+  end if;
   v_is := tokenbook.subscription_at(v_told, p_now);
+  if p_moved.user_id is not null then
+    v_is := tokenbook.move_slots(v_is, p_now); -- a plan that is in force since then gave its slots too
+  end if;
   if v_is is not distinct from v_was then -- as a rule
+    return;
+  elsif tokenbook.without_slots(v_is) is not distinct from tokenbook.without_slots(v_was) then
+    perform tokenbook.keep_subscription(v_is);
     return;
   end if;
 
@@ -9757,13 +10186,7 @@ begin
   v_entry.actor_role := 'system';
   perform tokenbook.change_subscription(v_is, v_entry);
 
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.tell_of_ends(v_told, p_now);
 end
 $$;
 comment on function tokenbook.record_subscription is
@@ -9936,9 +10359,10 @@ begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
-    'plan_type', v_subscription.plan_type,
+    -- of the period that it began, whatever else is in force
+    'plan_type', v_plan.plan_type,
     'period_start', v_start,
-    'expires_at', v_subscription.expires_at,
+    'expires_at', tokenbook.period_end(v_plan, v_start),
     'tokens_granted', coalesce(v_transaction.tokens, 0),
     'tokens_limit', v_subscription.tokens_limit,
     'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),
@@ -10091,8 +10515,8 @@ comment on function tokenbook.roll_over is
 -- from supabase/schemas/50_plans/schedule_due_at.sql
 
 /*
- * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
- * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * When the schedules of a user's plans make their account due: when the next slot begins of one, or when another plan takes
+ * its place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.schedule_due_at(p_user_id uuid)
@@ -10106,13 +10530,14 @@ declare
   v_at timestamptz;
 begin
   select least(
-           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
-              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
-             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             select from jsonb_array_elements(s.beside) as e (plan)
+              where jsonb_typeof(e.plan -> 'schedule') = 'object' and e.plan ->> 'payment_id' is null)
              then tokenbook.plan_ends_at(s) end)
     into v_at
     from tokenbook.subscriptions s
@@ -10128,11 +10553,12 @@ comment on function tokenbook.schedule_due_at is
 -- from supabase/schemas/50_plans/scheduled_slots.sql
 
 /*
- * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, in the order in
- * which they are booked. A plan that has ended gives what began before, and the one that follows it what begins then.
+ * What the schedules of a subscription's plans give at most that is not booked by p_at, one row a grant, to be booked in
+ * the order of time. Each period that was paid for gives its own, whatever is in force. Of plans that nobody paid for, one
+ * that has ended gives what began before, and the one that follows it what begins then.
  * How much of it there is room and money for, tokenbook.due_slots says, and tokenbook.due_slots_as_of for a moment
  * that has passed.
- * Caller: internal.   Keeps: I11.
+ * Caller: internal.   Keeps: I11, I12.
  */
 create function tokenbook.scheduled_slots(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns setof tokenbook.scheduled_slot
@@ -10148,9 +10574,13 @@ declare
   v_grant public.token_balances;
 begin
   for v_plan in
-    select (c.kept).*, c.since, tokenbook.slots_until(c.kept) as slots_until
+    select one.*, one as period, '-infinity'::timestamptz as since, tokenbook.slots_until(one) as slots_until
+      from tokenbook.plans_of(p_subscription) one
+     where one.payment_id is not null and one.next_slot_at <= p_at -- @each-payment-its-slots
+    union all
+    select (c.kept).*, c.kept, c.since, tokenbook.slots_until(c.kept)
       from tokenbook.subscription_course(p_subscription, p_at) c
-     where (c.kept).next_slot_at <= p_at
+     where (c.kept).payment_id is null and (c.kept).next_slot_at <= p_at
   loop
     v_slot.refill_to := v_plan.schedule -> 'refill_to';
     v_slot.payment_id := case
@@ -10160,11 +10590,11 @@ begin
         v_plan.schedule, v_plan.period_start, v_plan.slots_until, v_plan.next_slot_at, p_at) d
     loop
       v_slot.kept := jsonb_strip_nulls(jsonb_build_object(
-        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule,
-        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_slot.payment_id));
+        'first', v_due.first_start, 'count', v_due.slots, 'schedule', v_plan.schedule, 'plan_type', v_plan.plan_type,
+        'period_start', v_plan.period_start, 'until', v_plan.slots_until, 'payment_id', v_plan.payment_id));
       v_slot.filled_at := greatest(v_due.slot_start, v_plan.since);
       v_grant.user_id := v_plan.user_id;
-      v_grant.id := tokenbook.slot_grant_id(v_plan.id, v_due.slot_start); -- @one-slot-one-grant
+      v_grant.id := tokenbook.slot_grant_id(v_plan.period, v_due.slot_start); -- @one-slot-one-grant
       v_grant.grant_type := v_plan.schedule ->> 'grant_type';
       v_grant.tokens_granted := v_due.tokens;
       v_grant.tokens_remaining := v_due.tokens;
@@ -10173,7 +10603,6 @@ begin
       v_grant.granted_at := v_due.slot_start;
       v_grant.expires_at := v_due.expires_at;
       v_grant.subscription_id := v_plan.id;
-      v_grant.period_start := v_due.slot_start;
       v_grant.metadata := '{}';
       v_grant.created_at := p_at;
       v_slot.slot := v_grant;
@@ -10183,7 +10612,7 @@ begin
 end
 $$;
 comment on function tokenbook.scheduled_slots is
-  'What the schedules of a subscription''s plans give at most that is not booked by p_at, in the order in which it is booked.';
+  'What the schedules of a subscription''s plans give at most that is not booked by p_at, a row a grant.';
 
 -- from supabase/schemas/50_plans/set_token_pack.sql
 
@@ -10320,7 +10749,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_plan is
-  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. Returns {success, plan_type, is_new, changed: [field, …], plan (the row)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
+  'Makes a plan, or changes those of its fields that are given. For an admin or the server. p_plan {name, tokens, …}: fields of token_plans by name; a new one needs name and tokens. p_reason 1 to 500 characters. It counts from each user''s next period on; rank, price, offer and names at providers at once; payments that wait keep the terms they were asked for at. billing_cycle and grant_type stay while anybody is on the plan, is to be, or has asked for it. A stripe_price_id or paypal_plan_id that is replaced joins the former ones, which still count for the plan. is_default true takes it from the plan that had it. list_token_changes has the history. tokens is what a period gives, with issue_every what each of its slots does; tokens_per_period of the answer is all of a period. rank is 0 where it is left out. Returns {success, plan_type, is_new, changed: [field, …], plan (the row, tokens_per_period included)}. Errors: invalid_plan, invalid_reason, plan_in_use, forbidden.';
 
 -- from supabase/schemas/50_plans/set_token_trial_policy.sql
 
@@ -10380,7 +10809,7 @@ comment on function tokenbook.set_token_trial_policy is
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
  * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's.
+ * one's. Who was on it is told that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -10398,7 +10827,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
+  v_now timestamptz := clock_timestamp();
+  v_taken_back_at timestamptz := case when p_is_taken_back then v_now end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -10419,7 +10849,8 @@ begin
                          else 'the money for ' || p_payment.to_plan || ' came back' end;
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, v_now), v_entry);
+  perform tokenbook.tell_of_ends(v_is, v_now); -- @refunds-tell-the-end
 end
 $$;
 comment on function tokenbook.settle_plan_of_payment is
@@ -10454,7 +10885,7 @@ comment on function tokenbook.settle_subscription is
 
 /*
  * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
- * it is not made up.
+ * it is not made up, unless somebody paid for it.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
@@ -10467,21 +10898,47 @@ as $$
 begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
-   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+   where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end
 $$;
 comment on function tokenbook.skip_missed_slots is
   'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
 
+-- from supabase/schemas/50_plans/slot_after.sql
+
+/*
+ * Which slot of a period is the next when all are booked that it gives until p_at: never one before the next that it
+ * has now, so no slot comes twice. NULL = none.
+ * Caller: internal.   Keeps: I12.
+ */
+create function tokenbook.slot_after(p_period tokenbook.subscriptions, p_at timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_period.next_slot_at <= p_at) is not true then
+    return p_period.next_slot_at;
+  end if;
+  return tokenbook.next_slot_at(p_period, greatest(
+    p_period.next_slot_at - interval '1 microsecond',
+    least(p_at, tokenbook.slots_until(p_period) - interval '1 microsecond'))); -- @each-slot-once
+end
+$$;
+comment on function tokenbook.slot_after is
+  'Which slot of a period is the next when all are booked that it gives until p_at; NULL = none.';
+
 -- from supabase/schemas/50_plans/slot_grant_id.sql
 
 /*
- * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
- * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * The id of the grant of a slot: made from the period and the slot's start, so that what is due has it before it is
+ * booked, and one slot has one grant. Two payments for one plan are two periods, and have slots of their own.
  * Caller: internal.
  */
-create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+create function tokenbook.slot_grant_id(p_period tokenbook.subscriptions, p_slot_start timestamptz)
 returns uuid
 language plpgsql
 immutable
@@ -10490,11 +10947,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return left(encode(sha256(convert_to(
-    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+    format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
 end
 $$;
 comment on function tokenbook.slot_grant_id is
-  'The id of the grant of a subscription''s slot.';
+  'The id of the grant of a slot of a period.';
 
 -- from supabase/schemas/50_plans/slot_number.sql
 
@@ -10593,6 +11051,34 @@ $$;
 comment on function tokenbook.slot_start is
   'When the slot of that number, from 0, of a period that began then begins.';
 
+-- from supabase/schemas/50_plans/slots_begin_at.sql
+
+/*
+ * When the first slot begins that a subscription's plans give by themselves and that is not booked: of the one that was
+ * recorded to be in force, and of each period that was paid for. NULL = none.
+ * Caller: internal.   Keeps: I7, I12.
+ */
+create function tokenbook.slots_begin_at(p_subscription tokenbook.subscriptions)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(
+    case when p_subscription.next_slot_at < coalesce(tokenbook.slots_until(p_subscription), 'infinity')
+         then p_subscription.next_slot_at end,
+    case when p_subscription.beside <> '[]' then (
+      select min(one.next_slot_at)
+        from tokenbook.plans_of(p_subscription) one
+       where one.payment_id is not null
+         and one.next_slot_at < coalesce(tokenbook.slots_until(one), 'infinity')) end);
+end
+$$;
+comment on function tokenbook.slots_begin_at is
+  'When the first slot begins that a subscription''s plans give by themselves and that is not booked; NULL = none.';
+
 -- from supabase/schemas/50_plans/slots_between.sql
 
 /*
@@ -10663,9 +11149,10 @@ comment on function tokenbook.slots_between is
 -- from supabase/schemas/50_plans/slots_until.sql
 
 /*
- * Until when a subscription's plan gives slots: as long as it is in force and paid. NULL = without an end. Days of grace
- * are not paid for: the renewal begins with what they would have given. Nor is a pause, or a plan whose money is gone.
- * Caller: internal.
+ * Until when a period gives slots; NULL = without an end. One that was paid for gives what was paid for: until its end,
+ * or until all of its money is gone, whether its plan is in force or not. One that nobody paid for gives as long as its
+ * plan is in force. Days of grace are not paid for: the renewal begins with what they would have given.
+ * Caller: internal.   Keeps: I12.
  */
 create function tokenbook.slots_until(p_subscription tokenbook.subscriptions)
 returns timestamptz
@@ -10675,13 +11162,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_subscription.payment_id is not null then
+    return least(p_subscription.expires_at, p_subscription.taken_back_at); -- @paid-slots-come
+  end if;
   return least(
     p_subscription.expires_at, p_subscription.cancel_at, p_subscription.paused_at, p_subscription.taken_back_at,
     p_subscription.ended_at);
 end
 $$;
 comment on function tokenbook.slots_until is
-  'Until when a subscription''s plan gives slots; NULL = without an end.';
+  'Until when a period gives slots; NULL = without an end.';
 
 -- from supabase/schemas/50_plans/start_period.sql
 
@@ -10697,13 +11187,13 @@ comment on function tokenbook.slots_until is
  * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
- * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
- * is not any more.
- * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
+ * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
+ * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
+ * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
+ * that is over gives its tokens.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
- * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
+ * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
  * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
@@ -10733,7 +11223,10 @@ declare
   v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_past boolean;
   v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
@@ -10760,10 +11253,13 @@ begin
     if p_period_start is not null then
       v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
       -- a period that was renewed before its payment came is what that payment paid for
-      update public.token_balances b
-         set payment_id = p_entry.payment_id
-       where b.user_id = p_entry.user_id and b.id = v_of_period.id
-         and b.payment_id is null and p_entry.payment_id is not null;
+      if p_entry.payment_id is not null and v_of_period.id is not null and v_of_period.payment_id is null then
+        update public.token_balances b
+           set payment_id = p_entry.payment_id
+         where b.user_id = p_entry.user_id and b.id = v_of_period.id;
+        perform tokenbook.pay_for_period(p_plan.plan_type, p_period_start, p_entry);
+        select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+      end if;
     end if;
     select t.* into transaction
       from public.token_balances b
@@ -10790,26 +11286,42 @@ begin
   perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
-  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
-    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
-      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
-  v_is_beside := p_entry.payment_id is not null
-    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+  v_is_over := p_entry.payment_id is not null
+    and coalesce(tokenbook.period_end(p_plan, v_start) <= v_now, false);
+  v_is_past := v_is_over
+    and tokenbook.period_end(p_plan, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+  v_asked.user_id := p_entry.user_id;
+  v_asked.plan_type := p_plan.plan_type;
+  v_asked.payment_id := p_entry.payment_id;
+  v_is_beside := coalesce(p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
-    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
-  if v_is_over is not true then
-    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
-      -- the period that closes
-      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-      v_account := tokenbook.lock_account(p_entry.user_id);
-    end if;
-    subscription := tokenbook.begin_plan(
-      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-      p_entry.user_id, v_is_beside is true, v_now);
-    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
-      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
-    end if;
-    perform tokenbook.keep_subscription(subscription);
+    and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
+             when v_was.paused_at is not null or v_is_past then v_is_past
+             else (tokenbook.plan_precedence(v_asked), v_start)
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end, false); -- @higher-rank-stays
+  if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
+    -- the period that closes
+    perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  subscription := tokenbook.begin_plan(
+    v_was, p_plan, v_start,
+    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
+    -- what a provider charges by periods, it charges again
+    p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+      or p_entry.action_type is not distinct from 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
+  perform tokenbook.keep_subscription(subscription);
+  -- its provider may have ended it before its payment was told
+  if not v_is_beside then
+    select p.* into v_begun
+      from tokenbook.plans_of(subscription) p
+     where p.plan_type = p_plan.plan_type and p.period_start = v_start
+       and p.payment_id is not distinct from coalesce(p_entry.payment_id::text, p_provider_payment_id);
+    v_begun.ended_at := null;
+    v_begun.beside := '[]';
+    perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
   end if;
 
   -- act: its storage
@@ -10836,16 +11348,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;
@@ -10894,11 +11406,14 @@ comment on function tokenbook.start_period is
 /*
  * A subscription as it is at that moment, whether anybody has touched the account since or not: what is due of it.
  * In the order of time, until nothing more is due:
- * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it.
+ * - A downgrade to a plan that costs nothing is in force when the period ends: no payment could begin it. A trial
+ *   begins with its tokens, when it is renewed to.
  * - A plan that has ended, is paused, or whose money was taken back is not in force. Of those beside it that were in
- *   force then, the highest rank takes its place; where there is none, no plan is in force (ended_at).
+ *   force then, the highest (tokenbook.plan_precedence) takes its place, of equal ones the one that began last; where there
+ *   is none, no plan is in force (ended_at).
  * - A higher one that is in force again takes its place back.
- * What time is not over for is kept beside: a plan that is paused may go on, and money may come back.
+ * What time is not over for is kept beside: a plan that is paused may go on, and money may come back; and so is what owes
+ * slots that were paid for.
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
  * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
  * Tokens stay as they are.
@@ -10916,23 +11431,29 @@ declare
   v_is tokenbook.subscriptions := p_subscription;
   v_next public.token_plans;
   v_best tokenbook.subscriptions;
+  v_plan jsonb;
+  v_nth bigint;
   v_stopped_at timestamptz;
 begin
   loop
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
     if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
       select p.* into v_next
-        from public.token_plans p where p.plan_type = v_is.next_plan_type and p.price_cents = 0;
+        from public.token_plans p
+       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
       if v_next.plan_type is not null then
+        if v_is.payment_id is not null and v_is.next_slot_at is not null then
+          v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
+        end if;
         v_is.plan_type := v_next.plan_type;
         v_is.articles_limit := v_next.articles_limit;
         v_is.features := v_next.features;
         v_is.billing_cycle := v_next.billing_cycle;
-        v_is.auto_renew := v_next.billing_cycle <> 'none';
+        v_is.auto_renew := false;
         v_is.payment_method := null;
         v_is.payment_id := null;
         v_is.period_start := v_is.expires_at;
-        v_is.expires_at := tokenbook.period_end(v_next.billing_cycle, v_is.period_start);
+        v_is.expires_at := tokenbook.period_end(v_next, v_is.period_start);
         v_is.grace_days := tokenbook.grace_of(v_next);
         v_is.next_plan_type := null;
         v_is.cancel_at := null;
@@ -10947,27 +11468,25 @@ begin
     if v_stopped_at > p_at then
       v_stopped_at := null;
     end if;
-    select one.* into v_best
-      from jsonb_array_elements(v_is.beside) as e (plan)
+    select e.plan, e.nth into v_plan, v_nth
+      from jsonb_array_elements(v_is.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(v_is, e.plan) one
-      join public.token_plans p on p.plan_type = one.plan_type -- one that has left the catalogue has no rank
-     where one.taken_back_at is null and one.paused_at is null
+     cross join lateral tokenbook.plan_precedence(one) as precedence
+     where precedence is not null and one.taken_back_at is null and one.paused_at is null and not e.plan ? 'ended_at'
        and (tokenbook.plan_ends_at(one) <= coalesce(v_stopped_at, p_at)) is not true
        and (v_stopped_at is not null
-         or p.rank > (select m.rank from public.token_plans m where m.plan_type = v_is.plan_type)) -- @highest-rank-counts
-     order by p.rank desc, one.expires_at desc nulls first, one.plan_type
+         or (precedence, one.period_start) > (tokenbook.plan_precedence(v_is), v_is.period_start)) -- @highest-rank-counts
+     order by precedence desc, one.period_start desc, one.expires_at desc nulls first, one.plan_type, one.payment_id
      limit 1;
-    exit when v_best.plan_type is null;
+    exit when not found;
 
+    v_best := jsonb_populate_record(v_is, v_plan);
     if v_best.payment_id is null then
-      -- what nobody paid for gave nothing while it was not in force; what somebody did is made up
+      -- what nobody paid for gave nothing while it was not in force
       v_best.next_slot_at := tokenbook.newest_slot_at(v_best, coalesce(v_stopped_at, p_at));
     end if;
-    v_best.beside := (
-      select coalesce(jsonb_agg(e.plan order by e.plan ->> 'plan_type'), '[]')
-        from jsonb_array_elements(v_is.beside || tokenbook.plan_beside(v_is)) as e (plan)
-       where e.plan ->> 'plan_type' <> v_best.plan_type
-         and tokenbook.is_kept_beside(jsonb_populate_record(v_is, e.plan), coalesce(v_stopped_at, p_at)));
+    v_best.beside := v_is.beside - (v_nth - 1)::integer || tokenbook.plan_beside(v_is);
+    v_best.beside := tokenbook.kept_beside(v_best, coalesce(v_stopped_at, p_at));
     v_is := v_best;
   end loop;
 
@@ -11005,7 +11524,8 @@ begin
   loop
     v_at := least(
       case when v_is.next_plan_type is not null and v_is.expires_at > v_at then v_is.expires_at end,
-      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end);
+      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end,
+      case when v_is.paused_at > v_at then v_is.paused_at end);
     exit when v_is.ended_at is not null or (v_at <= p_at) is not true;
     v_next := tokenbook.subscription_at(v_is, v_at);
     if (v_next.plan_type, v_next.period_start) is distinct from (v_is.plan_type, v_is.period_start) then
@@ -11165,10 +11685,20 @@ select s.user_id,
        (shown.kept).payment_id,
        (shown.kept).period_start,
        (shown.kept).expires_at,
-       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       least(
+         tokenbook.plan_ends_at(shown.kept),
+         case when exists (
+           select from public.token_plans p
+            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+           then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
-       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       least(
+         case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end,
+         case when not shown.is_active or (shown.kept).beside <> '[]' then (
+           select min(tokenbook.next_slot_at(one, now()))
+             from tokenbook.plans_of(shown.kept) one
+            where one.payment_id is not null and one.taken_back_at is null) end) as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -11191,15 +11721,15 @@ comment on column public.token_subscriptions.features is 'What else the plan inc
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
 comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
 comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider that is not cancelled. False for what was paid once: by hand, by a single order, with change_token_plan.';
 comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column public.token_subscriptions.period_start is 'When the present period began.';
 comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
-comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, its cancellation, or the end of the period where a plan follows that begins by itself; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (that each slot gives, before a refund in part takes its share of it), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';
@@ -11278,12 +11808,37 @@ end
 $$;
 comment on function tokenbook.trial_key is 'The key of the digests of trials; made where there is none. Never given to a caller.';
 
+-- from supabase/schemas/50_plans/without_slots.sql
+
+/*
+ * A subscription's row without where its slots are: what two rows have in common of which only slots have moved on.
+ * Caller: internal.
+ */
+create function tokenbook.without_slots(p_subscription tokenbook.subscriptions)
+returns tokenbook.subscriptions
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_subscription.next_slot_at := null;
+  p_subscription.beside := (
+    select coalesce(jsonb_agg(e.plan - 'next_slot_at' order by e.nth), '[]')
+      from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth));
+  return p_subscription;
+end
+$$;
+comment on function tokenbook.without_slots is
+  'A subscription''s row without where its slots are.';
+
 -- from supabase/schemas/50_plans/write_offer.sql
 
 /*
  * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
- * constraint that a value breaks, and the field; so there is no second list of either.
+ * constraint that a value breaks, and the field (the one that the comment begins with, where the rule is of several); so
+ * there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
  * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
@@ -11305,6 +11860,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_settable constant text[] := array(
+    select a.attname from pg_attribute a
+     where a.attrelid = format('public.%I', p_table)::regclass and a.attnum > 0 and not a.attisdropped
+       and a.attgenerated = '' and a.attname not in (p_key, 'created_at', 'updated_at'));
   v_field record;
   v_fault text;
   v_constraint text;
@@ -11314,10 +11873,10 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+           format_type(c.atttypid, c.atttypmod) as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
-        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attname = any (v_settable)
   loop
     v_fault := case
       when v_field.type is null then 'a field that can be set'
@@ -11379,13 +11938,15 @@ begin
              (select a.attname
                 from unnest(c.conkey) with ordinality as k (attnum, nth)
                 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-               order by p_given ? a.attname desc, k.nth
+               order by obj_description(c.oid, 'pg_constraint') ^@ (a.attname || ': ') desc nulls last, -- @rules-name-their-field
+                        p_given ? a.attname desc, k.nth
                limit 1)
         into v_fault, v_column
         from pg_constraint c
        where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
-        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end,
+        'rule', case when v_fault ^@ (v_column || ': ') then substr(v_fault, length(v_column) + 3) else v_fault end));
     when not_null_violation then
       get stacked diagnostics v_column = column_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
@@ -11400,7 +11961,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;
@@ -11435,21 +11996,24 @@ begin
   then
     return p_subscription;
   end if;
-  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+  select t.cancel_at, t.paused_at, coalesce(t.will_renew, p_subscription.auto_renew) -- @providers-renew
+    into p_subscription.cancel_at, p_subscription.paused_at, p_subscription.auto_renew
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
-      p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null then
-    -- what a pause left out is not made up; the newest slot is given
+      p_subscription.period_start, p_subscription.expires_at, p_subscription.payment_id) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
+    -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
-             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+             e.plan || jsonb_build_object(
+               'cancel_at', t.cancel_at, 'paused_at', t.paused_at,
+               'auto_renew', coalesce(t.will_renew, one.auto_renew)) order by e.nth), '[]')
       from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(p_subscription, e.plan) one
      cross join lateral tokenbook.provider_terms(
-       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at, one.payment_id) t);
   return p_subscription;
 end
 $$;
@@ -11484,6 +12048,7 @@ declare
   v_payment public.token_payments;
   v_given record;
   v_transaction public.token_transactions;
+  v_shown record;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -11508,12 +12073,14 @@ begin
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'plan_in_force', v_shown.plan_type,
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -11522,7 +12089,7 @@ begin
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
+      else v_shown.tokens_limit
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
@@ -11530,16 +12097,19 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, plan_in_force (which counts now: a lower plan waits for a higher one that is paid for), pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/assign_parked_token_payment.sql
 
 /*
  * Says whose a parked payment is, and what was bought, and brings the books to it. What an admin says is a fact like
  * an event's, kept with them; it counts where no event names one. What is left out stays as it is known.
- * Caller: an admin, service_role.   Locks: the payment's facts, then the account.
+ * Where nobody is known to be the payment's customer, the user is from now on, so that their next payment finds them,
+ * and is given what else has waited for that (tokenbook.release_waiting). Whose a customer is already stays.
+ * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of the customer's waiting
+ * payments, then the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
- * invalid_purchase, payment_not_found, payment_already_decided, busy.   Keeps: I9, I10, I12.
+ * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
@@ -11558,10 +12128,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_facts tokenbook.provider_payments;
+  v_fact_id constant text := 'assigned:' || gen_random_uuid();
+  v_customer_id text;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
+  v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_ids text[];
-  v_now timestamptz;
+  v_facts tokenbook.provider_payments;
   v_said jsonb;
+  v_answer jsonb;
 begin
   -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
@@ -11579,18 +12155,41 @@ begin
   end if;
 
   -- lock
-  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
-  v_now := clock_timestamp();
-  select f.* into v_facts
+  select f.customer_id into v_customer_id
     from tokenbook.provider_payments f
-   where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
-  if v_facts.provider is null then
-    perform tokenbook.refuse('payment_not_found', '{}');
+   where f.provider = p_provider and f.part_of is null
+     and f.provider_payment_id = any (tokenbook.joined_payments(p_provider, array[p_provider_payment_id]));
+  if v_customer_id is not null then
+    select c.user_id into v_customer_user_id
+      from tokenbook.lock_customer(p_provider, v_customer_id, null, null, null) c;
+    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, v_customer_id), p_provider_payment_id);
+  end if;
+  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_waiting);
+  v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
+  if v_ids is null then
+    perform tokenbook.refuse('payment_not_found', tokenbook.say_payment_id());
+  end if;
+  v_facts := tokenbook.facts_of_payment(p_provider, v_ids); -- the row may be of before its customer was known
+  if v_facts.customer_id is distinct from v_customer_id then -- learned while this waited: it is another lock
+    perform tokenbook.refuse('busy', '{}');
+  elsif v_facts.user_id <> p_user_id and tokenbook.standing_of_payment(v_facts) = 'parked' and v_facts.user_id = v_customer_user_id then
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object(
+      'status', 'parked', 'differs', array['user_id'], 'field', 'p_user_id',
+      'rule', 'its customer is known to be another user: if that is wrong, set_token_customer with p_replace first'));
   elsif v_facts.user_id <> p_user_id
     or num_nonnulls(p_plan_type, p_pack_type) = 1 and num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 1
       and (v_facts.plan_type, v_facts.pack_type, v_facts.quantity) is distinct from (p_plan_type, p_pack_type, p_quantity)
   then
-    perform tokenbook.refuse('payment_already_decided', '{"status": "assigned"}');
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object(
+      'status', tokenbook.standing_of_payment(v_facts),
+      'differs', array_remove(array[
+        case when v_facts.user_id <> p_user_id then 'user_id' end,
+        case when p_plan_type <> v_facts.plan_type or num_nonnulls(p_plan_type, v_facts.pack_type) = 2 then 'plan_type' end,
+        case when p_pack_type <> v_facts.pack_type or num_nonnulls(p_pack_type, v_facts.plan_type) = 2 then 'pack_type' end,
+        case when p_pack_type = v_facts.pack_type and p_quantity <> v_facts.quantity then 'quantity' end], null)));
+  elsif v_facts.is_paid and num_nonnulls(p_plan_type, p_pack_type, v_facts.plan_type, v_facts.pack_type) = 0 then -- @assigned-to-something
+    perform tokenbook.refuse('invalid_purchase',
+      '{"field": "p_plan_type", "rule": "a plan, or p_pack_type and p_quantity: nothing else says what was bought"}');
   end if;
 
   -- record
@@ -11598,26 +12197,41 @@ begin
     'user_id', case when v_facts.user_id is null then p_user_id end,
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
+  if v_customer_id is not null and v_customer_user_id is null then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new -- @assigned-customers-are-known begin
+      from tokenbook.lock_customer(p_provider, v_customer_id, p_user_id, 'infinity', v_fact_id) c; -- @assigned-customers-are-known end
+  end if;
   if v_said <> '{}' then
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, 'assigned:' || gen_random_uuid(), sha256(convert_to(v_said::text, 'UTF8')),
-            'assign_parked_token_payment', v_now, v_said);
-    v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+            'assign_parked_token_payment', clock_timestamp(), v_said);
+  end if;
+  v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
+  if v_said <> '{}' or v_is_new then
     perform tokenbook.record_change(
       'assign_parked_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
       jsonb_build_object(
         'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id,
-        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity));
+        'plan_type', v_facts.plan_type, 'pack_type', v_facts.pack_type, 'quantity', v_facts.quantity,
+        'customer_id', case when v_is_new then v_customer_id end));
   end if;
 
   -- act
-  return tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
+  if v_is_new or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, v_customer_id, v_customer_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+  end if;
+  return v_answer || jsonb_build_object(
+    'customer_id', v_customer_id, 'customer_user_id', v_customer_user_id, 'payments_released', cardinality(v_waiting),
+    'payments_waiting', v_still_waiting);
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. Returns what record_token_payment_event returns, without replayed. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/check_payment_event.sql
 
@@ -11652,24 +12266,28 @@ begin
     when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
-    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
     when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
-    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
     when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
     when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
     when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
       or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
     when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when p_facts ? 'parked_details'
+      and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
              or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
@@ -11881,6 +12499,47 @@ $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
+-- from supabase/schemas/60_payments/disagreement_of_payment.sql
+
+/*
+ * What else was told of a payment's user, plan, pack, quantity or currency than is booked, by field; NULL: nothing.
+ * Caller: service_role, through public.token_payment_disagrees.   Locks: nothing.
+ */
+-- Security definer: nobody reads the table itself.
+create function tokenbook.disagreement_of_payment(p_user_id uuid, p_provider text, p_provider_payment_id text)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select f.disagrees
+      from tokenbook.provider_payments f
+     where f.user_id = p_user_id and f.provider = p_provider and f.provider_payment_id = p_provider_payment_id);
+end
+$$;
+comment on function tokenbook.disagreement_of_payment is
+  'What else was told of a payment than is booked, by field.';
+
+/*
+ * A computed field for admins: over the API `select=token_payment_disagrees`. It names other users, so the user who
+ * paid does not read it. Its parameter has no name, so that it is a field and no rpc.
+ * Caller: service_role.
+ */
+create function public.token_payment_disagrees(public.token_payments)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
+$$;
+comment on function public.token_payment_disagrees is
+  'What else a provider''s events name of a payment than is booked: select token_payment_disagrees from token_payments. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
 /*
@@ -11917,9 +12576,9 @@ begin
     from tokenbook.provider_payments f
    where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
-    perform tokenbook.refuse('payment_not_found', '{}');
+    perform tokenbook.refuse('payment_not_found', tokenbook.say_payment_id());
   elsif v_facts.parked_reason is null then
-    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
     update tokenbook.provider_payments f
@@ -11943,22 +12602,64 @@ $$;
 comment on function tokenbook.dismiss_parked_token_payment is
   'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
 
+-- from supabase/schemas/60_payments/explain_parking.sql
+
+/*
+ * Why a provider's payment waits, in words: its reason, and what it is in this case: what was expected and what came,
+ * how many there were and may be, which field cannot be read.
+ * Caller: internal.
+ */
+create function tokenbook.explain_parking(p_facts tokenbook.provider_payments)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_details constant jsonb := coalesce(p_facts.parked_details, '{}');
+begin
+  return concat_ws(' ',
+    tokenbook.parked_reasons() ->> p_facts.parked_reason,
+    case when v_details ? 'expected_cents' then -- @parking-says-the-expected
+      format('Expected: %s %s, paid: %s %s, each in the smallest unit of its currency.',
+        v_details ->> 'expected_cents', v_details ->> 'expected_currency', p_facts.amount_cents, p_facts.currency) end,
+    case when v_details ? 'at_most' then
+      format('Bought: %s, at most: %s.', v_details ->> 'quantity', v_details ->> 'at_most') end,
+    case when v_details ? 'rule' then
+      format('%s must be: %s.', v_details ->> 'field', v_details ->> 'rule') end,
+    case when v_details ? 'error' then
+      format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
+end
+$$;
+comment on function tokenbook.explain_parking is
+  'Why a provider''s payment waits for an admin, in words, with what was expected and what came.';
+
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
- *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
- *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
+ *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
+ *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
- *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
+ *   has gone as a refund has, and pays for something else.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
+ * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
+ *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
+ *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
+ * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -11973,7 +12674,9 @@ declare
   v_facts tokenbook.provider_payments;
   v_booked public.token_payments;
   v_reason text;
+  v_details jsonb;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -12000,13 +12703,15 @@ begin
        and not t.f ? 'parked_reason' -- that one gives nothing by itself
      group by 1, 2, 3
   ), known as (
-    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+    select th.*, most.at_most, th.quantity > most.at_most as is_too_many
       from things th
       left join public.token_plans p on p.plan_type = th.plan_type
       left join public.token_packs k on k.pack_type = th.pack_type
+     cross join lateral (
+       select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -12016,9 +12721,12 @@ begin
            one.reason,
            case when exists (select from known n where n.is_too_many) then 'quantity'
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
-                else 'nothing_named' end)
+                else 'nothing_named' end),
+         case when one.reason is not null then one.details
+              else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+         v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -12026,7 +12734,9 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
-             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+             (array_agg(t.f ->> 'subscription_id' order by t.nth) filter (where t.f ? 'subscription_id'))[1] as subscription_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
+             (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one
     left join lateral (
       select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
@@ -12049,6 +12759,7 @@ begin
     when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
     when v_facts.user_id is null then 'user_unknown'
   end;
+  v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -12071,59 +12782,120 @@ begin
     (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
 
   -- what went back
-  with refunds as (
-    select distinct on (e.facts ->> 'refund_id')
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
-           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+  with told as materialized (
+    select e.*, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           -- what cannot be compared is all of it
+           case when (lower(e.facts ->> 'currency') <> v_facts.currency) is true then v_facts.amount_cents -- @other-currencies-are-all begin
+                else coalesce(e.facts ->> 'refunded_cents', e.facts ->> 'amount_cents')::bigint end as cents -- @other-currencies-are-all end
       from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
-     order by e.facts ->> 'refund_id', e.occurred_at desc,
-              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
-              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+       and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
+  ), refunds as (
+    select distinct on (t.facts ->> 'refund_id')
+           t.part, t.occurred_at, t.cents, t.made_at,
+           t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
+     order by t.facts ->> 'refund_id', t.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
+              t.cents desc, t.part
   ), totals as (
-    select distinct on (e.provider_payment_id)
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
-      from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
-              (e.facts ->> 'refunded_cents')::bigint desc
+    select distinct on (t.part) t.part, t.occurred_at, t.cents
+      from told t
+     where t.kind = 'refunded'
+     order by t.part, t.occurred_at desc, -- @latest-total-counts
+              t.cents desc
+  ), credits as (
+    select max(t.cents) as cents from told t where t.kind = 'credit' group by t.facts ->> 'credit_id'
   )
-  select least(coalesce(sum(greatest(
-           r.gone_cents,
-           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
-           0)), 0), v_facts.amount_cents)
-    into v_facts.refunded_cents
+  select least(
+           coalesce(sum(greatest(
+             r.gone_cents,
+             t.cents - r.failed_since_cents, -- @totals-less-what-failed
+             0)), 0)
+             + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
-     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
-            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+     select sum(r.cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
+  with told as materialized (
+    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+           e.facts ->> 'status' as status, e.occurred_at,
+           coalesce(
+             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+             v_facts.amount_cents) as cents,
+           row_number() over (
+             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+  ), ends as (
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
+  ), courses as materialized (
+    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+    select t.id, t.status, t.occurred_at, t.nth, e.cents,
+           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+      from told t
+      join ends e on e.id = t.id and e.status <> 'reversed'
+     where t.status in ('open', 'won', 'lost')
+  ), reversals as (
+    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+      from (
+        select d.*
+          from (
+            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                   -- how the dispute stood when the reversal came, and whether it went on
+                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+              from ends r
+             cross join courses c
+             where r.status = 'reversed'
+             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+         where d.was = 'open' -- @reversals-of-open-disputes
+            or d.is_alike
+               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+        union all
+        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+  ), own as (
+    -- what of them no dispute says the end of
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+      from reversals r
+     group by r.dispute_id
+  )
   select least(
-           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
-             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
-                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
+             + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents
-    from (
-      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' as status,
-             coalesce(
-               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-               v_facts.amount_cents) as amount_cents
-        from tokenbook.provider_events e
-       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-       order by e.facts ->> 'dispute_id', -- @disputes-by-id
-                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+    into v_facts.disputed_cents;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
            'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
-           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
-           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
            'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
     into v_facts.disagrees
@@ -12288,7 +13060,12 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted
+     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+           select sum(t.tokens) -- what its period gave before it was paid for
+             from public.token_transactions t
+            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+              and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
@@ -12351,9 +13128,9 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, disagrees = null,
+         parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
      and f.provider_payment_id <> v_facts.provider_payment_id;
@@ -12365,6 +13142,7 @@ begin
          pack_type = v_facts.pack_type,
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
+         subscription_id = v_facts.subscription_id,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
@@ -12372,6 +13150,7 @@ begin
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
          parked_reason = v_facts.parked_reason,
+         parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
@@ -12401,7 +13180,7 @@ create function tokenbook.list_parked_token_payments(
 returns table (
   provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
   price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
-  parked_reason text, explanation text, created_at timestamptz
+  parked_reason text, explanation text, parked_details jsonb, created_at timestamptz
 )
 language plpgsql
 stable
@@ -12418,7 +13197,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
+         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
@@ -12428,15 +13207,17 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
 /*
  * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
- * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
- * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
- * Returns whether the customer's user is another than before.
+ * of the provider's events the earliest that names a user counts, by when it happened, then by its event's id, though it
+ * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
+ * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
+ * payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_customer(
@@ -12444,9 +13225,11 @@ create function tokenbook.lock_customer(
   p_customer_id text,
   p_user_id uuid,
   p_told_at timestamptz,
-  p_event_id text
+  p_event_id text,
+  out user_id uuid,
+  out is_new boolean
 )
-returns boolean
+returns record
 language plpgsql
 volatile
 security invoker
@@ -12461,22 +13244,27 @@ begin
     from tokenbook.provider_customers c
    where c.provider = p_provider and c.customer_id = p_customer_id
      for no key update;
+  user_id := v_customer.user_id;
+  is_new := false;
   if p_user_id is null
     or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-counts
   then
-    return false;
+    return;
   end if;
   update tokenbook.provider_customers c
-     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+     set user_id = p_user_id,
+         told_at = case when p_event_id = '' then '-infinity' else p_told_at end, -- @said-by-us-stays
+         event_id = p_event_id
    where c.provider = p_provider and c.customer_id = p_customer_id;
-  return p_user_id is distinct from v_customer.user_id;
+  user_id := p_user_id;
+  is_new := p_user_id is distinct from v_customer.user_id;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says whether that is new.';
+  'Locks a provider''s customer and learns whose they are; says who that is, and whether it is new.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
@@ -12502,6 +13290,7 @@ set lock_timeout = '700ms' -- twice, as the customer's before it, and the accoun
 as $$
 declare
   v_ids text[];
+  v_joined text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
@@ -12513,11 +13302,17 @@ begin
     where f.provider = p_provider and f.provider_payment_id = any (v_ids)
     order by f.provider_payment_id
       for no key update;
-  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
-  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
-    perform tokenbook.refuse('busy', '{}');
+  v_joined := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  if v_joined is distinct from v_ids then
+    -- joined to others while this waited: those out of their order, so they are not waited for
+    perform 1 from tokenbook.provider_payments f
+      where f.provider = p_provider and f.provider_payment_id = any (v_joined)
+        for no key update nowait;
+    if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_joined then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
   end if;
-  return v_ids;
+  return v_joined;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
@@ -12578,7 +13373,9 @@ begin
     from public.token_price_ids i
    where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
   if v_price_id is null or v_offer.amount_cents = 0 then
-    perform tokenbook.refuse('not_for_sale', '{}');
+    perform tokenbook.refuse('not_for_sale', jsonb_build_object(
+      'field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end,
+      'rule', case when v_price_id is null then 'one that has a stripe_price_id in the catalogue' else 'one that costs something' end));
   end if;
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
@@ -12600,21 +13397,24 @@ begin
     'price_id', v_price_id,
     'amount_cents', v_offer.amount_cents,
     'currency', v_offer.currency,
+    'billing_cycle', (select p.billing_cycle from public.token_plans p where p.plan_type = p_plan_type),
     'customer_id', tokenbook.customer_of('stripe', p_user_id),
     'idempotency_key', encode(sha256(convert_to(
       p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
 /*
- * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * What a provider says of a period of a plan that was paid there: since when it is paused, when it ends, and whether
+ * it will be charged for again (NULL: it says nothing of the period). Of
  * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
  * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
- * paid for at once.
+ * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
+ * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.
  */
 create function tokenbook.provider_terms(
@@ -12623,8 +13423,10 @@ create function tokenbook.provider_terms(
   p_plan_type text,
   p_period_start timestamptz,
   p_expires_at timestamptz,
+  p_payment_id text,
   out cancel_at timestamptz,
-  out paused_at timestamptz
+  out paused_at timestamptz,
+  out will_renew boolean
 )
 returns record
 language plpgsql
@@ -12632,13 +13434,20 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_own_id constant text := (
+    select f.subscription_id
+      from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+     where y.user_id = p_user_id and y.id::text = p_payment_id);
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
-         case when bool_or(s.is_running) then null else min(s.since) end
-    into cancel_at, paused_at
+         case when bool_or(s.is_running) then null else min(s.since) end,
+         bool_or(s.ends_at is null)
+    into cancel_at, paused_at, will_renew
     from (
-      select f.occurred_at as since,
+      select f.provider_subscription_id as id, f.occurred_at as since,
              f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
              coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
         from tokenbook.provider_subscriptions f
@@ -12647,25 +13456,30 @@ begin
            or f.user_id is null and f.customer_id in (
              select c.customer_id from tokenbook.provider_customers c
               where c.provider = p_provider and c.user_id = p_user_id))) s
-   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+   where (s.ends_at <= p_period_start) is not true -- @the-past-says-nothing
+      or s.id = v_own_id and s.ends_at = p_period_start; -- @cancelled-at-once
 end
 $$;
 comment on function tokenbook.provider_terms is
-  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
+  'What a provider says of a period that was paid there: since when it is paused, when it ends, and whether it renews.';
 
 -- from supabase/schemas/60_payments/record_token_payment_event.sql
 
 /*
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
- * The same event with the same content changes nothing; with other content it is another, and both count. So events
- * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
- * the customer that wait for one, too, a portion at a time.
+ * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
+ * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
+ * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
+ * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
+ * parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
  * the account.
@@ -12692,7 +13506,10 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -12717,10 +13534,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
-  then
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
+      v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+    end if;
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -12735,12 +13554,16 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
-  return v_answer || jsonb_build_object('replayed', v_replayed);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+  end if;
+  return v_answer || jsonb_build_object('payments_waiting', v_still_waiting, 'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -12749,8 +13572,8 @@ comment on function tokenbook.record_token_payment_event is
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
- * One that names a customer and their user gives that user to payments of the customer that wait for one.
- * A payment that failed is told to the user (an alert subscription_past_due).
+ * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
+ * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
@@ -12778,7 +13601,10 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_shown record;
 begin
@@ -12802,10 +13628,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
-  then
-    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
+      v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    end if;
     if cardinality(v_waiting) > 0 then
       perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
     end if;
@@ -12840,16 +13668,17 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  perform tokenbook.settle_payments(p_provider, v_waiting);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+  end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
-    if v_facts.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        v_user_id, 'subscription_past_due', v_facts.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    if v_facts.status = 'past_due' and not v_replayed then
+      perform tokenbook.tell_of_late_payment(v_user_id, v_facts);
     end if;
   end if;
 
@@ -12864,6 +13693,7 @@ begin
     'plan_type', v_shown.plan_type,
     'subscription_status', v_shown.status,
     'in_force_until', v_shown.in_force_until,
+    'payments_waiting', v_still_waiting,
     'replayed', v_replayed);
 exception
   when lock_not_available then
@@ -12871,7 +13701,7 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
@@ -12882,7 +13712,7 @@ comment on function tokenbook.record_token_subscription_event is
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
- * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.refund_token_payment(
@@ -12920,7 +13750,9 @@ begin
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+  elsif v_payment.provider <> 'manual' then
+    perform tokenbook.refuse('paid_at_provider', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') then
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
@@ -12951,7 +13783,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, paid_at_provider, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/reject_token_payment.sql
 
@@ -13004,6 +13836,60 @@ end
 $$;
 comment on function tokenbook.reject_token_payment is
   'Rejects a pending payment with a reason. For an admin or the server. Rejecting twice changes nothing and answers replayed. Returns {success, payment_id, status, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/60_payments/release_waiting.sql
+
+/*
+ * Gives what waited for a customer's user to that user: their payments (p_ids), and what the provider has said of
+ * subscriptions of theirs that name no user, one that is past due with its alert.
+ * p_actor_role and p_actor_id: who said whose the customer is.
+ * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
+ * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
+ * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
+ */
+create function tokenbook.release_waiting(
+  p_provider text,
+  p_customer_id text,
+  p_user_id uuid,
+  p_ids text[],
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_late tokenbook.provider_subscriptions;
+  v_is_subscribed boolean := false;
+begin
+  perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
+  for v_late in
+    select f.*
+      from tokenbook.provider_subscriptions f
+     where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+     order by f.occurred_at desc
+     limit 20
+  loop
+    if not v_is_subscribed then
+      perform tokenbook.settle_subscription(p_user_id); -- @waiting-subscriptions-are-settled
+      v_is_subscribed := true;
+    end if;
+    if v_late.status = 'past_due' then
+      perform tokenbook.tell_of_late_payment(p_user_id, v_late);
+    end if;
+  end loop;
+  return (
+    select count(*) from (
+      select from tokenbook.provider_payments f
+       where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
+       limit 1000) f);
+end
+$$;
+comment on function tokenbook.release_waiting is
+  'Gives what waited for a customer''s user to that user: payments, and what is known of subscriptions. Returns how many payments wait still.';
 
 -- from supabase/schemas/60_payments/restore_clawback.sql
 
@@ -13069,17 +13955,47 @@ $$;
 comment on function tokenbook.restore_clawback is
   'Gives clawed-back tokens of a payment back: debt first, then the grants they came from.';
 
+-- from supabase/schemas/60_payments/say_payment_id.sql
+
+/*
+ * Which field is at fault where no payment of that name is known, and what it must be. Events have ids of their own
+ * in the same dashboards.
+ * Caller: internal.   Returns the facts of payment_not_found.
+ */
+create function tokenbook.say_payment_id()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"field": "p_provider_payment_id", "rule": "the provider_payment_id of a payment that the provider has told of (not the id of an event)"}';
+end
+$$;
+comment on function tokenbook.say_payment_id is 'What p_provider_payment_id must be, as the facts of payment_not_found.';
+
 -- from supabase/schemas/60_payments/set_token_customer.sql
 
 /*
  * Keeps that a user is this customer at a payment provider, so that what is said there of the customer finds
- * its user. A customer is one user's for ever: whose it was first, by this or by the provider's events, stays.
- * The same again changes nothing. A payment that waits for that customer's user is settled by its next event.
- * Caller: service_role.   Locks: the customer.
- * Errors: invalid_user_id, invalid_customer, user_not_found, busy.
+ * its user, and gives them what has waited for that: payments, a portion at a time, and subscriptions
+ * (tokenbook.release_waiting). A customer is one user's for ever: whose it was first, by this or by the provider's
+ * events, stays. The same again changes nothing, but gives the next portion.
+ * p_replace is for a mistake: the customer is this user's from now on, whatever events have said or will say; what
+ * was booked to the other one stays booked.
+ * Caller: an admin, service_role.   Locks: the customer, then the facts of their waiting payments, then the account.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, invalid_reason, user_not_found,
+ * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the table themselves.
-create function tokenbook.set_token_customer(p_user_id uuid, p_provider text, p_customer_id text)
+create function tokenbook.set_token_customer(
+  p_user_id uuid,
+  p_provider text,
+  p_customer_id text,
+  p_replace boolean default false,
+  p_reason text default null
+)
 returns jsonb
 language plpgsql
 volatile
@@ -13088,29 +14004,74 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
-  v_user_id uuid;
-  v_is_new boolean;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
+  v_is_replaced boolean;
+  v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
 begin
+  -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   if (p_provider in ('stripe', 'paypal')) is not true then
     perform tokenbook.refuse('invalid_customer', '{"field": "p_provider", "rule": "stripe or paypal"}');
   elsif octet_length(p_customer_id) > 255 or (p_customer_id ~ '^[A-Za-z0-9._:-]+$') is not true then
     perform tokenbook.refuse('invalid_customer',
       '{"field": "p_customer_id", "rule": "1 to 255 characters of A-Z a-z 0-9 . _ : -"}');
+  elsif p_replace and p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
+  perform tokenbook.check_request(null, p_reason, null);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
 
-  v_is_new := tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '');
-  select c.user_id into v_user_id
-    from tokenbook.provider_customers c
-   where c.provider = p_provider and c.customer_id = p_customer_id;
+  -- lock
+  select c.user_id into v_customer_user_id
+    from tokenbook.lock_customer(p_provider, p_customer_id, null, null, null) c;
+  v_is_replaced := (p_replace and v_customer_user_id <> p_user_id) is true;
+  if coalesce(v_customer_user_id, p_user_id) = p_user_id or v_is_replaced then
+    v_waiting := tokenbook.waiting_payments(p_provider, p_customer_id);
+  end if;
+  if cardinality(v_waiting) > 0 then
+    perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
+  end if;
+
+  -- record
+  if v_customer_user_id is null then -- @set-customers-stay
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_customer_id, p_user_id, clock_timestamp(), '') c;
+  elsif v_is_replaced then
+    update tokenbook.provider_customers c
+       set user_id = p_user_id, event_id = '',
+           told_at = '-infinity' -- @replaced-for-good: before whatever an event says
+     where c.provider = p_provider and c.customer_id = p_customer_id;
+  end if;
+  if v_is_replaced or v_is_new and v_actor.actor_role = 'admin' then
+    perform tokenbook.record_change(
+      'set_token_customer', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'provider', p_provider, 'customer_id', p_customer_id,
+        'instead_of', case when v_is_replaced then v_customer_user_id end));
+  end if;
+
+  -- act
+  if v_is_new or v_is_replaced or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+  end if;
   return jsonb_build_object(
-    'success', v_user_id = p_user_id, 'user_id', v_user_id, 'provider', p_provider, 'customer_id', p_customer_id,
-    'replayed', not v_is_new);
+    'success', v_is_replaced or v_customer_user_id = p_user_id,
+    'user_id', case when v_is_replaced then p_user_id else v_customer_user_id end,
+    'provider', p_provider,
+    'customer_id', p_customer_id,
+    'payments_released', cardinality(v_waiting),
+    'payments_waiting', v_still_waiting,
+    'replayed', not v_is_new and not v_is_replaced);
 end
 $$;
 comment on function tokenbook.set_token_customer is
-  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal). For the server. Whose a customer was first stays. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, replayed}. Errors: invalid_customer, user_not_found, busy.';
+  'Keeps that a user is this customer at a payment provider (p_provider stripe or paypal), and gives them what has waited for that: parked payments, at most 20 a call, and what is known of subscriptions. For an admin or the server. Whose a customer was first stays, unless p_replace, with a p_reason, puts a mistake right: from then on the customer is this user''s, and what was booked before stays booked. Returns {success (false: the customer is another user''s), user_id (whose it is), provider, customer_id, payments_released, payments_waiting (that the same call again gives), replayed}. Errors: invalid_customer, invalid_reason, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
@@ -13132,21 +14093,21 @@ as $$
 declare
   v_payment public.token_payments;
   v_account public.token_accounts;
+  v_shown record;
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case
-      when v_payment.id is not null then v_payment.status
-      when p_facts.parked_reason is not null then 'parked'
-      else 'waiting'
-    end,
+    'status', tokenbook.standing_of_payment(p_facts),
     'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'plan_in_force', v_shown.plan_type, -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
@@ -13156,7 +14117,7 @@ begin
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
-    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_limit', v_shown.tokens_limit,
     'tokens_remaining', v_account.tokens_remaining);
 end
 $$;
@@ -13170,7 +14131,8 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
  * rows; then the account is locked, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
- * What had been booked under the id of a part, before it was known to be one, is taken back.
+ * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
+ * their money bought this. Their account is not waited for, so that nobody waits in a circle: it is busy.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.
@@ -13229,16 +14191,24 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
       join public.token_payments p
         on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
-     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
-     order by p.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id -- @parts-of-anybody
+     order by p.user_id, p.provider_payment_id
   loop
-    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    if v_part.user_id <> p_facts.user_id then
+      continue when v_part.refunded_cents >= greatest(v_part.amount_cents, 1);
+      perform 1 from public.token_accounts a where a.user_id = v_part.user_id for no key update skip locked; -- @parts-wait-for-nobody
+      if not found then
+        perform tokenbook.refuse('busy', '{}');
+      end if;
+      perform tokenbook.record_expiries(array[v_part.user_id], clock_timestamp());
+      perform tokenbook.settle_subscription(v_part.user_id);
+    end if;
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);
@@ -13257,10 +14227,10 @@ comment on function tokenbook.settle_payment is
 
 /*
  * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
- * known.
+ * known. p_actor_role and p_actor_id: who said whose the customer is.
  * Caller: internal, holding the locks of these payments.   Locks: the accounts.
  */
-create function tokenbook.settle_payments(p_provider text, p_ids text[])
+create function tokenbook.settle_payments(p_provider text, p_ids text[], p_actor_role text, p_actor_id uuid)
 returns void
 language plpgsql
 volatile
@@ -13272,7 +14242,7 @@ declare
 begin
   foreach v_id in array p_ids loop
     perform tokenbook.settle_and_describe_payment(
-      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), p_actor_role, p_actor_id);
   end loop;
 end
 $$;
@@ -13304,11 +14274,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_clawed_before bigint;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
+  -- what it has given by now: slots may have been booked since the caller looked
+  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+    from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -13321,18 +14295,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
     'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
-  if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
-    perform tokenbook.claw_back(
-      v_entry,
-      (select b.id from public.token_balances b
-        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
-  elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
-  end if;
-
+  -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
          amount_cents = p_payment.amount_cents,
@@ -13343,6 +14306,18 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
+  if v_to_claw > v_clawed_before then
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
+    perform tokenbook.claw_back(
+      v_entry,
+      (select b.id from public.token_balances b
+        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
+      v_to_claw - v_clawed_before); -- @clawed-back-only-once
+  elsif v_to_claw < v_clawed_before then
+    v_entry.reason := 'given back ' || p_reason;
+    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+  end if;
+
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
@@ -13351,6 +14326,32 @@ end
 $$;
 comment on function tokenbook.settle_refunds is
   'Brings tokens, debt, plan limit and plan to what refunds and disputes have left of a payment''s money.';
+
+-- from supabase/schemas/60_payments/standing_of_payment.sql
+
+/*
+ * How a provider's payment stands, in one word: approved or refunded, once it is booked; parked, while it waits for
+ * an admin; waiting, while nothing says that it was paid.
+ * Caller: internal.
+ */
+create function tokenbook.standing_of_payment(p_facts tokenbook.provider_payments)
+returns text
+language plpgsql
+volatile -- sees what its caller has booked
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select p.status from public.token_payments p
+      where p.user_id = p_facts.user_id and p.provider = p_facts.provider
+        and p.provider_payment_id = p_facts.provider_payment_id
+      limit 1),
+    case when p_facts.parked_reason is not null then 'parked' else 'waiting' end);
+end
+$$;
+comment on function tokenbook.standing_of_payment is
+  'How a provider''s payment stands: approved, refunded, parked or waiting.';
 
 -- from supabase/schemas/60_payments/token_offer_now.sql
 
@@ -14507,11 +15508,142 @@ $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
 
+-- from supabase/schemas/70_alerts/tell_of_contradicted_payment.sql
+
+/*
+ * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * payment_contradicted of nobody's (user_id is all zeros).
+ * Caller: internal, holding the facts' lock.
+ */
+create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_known constant text := md5(v_others::text);
+begin
+  if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once
+    return;
+  end if;
+  update tokenbook.provider_payments f
+     set told_as = v_known
+   where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'payment_id', p_payment.id,
+    'paid_by', p_payment.user_id,
+    'plan_type', p_payment.to_plan,
+    'pack_type', p_payment.pack_type,
+    'quantity', p_payment.quantity,
+    'disagrees', v_others,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
+end
+$$;
+comment on function tokenbook.tell_of_contradicted_payment is
+  'Writes an alert of the project''s that an event names another user, plan, pack or quantity than was booked; once for each.';
+
+-- from supabase/schemas/70_alerts/tell_of_ends.sql
+
+/*
+ * Tells a user of each of their plans that was in force and has ended: by time, by a cancellation, or because all of its
+ * money is gone. p_was is the row before the end was recorded, with what is known of it now; after it others may have
+ * been in force that have ended since. What another plan takes the place of has not ended, nor what was to be followed by
+ * a lower one.
+ * Caller: whoever has recorded it, holding the account's lock.
+ */
+create function tokenbook.tell_of_ends(p_was tokenbook.subscriptions, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+strict
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan record;
+begin
+  if p_was.ended_at is not null or (least(p_was.taken_back_at, tokenbook.plan_ends_at(p_was)) <= p_now) is not true then
+    return; -- as a rule
+  end if;
+  for v_plan in
+    select (c.kept).plan_type, least((c.kept).taken_back_at, tokenbook.plan_ends_at(c.kept)) as ended_at,
+           (c.kept).expires_at = lead((c.kept).period_start) over (order by c.since nulls first)
+             and (c.kept).next_plan_type = lead((c.kept).plan_type) over (order by c.since nulls first) as was_followed
+      from tokenbook.subscription_course(p_was, p_now) c -- @ends-one-after-another
+  loop
+    if v_plan.ended_at <= p_now and v_plan.was_followed is not true then -- @followed-has-not-ended
+      perform tokenbook.tell_of_subscription(
+        p_was.user_id, 'subscription_ended', v_plan.ended_at, jsonb_build_object('ended_plan_type', v_plan.plan_type));
+    end if;
+  end loop;
+end
+$$;
+comment on function tokenbook.tell_of_ends is
+  'Writes an alert subscription_ended for each plan that was in force and has ended, once for each moment.';
+
+-- from supabase/schemas/70_alerts/tell_of_late_payment.sql
+
+/*
+ * Tells a user that a renewal's payment failed: once for the period that is paid and runs out, however often the provider
+ * tries, and whichever of its events says so first. Where no plan of theirs came from there (it has ended, or was never
+ * paid for), once until the provider says that all is well again.
+ * p_facts is what is known of the provider's subscription.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_late_payment(p_user_id uuid, p_facts tokenbook.provider_subscriptions)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is tokenbook.subscriptions;
+  v_late tokenbook.subscriptions;
+  v_attempts bigint;
+  v_first_at timestamptz;
+begin
+  select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_user_id;
+  select p.* into v_late
+    from tokenbook.plans_of(v_is) p
+   where p.payment_method = p_facts.provider and p.expires_at is not null
+     and (p.plan_type <> p_facts.plan_type) is not true
+   limit 1;
+  if v_late.user_id is null then
+    select count(*), min(e.occurred_at) into v_attempts, v_first_at
+      from tokenbook.provider_subscription_events e
+     where e.provider = p_facts.provider and e.provider_subscription_id = p_facts.provider_subscription_id
+       and e.facts ->> 'status' = 'past_due'
+       and e.occurred_at > coalesce((
+         select max(well.occurred_at) from tokenbook.provider_subscription_events well
+          where well.provider = e.provider and well.provider_subscription_id = e.provider_subscription_id
+            and well.facts ->> 'status' <> 'past_due' and well.occurred_at < p_facts.occurred_at), '-infinity');
+    if v_attempts > 1 then -- @attempts-are-one-failure
+      return;
+    end if;
+  end if;
+  perform tokenbook.tell_of_subscription(
+    p_user_id, 'subscription_past_due', coalesce(v_late.expires_at, v_first_at), -- @told-once-a-period
+    jsonb_build_object('provider', p_facts.provider, 'past_due_plan_type', coalesce(p_facts.plan_type, v_late.plan_type)));
+end
+$$;
+comment on function tokenbook.tell_of_late_payment is
+  'Writes an alert subscription_past_due, once for each period whose renewal was not paid.';
+
 -- from supabase/schemas/70_alerts/tell_of_parked_payment.sql
 
 /*
  * Tells the project that a payment waits for an admin: when it is parked, and again when something else is known of
- * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros).
+ * it, which brings back one that was dismissed too. An alert payment_parked of nobody's (user_id is all zeros). When
+ * the payment is booked, under its own id or as a part of another, that is told once too: recovered, of the same
+ * epoch.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_parked_payment(p_facts tokenbook.provider_payments)
@@ -14523,40 +15655,58 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
-  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
+  v_told record;
   v_id bigint;
 begin
+  -- what was told of, and waits no more
+  for v_told in
+    update tokenbook.provider_payments f
+       set alert_id = null
+      from (
+        select w.provider_payment_id, w.alert_id from tokenbook.provider_payments w
+         where w.provider = p_facts.provider
+           and p_facts.provider_payment_id in (w.provider_payment_id, w.part_of)
+           and w.alert_id is not null and w.parked_reason is null) before
+     where f.provider = p_facts.provider and f.provider_payment_id = before.provider_payment_id
+       and p_facts.parked_reason is null -- @bookings-end-their-alert
+    returning before.provider_payment_id, before.alert_id
+  loop
+    perform tokenbook.tell_project('recovered', 'payment_parked', jsonb_build_object(
+      'provider', p_facts.provider,
+      'provider_payment_id', v_told.provider_payment_id,
+      'part_of', nullif(p_facts.provider_payment_id, v_told.provider_payment_id),
+      'paid_by', p_facts.user_id,
+      'ended_alert_id', v_told.alert_id), v_told.alert_id);
+  end loop;
+
   if p_facts.parked_reason is null or p_facts.told_as = v_known then -- @parked-told-once
     return;
   end if;
+  v_id := tokenbook.tell_project('payment_parked', 'payment_parked', jsonb_build_object(
+    'provider', p_facts.provider,
+    'provider_payment_id', p_facts.provider_payment_id,
+    'parked_reason', p_facts.parked_reason,
+    'explanation', tokenbook.explain_parking(p_facts),
+    'parked_details', p_facts.parked_details,
+    'price_id', p_facts.price_id,
+    'customer_id', p_facts.customer_id,
+    'paid_by', p_facts.user_id,
+    'amount_cents', p_facts.amount_cents,
+    'currency', p_facts.currency));
   update tokenbook.provider_payments f
-     set told_as = v_known, dismissed_at = null -- @dismissed-until-news
+     set told_as = v_known, alert_id = v_id, dismissed_at = null -- @dismissed-until-news
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
-  v_id := nextval('tokenbook.project_alert_numbers');
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-  values
-    ('00000000-0000-0000-0000-000000000000', v_id, 'payment_parked', 'payment_parked', v_id,
-     jsonb_strip_nulls(jsonb_build_object(
-       'provider', p_facts.provider,
-       'provider_payment_id', p_facts.provider_payment_id,
-       'parked_reason', p_facts.parked_reason,
-       'explanation', tokenbook.parked_reasons() ->> p_facts.parked_reason,
-       'price_id', p_facts.price_id,
-       'customer_id', p_facts.customer_id,
-       'paid_by', p_facts.user_id,
-       'amount_cents', p_facts.amount_cents,
-       'currency', p_facts.currency)),
-     clock_timestamp(), clock_timestamp());
 end
 $$;
 comment on function tokenbook.tell_of_parked_payment is
-  'Writes an alert of the project''s that a payment waits for an admin; again when something else is known of it.';
+  'Writes an alert of the project''s that a payment waits for an admin, again when something else is known of it, and one when it is booked.';
 
 -- from supabase/schemas/70_alerts/tell_of_subscription.sql
 
 /*
- * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
- * says that a payment failed).
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end; of a payment that
+ * failed, the end of the period before).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)
@@ -14583,6 +15733,34 @@ end
 $$;
 comment on function tokenbook.tell_of_subscription is
   'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
+
+-- from supabase/schemas/70_alerts/tell_project.sql
+
+/*
+ * Writes an alert of the project's own, about no user (user_id is all zeros). p_epoch is the number of the alert that it
+ * ends; left out: it begins one, and its own number is the epoch. What the payload does not know is left out of it.
+ * Caller: internal.   Returns the alert's number.
+ */
+create function tokenbook.tell_project(p_kind text, p_rule text, p_payload jsonb, p_epoch bigint default null)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id constant bigint := nextval('tokenbook.project_alert_numbers');
+  v_now constant timestamptz := clock_timestamp();
+begin
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  values
+    ('00000000-0000-0000-0000-000000000000', v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload),
+     v_now, v_now);
+  return v_id;
+end
+$$;
+comment on function tokenbook.tell_project is
+  'Writes an alert of the project''s own, about no user; returns its number.';
 
 -- from supabase/schemas/70_alerts/warn_of_expiry.sql
 
@@ -16171,30 +17349,31 @@ begin
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
-      from ledger t
-     cross join lateral jsonb_populate_record(
-       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
-     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
-     order by t.user_id, t.id desc
+    select newest.user_id, newest.transaction_id, b as kept
+      from (
+        select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
+          from ledger t
+         where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
+         order by t.user_id, t.id desc) newest
+     cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
-           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept ->> 'plan_type' as plan_type,
+           e.kept -> 'schedule' as schedule,
            (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' and e.before ->> 'plan_type' = e.kept ->> 'plan_type'
+                then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.kept ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'plan_type', e.kept ->> 'payment_id', e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
                lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
           from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
-  ), of_slots as (
-    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -16216,6 +17395,36 @@ begin
      where (p_user_id is null or p.user_id = p_user_id)
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
+  ), of_slots as (
+    -- and what a period gave before it was paid for
+    select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
+      from slots s
+      left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
+      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+     group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), plans as (
+    -- each plan of each subscription: the first is the one that was recorded to be in force
+    select s.user_id, one.nth, one.plan
+      from tokenbook.subscriptions s
+     cross join lateral (
+       select 1 as nth, s as plan where s.beside = '[]'
+       union all
+       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
+  ), of_plans as (
+    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
+           tokenbook.slot_number(
+             (n.plan).schedule, (n.plan).period_start,
+             coalesce((n.plan).next_slot_at - interval '1 microsecond', (n.plan).expires_at - interval '1 microsecond')) + 1 as begun
+      from plans n
+      left join slots s
+        on s.user_id = n.user_id and s.plan_type = (n.plan).plan_type and s.period_start = (n.plan).period_start
+       and (s.payment_id = (n.plan).payment_id or s.payment_id is null)
+     where (n.plan).schedule is not null
+     group by n.user_id, n.nth, n.plan
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
@@ -16259,6 +17468,7 @@ begin
            (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
@@ -16269,74 +17479,135 @@ begin
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
-           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
-           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
-           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged
       from parts o
       left join said s on s.provider = o.provider and s.whole = o.whole
       left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
      group by o.provider, o.whole, o.part
-  ), refunds as (
-    -- each refund as it was told last: what ends it after what begins it
-    select l.* from (
-      select e.*, row_number() over (
-               partition by e.provider, e.whole, e.fact ->> 'refund_id'
-               order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
-                        e.cents desc, e.part) as place
-        from events e where e.kind = 'refund') l
-     where l.place = 1
-  ), disputes as (
-    select l.* from (
-      select e.*, row_number() over (
-               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
-               order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
-                        e.cents desc nulls first, e.currency) as place
-        from events e where e.kind = 'dispute') l
-     where l.place = 1
-  ), refunded as (
-    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
-           case when count(o.charged) = count(*) then sum(o.charged) end as charged
-      from (
-        select p.provider, p.whole, p.part, p.charged, p.total,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
-          from of_parts p
-          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
-         group by p.provider, p.whole, p.part, p.charged, p.total) o
-     group by o.provider, o.whole
   ), paid as (
-    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
-           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+    select s.*, greatest(m.cents, c.cents) as amount_cents,
+           coalesce(greatest(m.cents, c.cents), f.amount_cents) as effective
       from said s
       join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
-      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select o.provider, o.whole, case when count(o.charged) = count(*) then sum(o.charged) end as cents
+          from of_parts o group by o.provider, o.whole) c on c.provider = s.provider and c.whole = s.whole
       left join (
         select e.provider, e.whole, max(e.cents) as cents
           from events e
           join said n on n.provider = e.provider and n.whole = e.whole
          where e.kind = 'paid' and (e.currency <> n.currency) is not true
          group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
-  ), told as (
-    select p.*, least(p.refunded, p.effective) as refunded_cents,
-           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
-      from paid p
+  ), moves as (
+    -- what was told of money that left, in the payment's currency: all of it where it is in another
+    select e.*,
+           case when e.currency <> n.currency then n.effective
+                when e.kind = 'refunded' then e.refunded
+                when e.kind = 'dispute' then coalesce(e.cents, n.effective)
+                else e.cents end as moved
+      from events e
+      join paid n on n.provider = e.provider and n.whole = e.whole
+     where e.kind not in ('paid', 'assigned')
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.moved desc, e.part) as place
+        from moves e where e.kind = 'refund') l
+     where l.place = 1
+  ), totals as (
+    select distinct on (e.provider, e.whole, e.part) e.*
+      from moves e where e.kind = 'refunded'
+     order by e.provider, e.whole, e.part, e.occurred_at desc, e.moved desc
+  ), refunded as (
+    -- of each part, and what was credited besides
+    select o.provider, o.whole, sum(o.cents) as cents
+      from (
+        select p.provider, p.whole,
+               greatest(coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0),
+                        t.moved - coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= t.occurred_at), 0),
+                        0) as cents
+          from parts p
+          left join totals t on t.provider = p.provider and t.whole = p.whole and t.part = p.part
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, t.moved
+        union all
+        select c.provider, c.whole, max(c.moved) from moves c where c.kind = 'credit' group by c.provider, c.whole, c.fact ->> 'credit_id') o
+     group by o.provider, o.whole
+  ), disputes as (
+    select l.* from (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from moves e where e.kind = 'dispute') l
+     where l.place = 1
+  ), courses as (
+    -- of each dispute that was more than an inquiry, from when to when it was in which state, and the most it was about
+    select e.provider, e.whole, e.fact ->> 'dispute_id' as id, e.fact ->> 'status' as state, e.occurred_at as since,
+           lead(e.occurred_at) over of_one as until,
+           min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as begun,
+           max(e.moved) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as most, d.moved as finally,
+           max(e.occurred_at) filter (where e.fact ->> 'status' <> 'won') over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as last_against_us
+      from moves e
+      join disputes d on d.provider = e.provider and d.whole = e.whole and d.id = e.fact ->> 'dispute_id' and d.fact ->> 'status' <> 'reversed'
+     where e.kind = 'dispute' and e.fact ->> 'status' in ('open', 'won', 'lost')
+    window of_one as (
+      partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+      order by e.occurred_at, case e.fact ->> 'status' when 'open' then 1 when 'won' then 2 else 3 end, e.cents, e.currency desc)
+  ), reversals as (
+    -- and of which dispute each reversal is
+    select distinct on (r.provider, r.whole, r.id) r.provider, r.whole, r.moved, c.id, c.most
+      from disputes r
       left join (
-        select n.provider, n.whole,
-               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
-          from paid n
-          join disputes l on l.provider = n.provider and l.whole = n.whole
-         where l.fact ->> 'status' in ('lost', 'open')
-            or l.fact ->> 'status' = 'reversed' and not exists (
-              select from disputes o
-               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
-         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+        -- a dispute is what it was last; before it began, it is nothing yet
+        select k.*, false as is_to_come from courses k
+        union all
+        (select distinct on (k.provider, k.whole, k.id) k.*, true from courses k order by k.provider, k.whole, k.id, k.since)) c
+        on c.provider = r.provider and c.whole = r.whole
+       and case when c.is_to_come then r.occurred_at < c.since and r.moved in (c.most, c.finally)
+                when r.occurred_at >= c.since and (r.occurred_at >= c.until) is not true
+                then case c.state when 'open' then true
+                                  when 'lost' then r.moved in (c.most, c.finally)
+                                  else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
+     where r.fact ->> 'status' = 'reversed'
+     order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
+  ), withheld as (
+    select w.provider, w.whole, sum(w.cents) as cents
+      from (
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
+        union all
+        select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
+          from reversals r group by r.provider, r.whole, r.id) w
+     group by w.provider, w.whole
+  ), told as (
+    select p.*, least(r.cents, p.effective) as refunded_cents,
+           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+      from paid p
+      left join refunded r on r.provider = p.provider and r.whole = p.whole
+      left join withheld w on w.provider = p.provider and w.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
-             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
-             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
              'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
       from facts f
@@ -16643,10 +17914,12 @@ begin
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join subscriptions s on s.user_id = a.user_id
+    join plans n on n.user_id = a.user_id
+   cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what is not in force gives nothing
-     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
+              else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
@@ -16691,16 +17964,6 @@ begin
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
      ('schedule', k.schedule::text, s.schedule::text),
-     -- a slot's start, not before the one that the entry names, and not after the first that is to come
-     ('next_slot_at', case
-        when s.schedule is null then null
-        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(
-               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < k.next_slot_at) is not true
-          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
-          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -16708,9 +17971,38 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
+     ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
+  -- is to come, and after all that it has given
+  select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
+         'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
+    from plans n
+    join standings newest on newest.user_id = n.user_id
+    left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
+    left join lateral (
+      select row_number() over () as nth, p as plan
+        from tokenbook.plans_of(newest.kept) p
+       where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) k on k.nth = n.nth
+   cross join lateral (
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come
+      where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) at
+   cross join lateral (
+     select case
+        when (n.plan).schedule is null then null
+        when (n.plan).next_slot_at is null and at.to_come is null then null
+        when (n.plan).next_slot_at = tokenbook.slot_start(
+               (n.plan).schedule, (n.plan).period_start,
+               tokenbook.slot_number((n.plan).schedule, (n.plan).period_start, (n.plan).next_slot_at))
+          and ((n.plan).next_slot_at < (k.plan).next_slot_at) is not true
+          and ((n.plan).next_slot_at > at.to_come) is not true
+          and ((n.plan).next_slot_at <= o.newest) is not true
+          and (n.plan).next_slot_at < coalesce((n.plan).expires_at, 'infinity') then (n.plan).next_slot_at
+        else coalesce((k.plan).next_slot_at, at.to_come, (n.plan).period_start) end as expected) says
+   where says.expected is distinct from (n.plan).next_slot_at
   union all
   select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -16757,6 +18049,33 @@ begin
    ) as differs (field, expected, found)
    -- what a user had before the books, or was given beside a plan, no entry has
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  select 'I12 a paid period gives its slots', n.user_id, null, null,
+         concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
+         (n.slots + 1)::text
+    from of_plans n
+    left join payments p on p.user_id = n.user_id and p.id::text = (n.plan).payment_id
+   where (n.plan).payment_id is not null and p.id is null
+     and (n.slots + 1 > n.begun
+       or n.slots + 1 < n.begun and not (n.plan).schedule ?| array['refill_to', 'lifetime_days'])
+  union all
+  select 'I12 a paid period gives its slots', p.user_id, null, null,
+         concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
+    from payments p
+    left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
+   cross join lateral (
+     -- what is kept of its period, or what its entry says of one that is over
+     select coalesce(
+       n.begun,
+       (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
+          from ledger t
+         cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one
+         where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'grant' and one.payment_id = p.id::text
+         limit 1)) * (p.terms ->> 'tokens')::bigint as tokens) how
+   where p.terms ->> 'issue_every' is not null and p.status in ('approved', 'refunded')
+     and (p.tokens > how.tokens
+       or p.tokens < how.tokens and num_nonnulls(p.terms ->> 'refill_to', p.terms ->> 'grant_lifetime_days') = 0)
   union all
   -- payments: what was paid and taken back, what it gave, and what its provider said
   select 'I12 tokens follow the money', p.user_id, g.id, null,
@@ -16857,6 +18176,7 @@ begin
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
+     ('subscription_id', t.subscription_id, f.subscription_id),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
@@ -17498,7 +18818,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_changes is
-  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups, the catalogue and the prices; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
 
 -- from supabase/schemas/90_audit/live_difference.sql
 
@@ -19221,8 +20541,10 @@ grant select on table public.token_plans, public.token_packs to anon; -- the pri
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
-    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
-    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
+    tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
@@ -19233,6 +20555,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -19251,10 +20576,11 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes',
-    'set_token_plan', 'set_token_pack',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -19265,7 +20591,7 @@ declare
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
     'set_token_trial_policy',
-    'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+    'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];
 begin
@@ -19274,7 +20600,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -218,10 +218,13 @@ begin
          payment_method, payment_id, period_start, expires_at, grace_days, created_at)
       select r.user_id, p.plan_type, coalesce(r.tokens_limit, p.tokens), coalesce(r.articles_limit, p.articles_limit),
              case when jsonb_typeof(r.features) = 'object' then r.features else p.features end, p.billing_cycle,
-             coalesce(r.auto_renew, true), r.payment_method, r.payment_id,
+             coalesce(r.auto_renew, p.billing_cycle <> 'none' and p.grant_type <> 'trial'), r.payment_method, r.payment_id,
              case when r.is_active is false then least(r.created_at, now() - interval '1 second') else coalesce(r.created_at, now()) end,
              case when r.is_active is false then now() -- one that was stopped is over
-                  when r.expires_at > coalesce(r.created_at, now()) then r.expires_at end,
+                  when r.expires_at > coalesce(r.created_at, now()) then r.expires_at
+                  when p.grant_type = 'trial' then greatest( -- ends with its tokens
+                    tokenbook.period_end(p, coalesce(r.created_at, now())),
+                    (select max(b.expires_at) from public.token_balances b where b.user_id = r.user_id and b.grant_type = 'trial')) end,
              case when r.is_active is false then 0 else tokenbook.grace_of(p) end, coalesce(r.created_at, now())
         from public.user_subscriptions o
        cross join lateral jsonb_populate_record(null::public.token_subscriptions, to_jsonb(o) - 'id') r
@@ -233,8 +236,9 @@ begin
 
   -- who has grants, or had a counter that says 0, is put on the default plan; their balance becomes the plan limit
   insert into tokenbook.subscriptions
-    (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, auto_renew)
-  select u.id, p.plan_type, a.tokens_remaining, p.articles_limit, p.features, p.billing_cycle, p.billing_cycle <> 'none'
+    (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, expires_at)
+  select u.id, p.plan_type, a.tokens_remaining, p.articles_limit, p.features, p.billing_cycle,
+         case when p.grant_type = 'trial' then tokenbook.period_end(p, now()) end
     from auth.users u
     join public.token_accounts a on a.user_id = u.id
     join public.token_plans p on p.is_default

@@ -43,8 +43,10 @@ grant select on table public.token_plans, public.token_packs to anon; -- the pri
 grant select on table tokenbook.subscriptions to authenticated, service_role;
 grant execute on function
     tokenbook.subscription_at(tokenbook.subscriptions, timestamptz), tokenbook.plan_ends_at(tokenbook.subscriptions),
-    tokenbook.plan_beside(tokenbook.subscriptions), tokenbook.is_kept_beside(tokenbook.subscriptions, timestamptz),
-    tokenbook.grace_of(public.token_plans), tokenbook.period_end(text, timestamptz),
+    tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
+    tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
+    tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
@@ -55,6 +57,9 @@ grant execute on function
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
+select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+  to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
 
@@ -73,10 +78,11 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes',
-    'set_token_plan', 'set_token_pack',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
@@ -87,7 +93,7 @@ declare
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
     'set_token_trial_policy',
-    'record_token_payment_event', 'record_token_subscription_event', 'set_token_customer',
+    'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];
 begin
@@ -96,7 +102,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -8,7 +8,7 @@ import { applyMutant } from "../support/mutants.ts";
 import { populateUser } from "../support/populated-user.ts";
 import { asAdmin, asService, createUser, rpc } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
-import { told } from "../support/provider-events.ts";
+import { recordPaymentEvent } from "../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -44,15 +44,7 @@ async function overGranted(on: Database): Promise<{ p_user_id: string }> {
 
 /** A payment whose user and plan nobody knows. */
 async function parked(on: Database, payment: string): Promise<Arguments> {
-  await asService(on, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: `evt_${payment}`,
-      p_event_type: "paid",
-      p_provider_payment_id: payment,
-      p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
-    }),
-  );
+  await recordPaymentEvent(on, payment, { kind: "paid", amount_cents: 900, currency: "usd" });
   return { p_provider: "stripe", p_provider_payment_id: payment };
 }
 
@@ -190,7 +182,10 @@ test("each function that an admin may call and that changes a row names them in 
     "retry_token_alerts",
     "reverse_token_restatement",
     "set_token_account_state",
+    "set_token_action_cost",
     "set_token_alert_rule",
+    "set_token_customer",
+    "set_token_model_price",
     "set_token_pack",
     "set_token_plan",
     "set_token_spend_cap",
@@ -211,19 +206,9 @@ async function assigned(variant?: string): Promise<Record<string, unknown>> {
   const on = await createDatabase();
   if (variant !== undefined) await applyMutant(on, variant);
   const [user, admin] = [await createUser(on), await createUser(on, { admin: true })];
-  await asService(on, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: "evt_1",
-      p_event_type: "paid",
-      p_provider_payment_id: "pi_1",
-      p_facts: told({ kind: "paid", amount_cents: 900, currency: "usd" }),
-    }),
-  );
-  await asAdmin(on, admin, (client) =>
+  await asAdmin(on, admin, async (client) =>
     rpc(client, "assign_parked_token_payment", {
-      p_provider: "stripe",
-      p_provider_payment_id: "pi_1",
+      ...(await parked(on, "pi_1")),
       p_user_id: user,
       p_plan_type: "starter",
     }),

@@ -47,12 +47,12 @@ export interface Outcome {
 
 /** An outcome as the table shows it. */
 export function inWords({ note, refused, tokens = 0, parked, subscription }: Outcome): string {
-  if (refused !== undefined) return `refused: [\`${refused}\`](../errors.md#${refused})`;
   return [
+    ...(refused === undefined ? [] : [`refused: [\`${refused}\`](../errors.md#${refused})`]),
     ...(parked === undefined ? [] : [`parked: [\`${parked}\`](#parked)`]),
     ...(subscription === undefined ? [] : [`the subscription is ${subscription.replace("_", " ")}`]),
     ...(note === undefined ? [] : [note]),
-    ...(tokens === 0 && (parked ?? subscription ?? note) !== undefined
+    ...(tokens === 0 && (refused ?? parked ?? subscription ?? note) !== undefined
       ? []
       : [`${tokens.toLocaleString("en")} tokens`]),
   ].join("; ");

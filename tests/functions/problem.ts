@@ -6,6 +6,10 @@ import type { Answer } from "./stack.ts";
 const internals =
   /postgres|postgrest|pgrst|sqlstate|supabase|deno|npm:|jose|zod|\bsql\b|stack|exception|\bp_[a-z]|tokenbook\.|public\.|\bat \S+ \(|\.ts\b|sb_|eyJ|\/(work|tmp|home|root)\b/i;
 
+/** A schema's own words, which say nothing to people. */
+const jargon =
+  /invalid (input|string|option|key|element)|expected .*received|too (small|big)|unrecognized|nonoptional/i;
+
 /** What is wrong with an answer that should be a problem, in words: nothing, if it is well-formed and gives nothing of our insides away. */
 export function problemFaults(answer: Answer): string[] {
   const { status, headers, body, text } = answer;
@@ -28,6 +32,9 @@ export function problemFaults(answer: Answer): string[] {
   must("detail", body.detail, /\.$|-$/.test(String(body.detail)));
   must("instance", body.instance, /^urn:uuid:[0-9a-f-]{36}$/.test(String(body.instance)));
   is("retryable", body.retryable, kind.retryable);
+  for (const member of ["detail", "rule"]) {
+    must(member, body[member], !jargon.test(String(body[member] ?? "")));
+  }
   const inside = internals.exec(text)?.[0];
   if (inside !== undefined) faults.push(`${slug}: says "${inside}": ${text.slice(0, 200)}`);
   return faults;

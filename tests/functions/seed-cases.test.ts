@@ -48,7 +48,7 @@ test("Test Case 2: Admin Approves Payment", async () => {
   const admin = await stack.user({ admin: true });
   const supabase = client(await stack.token(user));
   const asked = await supabase.functions.invoke("payments", {
-    body: { action: "create", toPlan: "professional" },
+    body: { action: "create", planType: "professional" },
   });
 
   const approved = await stack.ask("payments", {

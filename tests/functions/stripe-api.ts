@@ -510,6 +510,7 @@ export async function startStripeApi(): Promise<StripeApi> {
         unit_amount: amount,
         currency: "usd",
         type: "one_time",
+        recurring: options["type"] === "recurring" ? { interval: "month", interval_count: 1 } : null,
         ...options,
       });
     },

@@ -500,15 +500,17 @@ export class Run {
       case "approve": {
         const of = pick(this.payments, command.payment)!;
         const { grant, replayed, balance } = this.plans.approve(of.payment);
+        const { plan } = this.plans;
         return (receipt) => {
           if (replayed) {
-            same(command, lasting(receipt), lasting({ ...of.approved, replayed: true }));
+            same(command, lasting(receipt), lasting({ ...of.approved, plan_in_force: plan, replayed: true }));
             return "had been";
           }
           this.compare(command, receipt, {
             success: true,
             status: "approved",
             plan_type: of.payment.to,
+            plan_in_force: plan,
             replayed: false,
             tokens_granted: grant!.granted,
             tokens_limit: books.planLimit,

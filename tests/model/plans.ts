@@ -52,6 +52,8 @@ export interface Payment {
   tokens: number;
   refunded: number;
   clawed: number;
+  /** All of its money is gone. */
+  isLost: boolean;
   grant: Grant | null;
   /** What was taken back for it, grant by grant. */
   taken: Map<number, number>;
@@ -74,7 +76,7 @@ export interface Started {
   balance: number;
 }
 
-/** A plan that a user has, in force or not: one a plan, with its newest period. */
+/** A period of a plan that a user has, in force or not: one for each payment, and of what nobody paid for one a plan. */
 interface Term {
   plan: string;
   start: number;
@@ -93,7 +95,7 @@ export class Plans {
   private beside: Term[] = [];
   /** By the moment at which they began: of two plans that began in one, the first. */
   private readonly periods = new Map<number, { plan: string; grant: Grant }>();
-  private readonly paid = new Set<Grant>();
+  private readonly paid = new Map<Grant, Payment>();
   private readonly carried = new Set<Grant>();
   private readonly lostAtFirst = new Map<Grant, number>();
 
@@ -134,7 +136,8 @@ export class Plans {
 
   /**
    * What time does by itself, and money: a lower plan without a price begins when the higher one's period ends; of
-   * those that are beside one that is over, the highest takes its place, and so does a higher one that is back.
+   * those that are beside one that is over, the highest takes its place, of equal ones the one that began last, and so
+   * does a higher one that is back.
    */
   timePassed(): void {
     while (this.main !== null) {
@@ -153,8 +156,8 @@ export class Plans {
       const isOver = this.isOver(main);
       const moment = isOver && !main.lost ? endsAt(main) : now;
       const [best] = this.beside
-        .filter((one) => !this.isOver(one, moment) && (isOver || rankOf(one) > rankOf(main)))
-        .toSorted((x, y) => rankOf(y) - rankOf(x));
+        .filter((one) => !this.isOver(one, moment) && (isOver || isHigher(one, main)))
+        .toSorted((x, y) => (isHigher(x, y) ? -1 : isHigher(y, x) ? 1 : 0));
       if (best === undefined) return;
       this.beside = [...this.beside.filter((one) => one !== best), main].filter(
         (one) => !hasEnded(one, moment),
@@ -204,7 +207,7 @@ export class Plans {
     this.timePassed();
     const { main } = this;
     const isRunning = this.plan !== null && main!.end !== null && main!.end > this.books.now;
-    if (isRunning && plan.rank < rankOf(main!)) {
+    if (isRunning && precedenceOf(aTerm(to, 0, null)) < precedenceOf(main!)) {
       main!.next = to;
       return null;
     }
@@ -230,11 +233,11 @@ export class Plans {
     if (facts.payment === null) {
       facts.payment = aPayment(this.plan, facts.plan, catalogue[facts.plan]!, false);
       facts.payment.status = "approved";
+      facts.payment.amount = amountOf(facts);
       this.begin(facts.plan, period, facts.payment);
     }
     const { payment, told } = facts;
-    const paid = told.flatMap(({ kind, cents }) => (kind === "paid" && cents !== null ? cents : []));
-    payment.amount = paid.length > 0 ? Math.max(...paid) : catalogue[payment.to]!.price;
+    payment.amount = amountOf(facts);
 
     const refunds = latest(told, "refund");
     const gone = refunds.filter(({ status }) => status < 2);
@@ -259,7 +262,11 @@ export class Plans {
     const known = this.grantOf(to, start);
     if (known !== undefined && (payment === null || !this.paid.has(known))) {
       // it was begun before its payment came: this is what that payment paid for
-      if (payment !== null) this.pay(payment, known);
+      if (payment !== null) {
+        this.pay(payment, known);
+        for (const term of [this.main, ...this.beside])
+          if (term?.payment === null && term.plan === to && term.start === start) term.payment = payment;
+      }
       return { grant: known, replayed: true, balance: books.active };
     }
     this.putOn(aTerm(to, start, payment));
@@ -276,38 +283,46 @@ export class Plans {
     return { grant, replayed: false, balance };
   }
 
-  /** A plan's new period: in the place of what is in force, or beside it when that is higher and paid for. */
+  /** A plan's new period: in the place of what is in force, or beside it when that is higher. Each payment keeps its own. */
   private putOn(term: Term): void {
     const { main } = this;
     const { now } = this.books;
     const isRunning = main !== null && !this.isOver(main);
+    const isPast = hasEnded(term, now);
+    const follows = main?.next === term.plan && main.end !== null && main.end <= term.start;
     const isBeside =
       term.payment !== null &&
-      isRunning &&
-      main.plan !== term.plan &&
-      !(main.next === term.plan && main.end !== null && main.end <= term.start) &&
-      rankOf(term) < rankOf(main);
+      main !== null &&
+      !follows &&
+      (isRunning ? isPast || isHigher(main, term) : isPast && term.start < main.start);
     if (isRunning && !isBeside && main.start < term.start) this.carryOver(term.start);
-    const others = this.beside.filter(({ plan }) => plan !== term.plan);
     if (isBeside) {
-      const newer = this.beside.find(({ plan, start }) => plan === term.plan && start > term.start);
-      this.beside = [...others, newer ?? term];
+      this.beside.push(term);
     } else {
-      const stays = main !== null && main.plan !== term.plan && (!isRunning || rankOf(main) <= rankOf(term));
-      this.beside = stays ? [...others.filter(({ plan }) => plan !== main.plan), main] : others;
+      // somebody has said that a lower one counts: the higher one is over
+      const stays =
+        main !== null &&
+        (main.payment !== null
+          ? !isRunning || !isHigher(main, term)
+          : main.plan !== term.plan && (!isRunning || precedenceOf(main) <= precedenceOf(term)));
+      if (stays) this.beside.push(main);
       this.main = term;
     }
-    this.beside = this.beside.filter((one) => !hasEnded(one, now));
+    const replaced = [term.plan, this.main!.plan];
+    this.beside = this.beside.filter(
+      (one) => !hasEnded(one, now) && (one.payment !== null || !replaced.includes(one.plan)),
+    );
     this.timePassed();
   }
 
   private grantOf(plan: string, start: number): Grant | undefined {
     const period = this.periods.get(start);
-    return period?.plan === plan ? period.grant : undefined;
+    if (period?.plan !== plan || this.paid.get(period.grant)?.isLost) return undefined;
+    return period.grant;
   }
 
   private pay(payment: Payment, grant: Grant): void {
-    this.paid.add(grant);
+    this.paid.set(grant, payment);
     payment.grant = grant;
     payment.tokens = grant.granted;
   }
@@ -350,6 +365,7 @@ export class Plans {
     payment.status = refunded > 0 && refunded >= payment.amount ? "refunded" : "approved";
 
     // the plan that it bought is in force unless all of it was taken back
+    payment.isLost = isAll;
     for (const term of [this.main, ...this.beside]) if (term?.payment === payment) term.lost = isAll;
     this.timePassed();
   }
@@ -401,6 +417,7 @@ function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean
     tokens: plan.tokens,
     refunded: 0,
     clawed: 0,
+    isLost: false,
     grant: null,
     taken: new Map(),
   };
@@ -412,7 +429,23 @@ function aTerm(plan: string, start: number, payment: Payment | null): Term {
   return { plan, start, end, next: null, payment, lost: false };
 }
 
-const rankOf = ({ plan }: Term) => catalogue[plan]!.rank;
+/** What somebody pays for before what nobody does, then the rank. */
+const precedenceOf = ({ plan, payment }: Term) => {
+  const { rank, price } = catalogue[plan]!;
+  return rank + (price > 0 || (payment !== null && payment.amount !== 0) ? 1_000 : 0);
+};
+
+/** Whether one comes before the other: the higher plan, and of equal ones the one that began last. */
+const isHigher = (one: Term, other: Term) => {
+  const higher = precedenceOf(one) - precedenceOf(other);
+  return higher > 0 || (higher === 0 && one.start > other.start);
+};
+
+/** The largest that was told; without one, the price. */
+const amountOf = ({ told, payment, plan }: Facts) => {
+  const paid = told.flatMap(({ kind, cents }) => (kind === "paid" && cents !== null ? cents : []));
+  return paid.length > 0 ? Math.max(...paid) : catalogue[payment?.to ?? plan!]!.price;
+};
 
 /** When its grace ends. */
 const endsAt = ({ plan, end }: Term) => (end === null ? Infinity : end + catalogue[plan]!.grace * DAY);

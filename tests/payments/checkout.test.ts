@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { recordPaymentEvent, recordSubscriptionEvent } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -60,22 +61,13 @@ test("of several customers a user is the one that was learned last", async () =>
 test("a payment that names its customer alone is that user's", async () => {
   const buyer = await createUser(db);
   await setCustomer(buyer, "cus_buyer");
-  const answer = await asService(db, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: "evt_customer_alone",
-      p_event_type: "paid",
-      p_provider_payment_id: "pi_customer_alone",
-      p_facts: {
-        kind: "paid",
-        occurred_at: new Date().toISOString(),
-        customer_id: "cus_buyer",
-        pack_type: "small",
-        amount_cents: 500,
-        currency: "usd",
-      },
-    }),
-  );
+  const answer = await recordPaymentEvent(db, "pi_customer_alone", {
+    kind: "paid",
+    customer_id: "cus_buyer",
+    pack_type: "small",
+    amount_cents: 500,
+    currency: "usd",
+  });
   expect(answer).toMatchObject({ status: "approved", user_id: buyer, tokens_granted: 1_000 });
 });
 
@@ -92,7 +84,7 @@ test.each([
   });
 });
 
-test("customers are read by their own user, admins and the server, and set by the server alone", async () => {
+test("customers are read by their own user, admins and the server, and set by admins and the server", async () => {
   const admin = await createUser(db, { admin: true });
   const read = { p_user_id: user, p_provider: "stripe" };
   await expect(asUser(db, other, (client) => rpc(client, "get_token_customer", read))).rejects.toMatchObject({
@@ -105,12 +97,15 @@ test("customers are read by their own user, admins and the server, and set by th
     expect(answer).toMatchObject({ user_id: user, customer_id: "cus_first" });
   }
   const write = { ...read, p_customer_id: "cus_mine" };
-  for (const refused of [
-    asUser(db, user, (client) => rpc(client, "set_token_customer", write)),
-    asAdmin(db, admin, (client) => rpc(client, "set_token_customer", write)),
-  ]) {
-    await expect(refused).rejects.toMatchObject({ code: "42501" });
-  }
+  await expect(asUser(db, user, (client) => rpc(client, "set_token_customer", write))).rejects.toMatchObject({
+    message: "forbidden",
+  });
+  // the same that it is already
+  expect(
+    await asAdmin(db, admin, (client) =>
+      rpc(client, "set_token_customer", { ...write, p_customer_id: "cus_first" }),
+    ),
+  ).toMatchObject({ success: true, replayed: true });
 });
 
 test("a checkout is made of the catalogue's price and the user's customer, and writes nothing", async () => {
@@ -125,6 +120,7 @@ test("a checkout is made of the catalogue's price and the user's customer, and w
     price_id: "price_small",
     amount_cents: 1_500,
     currency: "usd",
+    billing_cycle: null,
     customer_id: "cus_first",
     idempotency_key: null,
   });
@@ -162,20 +158,16 @@ test("who has a subscription at PayPal that is not over is sold no plan beside i
     "update public.token_plans set stripe_price_id = 'price_starter', price_cents = 900 where plan_type = 'starter'",
   );
   const tell = (status: string, minute: number) =>
-    asService(db, (client) =>
-      rpc(client, "record_token_subscription_event", {
-        p_provider: "paypal",
-        p_event_id: `WH-${status}`,
-        p_event_type: "subscription",
-        p_provider_subscription_id: "I-1",
-        p_facts: {
-          kind: "subscription",
-          occurred_at: new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString(),
-          user_id: someone,
-          plan_type: "starter",
-          status,
-        },
-      }),
+    recordSubscriptionEvent(
+      db,
+      "I-1",
+      {
+        occurred_at: new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString(),
+        user_id: someone,
+        plan_type: "starter",
+        status,
+      },
+      { provider: "paypal" },
     );
   for (const [minute, status] of ["active", "past_due", "paused"].entries()) {
     await tell(status, minute);

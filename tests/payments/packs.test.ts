@@ -3,7 +3,7 @@ import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { show, standing } from "../support/plans.ts";
-import { refund as refunded, told } from "../support/provider-events.ts";
+import { recordPaymentEvent, refund as refunded } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { letTimePass } from "../support/time.ts";
 
@@ -47,20 +47,10 @@ const refund = (user: string, payment: string, cents?: number) =>
     }),
   );
 
-let events = 0;
 const event = (payment: string, facts: Record<string, unknown>, of = db) =>
-  server(
-    "record_token_payment_event",
-    {
-      p_provider: "stripe",
-      p_event_id: `evt_${++events}`,
-      p_event_type: facts["kind"],
-      p_provider_payment_id: payment,
-      p_facts: told(facts),
-    },
-    of,
-  );
+  recordPaymentEvent(of, payment, facts);
 
+let payments = 0;
 /** The two ways in which packs are bought; each returns the payment's id and what was answered. */
 const ways: Record<string, (user: string, pack: string, quantity: number, of?: Database) => Promise<Bought>> =
   {
@@ -70,7 +60,7 @@ const ways: Record<string, (user: string, pack: string, quantity: number, of?: D
     },
     "by event": (user, pack, quantity, of = db) =>
       event(
-        `pi_${++events}`,
+        `pi_${++payments}`,
         {
           kind: "paid",
           user_id: user,

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
-import { refund, told } from "../support/provider-events.ts";
+import { recordPaymentEvent, refund, told } from "../support/provider-events.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -18,17 +18,8 @@ afterAll(async () => {
 });
 
 const project = "00000000-0000-0000-0000-000000000000";
-let nth = 0;
-const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++nth}`, of = db) =>
-  asService(of, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: id,
-      p_event_type: "x",
-      p_provider_payment_id: payment,
-      p_facts: facts,
-    }),
-  );
+const event = (payment: string, facts: Record<string, unknown>, id?: string, of = db) =>
+  recordPaymentEvent(of, payment, facts, { event: id });
 const unknownPrice = (more: Record<string, unknown> = {}) =>
   told({
     kind: "paid",
@@ -111,6 +102,103 @@ test("other news of a parked payment are told again", async () => {
     "price_unknown",
   ]);
 });
+
+test("when the payment is booked, that is told once, of the alert that it ends", async () => {
+  const user = await createUser(db);
+  await event("pi_ended", unknownPrice());
+  await event("pi_ended", unknownPrice({ user_id: user }));
+  const booked = unknownPrice({ user_id: user, plan_type: "starter", parked_reason: undefined });
+  for (const _ of [1, 2]) await event("pi_ended", booked, "evt_ended");
+
+  const { rows } = await db.admin.query(
+    "select id::int, kind, rule, epoch::int, payload from public.token_alerts where payload ->> 'provider_payment_id' = 'pi_ended' order by id",
+  );
+  expect(rows.map(({ kind }) => kind)).toEqual(["payment_parked", "payment_parked", "recovered"]);
+  expect(rows[2]).toMatchObject({
+    rule: "payment_parked",
+    epoch: rows[1].id,
+    payload: { provider: "stripe", paid_by: user, ended_alert_id: rows[1].id },
+  });
+});
+
+test("a part that waited by itself ends with the payment that it is a part of", async () => {
+  const user = await createUser(db);
+  await event("in_part", unknownPrice());
+  await event("pi_whole", told({ kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd", parts: ["in_part"] })); // prettier-ignore
+  expect((await alerts("in_part")).map(({ kind, payload }) => [kind, payload.part_of])).toEqual([
+    ["payment_parked", undefined],
+    ["recovered", "pi_whole"],
+  ]);
+  expect(await isListed("in_part")).toBe(false);
+});
+
+test.each([
+  [
+    "amount_differs",
+    { expected_cents: 900, expected_currency: "usd" },
+    "The amount is not the price of what was named. Expected: 900 usd, paid: 1 usd, each in the smallest unit of its currency.",
+  ],
+  [
+    "currency_differs",
+    { expected_cents: 500, expected_currency: "jpy" },
+    "The currency is not the one of what was named. Expected: 500 jpy, paid: 1 usd, each in the smallest unit of its currency.",
+  ],
+  [
+    "quantity",
+    { quantity: 5, at_most: 1 },
+    "More were bought than one payment may buy: a plan once, packs up to 1,000 times. Bought: 5, at most: 1.",
+  ],
+  [
+    "unreadable",
+    { field: "resource.amount", rule: "an amount and its currency" },
+    "The provider's event, or its answer about it, cannot be read. resource.amount must be: an amount and its currency.",
+  ],
+  [
+    "refused",
+    { error: "balance_limit_exceeded" },
+    "The books refuse what was bought. The error is balance_limit_exceeded (docs/errors.md).",
+  ],
+  [
+    "proration",
+    undefined,
+    "It is the difference that a change in mid-period costs, not the price of a plan.",
+  ],
+])(
+  "%s says to admins what it is in this case, in the list and in the alert",
+  async (reason, details, words) => {
+    const payment = `pi_words_${reason}`;
+    await event(payment, unknownPrice({ parked_reason: reason, parked_details: details, amount_cents: 1 }));
+    const { rows } = await asAdmin(db, admin, (client) =>
+      client.query(
+        "select explanation, parked_details from public.list_parked_token_payments() where provider_payment_id = $1",
+        [payment],
+      ),
+    );
+    expect(rows).toEqual([{ explanation: words, parked_details: details ?? null }]);
+    const [alert] = await alerts(payment);
+    expect(alert!.payload.explanation).toBe(words);
+    expect(alert!.payload.parked_details).toEqual(details);
+  },
+);
+
+test("more than may be bought is said though nothing but the catalogue says so", async () => {
+  const user = await createUser(db);
+  await event("pi_five", told({ kind: "paid", user_id: user, plan_type: "starter", quantity: 5, amount_cents: 4500, currency: "usd" })); // prettier-ignore
+  expect((await alerts("pi_five"))[0]!.payload).toMatchObject({
+    parked_reason: "quantity",
+    parked_details: { quantity: 5, at_most: 1 },
+  });
+});
+
+test.each([["a text"], [[1]], [{ rule: "x".repeat(3_000) }]])(
+  "details that are %j are refused",
+  async (parked_details) => {
+    await expect(event("pi_odd", unknownPrice({ parked_details }))).rejects.toMatchObject({
+      message: "invalid_provider_event",
+      detail: expect.stringContaining("parked_details"),
+    });
+  },
+);
 
 test("a dismissed payment is off the list, says who did it and why, and comes back with other news", async () => {
   await event("pi_dismissed", unknownPrice(), "evt_dismissed");
@@ -209,6 +297,35 @@ test.each([
       );
       await event("pi_away", told(refund("re_1", 100)), "evt_away_2", of);
       return isListed("pi_away", of);
+    },
+    true,
+  ],
+  [
+    "booked-payments-go-on-waiting",
+    async (of: Database) => {
+      const user = await createUser(of);
+      await event("pi_on", unknownPrice(), undefined, of);
+      await event(
+        "pi_on",
+        unknownPrice({ user_id: user, plan_type: "starter", parked_reason: undefined }),
+        undefined,
+        of,
+      );
+      return (await alerts("pi_on", of)).length;
+    },
+    2,
+  ],
+  [
+    "parking-says-no-figures",
+    async (of: Database) => {
+      const details = { expected_cents: 900, expected_currency: "usd" };
+      await event(
+        "pi_figures",
+        unknownPrice({ parked_reason: "amount_differs", parked_details: details }),
+        undefined,
+        of,
+      );
+      return String((await alerts("pi_figures", of))[0]!.payload.explanation).includes("Expected: 900 usd");
     },
     true,
   ],

@@ -1,4 +1,6 @@
 /** What payment providers tell, as tests say it. */
+import type { Database } from "./database.ts";
+import { asService, rpc } from "./roles.ts";
 
 let clock = Date.now();
 
@@ -10,6 +12,49 @@ export const told = (facts: Record<string, unknown>): Record<string, unknown> =>
   occurred_at: moment(),
   ...facts,
 });
+
+/** How a fact comes: from which provider, in which event. Each in an event of its own, and from Stripe, if it does not say. */
+interface Sent {
+  provider?: string | undefined;
+  event?: string | undefined;
+}
+
+let events = 0;
+const anEvent = () => `evt_told_${++events}`;
+
+/** A fact of a payment, as the webhook records it. */
+export const recordPaymentEvent = (
+  db: Database,
+  payment: string,
+  facts: Record<string, unknown>,
+  { provider = "stripe", event = anEvent() }: Sent = {},
+) =>
+  asService(db, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: provider,
+      p_event_id: event,
+      p_event_type: "test",
+      p_provider_payment_id: payment,
+      p_facts: told(facts),
+    }),
+  );
+
+/** A fact of a subscription, as the webhook records it. */
+export const recordSubscriptionEvent = (
+  db: Database,
+  subscription: string,
+  facts: Record<string, unknown>,
+  { provider = "stripe", event = anEvent() }: Sent = {},
+) =>
+  asService(db, (client) =>
+    rpc(client, "record_token_subscription_event", {
+      p_provider: provider,
+      p_event_id: event,
+      p_event_type: "test",
+      p_provider_subscription_id: subscription,
+      p_facts: told({ kind: "subscription", ...facts }),
+    }),
+  );
 
 /** One dispute as it stands now. */
 export const dispute = (status: "inquiry" | "open" | "won" | "lost", id = "dp_1", amountCents?: number) => ({

@@ -508,8 +508,9 @@ export type Database = {
           tokens_clawed_back: number;
           user_id: string;
           token_offer_now: Json | null;
+          token_payment_disagrees: Json | null;
         };
-        ComputedFields: "token_offer_now";
+        ComputedFields: "token_offer_now" | "token_payment_disagrees";
         Insert: {
           amount_cents: number;
           created_at?: string;
@@ -610,6 +611,7 @@ export type Database = {
           storage_gb: number;
           stripe_price_id: string | null;
           tokens: number;
+          tokens_per_period: number | null;
           updated_at: string;
         };
         ComputedFields: never;
@@ -642,6 +644,7 @@ export type Database = {
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens: number;
+          tokens_per_period?: never;
           updated_at?: string;
         };
         Update: {
@@ -673,6 +676,7 @@ export type Database = {
           storage_gb?: number;
           stripe_price_id?: string | null;
           tokens?: number;
+          tokens_per_period?: never;
           updated_at?: string;
         };
         Relationships: [];
@@ -1480,6 +1484,7 @@ export type Database = {
           disputed_cents: number;
           explanation: string;
           pack_type: string;
+          parked_details: Json;
           parked_reason: string;
           plan_type: string;
           price_id: string;
@@ -1598,6 +1603,10 @@ export type Database = {
         Args: { p_reason: string; p_state: string; p_user_id: string };
         Returns: Json;
       };
+      set_token_action_cost: {
+        Args: { p_action_type: string; p_cost: Json; p_reason: string };
+        Returns: Json;
+      };
       set_token_alert_rule: {
         Args: {
           p_for_everyone?: boolean;
@@ -1615,10 +1624,20 @@ export type Database = {
       };
       set_token_burn_order: { Args: { p_burn_order: string }; Returns: string };
       set_token_customer: {
-        Args: { p_customer_id: string; p_provider: string; p_user_id: string };
+        Args: {
+          p_customer_id: string;
+          p_provider: string;
+          p_reason?: string;
+          p_replace?: boolean;
+          p_user_id: string;
+        };
         Returns: Json;
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
+      set_token_model_price: {
+        Args: { p_model: string; p_price: Json; p_reason: string; p_valid_from?: string };
+        Returns: Json;
+      };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {
@@ -1664,6 +1683,12 @@ export type Database = {
         Returns: {
           error: true;
         } & "the function public.token_offer_now with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
+      token_payment_disagrees: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_payment_disagrees with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

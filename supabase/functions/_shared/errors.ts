@@ -29,7 +29,7 @@ export const errors = {
     title: "Payload too large",
     sqlstate: null,
     retryable: false,
-    hint: "Send at most 65536 bytes.",
+    hint: "Send at most `limit` bytes.",
   },
   request_timeout: {
     status: 408,
@@ -262,6 +262,20 @@ export const errors = {
     retryable: false,
     hint: "Send the fields of a plan, each with a value that it can have.",
   },
+  invalid_model_price: {
+    status: 400,
+    title: "Invalid price of a model",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the prices of a model in cents, from a moment to come on or from now.",
+  },
+  invalid_action_cost: {
+    status: 400,
+    title: "Invalid cost of an action",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the fewest and the most tokens that the action costs.",
+  },
   invalid_pack: {
     status: 400,
     title: "Invalid pack",
@@ -295,7 +309,7 @@ export const errors = {
     title: "Payment not found",
     sqlstate: "PT404",
     retryable: false,
-    hint: "There is no such payment of that user.",
+    hint: "There is no such payment.",
   },
   plan_not_found: {
     status: 404,
@@ -457,6 +471,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The payment has been decided otherwise. Nothing was changed.",
+  },
+  paid_at_provider: {
+    status: 409,
+    title: "Paid at a provider",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Refund it at the provider, in Stripe's or PayPal's dashboard: the books follow by its webhook. Nothing was changed.",
   },
   trial_already_taken: {
     status: 409,

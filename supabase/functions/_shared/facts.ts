@@ -26,10 +26,29 @@ export interface PaidFacts extends Told {
   amount_cents?: number | undefined;
   /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
   period_start?: string | undefined;
+  /** The provider's id of the subscription that it is a payment of. */
+  subscription_id?: string | undefined;
   /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
   parked_reason?: ParkedReason | undefined;
+  /** What that is in this case, for whoever is to decide it. */
+  parked_details?: ParkedDetails | undefined;
+}
+
+/** What a reason to wait is in one case. */
+export interface ParkedDetails {
+  /** What would have been the price, in the currency's smallest unit. */
+  expected_cents?: number | undefined;
+  expected_currency?: string | undefined;
+  /** How many were bought, and may be. */
+  quantity?: number | undefined;
+  at_most?: number | undefined;
+  /** What cannot be read, and what it must be. */
+  field?: string | undefined;
+  rule?: string | undefined;
+  /** What the books have refused it with. */
+  error?: string | undefined;
 }
 
 /** One refund, by its own id. Pending and succeeded have taken the money; failed and canceled have not. */
@@ -49,9 +68,19 @@ export interface RefundedFacts extends Told {
 }
 
 /**
+ * What was credited to the customer for unused time of what this payment had paid for, by an id of its own: it has gone
+ * back, and pays for something else.
+ */
+export interface CreditFacts extends Told {
+  kind: "credit";
+  credit_id: string;
+  amount_cents: number;
+}
+
+/**
  * One dispute, by its own id. Open and lost withhold its amount; an inquiry and a dispute that is won do not.
- * Reversed is what the provider took back by itself, by its own id too: that withholds its amount as long as no
- * dispute of the payment is known, for a dispute is why, and says how it goes on.
+ * Reversed is what the provider took back by itself, by its own id too: because of a dispute that is open then or has
+ * its amount, which says how it goes on; anything else is gone by itself.
  */
 export interface DisputeFacts extends Told {
   kind: "dispute";
@@ -62,20 +91,25 @@ export interface DisputeFacts extends Told {
 }
 
 /** What one event says about one payment, as `record_token_payment_event` takes it. */
-export type Facts = PaidFacts | RefundFacts | RefundedFacts | DisputeFacts;
+export type Facts = PaidFacts | RefundFacts | RefundedFacts | CreditFacts | DisputeFacts;
 
 /** Why a payment waits for an admin: the slugs of `tokenbook.parked_reasons()`, which has a sentence for each. */
 export type ParkedReason =
   | "user_unknown"
   | "price_unknown"
   | "quantity"
+  | "quantity_unknown"
   | "proration"
   | "amount_differs"
   | "currency_differs"
+  | "credited"
   | "several_things"
-  | "nothing_paid"
   | "setup_fee"
-  | "nothing_named";
+  | "nothing_named"
+  | "items_unknown"
+  | "not_ours"
+  | "unreadable"
+  | "refused";
 
 /** What one event says about one subscription, as `record_token_subscription_event` takes it. */
 export interface SubscriptionFacts {

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Slug } from "./errors.ts";
+import { parsed } from "./faults.ts";
 import { Refusal } from "./problem.ts";
 
 /** Which error a field's fault is: the same one that SQL would raise for it. */
@@ -67,23 +68,15 @@ export const jsonObject = z.custom<Record<string, unknown>>(
  * @throws {Refusal} that names the first field at fault and what it must be
  */
 export function check<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  if (issue.code === "unrecognized_keys") {
-    throw new Refusal("invalid_request", {
-      field: issue.keys[0]!.slice(0, 64),
-      rule: "not a field of this request",
-    });
-  }
-  const [field] = issue.path;
+  const result = parsed(schema, value);
+  if ("data" in result) return result.data;
+  const { path, rule, unknown } = result.fault;
+  if (unknown !== undefined) throw new Refusal("invalid_request", { field: unknown.slice(0, 64), rule });
+  const [field] = path;
   if (field === undefined) {
     throw new Refusal("invalid_request", { field: "body", rule: "a JSON object" });
   }
-  throw new Refusal(slugs[String(field)] ?? "invalid_request", {
-    field: String(field),
-    rule: issue.message,
-  });
+  throw new Refusal(slugs[field] ?? "invalid_request", { field, rule });
 }
 
 /**

@@ -32,9 +32,10 @@ export const alertKinds = {
   recovered: { asks: null, ends: false, about: "crossing" },
   expiring_soon: { asks: "hours", ends: false, about: "grant" },
   top_up_failed: { asks: null, ends: false, about: "request" },
-  payment_parked: { asks: null, ends: false, about: "moment" },
+  payment_parked: { asks: null, ends: true, about: "moment" },
   top_up_requested: { asks: null, ends: false, about: "request" },
   subscription_ended: { asks: null, ends: false, about: "moment" },
   top_up_needs_action: { asks: null, ends: false, about: "request" },
+  payment_contradicted: { asks: null, ends: false, about: "moment" },
   subscription_past_due: { asks: null, ends: false, about: "moment" },
 } as const;

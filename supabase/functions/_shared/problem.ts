@@ -100,5 +100,5 @@ function explain(kind: ErrorKind, facts: Facts): string {
   if (facts.field !== undefined && facts.rule !== undefined) {
     return `${facts.field}: ${facts.rule}.`;
   }
-  return kind.hint;
+  return facts.limit === undefined ? kind.hint : kind.hint.replace("`limit`", String(facts.limit));
 }

@@ -1,5 +1,6 @@
 /** What is asked of a payment provider's event before anything of it goes on to the books. */
 import { z } from "zod";
+import { parsed } from "./faults.ts";
 import { text } from "./fields.ts";
 import { Refusal } from "./problem.ts";
 
@@ -28,10 +29,10 @@ export const currency = z.string("a currency").regex(/^[A-Za-z]{3}$/, "a currenc
  * @throws {Refusal} invalid_provider_event, with what is wrong with it; in the log too
  */
 export function read<T>(schema: z.ZodType<T>, value: unknown, whence: string, at: string[] = []): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0]!;
-  throw unreadable(whence, [...at, ...path].join(".") || "body", message);
+  const result = parsed(schema, value);
+  if ("data" in result) return result.data;
+  const { path, rule } = result.fault;
+  throw unreadable(whence, [...at, ...path].join(".") || "body", rule);
 }
 
 /** The refusal of an event that cannot be read. */

@@ -1,7 +1,7 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
 import type { Database } from "./database.types.ts";
 import { errors, isSlug } from "./errors.ts";
-import { wireName } from "./names.ts";
+import { wireName, wireRule } from "./names.ts";
 import { type Facts, Refusal } from "./problem.ts";
 
 /** A client of the data API: the caller's own, or the server's. */
@@ -108,7 +108,7 @@ function factsFrom(details: string | null): Facts {
   } = JSON.parse(details || "{}");
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
-    ...(facts.rule !== undefined && { rule: facts.rule }),
+    ...(facts.rule !== undefined && { rule: wireRule(facts.rule) }),
     ...(facts.limit !== undefined && { limit: facts.limit }),
     ...(facts.required !== undefined && { required: facts.required }),
     ...(facts.available !== undefined && { available: facts.available }),

@@ -1,11 +1,13 @@
+import type { Stripe } from "stripe";
 import { z } from "zod";
 import { configured } from "../_shared/configured.ts";
 import type { Context } from "../_shared/database.ts";
 import { smallInteger, text, uuid } from "../_shared/fields.ts";
 import type { Sql } from "../_shared/operation.ts";
+import { Refusal } from "../_shared/problem.ts";
 import { requiredStripeApi } from "../stripe-webhook/api.ts";
 import { allowedAddresses } from "./addresses.ts";
-import { customersOf } from "./customers.ts";
+import { type Customers, customersOf } from "./customers.ts";
 import { inOurWords } from "./refusals.ts";
 import { type Offer, openCheckout } from "./sessions.ts";
 
@@ -32,20 +34,19 @@ export const Action = z.discriminatedUnion("action", [Buy, Portal], {
   error: (issue) => (issue.code === "invalid_union" ? "buy or portal" : undefined),
 });
 
-/** Makes the page; who may, and what is sold to whom, is SQL's to say. */
+/**
+ * Makes the page; who may, and what is sold to whom, is SQL's to say. Which is asked first, and then for settings:
+ * a caller with a bad request learns that, and not what is missing here.
+ */
 export async function act(action: z.infer<typeof Action>, sql: Sql, context: Context): Promise<object> {
-  const api = configured(() => requiredStripeApi("nothing can be bought"));
-  const address = configured(allowedAddresses);
   const userId = action.userId ?? context.userClaims?.id ?? null; // the server must say for whom
-  const customers = customersOf(api, context.supabaseAdmin);
-
   if (action.action === "portal") {
-    const return_url = address("returnUrl", action.returnUrl);
     const { user_id, customer_id } = await sql<{ user_id: string; customer_id: string | null }>(
       "get_token_customer",
       { p_user_id: userId },
     );
-    return await inOurWords(async () => {
+    const return_url = configured(allowedAddresses)("returnUrl", action.returnUrl);
+    return await withStripe(context, async (api, customers) => {
       const { url } = await customers.of(user_id, customer_id, (customer) =>
         api.billingPortal.sessions.create({ customer, return_url }),
       );
@@ -53,20 +54,40 @@ export async function act(action: z.infer<typeof Action>, sql: Sql, context: Con
     });
   }
 
-  const addresses = {
-    success_url: address("successUrl", action.successUrl),
-    cancel_url: address("cancelUrl", action.cancelUrl),
-  };
-  const offer = await sql<Offer>("prepare_token_checkout", {
+  const offer = await offerOf(sql, {
     p_user_id: userId,
     p_plan_type: action.planType,
     p_pack_type: action.packType,
     p_quantity: action.quantity,
     p_idempotency_key: action.idempotencyKey,
   });
-  return await inOurWords(() =>
-    customers.of(offer.user_id, offer.customer_id, (customer) =>
-      openCheckout(api, customer, offer, { ...addresses, saveCard: action.saveCard ?? false }),
-    ),
+  const address = configured(allowedAddresses);
+  const choices = {
+    success_url: address("successUrl", action.successUrl),
+    cancel_url: address("cancelUrl", action.cancelUrl),
+    saveCard: action.saveCard ?? false,
+  };
+  return await withStripe(context, (api, customers) =>
+    customers.of(offer.user_id, offer.customer_id, (customer) => openCheckout(api, customer, offer, choices)),
   );
+}
+
+/** What is not for sale is a fault of the catalogue's, so the log has it too. */
+async function offerOf(sql: Sql, args: Record<string, unknown>): Promise<Offer> {
+  try {
+    return await sql<Offer>("prepare_token_checkout", args);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.slug !== "not_for_sale") throw error;
+    const what = String(args["p_plan_type"] ?? args["p_pack_type"]);
+    const cause = new Error(`${what} is not for sale: it is not ${String(error.facts.rule)}`);
+    throw new Refusal(error.slug, error.facts, { cause });
+  }
+}
+
+function withStripe<Result>(
+  { supabaseAdmin }: Context,
+  ask: (api: Stripe, customers: Customers) => Promise<Result>,
+): Promise<Result> {
+  const api = configured(() => requiredStripeApi("nothing can be bought"));
+  return inOurWords(() => ask(api, customersOf(api, supabaseAdmin)));
 }

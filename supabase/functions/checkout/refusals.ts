@@ -1,5 +1,5 @@
 import { Refusal } from "../_shared/problem.ts";
-import { isStripeError } from "../stripe-webhook/api.ts";
+import { asking, isStripeError } from "../stripe-webhook/api.ts";
 
 /**
  * Asks Stripe, and says what it will not do as our own refusals. What it says besides is for the log: it is of our
@@ -7,16 +7,13 @@ import { isStripeError } from "../stripe-webhook/api.ts";
  */
 export async function inOurWords<Result>(ask: () => Promise<Result>): Promise<Result> {
   try {
-    return await ask();
+    return await asking(ask);
   } catch (error) {
     if (isStripeError(error, "StripeIdempotencyError")) {
       throw new Refusal("idempotency_key_reused", {}, { cause: error });
     }
     if (isStripeError(error, "StripeAuthenticationError", "StripePermissionError")) {
       throw new Refusal("not_configured", { setting: "STRIPE_SECRET_KEY" }, { cause: error });
-    }
-    if (isStripeError(error, "StripeConnectionError", "StripeAPIError", "StripeRateLimitError")) {
-      throw new Refusal("payment_provider_failed", {}, { cause: error });
     }
     throw error;
   }

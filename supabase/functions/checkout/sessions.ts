@@ -12,6 +12,8 @@ export interface Offer {
   /** Of all of them. */
   amount_cents: number;
   currency: string;
+  /** How long a period of the plan is; null: a pack. */
+  billing_cycle: "none" | "28day" | "monthly" | "annual" | null;
   customer_id: string | null;
   idempotency_key: string | null;
 }
@@ -38,7 +40,8 @@ export async function openCheckout(
   if (offer.plan_type !== null && (await isSubscribed(api, customer))) {
     throw new Refusal("already_subscribed");
   }
-  const mode = modeOf(await priceOf(api, offer), offer);
+  const { type } = await priceOf(api, offer);
+  const mode = type === "one_time" ? "payment" : "subscription";
   // Whose it is and what was bought: where every later event of it can be found to say so.
   const metadata = {
     user_id: offer.user_id,
@@ -94,18 +97,29 @@ async function priceOf(api: Stripe, offer: Offer): Promise<Stripe.Price> {
     active &&
     unit_amount !== null &&
     unit_amount * offer.quantity === offer.amount_cents &&
-    currency === offer.currency;
+    currency === offer.currency &&
+    recursAsSaid(price, offer);
   if (!isAsSaid) {
-    const there = `${active ? "" : "archived, "}${unit_amount} ${currency}`;
-    const here = `${offer.amount_cents / offer.quantity} ${offer.currency}`;
+    const there = `${active ? "" : "archived, "}${unit_amount} ${currency} ${intervalOf(price) ?? "once"}`;
+    const here = `${offer.amount_cents / offer.quantity} ${offer.currency}, a ${offer.billing_cycle ?? "pack"}`;
     throw new Refusal("not_for_sale", {}, { cause: new Error(`${offer.price_id}: ${there}, not ${here}`) });
   }
   return price;
 }
 
-/** A price that recurs is a subscription; packs are bought once. */
-function modeOf({ id, type }: Stripe.Price, { plan_type }: Offer): "subscription" | "payment" {
-  if (type === "one_time") return "payment";
-  if (plan_type !== null) return "subscription";
-  throw new Refusal("not_for_sale", {}, { cause: new Error(`${id}: it recurs, and a pack does not`) });
+/** The intervals at Stripe in which a plan may be paid again: those of its periods. */
+const intervals = {
+  none: [], // it does not end: paid again, it would give nothing that it has not given
+  "28day": ["28 day", "4 week"],
+  monthly: ["1 month"],
+  annual: ["1 year", "12 month"],
+};
+
+const intervalOf = ({ recurring }: Stripe.Price): string | undefined =>
+  recurring == null ? undefined : `${recurring.interval_count} ${recurring.interval}`;
+
+/** What is paid once buys a pack, or one period of a plan. */
+function recursAsSaid(price: Stripe.Price, { billing_cycle }: Offer): boolean {
+  if (price.type === "one_time") return true;
+  return billing_cycle !== null && (intervals[billing_cycle] as string[]).includes(intervalOf(price) ?? "");
 }

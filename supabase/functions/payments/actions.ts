@@ -5,7 +5,7 @@ import type { Sql } from "../_shared/operation.ts";
 
 const Create = z.strictObject({
   action: z.literal("create"),
-  toPlan: text.optional(),
+  planType: text.optional(),
   packType: text.optional(),
   quantity: smallInteger.optional(),
   userId: uuid.optional(),
@@ -42,10 +42,23 @@ const Dismiss = z.strictObject({
   reason: text,
 });
 
-/** What can be done with a payment. */
-export const Action = z.discriminatedUnion("action", [Create, Approve, Reject, Refund, Assign, Dismiss], {
+const AssignCustomer = z.strictObject({
+  action: z.literal("assignCustomer"),
+  provider: text,
+  customerId: text,
+  userId: uuid,
+  replace: z.boolean("true or false").optional(),
+  reason: text.optional(),
+});
+
+const actions = [Create, Approve, Reject, Refund, Assign, AssignCustomer, Dismiss] as const;
+
+/** What can be done with a payment, and with who pays. */
+export const Action = z.discriminatedUnion("action", actions, {
   error: (issue) =>
-    issue.code === "invalid_union" ? "create, approve, reject, refund, assign or dismiss" : undefined,
+    issue.code === "invalid_union"
+      ? "create, approve, reject, refund, assign, assignCustomer or dismiss"
+      : undefined,
 });
 
 /** Does it; who may is SQL's to say. */
@@ -54,7 +67,7 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
     case "create":
       return sql("create_token_payment", {
         p_user_id: action.userId ?? context.userClaims?.id ?? null, // the server must say for whom
-        p_to_plan: action.toPlan,
+        p_to_plan: action.planType,
         p_pack_type: action.packType,
         p_quantity: action.quantity,
         p_idempotency_key: action.idempotencyKey,
@@ -86,6 +99,14 @@ export function act(action: z.infer<typeof Action>, sql: Sql, context: Context):
         p_plan_type: action.planType,
         p_pack_type: action.packType,
         p_quantity: action.quantity,
+      });
+    case "assignCustomer":
+      return sql("set_token_customer", {
+        p_user_id: action.userId,
+        p_provider: action.provider,
+        p_customer_id: action.customerId,
+        p_replace: action.replace,
+        p_reason: action.reason,
       });
     case "dismiss":
       return sql("dismiss_parked_token_payment", {

@@ -4,22 +4,23 @@
  *
  * Payments, newest first: a user's own; for an admin or the server everyone's, and beside them
  * those that are parked because nobody knows whose they are.
- * Each says the terms it was asked for at; to an admin also what the catalogue says now (offer_now), and how that
- * differs.
+ * Each says the terms it was asked for at; to an admin also what the catalogue says now (offer_now) and how that
+ * differs, and what else a provider's events name than is booked (disagrees).
  * Answers { payments: [...] }, to an admin { payments, parked } with what list_parked_token_payments returns.
  *
  * POST /functions/v1/payments
- *   { action: "create", toPlan, userId, idempotencyKey }       anyone for themself: asks for a plan
+ *   { action: "create", planType, userId, idempotencyKey }     anyone for themself: asks for a plan
  *   { action: "create", packType, quantity, userId, idempotencyKey }      〃: or for packs
  *   { action: "approve", userId, paymentId, reason }           an admin, or the server
  *   { action: "reject", userId, paymentId, reason }            〃
  *   { action: "refund", userId, paymentId, reason, refundedCents }        〃: of a manual payment
  *   { action: "assign", provider, providerPaymentId, userId, planType }   〃: says whose a parked one is, and for what
  *                                                                         (planType, or packType and quantity)
+ *   { action: "assignCustomer", provider, customerId, userId, replace, reason }  〃: says whose payments a customer's are
  *   { action: "dismiss", provider, providerPaymentId, reason }            〃: takes a parked one off the list
  *
  * Answers what create_token_payment, approve_token_payment, reject_token_payment, refund_token_payment,
- * assign_parked_token_payment and dismiss_parked_token_payment return.
+ * assign_parked_token_payment, set_token_customer and dismiss_parked_token_payment return.
  */
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate, userOrServer } from "../_shared/gate.ts";

@@ -1,10 +1,16 @@
-import { requiredSetting, setting } from "../_shared/setting.ts";
+import { Refusal } from "../_shared/problem.ts";
+import { requiredSetting, setting, SettingError } from "../_shared/setting.ts";
 
 /** PayPal's API, signed in with PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET. */
 export interface PaypalApi {
   /** The webhook's id, as the dashboard shows it. */
   webhookId: string;
-  /** Asks it. @throws when it cannot be reached within ten seconds, or does not let us in */
+  /**
+   * Asks it.
+   *
+   * @throws {Refusal} payment_provider_failed when it cannot be reached within ten seconds, or cannot do it now
+   * @throws when it does not let us in
+   */
   ask(path: string, body?: string): Promise<Response>;
   /**
    * What there is at that path; undefined if there is nothing.
@@ -30,14 +36,31 @@ export function paypalApi(): PaypalApi {
     `${requiredSetting("PAYPAL_CLIENT_ID")}:${requiredSetting("PAYPAL_CLIENT_SECRET")}`,
   );
 
-  const send = (path: string, authorization: string, type: string, body: string | undefined) =>
-    fetch(new URL(path, base), {
-      method: body === undefined ? "GET" : "POST",
-      headers: { authorization, "content-type": type, accept: "application/json" },
-      redirect: "error", // the credentials are for that address alone
-      signal: AbortSignal.timeout(timeoutMs),
-      ...(body !== undefined && { body }),
-    });
+  async function send(
+    path: string,
+    authorization: string,
+    type: string,
+    body: string | undefined,
+  ): Promise<Response> {
+    const failed = (cause: unknown) => new Refusal("payment_provider_failed", {}, { cause });
+    let answer: Response;
+    try {
+      answer = await fetch(new URL(path, base), {
+        method: body === undefined ? "GET" : "POST",
+        headers: { authorization, "content-type": type, accept: "application/json" },
+        redirect: "error", // the credentials are for that address alone
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(body !== undefined && { body }),
+      });
+    } catch (error) {
+      throw failed(error);
+    }
+    if (answer.status >= 500 || answer.status === 429) {
+      await answer.body?.cancel();
+      throw failed(new Error(`PayPal cannot answer ${path}: HTTP ${answer.status}`));
+    }
+    return answer;
+  }
 
   async function signIn(): Promise<string> {
     const form = "application/x-www-form-urlencoded";
@@ -72,6 +95,9 @@ export function paypalApi(): PaypalApi {
       if (answer.ok) return await answer.json();
       await answer.body?.cancel();
       if (answer.status === 404) return undefined;
+      if (answer.status === 401 || answer.status === 403) {
+        throw new SettingError("PAYPAL_CLIENT_ID", `may not see ${path} (HTTP ${answer.status})`);
+      }
       throw new Error(`PayPal does not tell ${path}: HTTP ${answer.status}`);
     },
   };

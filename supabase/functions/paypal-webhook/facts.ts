@@ -3,11 +3,13 @@
  * refunds and disputes name its id.
  */
 import type { Catalogue } from "../_shared/catalogue.ts";
+import { orParked } from "../_shared/parking.ts";
 import type { ProviderEvent } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { fromDispute } from "./disputes.ts";
 import { contentsOf, envelopeOf, type PaypalEvent } from "./event.ts";
 import { fromCapture } from "./orders.ts";
+import { remainderOf } from "./remainder.ts";
 import { fromRefund, fromReversal } from "./refunds.ts";
 import { fromSale } from "./sales.ts";
 import { fromSubscription } from "./subscriptions.ts";
@@ -72,6 +74,12 @@ export async function factsIn(body: unknown, catalogue: Catalogue, api: PaypalAp
     const note = notes.get(type) ?? "events of this type change nothing";
     return { id, type, occurredAt: new Date().toISOString(), payments: [], note };
   }
-  const { occurredAt, event } = contentsOf(body);
-  return { id, type, occurredAt, ...(await reader(event, catalogue, api)) };
+  const { occurredAt, ...told } = await orParked<Said & { occurredAt: string }>(
+    async () => {
+      const { occurredAt: at, event } = contentsOf(body);
+      return { occurredAt: at, ...(await reader(event, catalogue, api)) };
+    },
+    (why) => remainderOf(id, type, body, why),
+  );
+  return { id, type, occurredAt, ...told };
 }

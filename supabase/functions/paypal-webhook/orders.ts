@@ -2,8 +2,9 @@
 import { z } from "zod";
 import type { Catalogue, Thing } from "../_shared/catalogue.ts";
 import { limits } from "../_shared/lists.ts";
+import type { Why } from "../_shared/parking.ts";
 import { providerId as id } from "../_shared/provider-event.ts";
-import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import { type PaidFacts, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import { paidMoney, type PaypalEvent } from "./event.ts";
 import type { Money } from "./money.ts";
 
@@ -28,7 +29,7 @@ export async function fromCapture(
     currency: capture.amount.currency,
   };
   const fault = await faultOf(thing, quantity, capture.amount, catalogue);
-  if (fault !== undefined) facts.parked_reason = fault;
+  if (fault !== undefined) Object.assign(facts, fault);
   else Object.assign(facts, thing, quantity > 1 && { quantity });
   return [{ id: capture.id, facts }];
 }
@@ -41,7 +42,7 @@ interface Order {
   quantity: number;
 }
 
-function ordered(customId: string): Order {
+export function ordered(customId: string): Order {
   const [user, ...words] = customId.split(":");
   const order: Order = { user, quantity: 1 };
   if (!words.every((word) => /^[a-z0-9_]{1,64}$/.test(word))) return order;
@@ -58,11 +59,19 @@ async function faultOf(
   quantity: number,
   paid: Money,
   catalogue: Catalogue,
-): Promise<ParkedReason | undefined> {
-  if (thing === undefined) return "nothing_named";
+): Promise<Why | undefined> {
+  if (thing === undefined) return { parked_reason: "nothing_named" };
   const price = await catalogue.priceOf(thing);
-  if (price === undefined) return "price_unknown";
-  if (quantity < 1 || quantity > limits.pack_quantity) return "quantity";
-  if (price.currency.toLowerCase() !== paid.currency.toLowerCase()) return "currency_differs";
-  return price.cents * quantity === paid.cents ? undefined : "amount_differs";
+  if (price === undefined) return { parked_reason: "price_unknown" };
+  if (quantity < 1) return { parked_reason: "quantity_unknown" };
+  if (quantity > limits.pack_quantity) {
+    return { parked_reason: "quantity", parked_details: { quantity, at_most: limits.pack_quantity } };
+  }
+  const cents = price.cents * quantity;
+  const isItsCurrency = price.currency.toLowerCase() === paid.currency.toLowerCase();
+  if (isItsCurrency && cents === paid.cents) return undefined;
+  return {
+    parked_reason: isItsCurrency ? "amount_differs" : "currency_differs",
+    parked_details: { expected_cents: cents, expected_currency: price.currency },
+  };
 }

@@ -4,7 +4,7 @@
  * buyer's bank wants it back; which of them, it does not say.
  */
 import { z } from "zod";
-import { providerId as id } from "../_shared/provider-event.ts";
+import { providerId as id, read } from "../_shared/provider-event.ts";
 import type { DisputeFacts, ProviderEvent, RefundFacts } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { money, type PaypalEvent } from "./event.ts";
@@ -46,7 +46,7 @@ export async function fromRefund(event: PaypalEvent, api: PaypalApi): Promise<Pr
   return [{ id: payment, facts }];
 }
 
-/** The money is gone, unless a dispute of the same payment says how that went: then it is one loss, not two. */
+/** The money is gone, unless it is a dispute's, which says how that went: then it is one loss, not two. */
 export async function fromReversal(event: PaypalEvent, api: PaypalApi): Promise<ProviderEvent["payments"]> {
   const reversal = event.resource(Refund);
   const { payment, itself } = await idsOf(reversal, event, api);
@@ -83,7 +83,10 @@ async function idsOf(
   if (link !== undefined && link !== refund.id) return { payment: refund.id, itself: link };
   const isSale = event.type.startsWith("PAYMENT.SALE.");
   const answer = isSale ? await api.find(`/v1/payments/refund/${refund.id}`) : undefined;
-  const told = answer === undefined ? undefined : paymentOf(Refund.parse(answer));
+  const told =
+    answer === undefined
+      ? undefined
+      : paymentOf(read(Refund, answer, `refund ${refund.id}, as it is told when asked for`, ["refund"]));
   if (told === undefined) throw event.unreadable("links", "a link to the payment that was refunded");
   return { payment: told, itself: refund.id };
 }

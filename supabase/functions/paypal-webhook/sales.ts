@@ -4,8 +4,9 @@
  */
 import { z } from "zod";
 import type { Catalogue } from "../_shared/catalogue.ts";
-import { providerId as id } from "../_shared/provider-event.ts";
-import { type PaidFacts, type ParkedReason, type ProviderEvent, userId } from "../_shared/webhook.ts";
+import type { Why } from "../_shared/parking.ts";
+import { providerId as id, read } from "../_shared/provider-event.ts";
+import { type PaidFacts, type ProviderEvent, userId } from "../_shared/webhook.ts";
 import type { PaypalApi } from "./api.ts";
 import { money, moment, paidMoney, type PaypalEvent } from "./event.ts";
 import type { Money } from "./money.ts";
@@ -32,7 +33,8 @@ const Subtotal = z
 
 const Subscription = z.object({
   plan_id: id,
-  quantity: z.string().default("1"),
+  /** A text; a number has been seen too. */
+  quantity: z.union([z.string(), z.number()], "a number").default("1"),
   custom_id: z.string().optional(),
   subscriber: z.object({ payer_id: id.optional() }).optional(),
 });
@@ -62,6 +64,7 @@ export async function fromSale(
     amount_cents: sale.amount.cents,
     currency: sale.amount.currency,
     period_start: sale.create_time,
+    subscription_id: sale.billing_agreement_id,
     parked_reason: "nothing_named",
   };
   const payments = [{ id: sale.id, facts }];
@@ -70,22 +73,30 @@ export async function fromSale(
   const answer = await api.find(`/v1/billing/subscriptions/${sale.billing_agreement_id}`);
   if (answer === undefined) return payments;
 
-  const { plan_id, quantity, custom_id, subscriber } = Subscription.parse(answer);
+  const whence = `subscription ${sale.billing_agreement_id}, as it is told when asked for`;
+  const { plan_id, quantity, custom_id, subscriber } = read(Subscription, answer, whence, ["subscription"]);
   const plan = (await catalogue.soldUnder("paypal", [plan_id])).get(plan_id);
   const price = plan && (await catalogue.priceOf(plan));
   const subtotal = event.resource(Subtotal);
   const fault =
-    price === undefined ? "price_unknown"
-    : Number(quantity) !== 1 ? "quantity"
+    price === undefined ? { parked_reason: "price_unknown" as const }
+    : Number(quantity) !== 1 ? miscounted(Number(quantity))
     : await differs(sale.amount, subtotal, price, () => pricesOf(plan_id, api)); // prettier-ignore
   Object.assign(facts, {
     user_id: userId(custom_id),
     customer_id: subscriber?.payer_id,
     price_id: plan_id,
-    parked_reason: fault,
-    ...(fault === undefined && plan),
+    parked_reason: undefined,
+    ...(fault ?? plan),
   });
   return payments;
+}
+
+/** So many of a plan as nobody buys in one payment. */
+function miscounted(quantity: number): Why {
+  return Number.isSafeInteger(quantity) && quantity > 1
+    ? { parked_reason: "quantity", parked_details: { quantity, at_most: 1 } }
+    : { parked_reason: "quantity_unknown" };
 }
 
 /** What a plan costs at PayPal, as the merchant has set it there. */
@@ -104,7 +115,7 @@ async function differs(
   subtotal: Money | undefined,
   price: Money,
   atPaypal: () => Promise<PaypalPrices>,
-): Promise<ParkedReason | undefined> {
+): Promise<Why | undefined> {
   const isComparable = (it: Money | undefined) => it?.currency.toLowerCase() === paid.currency.toLowerCase();
   const pays = (it: Money) =>
     isComparable(it) && (paid.cents === it.cents || (subtotal?.cents === it.cents && paid.cents > it.cents));
@@ -112,18 +123,21 @@ async function differs(
 
   const { regular, setupFee } = await atPaypal();
   const prices = [price, regular].filter((it) => it !== undefined).filter(isComparable);
-  if (prices.length === 0) return "currency_differs";
+  const expected = { expected_cents: price.cents, expected_currency: price.currency };
+  if (prices.length === 0) return { parked_reason: "currency_differs", parked_details: expected };
   if (prices.some(pays)) return undefined;
-  if (setupFee === undefined || !isComparable(setupFee)) return "amount_differs";
+  const another: Why = { parked_reason: "amount_differs", parked_details: expected };
+  if (setupFee === undefined || !isComparable(setupFee)) return another;
   if (prices.some(({ cents }) => paid.cents === cents + setupFee.cents)) return undefined;
-  return paid.cents === setupFee.cents ? "setup_fee" : "amount_differs";
+  return paid.cents === setupFee.cents ? { parked_reason: "setup_fee" } : another;
 }
 
 /** What a subscription says of its plan, a buyer's page may have overridden. What the plan says, it may not. */
 async function pricesOf(planId: string, api: PaypalApi): Promise<PaypalPrices> {
   const answer = await api.find(`/v1/billing/plans/${planId}`);
   if (answer === undefined) return {};
-  const { billing_cycles: cycles, payment_preferences: preferences } = Plan.parse(answer);
+  const whence = `plan ${planId}, as it is told when asked for`;
+  const { billing_cycles: cycles, payment_preferences: preferences } = read(Plan, answer, whence, ["plan"]);
   return {
     regular: cycles.find(({ tenure_type }) => tenure_type === "REGULAR")?.pricing_scheme?.fixed_price,
     setupFee: preferences?.setup_fee,

@@ -4,7 +4,7 @@
  *
  * What is offered: the plans, lowest rank first, and the packs, smallest first. For everyone, signed in or not.
  * Answers { plans: [{ plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency,
- * billing_cycle, issue_every, issue_on, refill_to, grant_lifetime_days, rank, features }], packs: [{ pack_type, name, tokens, lifetime_days, price_cents, currency }] }.
+ * billing_cycle, issue_every, issue_on, refill_to, tokens_per_period, grant_lifetime_days, rank, features }], packs: [{ pack_type, name, tokens, lifetime_days, price_cents, currency }] }.
  */
 import { z } from "zod";
 import { endpoint } from "../_shared/endpoint.ts";
@@ -23,7 +23,7 @@ export default {
           supabase
             .from("token_plans")
             .select(
-              "plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency, billing_cycle, issue_every, issue_on, refill_to, grant_lifetime_days, rank, features",
+              "plan_type, name, tokens, articles_limit, storage_gb, price_cents, currency, billing_cycle, issue_every, issue_on, refill_to, tokens_per_period, grant_lifetime_days, rank, features",
             )
             .eq("is_offered", true)
             .order("rank"),

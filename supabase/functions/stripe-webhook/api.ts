@@ -1,4 +1,5 @@
 import { Stripe } from "stripe";
+import { Refusal } from "../_shared/problem.ts";
 import { setting, SettingError } from "../_shared/setting.ts";
 
 // `checkout` and `top-up` import this too: their maps have `stripe`, and not every function's, as _shared would need.
@@ -14,7 +15,7 @@ interface Patience {
 /** Stripe itself waits some tens of seconds for a webhook's answer, and a user looks at a page meanwhile. */
 const usual: Patience = { timeout: 10_000, maxNetworkRetries: 1 };
 
-/** Stripe's API, if there is a key for it. STRIPE_API_BASE is for tests. */
+/** Stripe's API, if there is a key for it; with STRIPE_API_BASE, what stands in for it there. */
 export function stripeApi(patience = usual): Stripe | undefined {
   const key = setting("STRIPE_SECRET_KEY");
   if (key === undefined) return undefined;
@@ -67,4 +68,19 @@ export function isStripeError(
   )[]
 ): error is Stripe.errors.StripeError {
   return error instanceof Stripe.errors.StripeError && types.some((type) => type === error.type);
+}
+
+/**
+ * Asks Stripe. Whoever asked us is told when it cannot say now: no answer, trouble there, too many requests. For an
+ * event, Stripe itself is that, and sends it again.
+ *
+ * @throws {Refusal} payment_provider_failed
+ */
+export async function asking<Result>(ask: () => Promise<Result>): Promise<Result> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isStripeError(error, "StripeConnectionError", "StripeAPIError", "StripeRateLimitError")) throw error;
+    throw new Refusal("payment_provider_failed", {}, { cause: error });
+  }
 }

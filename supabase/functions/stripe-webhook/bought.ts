@@ -1,5 +1,6 @@
 /** What was bought, by the prices that were paid. */
 import type { Catalogue } from "../_shared/catalogue.ts";
+import { limits } from "../_shared/lists.ts";
 import type { PaidFacts } from "../_shared/webhook.ts";
 
 /** A line of a session or of an invoice. */
@@ -17,7 +18,9 @@ export interface Line {
 export async function bought(
   lines: readonly Line[],
   catalogue: Catalogue,
-): Promise<Pick<PaidFacts, "plan_type" | "pack_type" | "quantity" | "price_id" | "parked_reason">> {
+): Promise<
+  Pick<PaidFacts, "plan_type" | "pack_type" | "quantity" | "price_id" | "parked_reason" | "parked_details">
+> {
   const prices = [...new Set(lines.flatMap(({ price }) => price ?? []))];
   const sold = await catalogue.soldUnder("stripe", prices);
   const ours = lines.flatMap(({ price, quantity }) => {
@@ -36,7 +39,11 @@ export async function bought(
   }
   const quantity = ours.reduce((sum, line) => sum + line.quantity, 0);
   // How many there may be of a plan or of a pack, the books know; how many there were must be a number to them.
-  if (quantity < 1 || quantity > 999_999_999) return { price_id, parked_reason: "quantity" };
+  if (quantity < 1) return { price_id, parked_reason: "quantity_unknown" };
+  if (quantity > 999_999_999) {
+    const at_most = "plan_type" in first.thing ? 1 : limits.pack_quantity;
+    return { price_id, parked_reason: "quantity", parked_details: { quantity, at_most } };
+  }
   return { ...first.thing, quantity, price_id };
 }
 

@@ -9,20 +9,22 @@ import { Stripe } from "stripe";
 import type { Catalogue } from "../_shared/catalogue.ts";
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate } from "../_shared/gate.ts";
+import { orParked, unknownMoment } from "../_shared/parking.ts";
 import { Refusal } from "../_shared/problem.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
 import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
-import { expectsLive } from "./api.ts";
+import { asking, expectsLive, isStripeError } from "./api.ts";
 import { Event } from "./objects.ts";
 import {
   fromDispute,
+  fromIntent,
   fromInvoice,
   fromRefund,
   fromRefundedCharge,
   fromSession,
-  fromTopUp,
 } from "./payments.ts";
+import { remainderOf } from "./remainder.ts";
 import { fromFailedPayment, fromSubscription } from "./subscriptions.ts";
 import { nothing, type Told, whence } from "./told.ts";
 
@@ -40,7 +42,7 @@ const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Pro
   "checkout.session.async_payment_succeeded": fromSession,
   "invoice.paid": fromInvoice,
   "invoice.payment_failed": fromFailedPayment,
-  "payment_intent.succeeded": fromTopUp,
+  "payment_intent.succeeded": fromIntent,
   "charge.refunded": fromRefundedCharge,
   "charge.refund.updated": fromRefund,
   "refund.created": fromRefund,
@@ -60,8 +62,16 @@ const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Pro
 
 async function readEvent(request: Request, catalogue: Catalogue): Promise<ProviderEvent> {
   const secret = requiredSetting("STRIPE_WEBHOOK_SECRET");
-  const event = eventIn(await verified(request, secret));
-  return { id: event.id, type: event.type, occurredAt: event.created, ...(await toldBy(event, catalogue)) };
+  const { created, ...event } = eventIn(await verified(request, secret));
+  const told = await orParked(
+    async () => {
+      if (created === undefined) throw unreadable(whence(event), "created", "a moment in seconds");
+      return await asking(() => toldBy({ ...event, created }, catalogue));
+    },
+    (why) => (event.account == null ? remainderOf(event, why) : undefined),
+    (error) => isStripeError(error, "StripeAuthenticationError", "StripePermissionError"),
+  );
+  return { id: event.id, type: event.type, occurredAt: created ?? unknownMoment, ...told };
 }
 
 async function toldBy(event: Event, catalogue: Catalogue): Promise<Told> {
@@ -98,7 +108,7 @@ function isFromTheFuture(signature: string | null): boolean {
 }
 
 /** @throws {Refusal} for what is signed and is yet no event that may count here */
-function eventIn(body: string): Event {
+function eventIn(body: string): Omit<Event, "created"> & { created?: string | undefined } {
   const value = parsed(body);
   if (isThin(value)) {
     const cause = new Error("Stripe sends thin events here, which do not say what happened");

@@ -34,19 +34,33 @@ const quantity = z
   .regex(/^[1-9]\d{0,8}$/, "a whole number")
   .transform(Number);
 
+/** What `checkout` and `top-up` write into metadata of a purchase. */
+const purchase = {
+  plan_type: providerId.nullish(),
+  pack_type: providerId.nullish(),
+  quantity: quantity.nullish(),
+};
+
+/** The user, and what our server's checkout says of the purchase; what a project has written otherwise is none. */
+const writtenIntoSession = z
+  .looseObject({ user_id: z.string("a text").nullish() })
+  .nullish()
+  .transform((it) => ({ user: userId(it?.user_id), purchase: z.object(purchase).safeParse(it).data }));
+
 const list = <T extends z.ZodType>(of: T) =>
   z.object({ data: z.array(of, "a list").max(1000, "at most 1000 items"), has_more: z.boolean().nullish() });
 
 export const Event = z.object({
   id: z.string("an id").regex(/^evt_\w{1,251}$/, "evt_ and at most 251 letters, digits and _"),
   type: label,
-  created: moment,
+  /** Left out where it cannot be read: `index.ts` refuses that when it knows what the event is about. */
+  created: moment.optional().catch(undefined),
   livemode: z.boolean("true or false"),
   /** The connected account that it is about; left out for one's own. */
   account: label.nullish(),
-  data: z.object({ object: z.unknown() }, "what the event is about"),
+  data: z.object({ object: z.unknown() }).catch({ object: undefined }),
 });
-export type Event = z.output<typeof Event>;
+export type Event = z.output<typeof Event> & { created: string };
 
 export const LineItem = z.object({ price: named.nullish(), quantity: z.int("a whole number").nullish() });
 
@@ -55,20 +69,25 @@ export const Session = z.object({
   mode: label,
   payment_status: label,
   payment_intent: reference.nullish(),
-  /** null when our server made the session. */
-  payment_link: named.nullish(),
   invoice: reference.nullish(),
   subscription: reference.nullish(),
   customer: named.nullish(),
-  client_reference_id: z.string("a text").nullish(),
-  metadata: buyer,
+  metadata: writtenIntoSession,
   amount_total: cents.nullish(),
   currency: currency.nullish(),
   line_items: list(LineItem).nullish(),
 });
 export type Session = z.output<typeof Session>;
 
-const proration = z.object({ proration: z.boolean("true or false").nullish() }).nullish();
+/** Of a proration that credits: the invoice on which that was paid for which is credited now. */
+const credited = z
+  .object({ credited_items: z.object({ invoice: reference.nullish() }).nullish() })
+  .nullish()
+  .transform((it) => it?.credited_items?.invoice ?? undefined);
+
+const proration = z
+  .object({ proration: z.boolean("true or false").nullish(), proration_details: credited })
+  .nullish();
 
 export const InvoiceLine = z
   .object({
@@ -78,16 +97,31 @@ export const InvoiceLine = z
     // until 2025-02-24
     price: named.nullish(),
     proration: z.boolean("true or false").nullish(),
+    proration_details: credited,
+    tax_amounts: z.array(z.object({ amount: z.int("a whole number"), inclusive: z.boolean() })).nullish(),
     // since 2025-03-31
     pricing: z.object({ price_details: z.object({ price: named }).nullish() }).nullish(),
     parent: z.object({ subscription_item_details: proration, invoice_item_details: proration }).nullish(),
+    taxes: z.array(z.object({ amount: z.int("a whole number"), tax_behavior: label })).nullish(),
   })
-  .transform(({ price, pricing, proration: flag, parent, ...line }) => ({
-    ...line,
-    price: pricing?.price_details?.price ?? price,
-    isProration:
-      flag ?? (parent?.subscription_item_details ?? parent?.invoice_item_details)?.proration ?? false,
-  }));
+  .transform(
+    ({ price, pricing, proration: flag, proration_details, parent, tax_amounts, taxes, ...line }) => {
+      const details = parent?.subscription_item_details ?? parent?.invoice_item_details;
+      const onTop = [
+        ...(tax_amounts ?? []).filter(({ inclusive }) => !inclusive),
+        ...(taxes ?? []).filter(({ tax_behavior }) => tax_behavior === "exclusive"),
+      ];
+      return {
+        ...line,
+        price: pricing?.price_details?.price ?? price,
+        isProration: flag ?? details?.proration ?? false,
+        /** The invoice that this line credits something of. */
+        credits: proration_details ?? details?.proration_details,
+        /** With the taxes that come on top of it. */
+        cost: onTop.reduce((sum, { amount }) => sum + amount, line.amount),
+      };
+    },
+  );
 export type InvoiceLine = z.output<typeof InvoiceLine>;
 
 export const InvoicePayment = z.object({
@@ -103,6 +137,8 @@ export const Invoice = z
     billing_reason: label.nullish(),
     amount_paid: cents,
     total: z.int("a whole number"),
+    /** What credit notes have taken off it before it was paid. */
+    pre_payment_credit_notes_amount: cents.nullish(),
     currency,
     customer: named.nullish(),
     metadata: buyer,
@@ -131,20 +167,49 @@ export const Invoice = z
   );
 export type Invoice = z.output<typeof Invoice>;
 
-/** A payment that our function `top-up` made: it wrote what for, and which request it answers. */
-export const TopUp = z.object({
+/** A payment by itself: of a session or an invoice, which it no longer names; of our function `top-up`; or the app's own. */
+export const Intent = z.object({
   id: providerId,
   amount_received: cents,
   currency,
   customer: named.nullish(),
-  metadata: z.object({
-    top_up_request_id: z.string("a text").nullish(),
-    user_id: z.string("a text").nullish(),
-    plan_type: providerId.nullish(),
-    pack_type: providerId.nullish(),
-    quantity: quantity.nullish(),
-  }),
+  // until 2025-02-24
+  invoice: reference.nullish(),
+  metadata: z
+    .looseObject({ top_up_request_id: z.string("a text").nullish(), user_id: z.string("a text").nullish() })
+    .nullish(),
 });
+export type Intent = z.output<typeof Intent>;
+
+/** What `top-up` writes into a payment of its own: what for, and which request it answers. */
+export const TopUp = z.object(purchase);
+
+/** What is left of what was paid, where not all of it can be read: each field by itself, or not at all. */
+export const Remainder = z.object({
+  id: providerId.optional().catch(undefined),
+  payment_intent: reference.optional().catch(undefined),
+  charge: reference.optional().catch(undefined),
+  invoice: reference.optional().catch(undefined),
+  mode: label.optional().catch(undefined),
+  payment_status: label.optional().catch(undefined),
+  customer: named.optional().catch(undefined),
+  currency: currency.optional().catch(undefined),
+  amount_total: cents.optional().catch(undefined),
+  amount_paid: cents.optional().catch(undefined),
+  amount_received: cents.optional().catch(undefined),
+  total: z.int().optional().catch(undefined),
+  metadata: buyer.catch(undefined),
+  subscription_details: z.object({ metadata: buyer }).nullish().catch(undefined),
+  parent: z
+    .object({ subscription_details: z.object({ metadata: buyer }).nullish() })
+    .nullish()
+    .catch(undefined),
+  lines: z
+    .object({ data: z.array(InvoiceLine.optional().catch(undefined)) })
+    .optional()
+    .catch(undefined),
+});
+export type Remainder = z.output<typeof Remainder>;
 
 export const Refund = z.object({
   id: providerId,

@@ -6,7 +6,7 @@
  */
 import type { Catalogue } from "../_shared/catalogue.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
-import type { DisputeFacts, Facts, PaidFacts, RefundFacts } from "../_shared/webhook.ts";
+import type { CreditFacts, DisputeFacts, Facts, PaidFacts, RefundFacts } from "../_shared/webhook.ts";
 import { userId } from "../_shared/webhook.ts";
 import { requiredStripeApi, stripeApi } from "./api.ts";
 import { asId, bought, type Line } from "./bought.ts";
@@ -14,6 +14,7 @@ import {
   Charge,
   Dispute,
   type Event,
+  Intent,
   Invoice,
   InvoiceLine,
   InvoicePayment,
@@ -35,27 +36,20 @@ export async function fromSession(event: Event, catalogue: Catalogue): Promise<T
   if (session.payment_status === "unpaid") {
     return nothing("not paid yet: checkout.session.async_payment_succeeded will say so");
   }
-  const them = { user_id: userOf(session), customer_id: asId(session.customer) };
+  // The user is in metadata, which our server alone writes. client_reference_id may be the buyer's word: in the address
+  // of a payment link, or on a pricing table. They might so put their chargeback on somebody else's account.
+  const them = { user_id: session.metadata.user, customer_id: asId(session.customer) };
   if (session.mode === "subscription") return fromSubscribing(session, them);
+  const items = await itemsOf(session, event);
   const facts: PaidFacts = {
     kind: "paid",
     ...them,
-    ...(await bought(await itemsOf(session, event), catalogue)),
+    ...(items === undefined ? await asWritten(session, event, catalogue) : await bought(items, catalogue)),
     amount_cents: session.amount_total ?? 0,
     currency: session.currency ?? undefined,
   };
   // Without a payment (a coupon for all of it) its invoice, if it has one, has the same.
   return about(session.payment_intent ?? session.invoice ?? session.id, facts);
-}
-
-/**
- * Who bought. Metadata is our server's alone. `client_reference_id` is too when our server made the
- * session; in the address of a payment link the buyer writes it, who might so put their chargeback
- * on somebody else's account.
- */
-function userOf(session: Session): string | undefined {
-  if (session.metadata !== undefined || session.payment_link !== null) return session.metadata;
-  return userId(session.client_reference_id);
 }
 
 /**
@@ -74,48 +68,141 @@ function fromSubscribing(
   };
 }
 
-/** What was bought in a single payment. Stripe does not send it along, so without a key nobody knows. */
-async function itemsOf(session: Session, event: Event): Promise<Line[]> {
+/** What was bought in a single payment. Stripe does not send it along; undefined: there is no key to ask with. */
+async function itemsOf(session: Session, event: Event): Promise<Line[] | undefined> {
   const { line_items: sent } = session;
   if (sent != null && sent.has_more !== true) return sent.data;
   const all = await stripeApi()
     ?.checkout.sessions.listLineItems(session.id, { limit: 100 })
     .autoPagingToArray({ limit: 1000 });
-  return (all ?? []).map((item) => read(LineItem, item, `${whence(event)}, its items`));
+  return all?.map((item) => read(LineItem, item, `${whence(event)}, its items`));
+}
+
+/**
+ * What was bought, by what `checkout` has written into the session, where Stripe cannot be asked. Our server alone
+ * writes it, but the buyer may have changed how many, or had a coupon: so it counts only where exactly its price in
+ * the catalogue was paid.
+ */
+async function asWritten(
+  { metadata: { purchase }, amount_total, currency }: Session,
+  event: Event,
+  catalogue: Catalogue,
+): Promise<Pick<PaidFacts, "plan_type" | "pack_type" | "quantity" | "parked_reason">> {
+  const { plan_type, pack_type } = purchase ?? {};
+  const quantity = purchase?.quantity ?? 1;
+  const thing = pack_type != null ? { pack_type } : plan_type != null ? { plan_type } : undefined;
+  const price = thing && (await catalogue.priceOf(thing));
+  const isPaid =
+    price !== undefined &&
+    price.cents * quantity === amount_total &&
+    price.currency.toLowerCase() === currency?.toLowerCase();
+  if (isPaid) return { ...thing, quantity };
+  console.warn(
+    `${whence(event)} is parked: STRIPE_SECRET_KEY is not set, so Stripe cannot be asked what was bought`,
+  );
+  return { parked_reason: "items_unknown" };
 }
 
 /**
  * `invoice.paid`, with whatever it was paid: a customer's balance and a coupon are as good as money, for the
- * project gave them. A line of nothing is no purchase: a trial's.
+ * project gave them, or took back what they had paid for. A line of nothing is no purchase: a trial's.
  */
 export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<Told> {
   const invoice = read(Invoice, event.data.object, whence(event), inEvent);
-  const lines = (await linesOf(invoice, event)).filter((line) => line.amount > 0);
+  const all = await linesOf(invoice, event);
+  const credits = creditsOf(all);
+  const credited = await creditFacts(credits, invoice, event);
+  const lines = all.filter((line) => line.amount > 0);
   // Not what changing a plan in mid-period costs: a day's difference in price would buy a whole plan.
   const whole = lines.filter((line) => !line.isProration);
-  if (whole.length === 0 && invoice.total <= 0) {
-    return nothing("nothing was bought: a trial's invoice, or a change that credits the customer");
+  if (whole.length === 0 && invoice.total <= 0 && credits.untraced === 0) {
+    return credited.length > 0
+      ? { payments: credited }
+      : nothing("nothing was bought: a trial's invoice, or a change that costs nothing");
   }
   const what: Awaited<ReturnType<typeof bought>> =
-    whole.length === 0 && lines.length > 0
-      ? { price_id: asId(lines[0]!.price), parked_reason: "proration" }
-      : await bought(whole, catalogue);
+    credits.untraced > 0
+      ? {
+          price_id: asId((whole[0] ?? all.find(({ amount }) => amount < 0))?.price),
+          parked_reason: "credited",
+        }
+      : whole.length === 0 && lines.length > 0
+        ? { price_id: asId(lines[0]!.price), parked_reason: "proration" }
+        : await bought(whole, catalogue);
   const [id, ...parts] = await paymentsOf(invoice, event);
   const facts: PaidFacts = {
     kind: "paid",
     user_id: invoice.user,
     customer_id: asId(invoice.customer),
     ...what,
-    amount_cents: invoice.amount_paid,
+    amount_cents: costOf(invoice, credits),
     currency: invoice.currency,
-    // The line's: an invoice's own period is the one before, for what is paid in arrears.
+    // The line's: an invoice's own period is the one before, for what is paid in arrears. Also of what nobody knows
+    // yet: an admin who says it later says what it is, not when.
     period_start:
-      what.plan_type !== undefined && invoice.subscription != null
-        ? whole.find(({ price }) => price === what.price_id)?.period.start
+      what.pack_type === undefined && invoice.subscription != null
+        ? (lines.find(({ price }) => asId(price) === what.price_id) ?? lines[0])?.period.start
         : undefined,
+    subscription_id: asId(invoice.subscription),
     parts: parts.length > 0 ? parts : undefined,
   };
-  return about(id, facts);
+  return { payments: [{ id, facts }, ...credited] };
+}
+
+/** What an invoice credits. */
+interface Credits {
+  /** By the invoice on which it was paid for. */
+  of: Map<string, number>;
+  /** What names none: an amount that somebody has written into it. */
+  untraced: number;
+}
+
+/**
+ * What an invoice credits for unused time: that much of an earlier payment has gone back to the customer, who pays with
+ * it here, or with their balance another time. It pays first for the rest of the period on another plan, for which
+ * no tokens are given either.
+ */
+function creditsOf(lines: readonly InvoiceLine[]): Credits {
+  let bySwitching = lines.reduce(
+    (sum, { amount, isProration, cost }) => sum + (isProration && amount > 0 ? cost : 0),
+    0,
+  );
+  const credits: Credits = { of: new Map(), untraced: 0 };
+  for (const { amount, cost, credits: invoice } of lines) {
+    if (amount >= 0) continue;
+    const left = Math.max(-cost - bySwitching, 0);
+    bySwitching -= -cost - left;
+    if (left === 0) continue;
+    if (invoice === undefined) credits.untraced += left;
+    else credits.of.set(invoice, (credits.of.get(invoice) ?? 0) + left);
+  }
+  return credits;
+}
+
+/** Each credit, told of the payment that had paid for what is credited. */
+async function creditFacts({ of }: Credits, invoice: Invoice, event: Event): Promise<Told["payments"]> {
+  const told: Told["payments"] = [];
+  for (const [credited, amount_cents] of of) {
+    const [id] = idsOf(await allPaymentsOf({ id: credited }, event), credited, event);
+    const facts: CreditFacts = {
+      kind: "credit",
+      credit_id: invoice.id,
+      customer_id: asId(invoice.customer),
+      amount_cents,
+      currency: invoice.currency,
+    };
+    told.push({ id, facts });
+  }
+  return told;
+}
+
+/** What was bought cost that much, in money, from the customer's balance, and in credits of the invoice itself. */
+function costOf(invoice: Invoice, { of, untraced }: Credits): number {
+  const credited = [...of.values()].reduce((sum, amount) => sum + amount, untraced);
+  return Math.max(
+    invoice.amount_paid,
+    invoice.total + credited - (invoice.pre_payment_credit_notes_amount ?? 0),
+  );
 }
 
 /** The lines of an invoice: an event has ten of them at most. */
@@ -132,13 +219,17 @@ async function linesOf({ id, lines }: Invoice, event: Event): Promise<InvoiceLin
  * Since 2025-03-31 an event does not name them, so Stripe is asked.
  *
  * @returns the invoice's own where nothing was paid for it, or not through Stripe
- * @throws without a key: under the invoice's id the payment could be credited a second time, and
- *   a refund would never find it. Stripe sends the event again, for three days.
+ * @throws without a key: then it waits under the invoice's id, for under that no refund would find it. Stripe sends the
+ *   event again, for three days.
  */
 async function paymentsOf(invoice: Invoice, event: Event): Promise<[string, ...string[]]> {
   if (invoice.paidBy !== undefined) return [invoice.paidBy ?? invoice.id];
   if (invoice.amount_paid === 0) return [invoice.id];
-  const ids = (await allPaymentsOf(invoice, event))
+  return idsOf(await allPaymentsOf(invoice, event), invoice.id, event);
+}
+
+function idsOf(payments: readonly InvoicePayment[], invoice: string, event: Event): [string, ...string[]] {
+  const ids = payments
     .filter(({ status }) => status === "paid")
     .flatMap(({ created, payment }) => {
       const id = payment?.payment_intent ?? payment?.charge;
@@ -146,12 +237,16 @@ async function paymentsOf(invoice: Invoice, event: Event): Promise<[string, ...s
     })
     .toSorted((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
     .map(({ id }) => id);
-  const [first = invoice.id, ...others] = new Set(ids);
-  if (others.length > 100) throw unreadable(whence(event), "payments", "at most 101 payments of one invoice");
-  return [first, ...others];
+  const [first = invoice, ...others] = new Set(ids);
+  if (others.length > 99) throw unreadable(whence(event), "payments", "at most 100 payments of one invoice");
+  // Under its own id it is parked while Stripe cannot be asked: what waits there is over then.
+  return first === invoice ? [first] : [first, ...others, invoice];
 }
 
-async function allPaymentsOf({ id, payments }: Invoice, event: Event): Promise<InvoicePayment[]> {
+async function allPaymentsOf(
+  { id, payments }: Pick<Invoice, "id" | "payments">,
+  event: Event,
+): Promise<InvoicePayment[]> {
   if (payments != null && payments.has_more !== true) return payments.data;
   const all = await requiredStripeApi("no invoice can be recorded")
     .invoicePayments.list({ invoice: id, status: "paid", limit: 100 })
@@ -160,22 +255,46 @@ async function allPaymentsOf({ id, payments }: Invoice, event: Event): Promise<I
 }
 
 /**
- * `payment_intent.succeeded`: of a top-up, which has neither a session nor an invoice. `top-up` records it as well;
- * whichever comes first, it is one payment, and one whose run died is not lost.
+ * `payment_intent.succeeded`. A session or an invoice says itself what was bought. A top-up has neither: `top-up`
+ * records it as well; whichever comes first, it is one payment, and one whose run died is not lost. What is left is a
+ * payment that the app has made by itself.
  */
-export function fromTopUp(event: Event): Told {
-  const { metadata, ...intent } = read(TopUp, event.data.object, whence(event), inEvent);
-  if (metadata.top_up_request_id == null) return nothing("its session or its invoice says what was bought");
-  return about(intent.id, {
+export async function fromIntent(event: Event): Promise<Told> {
+  const { metadata, ...intent } = read(Intent, event.data.object, whence(event), inEvent);
+  const facts: PaidFacts = {
     kind: "paid",
-    user_id: userId(metadata.user_id),
+    user_id: userId(metadata?.user_id),
     customer_id: asId(intent.customer),
-    ...(metadata.plan_type == null
-      ? { pack_type: metadata.pack_type ?? undefined, quantity: metadata.quantity ?? undefined }
-      : { plan_type: metadata.plan_type }),
     amount_cents: intent.amount_received,
     currency: intent.currency,
+  };
+  if (metadata?.top_up_request_id != null) {
+    const { plan_type, pack_type, quantity } = read(TopUp, metadata, whence(event), [...inEvent, "metadata"]);
+    const thing =
+      plan_type == null
+        ? { pack_type: pack_type ?? undefined, quantity: quantity ?? undefined }
+        : { plan_type };
+    return about(intent.id, { ...facts, ...thing });
+  }
+  // What `checkout` has written stands in a session's payment too.
+  const isCheckouts = metadata?.["plan_type"] != null || metadata?.["pack_type"] != null;
+  const isToldElsewhere = intent.invoice != null || ((await isSessionsOrInvoices(intent)) ?? isCheckouts);
+  if (isToldElsewhere) return nothing("its session or its invoice says what was bought");
+  const parked_reason = stripeApi() === undefined ? "items_unknown" : "not_ours";
+  return about(intent.id, { ...facts, parked_reason });
+}
+
+/** Whether a session or an invoice was paid with it, which Stripe is asked; undefined: there is no key to ask with. */
+async function isSessionsOrInvoices({ id }: Intent): Promise<boolean | undefined> {
+  const api = stripeApi();
+  if (api === undefined) return undefined;
+  const sessions = await api.checkout.sessions.list({ payment_intent: id, limit: 1 });
+  if (sessions.data.length > 0) return true;
+  const payments = await api.invoicePayments.list({
+    payment: { type: "payment_intent", payment_intent: id },
+    limit: 1,
   });
+  return payments.data.length > 0;
 }
 
 /** `charge.refunded`: what has gone back in all, and each refund where the API version sends them along. */

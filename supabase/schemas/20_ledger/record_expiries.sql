@@ -50,8 +50,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (s.next_slot_at <= p_now
-         or (s.next_plan_type is not null or s.beside <> '[]') and (s.expires_at <= p_now or s.cancel_at <= p_now))
+       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
+       and tokenbook.schedule_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;

@@ -1,6 +1,7 @@
 /*
- * Changes a user's plan, for the server. To a plan of a higher or equal rank at once, with its tokens
- * added in this commit; to a lower one at the end of the period, and no token is taken away.
+ * Changes a user's plan, for the server. To a plan that is no lower (tokenbook.plan_precedence: what somebody pays
+ * for before what nobody does, then the rank) at once, with its tokens added in this commit; to a lower one at the end
+ * of the period, and no token is taken away. A payment for that plan would come to the same.
  * A change to a lower plan has an entry of 0 tokens: the ledger says who made it, and keeps its key
  * and what it answered.
  * Caller: an admin, service_role.   Locks: the account.
@@ -29,6 +30,7 @@ declare
   v_now timestamptz;
   v_plan public.token_plans;
   v_subscription tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
   v_transaction public.token_transactions;
   v_replayed boolean := true;
 begin
@@ -70,8 +72,11 @@ begin
       perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
     end if;
     select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+    v_asked.user_id := p_user_id;
+    v_asked.plan_type := p_plan_type;
+    v_asked.payment_id := p_payment_id;
     if v_subscription.ended_at is null and v_subscription.paused_at is null and v_subscription.expires_at > v_now
-      and v_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_subscription.plan_type)
+      and tokenbook.plan_precedence(v_asked) < tokenbook.plan_precedence(v_subscription) -- @both-ways-agree
     then
       perform tokenbook.require_trial(p_user_id, p_plan_type);
       if v_account.user_id is null then
@@ -127,4 +132,4 @@ begin
 end
 $$;
 comment on function tokenbook.change_token_plan is
-  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';
+  'Changes a user''s plan. For an admin or the server. To a plan of a higher or equal rank at once, its tokens added in the same commit; to a lower one at the end of the period, taking no token away, with an entry of 0 tokens. What somebody pays for (it costs something, or p_payment_id says so) is higher than what nobody does, whatever the ranks. p_payment_method (card, paypal, …; 1 to 64 bytes) and p_payment_id (1 to 255 bytes) are kept with the subscription; p_idempotency_key makes a retry safe for ever. Returns {success, plan_type, effective (now or period_end), effective_at, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: plan_not_found, invalid_payment, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen (without p_payment_id), trial_already_taken, trial_needs_identity (of a plan whose grants are trials), balance_limit_exceeded, forbidden, busy.';

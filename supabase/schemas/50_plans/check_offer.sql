@@ -1,8 +1,9 @@
 /*
- * What set_token_plan and set_token_pack have in common before they write: who asks, why, and that the fields are
- * one object. Locks the settings: catalogue changes are one after the other.
+ * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
+ * are one after the other.
  * Caller: internal.   Returns the actor.
- * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack).
+ * Errors: not_authenticated, forbidden, invalid_reason, p_slug (invalid_plan, invalid_pack, …).
  */
 create function tokenbook.check_offer(
   p_slug text,
@@ -30,4 +31,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_offer is
-  'Refuses who may not change the catalogue, no object and no reason; locks the settings and returns the actor.';
+  'Refuses who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';

@@ -2,7 +2,7 @@
  * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
  * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
  * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
- * got nothing, and the newest slot once it was not any more.
+ * got nothing, and once it was not any more all that was paid for, of other plans the newest slot.
  * In passes over the user's ledger.
  * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
  */
@@ -18,6 +18,7 @@ declare
   v_subscription tokenbook.subscriptions;
   v_state record;
   v_scheduled tokenbook.scheduled_slot;
+  v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
   v_payment record;
@@ -34,12 +35,8 @@ begin
   then
     return; -- as a rule
   end if;
-  v_subscription := jsonb_populate_record(null::tokenbook.subscriptions, v_newest.kept);
+  v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- an entry keeps no NULLs, and a plan beside has those that it says
-  v_subscription.beside := (
-    select coalesce(jsonb_agg(tokenbook.plan_beside(jsonb_populate_record(null::tokenbook.subscriptions, '{}')) || e.plan order by e.nth), '[]')
-      from jsonb_array_elements(v_subscription.beside) with ordinality as e (plan, nth));
   -- who asked for a lower plan since
   select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
     from public.token_transactions t
@@ -55,11 +52,13 @@ begin
    limit 1;
   if v_state.state = 'frozen' then
     return;
-  elsif v_state.created_at >= v_subscription.next_slot_at then
+  elsif v_state.created_at >= v_subscription.next_slot_at and v_subscription.payment_id is null then
     v_subscription.next_slot_at := tokenbook.newest_slot_at(v_subscription, v_state.created_at);
   end if;
 
-  for v_scheduled in select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+  for v_scheduled in
+    select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
+     order by s.filled_at, (s.slot).granted_at, (s.slot).id
   loop
     v_grant := v_scheduled.slot;
     if v_scheduled.refill_to is not null then
@@ -83,13 +82,19 @@ begin
      where t.user_id = p_user_id and t.created_at <= p_at
        and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
     v_taken_back := tokenbook.slot_share(
-      v_payment.given + coalesce((select sum(g.tokens_granted) from unnest(v_grants) g), 0)::bigint, v_grant.tokens_granted,
+      v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
       (v_payment.refund ->> 'amount_cents')::bigint);
-    continue when v_grant.tokens_granted < 1 or v_grant.tokens_granted <= v_taken_back;
+    continue when v_grant.tokens_granted < 1;
     v_grant.tokens_remaining := v_grant.tokens_granted - v_taken_back;
-    return next v_grant;
     v_grants := v_grants || v_grant;
+    if v_scheduled.payment_id is not null then
+      v_given := v_given || jsonb_build_object(
+        v_scheduled.payment_id,
+        coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0) + v_grant.tokens_granted);
+    end if;
+    continue when v_grant.tokens_remaining = 0;
+    return next v_grant;
   end loop;
 end
 $$;

@@ -1,7 +1,7 @@
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
- * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it.
- * A slot of a plan's schedule is no period.
+ * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it. What was paid
+ * for with money that is all gone is nobody's period: a renewal begins it anew.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -22,12 +22,15 @@ begin
   select b.* into v_grant
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
-     and b.id <> tokenbook.slot_grant_id(p_subscription_id, p_period_start) -- what a schedule gave is of no period
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
          where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
-       p_plan_type) = p_plan_type;
+       p_plan_type) = p_plan_type
+     and not exists (
+       select from public.token_payments p
+        where p.user_id = b.user_id and p.id = b.payment_id
+          and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
   return v_grant;
 end
 $$;

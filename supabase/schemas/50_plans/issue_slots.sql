@@ -1,6 +1,7 @@
 /*
- * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, and moves
- * the subscription on to its next slot. Before anything else that is due is booked: what a slot gives depends on
+ * Books what an account is due by the schedules of its plans (tokenbook.due_slots), one grant and entry each, moves each
+ * plan on to its next slot (tokenbook.move_slots), and records which of them is in force. What is booked, what moves and
+ * what is recorded start from one row: what providers have said by now. Before anything else that is due is booked: what a slot gives depends on
  * what there was when it began, and what has run out since was there.
  * A plan without an end that nobody paid for follows the catalogue: after a slot its terms are today's.
  * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and the plan
@@ -14,45 +15,35 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_slots tokenbook.due_slot[] := array(select d from tokenbook.due_slots(p_user_id, p_now) d);
+  v_told tokenbook.subscriptions;
+  v_slots tokenbook.due_slot[];
   v_slot tokenbook.due_slot;
   v_grant public.token_balances;
   v_subscription tokenbook.subscriptions;
+  v_has_moved boolean; -- the plan in force has given a slot
   v_schedule jsonb;
   v_entry public.token_transactions;
 begin
-  perform tokenbook.record_subscription(p_user_id, p_now);
+  select s.* into v_told from tokenbook.subscriptions s where s.user_id = p_user_id;
+  v_told := tokenbook.apply_provider_terms(v_told);
+  v_slots := array(select d from tokenbook.due_slots(p_user_id, p_now, v_told) d);
+  v_has_moved := (tokenbook.subscription_at(v_told, p_now)).next_slot_at <= p_now;
+  -- what was due moves on, and then what is in force is settled: no slot is looked at twice
+  perform tokenbook.record_subscription(p_user_id, p_now, tokenbook.move_slots(v_told, p_now));
   select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if (v_subscription.next_slot_at <= p_now) is true then
-    v_schedule := v_subscription.schedule;
-    if v_subscription.expires_at is null and v_subscription.payment_id is null then
-      v_subscription.schedule := (
-        select tokenbook.plan_schedule(p) from public.token_plans p where p.plan_type = v_subscription.plan_type);
-    end if;
-    -- what is not in force any more keeps its place: it may be again
-    v_subscription.next_slot_at := tokenbook.next_slot_at(
-      v_subscription, least(p_now, tokenbook.slots_until(v_subscription) - interval '1 microsecond')); -- @each-slot-once
-    if v_slots = '{}' and v_subscription.schedule is distinct from v_schedule then
-      v_entry.reason := v_subscription.plan_type || ' has another schedule';
-      v_entry.actor_role := 'system';
-      perform tokenbook.change_subscription(v_subscription, v_entry);
-    else
-      update tokenbook.subscriptions s
-         set schedule = v_subscription.schedule, next_slot_at = v_subscription.next_slot_at
-       where s.user_id = p_user_id;
-    end if;
-  end if;
 
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
     insert into public.token_balances
-      (user_id, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-       subscription_id, period_start, metadata, created_at)
+      (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
+       subscription_id, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
-       v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.period_start, v_grant.metadata, p_now);
+       v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
+       v_grant.subscription_id, v_grant.metadata, p_now)
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
     v_entry.entry_type := 'grant';
@@ -90,6 +81,18 @@ begin
       perform tokenbook.record_transaction(v_entry);
     end if;
   end loop;
+
+  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
+    and v_schedule is distinct from v_subscription.schedule
+  then
+    v_subscription.schedule := v_schedule;
+    v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
+    v_entry := null;
+    v_entry.reason := v_subscription.plan_type || ' has another schedule';
+    v_entry.actor_role := 'system';
+    perform tokenbook.change_subscription(v_subscription, v_entry);
+  end if;
   return cardinality(v_slots);
 end
 $$;

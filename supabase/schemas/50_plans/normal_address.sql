@@ -3,7 +3,9 @@
  * (NFKC: full-width letters, ligatures, letters with a separate accent), in lower case, without what follows a plus
  * sign; at Gmail without dots, and googlemail.com is gmail.com. Lower case is ASCII's: the auth server writes every
  * address in lower case itself, and what more a collation would do depends on the server.
- * A plus sign at the start is part of the name (a phone number), and a quoted name is left as it is. Dots count
+ * A plus sign at the start is part of the name (a phone number). Quotes that a name does not need are no part of it; one
+ * that needs them is left as it is, and so is a domain, in letters or in their punycode (xn--): the auth server takes
+ * neither. Dots count
  * everywhere but at Gmail. The guide (docs/guides/trials.md) says where each rule is documented.
  * Caller: internal.
  */
@@ -20,6 +22,9 @@ declare
   v_domain text := rtrim(substring(v_address from '@([^@]*)$'), '.');
   v_name text := substring(v_address from '^(.*)@');
 begin
+  if strpos(v_name, chr(92)) = 0 then -- a backslash means something
+    v_name := coalesce(substring(v_name from '^"([^]["(),:;<>@. [:cntrl:]]+([.][^]["(),:;<>@. [:cntrl:]]+)*)"$'), v_name); -- @needless-quotes-go
+  end if;
   if v_name is null or v_name like '"%' then
     return v_address;
   end if;

@@ -2,11 +2,16 @@
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
  * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
  * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
- * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it.
- * Caller: tokenbook.settle_subscription and tokenbook.issue_slots, which have booked what the plan had given until then.
+ * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
+ * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
+ * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
  * Locks: the account.   Keeps: I9, I10.
  */
-create function tokenbook.record_subscription(p_user_id uuid, p_now timestamptz)
+create function tokenbook.record_subscription(
+  p_user_id uuid,
+  p_now timestamptz,
+  p_moved tokenbook.subscriptions default null
+)
 returns void
 language plpgsql
 volatile
@@ -17,8 +22,7 @@ declare
   v_account public.token_accounts;
   v_was tokenbook.subscriptions;
   v_is tokenbook.subscriptions;
-  v_told tokenbook.subscriptions;
-  v_ended_at timestamptz;
+  v_told tokenbook.subscriptions := p_moved;
   v_entry public.token_transactions;
 begin
   v_account := tokenbook.lock_account(p_user_id);
@@ -26,9 +30,17 @@ begin
   if v_account.user_id is null or v_was.user_id is null then
     return;
   end if;
-  v_told := tokenbook.apply_provider_terms(v_was);
+  if p_moved.user_id is null then
+    v_told := tokenbook.apply_provider_terms(v_was);
+  end if;
   v_is := tokenbook.subscription_at(v_told, p_now);
+  if p_moved.user_id is not null then
+    v_is := tokenbook.move_slots(v_is, p_now); -- a plan that is in force since then gave its slots too
+  end if;
   if v_is is not distinct from v_was then -- as a rule
+    return;
+  elsif tokenbook.without_slots(v_is) is not distinct from tokenbook.without_slots(v_was) then
+    perform tokenbook.keep_subscription(v_is);
     return;
   end if;
 
@@ -43,13 +55,7 @@ begin
   v_entry.actor_role := 'system';
   perform tokenbook.change_subscription(v_is, v_entry);
 
-  v_ended_at := tokenbook.plan_ends_at(v_told);
-  if v_ended_at <= p_now and v_was.ended_at is null and v_was.taken_back_at is null
-    and v_is.plan_type is distinct from v_was.next_plan_type
-  then
-    perform tokenbook.tell_of_subscription(
-      p_user_id, 'subscription_ended', v_ended_at, jsonb_build_object('ended_plan_type', v_was.plan_type));
-  end if;
+  perform tokenbook.tell_of_ends(v_told, p_now);
 end
 $$;
 comment on function tokenbook.record_subscription is

@@ -61,9 +61,10 @@ begin
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   return jsonb_build_object(
     'success', true,
-    'plan_type', v_subscription.plan_type,
+    -- of the period that it began, whatever else is in force
+    'plan_type', v_plan.plan_type,
     'period_start', v_start,
-    'expires_at', v_subscription.expires_at,
+    'expires_at', tokenbook.period_end(v_plan, v_start),
     'tokens_granted', coalesce(v_transaction.tokens, 0),
     'tokens_limit', v_subscription.tokens_limit,
     'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),

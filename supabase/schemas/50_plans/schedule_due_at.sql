@@ -1,6 +1,6 @@
 /*
- * When the schedule of a user's plan makes their account due: when its next slot begins, or when another plan takes its
- * place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
+ * When the schedules of a user's plans make their account due: when the next slot begins of one, or when another plan takes
+ * its place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.schedule_due_at(p_user_id uuid)
@@ -14,13 +14,14 @@ declare
   v_at timestamptz;
 begin
   select least(
-           case when s.next_slot_at < coalesce(tokenbook.slots_until(s), 'infinity') then s.next_slot_at end,
+           tokenbook.slots_begin_at(s),
            case when s.ended_at is null and exists (
              select from public.token_plans p
-              where p.plan_type = s.next_plan_type and p.price_cents = 0 and p.issue_every is not null)
+              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
              then s.expires_at end,
            case when s.ended_at is null and exists (
-             select from jsonb_array_elements(s.beside) as e (plan) where jsonb_typeof(e.plan -> 'schedule') = 'object')
+             select from jsonb_array_elements(s.beside) as e (plan)
+              where jsonb_typeof(e.plan -> 'schedule') = 'object' and e.plan ->> 'payment_id' is null)
              then tokenbook.plan_ends_at(s) end)
     into v_at
     from tokenbook.subscriptions s

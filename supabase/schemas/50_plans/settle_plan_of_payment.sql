@@ -1,7 +1,7 @@
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
  * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's.
+ * one's. Who was on it is told that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -19,7 +19,8 @@ set timezone = 'UTC' -- how a moment is written must not make it another
 as $$
 declare
   v_is tokenbook.subscriptions;
-  v_taken_back_at timestamptz := case when p_is_taken_back then clock_timestamp() end; -- @plan-follows-the-money
+  v_now timestamptz := clock_timestamp();
+  v_taken_back_at timestamptz := case when p_is_taken_back then v_now end; -- @plan-follows-the-money
   v_entry public.token_transactions;
 begin
   select s.* into v_is from tokenbook.subscriptions s where s.user_id = p_payment.user_id;
@@ -40,7 +41,8 @@ begin
                          else 'the money for ' || p_payment.to_plan || ' came back' end;
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
-  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, clock_timestamp()), v_entry);
+  perform tokenbook.change_subscription(tokenbook.subscription_at(v_is, v_now), v_entry);
+  perform tokenbook.tell_of_ends(v_is, v_now); -- @refunds-tell-the-end
 end
 $$;
 comment on function tokenbook.settle_plan_of_payment is

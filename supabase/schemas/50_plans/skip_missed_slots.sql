@@ -1,6 +1,6 @@
 /*
  * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
- * it is not made up.
+ * it is not made up, unless somebody paid for it.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
@@ -13,7 +13,7 @@ as $$
 begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
-   where s.user_id = p_user_id and s.next_slot_at <= p_now;
+   where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
 end
 $$;

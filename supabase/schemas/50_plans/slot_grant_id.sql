@@ -1,9 +1,9 @@
 /*
- * The id of the grant of a slot: made from the subscription and the slot's start, so that what is due has it before
- * it is booked, one slot has one grant, and a slot's grant is told from a period's.
+ * The id of the grant of a slot: made from the period and the slot's start, so that what is due has it before it is
+ * booked, and one slot has one grant. Two payments for one plan are two periods, and have slots of their own.
  * Caller: internal.
  */
-create function tokenbook.slot_grant_id(p_subscription_id uuid, p_slot_start timestamptz)
+create function tokenbook.slot_grant_id(p_period tokenbook.subscriptions, p_slot_start timestamptz)
 returns uuid
 language plpgsql
 immutable
@@ -12,8 +12,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return left(encode(sha256(convert_to(
-    format('slot %s %s', p_subscription_id, extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+    format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
 end
 $$;
 comment on function tokenbook.slot_grant_id is
-  'The id of the grant of a subscription''s slot.';
+  'The id of the grant of a slot of a period.';

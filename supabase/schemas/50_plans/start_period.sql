@@ -10,13 +10,13 @@
  * The entry keeps the subscription and the storage that came with it (terms).
  * When the period before closes with it, what that has left is carried over first, within the limits of
  * its plan (tokenbook.roll_over).
- * A payment for a period that is over (one of its own began since, or it ended before the present plan
- * began) gives its tokens; the subscription never goes back to it. Nor does one for a plan of a lower rank than
- * the one that is in force, unless that was to follow it: it is kept beside it, and is in force when the higher one
- * is not any more.
- * What a higher plan takes the place of is kept beside it in the same way, until its own end.
+ * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
+ * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
+ * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
+ * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
+ * that is over gives its tokens.
  * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
- * (tokenbook.issue_slots). A payment for a period that is over gives all of its slots at once.
+ * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
  * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
  * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
  * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
@@ -46,7 +46,10 @@ declare
   v_of_period public.token_balances;
   v_issued record;
   v_was tokenbook.subscriptions;
+  v_asked tokenbook.subscriptions;
+  v_begun tokenbook.subscriptions;
   v_is_over boolean;
+  v_is_past boolean;
   v_is_beside boolean;
   v_storage public.token_storage_quotas;
   v_terms jsonb;
@@ -73,10 +76,13 @@ begin
     if p_period_start is not null then
       v_of_period := tokenbook.grant_of_period(p_entry.user_id, subscription.id, p_plan.plan_type, p_period_start);
       -- a period that was renewed before its payment came is what that payment paid for
-      update public.token_balances b
-         set payment_id = p_entry.payment_id
-       where b.user_id = p_entry.user_id and b.id = v_of_period.id
-         and b.payment_id is null and p_entry.payment_id is not null;
+      if p_entry.payment_id is not null and v_of_period.id is not null and v_of_period.payment_id is null then
+        update public.token_balances b
+           set payment_id = p_entry.payment_id
+         where b.user_id = p_entry.user_id and b.id = v_of_period.id;
+        perform tokenbook.pay_for_period(p_plan.plan_type, p_period_start, p_entry);
+        select s.* into subscription from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
+      end if;
     end if;
     select t.* into transaction
       from public.token_balances b
@@ -103,26 +109,42 @@ begin
   perform tokenbook.settle_subscription(p_entry.user_id); -- @due-downgrade-first
   select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_entry.user_id;
   subscription := v_was;
-  v_is_over := p_period_start is not null and v_was.period_start > v_start -- @bought-now-counts-now
-    and ((v_was.plan_type = p_plan.plan_type and v_was.expires_at is not null)
-      or coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start) <= v_was.period_start, false));
-  v_is_beside := p_entry.payment_id is not null
-    and v_was.plan_type <> p_plan.plan_type and v_was.ended_at is null and v_was.paused_at is null
+  v_is_over := p_entry.payment_id is not null
+    and coalesce(tokenbook.period_end(p_plan, v_start) <= v_now, false);
+  v_is_past := v_is_over
+    and tokenbook.period_end(p_plan, v_start) + tokenbook.grace_of(p_plan) * interval '24 hours' <= v_now;
+  v_asked.user_id := p_entry.user_id;
+  v_asked.plan_type := p_plan.plan_type;
+  v_asked.payment_id := p_entry.payment_id;
+  v_is_beside := coalesce(p_entry.payment_id is not null and v_was.user_id is not null
     and (v_was.next_plan_type = p_plan.plan_type and v_was.expires_at <= v_start) is not true
-    and p_plan.rank < (select p.rank from public.token_plans p where p.plan_type = v_was.plan_type); -- @higher-rank-stays
-  if v_is_over is not true then
-    if v_is_beside is not true and v_was.period_start < v_start and v_was.ended_at is null then
-      -- the period that closes
-      perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
-      v_account := tokenbook.lock_account(p_entry.user_id);
-    end if;
-    subscription := tokenbook.begin_plan(
-      v_was, p_plan, v_start, p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id),
-      p_entry.user_id, v_is_beside is true, v_now);
-    if p_entry.actor_role = 'system' then -- who is given their first plan late was not promised what came before
-      subscription.next_slot_at := tokenbook.next_slot_at(subscription, v_now);
-    end if;
-    perform tokenbook.keep_subscription(subscription);
+    and case when v_was.ended_at is not null then v_is_past and v_start < v_was.period_start
+             when v_was.paused_at is not null or v_is_past then v_is_past
+             else (tokenbook.plan_precedence(v_asked), v_start)
+                  < (tokenbook.plan_precedence(v_was), v_was.period_start) end, false); -- @higher-rank-stays
+  if not v_is_beside and v_was.period_start < v_start and v_was.ended_at is null then
+    -- the period that closes
+    perform tokenbook.roll_over(v_was, v_start, p_entry.actor_role, p_entry.actor_id, v_now);
+    v_account := tokenbook.lock_account(p_entry.user_id);
+  end if;
+  subscription := tokenbook.begin_plan(
+    v_was, p_plan, v_start,
+    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
+    p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
+    -- what a provider charges by periods, it charges again
+    p_entry.payment_id is not null and p_period_start is not null and p_payment_method <> 'manual'
+      or p_entry.action_type is not distinct from 'renewal_grant' and v_was.plan_type = p_plan.plan_type and v_was.auto_renew is true, v_now);
+  perform tokenbook.keep_subscription(subscription);
+  -- its provider may have ended it before its payment was told
+  if not v_is_beside then
+    select p.* into v_begun
+      from tokenbook.plans_of(subscription) p
+     where p.plan_type = p_plan.plan_type and p.period_start = v_start
+       and p.payment_id is not distinct from coalesce(p_entry.payment_id::text, p_provider_payment_id);
+    v_begun.ended_at := null;
+    v_begun.beside := '[]';
+    perform tokenbook.tell_of_ends(v_begun, v_now); -- @over-before-it-began
   end if;
 
   -- act: its storage
@@ -149,16 +171,16 @@ begin
   elsif v_is_over and p_plan.issue_every is not null and p_plan.refill_to is null then
     v_grant.tokens_granted := p_plan.tokens * (1 + tokenbook.slot_number(
       tokenbook.plan_schedule(p_plan), v_start,
-      coalesce(tokenbook.period_end(p_plan.billing_cycle, v_start), v_now) - interval '1 microsecond'));
+      coalesce(tokenbook.period_end(p_plan, v_start), v_now) - interval '1 microsecond'));
   end if;
   if v_grant.tokens_granted > 0 then
     v_grant.grant_type := p_plan.grant_type;
     v_grant.priority := 50;
     v_grant.expires_at := case when p_plan.grant_lifetime_days is null then 'infinity' end;
-    if p_plan.issue_every is not null and not v_is_over is true
+    if (p_plan.issue_every is not null or p_plan.grant_type = 'trial') and not v_is_over is true
       and coalesce(v_start + p_plan.grant_lifetime_days * interval '24 hours' > v_now, true)
     then
-      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot
+      v_grant.granted_at := least(v_start, v_now); -- the life of a slot's tokens begins with the slot, of a trial's with the trial
     end if;
     v_grant.payment_id := p_entry.payment_id;
     v_grant.subscription_id := subscription.id;

@@ -20,7 +20,8 @@ begin
   loop
     v_at := least(
       case when v_is.next_plan_type is not null and v_is.expires_at > v_at then v_is.expires_at end,
-      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end);
+      case when tokenbook.plan_ends_at(v_is) > v_at then tokenbook.plan_ends_at(v_is) end,
+      case when v_is.paused_at > v_at then v_is.paused_at end);
     exit when v_is.ended_at is not null or (v_at <= p_at) is not true;
     v_next := tokenbook.subscription_at(v_is, v_at);
     if (v_next.plan_type, v_next.period_start) is distinct from (v_is.plan_type, v_is.period_start) then

@@ -23,10 +23,20 @@ select s.user_id,
        (shown.kept).payment_id,
        (shown.kept).period_start,
        (shown.kept).expires_at,
-       tokenbook.plan_ends_at(shown.kept) as in_force_until,
+       least(
+         tokenbook.plan_ends_at(shown.kept),
+         case when exists (
+           select from public.token_plans p
+            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+           then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
-       case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end as next_slot_at,
+       least(
+         case when shown.is_active then tokenbook.next_slot_at(shown.kept, now()) end,
+         case when not shown.is_active or (shown.kept).beside <> '[]' then (
+           select min(tokenbook.next_slot_at(one, now()))
+             from tokenbook.plans_of(shown.kept) one
+            where one.payment_id is not null and one.taken_back_at is null) end) as next_slot_at,
        (shown.kept).cancel_at,
        s.created_at,
        s.updated_at
@@ -49,15 +59,15 @@ comment on column public.token_subscriptions.features is 'What else the plan inc
 comment on column public.token_subscriptions.billing_cycle is 'none, 28day, monthly or annual; of the plan that ended when none is in force, as are the columns below.';
 comment on column public.token_subscriptions.is_active is 'Whether a plan is in force.';
 comment on column public.token_subscriptions.status is 'active; past_due: in force, but the period is over and nobody has renewed it; paused: not in force until its provider says it goes on; ended: over.';
-comment on column public.token_subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column public.token_subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider that is not cancelled. False for what was paid once: by hand, by a single order, with change_token_plan.';
 comment on column public.token_subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column public.token_subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column public.token_subscriptions.period_start is 'When the present period began.';
 comment on column public.token_subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
-comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, or its cancellation; NULL = never.';
+comment on column public.token_subscriptions.in_force_until is 'When it is over if nobody renews it: the end of its days of grace, its cancellation, or the end of the period where a plan follows that begins by itself; NULL = never.';
 comment on column public.token_subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (of a slot), refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column public.token_subscriptions.next_slot_at is 'When it gives tokens next; NULL = not in this period.';
+comment on column public.token_subscriptions.schedule is 'On which terms it gives tokens while the period lasts: {every (day, week, month), on (anniversary, calendar), tokens (that each slot gives, before a refund in part takes its share of it), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column public.token_subscriptions.next_slot_at is 'When the schedules of their plans give tokens next: of the one in force, and of all that were paid for; NULL = not in what is paid by now.';
 comment on column public.token_subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column public.token_subscriptions.created_at is 'Since when they have one.';
 comment on column public.token_subscriptions.updated_at is 'When the record last changed. A plan that ends by itself is shown as ended before that is recorded.';

@@ -1,7 +1,8 @@
 /*
  * Writes a row of the catalogue, a plan or a pack: of one that is there the fields that are given, or a new one.
  * A field's type is its column's, and its bounds are the table's constraints: a refusal says the comment of the
- * constraint that a value breaks, and the field; so there is no second list of either.
+ * constraint that a value breaks, and the field (the one that the comment begins with, where the rule is of several); so
+ * there is no second list of either.
  * Caller: set_token_plan, set_token_pack, holding the settings' lock.
  * before is the row as it is, NULL where there is none. Returns it, the row after and the fields that have changed.
  * Errors: p_slug (invalid_plan, invalid_pack).
@@ -23,6 +24,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_settable constant text[] := array(
+    select a.attname from pg_attribute a
+     where a.attrelid = format('public.%I', p_table)::regclass and a.attnum > 0 and not a.attisdropped
+       and a.attgenerated = '' and a.attname not in (p_key, 'created_at', 'updated_at'));
   v_field record;
   v_fault text;
   v_constraint text;
@@ -32,10 +37,10 @@ begin
   -- validate: the types; NULL only where there may be none
   for v_field in
     select g.name, g.value, jsonb_typeof(g.value) as kind, c.attnotnull as must,
-           case when c.attname not in (p_key, 'created_at', 'updated_at') then format_type(c.atttypid, c.atttypmod) end as type
+           format_type(c.atttypid, c.atttypmod) as type
       from jsonb_each(p_given) as g (name, value)
       left join pg_attribute c
-        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attnum > 0 and not c.attisdropped
+        on c.attrelid = format('public.%I', p_table)::regclass and c.attname = g.name and c.attname = any (v_settable)
   loop
     v_fault := case
       when v_field.type is null then 'a field that can be set'
@@ -97,13 +102,15 @@ begin
              (select a.attname
                 from unnest(c.conkey) with ordinality as k (attnum, nth)
                 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
-               order by p_given ? a.attname desc, k.nth
+               order by obj_description(c.oid, 'pg_constraint') ^@ (a.attname || ': ') desc nulls last, -- @rules-name-their-field
+                        p_given ? a.attname desc, k.nth
                limit 1)
         into v_fault, v_column
         from pg_constraint c
        where c.conrelid = format('public.%I', p_table)::regclass and c.conname = v_constraint;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
-        'field', case when v_column = p_key then 'p_' || p_key else v_column end, 'rule', v_fault));
+        'field', case when v_column = p_key then 'p_' || p_key else v_column end,
+        'rule', case when v_fault ^@ (v_column || ': ') then substr(v_fault, length(v_column) + 3) else v_fault end));
     when not_null_violation then
       get stacked diagnostics v_column = column_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
@@ -118,7 +125,7 @@ begin
   after := coalesce(after, before);
   changed := array(
     select a.name from jsonb_each(after) as a (name, value)
-     where a.name not in (p_key, 'created_at', 'updated_at') and a.value is distinct from coalesce(before -> a.name, 'null')
+     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
      order by 1);
 end
 $$;

@@ -24,21 +24,24 @@ begin
   then
     return p_subscription;
   end if;
-  select t.cancel_at, t.paused_at into p_subscription.cancel_at, p_subscription.paused_at
+  select t.cancel_at, t.paused_at, coalesce(t.will_renew, p_subscription.auto_renew) -- @providers-renew
+    into p_subscription.cancel_at, p_subscription.paused_at, p_subscription.auto_renew
     from tokenbook.provider_terms(
       p_subscription.user_id, p_subscription.payment_method, p_subscription.plan_type,
-      p_subscription.period_start, p_subscription.expires_at) t;
-  if v_was_paused and p_subscription.paused_at is null then
-    -- what a pause left out is not made up; the newest slot is given
+      p_subscription.period_start, p_subscription.expires_at, p_subscription.payment_id) t;
+  if v_was_paused and p_subscription.paused_at is null and p_subscription.payment_id is null then
+    -- nobody paid for what a pause left out; the newest slot is given
     p_subscription.next_slot_at := tokenbook.newest_slot_at(p_subscription, clock_timestamp());
   end if;
   p_subscription.beside := (
     select coalesce(jsonb_agg(
-             e.plan || jsonb_build_object('cancel_at', t.cancel_at, 'paused_at', t.paused_at) order by e.nth), '[]')
+             e.plan || jsonb_build_object(
+               'cancel_at', t.cancel_at, 'paused_at', t.paused_at,
+               'auto_renew', coalesce(t.will_renew, one.auto_renew)) order by e.nth), '[]')
       from jsonb_array_elements(p_subscription.beside) with ordinality as e (plan, nth)
      cross join lateral jsonb_populate_record(p_subscription, e.plan) one
      cross join lateral tokenbook.provider_terms(
-       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at) t);
+       one.user_id, one.payment_method, one.plan_type, one.period_start, one.expires_at, one.payment_id) t);
   return p_subscription;
 end
 $$;

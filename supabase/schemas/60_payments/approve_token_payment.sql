@@ -24,6 +24,7 @@ declare
   v_payment public.token_payments;
   v_given record;
   v_transaction public.token_transactions;
+  v_shown record;
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -48,12 +49,14 @@ begin
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
   return jsonb_build_object(
     'success', true,
     'payment_id', p_payment_id,
     'status', 'approved',
     'plan_type', v_payment.to_plan,
+    'plan_in_force', v_shown.plan_type,
     'pack_type', v_payment.pack_type,
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
@@ -62,7 +65,7 @@ begin
       then v_transaction.balance_after + coalesce((
         select t.tokens from public.token_transactions t
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
-      else (select s.tokens_limit from public.token_subscriptions s where s.user_id = p_user_id)
+      else v_shown.tokens_limit
     end,
     'tokens_remaining', v_transaction.balance_after,
     'transaction_id', v_transaction.id,
@@ -70,4 +73,4 @@ begin
 end
 $$;
 comment on function tokenbook.approve_token_payment is
-  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';
+  'Approves a pending payment: the plan and its tokens, or the packs, in one commit, added to what the user has, at the price and on the terms that it was asked for at (token_payments.terms; token_offer_now says what the catalogue says now). The plan limit becomes the new total; a pack leaves the plan as it is. For an admin or the server. Approving twice changes nothing and answers replayed. Returns {success, payment_id, status, plan_type, plan_in_force (which counts now: a lower plan waits for a higher one that is paid for), pack_type, quantity, tokens_granted, tokens_limit, tokens_remaining, transaction_id, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, trial_already_taken, trial_needs_identity, balance_limit_exceeded, forbidden, busy.';

@@ -29,24 +29,28 @@ begin
     when coalesce(p_event_id, '') !~ v_id or p_event_id like 'assigned:%' then 'p_event_id'
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
-    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
+    when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
     when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
-    when coalesce(p_facts ->> 'amount_cents', case when v_kind = 'refund' then '' else '0' end) !~ v_cents then 'amount_cents'
+    when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
     when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
     when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
     when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
       or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
     when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
+    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'pack_type' !~ v_id then 'pack_type'
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
+    when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
+    when p_facts ? 'parked_details'
+      and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
              or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)

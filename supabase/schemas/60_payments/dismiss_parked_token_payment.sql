@@ -32,9 +32,9 @@ begin
     from tokenbook.provider_payments f
    where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
   if v_facts.provider is null then
-    perform tokenbook.refuse('payment_not_found', '{}');
+    perform tokenbook.refuse('payment_not_found', tokenbook.say_payment_id());
   elsif v_facts.parked_reason is null then
-    perform tokenbook.refuse('payment_already_decided', '{"status": "not parked"}');
+    perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
     update tokenbook.provider_payments f

@@ -1,17 +1,26 @@
 /*
  * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before, so the order in which events came can decide nothing. Its work grows
+ * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
+ * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
+ * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
  * with the events of this payment, and with nothing else (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price and customer: the first that names one which we
- *   know, by when it happened, then by its event's id. What an admin assigned counts where no event names one, the
- *   customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
+ *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
+ *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
  * - Amount: the largest that was told; without one, the price in the catalogue.
  * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
  *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount, all of the payment
- *   where none is told, or one in another currency. A reversal, by its own id, is what a provider took back by itself:
- *   because of a dispute, if there is one beyond an inquiry, and then that alone says whether the money is gone.
+ * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
+ *   has gone as a refund has, and pays for something else.
+ * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
+ * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
+ *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
+ *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
+ * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
+ *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
+ * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
  * Caller: internal, holding the locks of these ids.   Keeps: I12.
  */
@@ -26,7 +35,9 @@ declare
   v_facts tokenbook.provider_payments;
   v_booked public.token_payments;
   v_reason text;
+  v_details jsonb;
   v_charged bigint;
+  v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
     from tokenbook.provider_payments f
@@ -53,13 +64,15 @@ begin
        and not t.f ? 'parked_reason' -- that one gives nothing by itself
      group by 1, 2, 3
   ), known as (
-    select th.*, th.quantity > case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as is_too_many
+    select th.*, most.at_most, th.quantity > most.at_most as is_too_many
       from things th
       left join public.token_plans p on p.plan_type = th.plan_type
       left join public.token_packs k on k.pack_type = th.pack_type
+     cross join lateral (
+       select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id,
+  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -69,9 +82,12 @@ begin
            one.reason,
            case when exists (select from known n where n.is_too_many) then 'quantity'
                 when one.price_id is not null or exists (select from things) then 'price_unknown'
-                else 'nothing_named' end)
+                else 'nothing_named' end),
+         case when one.reason is not null then one.details
+              else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
     into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id, v_reason
+         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+         v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
@@ -79,7 +95,9 @@ begin
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
              (array_agg((t.f ->> 'period_start')::timestamptz order by t.nth) filter (where t.f ? 'period_start'))[1] as period_start,
              (array_agg(t.f ->> 'price_id' order by t.nth) filter (where t.f ? 'price_id'))[1] as price_id,
-             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason
+             (array_agg(t.f ->> 'subscription_id' order by t.nth) filter (where t.f ? 'subscription_id'))[1] as subscription_id,
+             (array_agg(t.f ->> 'parked_reason' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as reason,
+             (array_agg(t.f -> 'parked_details' order by t.nth) filter (where t.f ? 'parked_reason'))[1] as details
         from told t) one
     left join lateral (
       select n.plan_type, n.pack_type, n.quantity from known n where not n.is_too_many order by n.nth limit 1) bought on true;
@@ -102,6 +120,7 @@ begin
     when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then v_reason
     when v_facts.user_id is null then 'user_unknown'
   end;
+  v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -124,59 +143,120 @@ begin
     (select p.price_cents * v_facts.quantity from public.token_packs p where p.pack_type = v_facts.pack_type));
 
   -- what went back
-  with refunds as (
-    select distinct on (e.facts ->> 'refund_id')
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'amount_cents')::bigint as amount_cents,
-           e.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+  with told as materialized (
+    select e.*, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+           -- what cannot be compared is all of it
+           case when (lower(e.facts ->> 'currency') <> v_facts.currency) is true then v_facts.amount_cents -- @other-currencies-are-all begin
+                else coalesce(e.facts ->> 'refunded_cents', e.facts ->> 'amount_cents')::bigint end as cents -- @other-currencies-are-all end
       from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refund'
-     order by e.facts ->> 'refund_id', e.occurred_at desc,
-              array_position(array['pending', 'succeeded', 'canceled', 'failed'], e.facts ->> 'status') desc,
-              (e.facts ->> 'amount_cents')::bigint desc, e.provider_payment_id
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids)
+       and e.facts ->> 'kind' in ('refund', 'refunded', 'credit')
+  ), refunds as (
+    select distinct on (t.facts ->> 'refund_id')
+           t.part, t.occurred_at, t.cents, t.made_at,
+           t.facts ->> 'status' in ('pending', 'succeeded') as has_gone -- @failed-refunds-come-back
+      from (
+        select t.*, min(t.occurred_at) over (partition by t.facts ->> 'refund_id') as made_at
+          from told t
+         where t.kind = 'refund') t
+     order by t.facts ->> 'refund_id', t.occurred_at desc,
+              array_position(array['pending', 'succeeded', 'canceled', 'failed'], t.facts ->> 'status') desc,
+              t.cents desc, t.part
   ), totals as (
-    select distinct on (e.provider_payment_id)
-           e.provider_payment_id as part, e.occurred_at, (e.facts ->> 'refunded_cents')::bigint as refunded_cents
-      from tokenbook.provider_events e
-     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'refunded'
-     order by e.provider_payment_id, e.occurred_at desc, -- @latest-total-counts
-              (e.facts ->> 'refunded_cents')::bigint desc
+    select distinct on (t.part) t.part, t.occurred_at, t.cents
+      from told t
+     where t.kind = 'refunded'
+     order by t.part, t.occurred_at desc, -- @latest-total-counts
+              t.cents desc
+  ), credits as (
+    select max(t.cents) as cents from told t where t.kind = 'credit' group by t.facts ->> 'credit_id'
   )
-  select least(coalesce(sum(greatest(
-           r.gone_cents,
-           t.refunded_cents - r.failed_since_cents, -- @totals-less-what-failed
-           0)), 0), v_facts.amount_cents)
-    into v_facts.refunded_cents
+  select least(
+           coalesce(sum(greatest(
+             r.gone_cents,
+             t.cents - r.failed_since_cents, -- @totals-less-what-failed
+             0)), 0)
+             + (select coalesce(sum(c.cents), 0) from credits c), -- @credits-take-their-share
+           v_facts.amount_cents),
+         (select jsonb_agg(jsonb_build_object('made_at', r.made_at, 'cents', r.cents)) from refunds r where r.has_gone)
+    into v_facts.refunded_cents, v_made
     from unnest(p_ids) as part (id)
     left join totals t on t.part = part.id
    cross join lateral (
-     select sum(r.amount_cents) filter (where r.has_gone) as gone_cents,
-            coalesce(sum(r.amount_cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
+     select sum(r.cents) filter (where r.has_gone) as gone_cents,
+            coalesce(sum(r.cents) filter (where not r.has_gone and r.occurred_at >= t.occurred_at), 0) as failed_since_cents
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
+  with told as materialized (
+    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+           e.facts ->> 'status' as status, e.occurred_at,
+           coalesce(
+             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+             v_facts.amount_cents) as cents,
+           row_number() over (
+             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+      from tokenbook.provider_events e
+     where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+  ), ends as (
+    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+  ), losses as (
+    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+    select sum(e.cents) over since
+             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
+                 select coalesce(sum(r.cents), 0)
+                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+                  where r.made_at >= e.began_at) else 0 end as cents
+      from ends e
+     where e.status = 'lost'
+    window since as (order by e.began_at desc)
+  ), courses as materialized (
+    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+    select t.id, t.status, t.occurred_at, t.nth, e.cents,
+           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+      from told t
+      join ends e on e.id = t.id and e.status <> 'reversed'
+     where t.status in ('open', 'won', 'lost')
+  ), reversals as (
+    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+      from (
+        select d.*
+          from (
+            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                   -- how the dispute stood when the reversal came, and whether it went on
+                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+              from ends r
+             cross join courses c
+             where r.status = 'reversed'
+             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+         where d.was = 'open' -- @reversals-of-open-disputes
+            or d.is_alike
+               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+        union all
+        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+  ), own as (
+    -- what of them no dispute says the end of
+    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+      from reversals r
+     group by r.dispute_id
+  )
   select least(
-           coalesce(sum(d.amount_cents) filter (where d.status in ('open', 'lost')), 0)
-             + case when bool_or(d.status in ('open', 'won', 'lost')) then 0 -- @one-loss-a-dispute
-                    else coalesce(sum(d.amount_cents) filter (where d.status = 'reversed'), 0) end,
+           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
+             + coalesce((select sum(o.cents) from own o), 0),
            v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents
-    from (
-      select distinct on (e.facts ->> 'dispute_id') -- @disputes-by-id
-             e.facts ->> 'status' as status,
-             coalesce(
-               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-               v_facts.amount_cents) as amount_cents
-        from tokenbook.provider_events e
-       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-       order by e.facts ->> 'dispute_id', -- @disputes-by-id
-                e.occurred_at desc, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status') desc,
-                (e.facts ->> 'amount_cents')::bigint desc nulls first, e.facts ->> 'currency') d;
+    into v_facts.disputed_cents;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
            'user_id', jsonb_agg(distinct (e.facts ->> 'user_id')::uuid) filter (where (e.facts ->> 'user_id')::uuid <> v_facts.user_id),
-           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' is distinct from v_facts.plan_type and e.facts ? 'plan_type'),
-           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' is distinct from v_facts.pack_type and e.facts ? 'pack_type'),
+           'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
+           'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
            'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
     into v_facts.disagrees

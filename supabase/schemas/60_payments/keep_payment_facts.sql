@@ -17,9 +17,9 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, is_paid = false,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, disagrees = null,
+         parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
      and f.provider_payment_id <> v_facts.provider_payment_id;
@@ -31,6 +31,7 @@ begin
          pack_type = v_facts.pack_type,
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
+         subscription_id = v_facts.subscription_id,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
@@ -38,6 +39,7 @@ begin
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
          parked_reason = v_facts.parked_reason,
+         parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id

@@ -15,7 +15,7 @@ create function tokenbook.list_parked_token_payments(
 returns table (
   provider text, provider_payment_id text, user_id uuid, customer_id text, plan_type text, pack_type text, quantity integer,
   price_id text, amount_cents bigint, currency text, refunded_cents bigint, disputed_cents bigint,
-  parked_reason text, explanation text, created_at timestamptz
+  parked_reason text, explanation text, parked_details jsonb, created_at timestamptz
 )
 language plpgsql
 stable
@@ -32,7 +32,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.parked_reasons() ->> f.parked_reason, f.created_at
+         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
@@ -42,4 +42,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, and explanation for people. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';

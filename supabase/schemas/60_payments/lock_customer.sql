@@ -1,8 +1,10 @@
 /*
  * Locks a provider's customer, made first where there is none, and learns whose they are where p_user_id says it:
- * the first that names a user counts, by when it happened, then by its event's id. Taken before any payment's lock:
- * so a payment that names its customer alone, and the event that names the customer's user, never miss each other.
- * Returns whether the customer's user is another than before.
+ * of the provider's events the earliest that names a user counts, by when it happened, then by its event's id, though it
+ * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
+ * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
+ * payment that names its customer alone, and the event that names the customer's user, never miss each other.
+ * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_customer(
@@ -10,9 +12,11 @@ create function tokenbook.lock_customer(
   p_customer_id text,
   p_user_id uuid,
   p_told_at timestamptz,
-  p_event_id text
+  p_event_id text,
+  out user_id uuid,
+  out is_new boolean
 )
-returns boolean
+returns record
 language plpgsql
 volatile
 security invoker
@@ -27,19 +31,24 @@ begin
     from tokenbook.provider_customers c
    where c.provider = p_provider and c.customer_id = p_customer_id
      for no key update;
+  user_id := v_customer.user_id;
+  is_new := false;
   if p_user_id is null
     or v_customer.user_id is not null and (v_customer.told_at, v_customer.event_id) <= (p_told_at, p_event_id) -- @first-user-counts
   then
-    return false;
+    return;
   end if;
   update tokenbook.provider_customers c
-     set user_id = p_user_id, told_at = p_told_at, event_id = p_event_id
+     set user_id = p_user_id,
+         told_at = case when p_event_id = '' then '-infinity' else p_told_at end, -- @said-by-us-stays
+         event_id = p_event_id
    where c.provider = p_provider and c.customer_id = p_customer_id;
-  return p_user_id is distinct from v_customer.user_id;
+  user_id := p_user_id;
+  is_new := p_user_id is distinct from v_customer.user_id;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says whether that is new.';
+  'Locks a provider''s customer and learns whose they are; says who that is, and whether it is new.';

@@ -20,6 +20,7 @@ set lock_timeout = '700ms' -- twice, as the customer's before it, and the accoun
 as $$
 declare
   v_ids text[];
+  v_joined text[];
 begin
   if p_create then
     insert into tokenbook.provider_payments (provider, provider_payment_id)
@@ -31,11 +32,17 @@ begin
     where f.provider = p_provider and f.provider_payment_id = any (v_ids)
     order by f.provider_payment_id
       for no key update;
-  -- joined to others while this waited: those have to be locked in their order, by whoever comes again
-  if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_ids then
-    perform tokenbook.refuse('busy', '{}');
+  v_joined := tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts);
+  if v_joined is distinct from v_ids then
+    -- joined to others while this waited: those out of their order, so they are not waited for
+    perform 1 from tokenbook.provider_payments f
+      where f.provider = p_provider and f.provider_payment_id = any (v_joined)
+        for no key update nowait;
+    if tokenbook.joined_payments(p_provider, p_provider_payment_id || p_parts) is distinct from v_joined then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
   end if;
-  return v_ids;
+  return v_joined;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');

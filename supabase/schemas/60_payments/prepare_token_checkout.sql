@@ -48,7 +48,9 @@ begin
     from public.token_price_ids i
    where i.provider = 'stripe' and i.is_current and (i.plan_type = p_plan_type or i.pack_type = p_pack_type);
   if v_price_id is null or v_offer.amount_cents = 0 then
-    perform tokenbook.refuse('not_for_sale', '{}');
+    perform tokenbook.refuse('not_for_sale', jsonb_build_object(
+      'field', case when p_plan_type is null then 'p_pack_type' else 'p_plan_type' end,
+      'rule', case when v_price_id is null then 'one that has a stripe_price_id in the catalogue' else 'one that costs something' end));
   end if;
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
@@ -70,10 +72,11 @@ begin
     'price_id', v_price_id,
     'amount_cents', v_offer.amount_cents,
     'currency', v_offer.currency,
+    'billing_cycle', (select p.billing_cycle from public.token_plans p where p.plan_type = p_plan_type),
     'customer_id', tokenbook.customer_of('stripe', p_user_id),
     'idempotency_key', encode(sha256(convert_to(
       p_user_id || case when v_actor.actor_role = 'user' then ':user:' else ':server:' end || p_idempotency_key, 'UTF8')), 'hex'));
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';

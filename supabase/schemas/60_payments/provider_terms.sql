@@ -1,8 +1,10 @@
 /*
- * What a provider says of a period of a plan that was paid there: since when it is paused, and when it ends. Of
+ * What a provider says of a period of a plan that was paid there: since when it is paused, when it ends, and whether
+ * it will be charged for again (NULL: it says nothing of the period). Of
  * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
  * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
- * paid for at once.
+ * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
+ * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.
  */
 create function tokenbook.provider_terms(
@@ -11,8 +13,10 @@ create function tokenbook.provider_terms(
   p_plan_type text,
   p_period_start timestamptz,
   p_expires_at timestamptz,
+  p_payment_id text,
   out cancel_at timestamptz,
-  out paused_at timestamptz
+  out paused_at timestamptz,
+  out will_renew boolean
 )
 returns record
 language plpgsql
@@ -20,13 +24,20 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_own_id constant text := (
+    select f.subscription_id
+      from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+     where y.user_id = p_user_id and y.id::text = p_payment_id);
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
-         case when bool_or(s.is_running) then null else min(s.since) end
-    into cancel_at, paused_at
+         case when bool_or(s.is_running) then null else min(s.since) end,
+         bool_or(s.ends_at is null)
+    into cancel_at, paused_at, will_renew
     from (
-      select f.occurred_at as since,
+      select f.provider_subscription_id as id, f.occurred_at as since,
              f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
              coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
         from tokenbook.provider_subscriptions f
@@ -35,8 +46,9 @@ begin
            or f.user_id is null and f.customer_id in (
              select c.customer_id from tokenbook.provider_customers c
               where c.provider = p_provider and c.user_id = p_user_id))) s
-   where (s.ends_at <= p_period_start) is not true; -- @the-past-says-nothing
+   where (s.ends_at <= p_period_start) is not true -- @the-past-says-nothing
+      or s.id = v_own_id and s.ends_at = p_period_start; -- @cancelled-at-once
 end
 $$;
 comment on function tokenbook.provider_terms is
-  'What a provider says of a period that was paid there: since when it is paused, and when it ends.';
+  'What a provider says of a period that was paid there: since when it is paused, when it ends, and whether it renews.';

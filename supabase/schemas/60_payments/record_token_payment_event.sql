@@ -1,14 +1,18 @@
 /*
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
- * The same event with the same content changes nothing; with other content it is another, and both count. So events
- * in any order, any number of times, end in one state. A payment that was paid and whose user is not known, or what
- * was bought, is parked, never dropped. An event that names a customer and their user gives that user to payments of
- * the customer that wait for one, too, a portion at a time.
+ * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
+ * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
+ * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
+ * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
+ * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
+ * parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
+ * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
  * the account.
@@ -35,7 +39,10 @@ declare
   v_user_id uuid;
   v_parts text[];
   v_ids text[];
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_answer jsonb;
 begin
@@ -60,10 +67,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id)
-  then
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then -- @rest-of-a-customer
+      v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
+    end if;
   end if;
   v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_parts || v_waiting, p_create => true);
 
@@ -78,9 +87,13 @@ begin
   -- act
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
   v_answer := tokenbook.settle_and_describe_payment(v_facts, 'service', null);
-  perform tokenbook.settle_payments(p_provider, array(select unnest(v_waiting) except select unnest(v_ids)));
-  return v_answer || jsonb_build_object('replayed', v_replayed);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id,
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+  end if;
+  return v_answer || jsonb_build_object('payments_waiting', v_still_waiting, 'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing, and any order ends in the same state. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, parts, parked_reason}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';

@@ -3,8 +3,8 @@
  * the subscription from all that was told of it (tokenbook.facts_of_subscription), and brings the user's plan to
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
- * One that names a customer and their user gives that user to payments of the customer that wait for one.
- * A payment that failed is told to the user (an alert subscription_past_due).
+ * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
+ * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the facts of their waiting
@@ -32,7 +32,10 @@ declare
   v_named uuid;
   v_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
+  v_customer_user_id uuid;
+  v_is_new boolean := false;
   v_waiting text[] := '{}';
+  v_still_waiting integer := 0;
   v_replayed boolean;
   v_shown record;
 begin
@@ -56,10 +59,12 @@ begin
   end if;
 
   -- lock
-  if p_facts ? 'customer_id'
-    and tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id)
-  then
-    v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+  if p_facts ? 'customer_id' then
+    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+      from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
+    if v_customer_user_id is not null then
+      v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
+    end if;
     if cardinality(v_waiting) > 0 then
       perform tokenbook.lock_provider_payment(p_provider, v_waiting[1], v_waiting[2:]);
     end if;
@@ -94,16 +99,17 @@ begin
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
-  perform tokenbook.settle_payments(p_provider, v_waiting);
+  if v_is_new or cardinality(v_waiting) > 0 then
+    v_still_waiting := tokenbook.release_waiting(
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+  end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
      where c.provider = p_provider and c.customer_id = v_facts.customer_id));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
-    if v_facts.status = 'past_due' then
-      perform tokenbook.tell_of_subscription(
-        v_user_id, 'subscription_past_due', v_facts.occurred_at,
-        jsonb_build_object('provider', p_provider, 'past_due_plan_type', v_facts.plan_type));
+    if v_facts.status = 'past_due' and not v_replayed then
+      perform tokenbook.tell_of_late_payment(v_user_id, v_facts);
     end if;
   end if;
 
@@ -118,6 +124,7 @@ begin
     'plan_type', v_shown.plan_type,
     'subscription_status', v_shown.status,
     'in_force_until', v_shown.in_force_until,
+    'payments_waiting', v_still_waiting,
     'replayed', v_replayed);
 exception
   when lock_not_available then
@@ -125,4 +132,4 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';

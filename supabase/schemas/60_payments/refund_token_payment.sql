@@ -5,7 +5,7 @@
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
- * payment_not_found, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
+ * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.refund_token_payment(
@@ -43,7 +43,9 @@ begin
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
     perform tokenbook.refuse('payment_not_found', '{}');
-  elsif v_payment.status not in ('approved', 'refunded') or v_payment.provider <> 'manual' then
+  elsif v_payment.provider <> 'manual' then
+    perform tokenbook.refuse('paid_at_provider', '{}');
+  elsif v_payment.status not in ('approved', 'refunded') then
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', v_payment.status));
   end if;
   v_refunded := coalesce(p_refunded_cents, greatest(v_payment.amount_cents, 1));
@@ -74,4 +76,4 @@ begin
 end
 $$;
 comment on function tokenbook.refund_token_payment is
-  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';
+  'Books that money of a manual payment went back: that share of its tokens is taken back, what was spent of them becomes debt; in full, the plan goes back to the one before. For an admin or the server. p_refunded_cents is what has been refunded in all, left out: everything; less than before gives back, 0 undoes it. Returns {success, payment_id, status, refunded_cents, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, replayed}. Errors: payment_not_found, paid_at_provider, payment_already_decided, invalid_amount, invalid_reason, forbidden, busy.';

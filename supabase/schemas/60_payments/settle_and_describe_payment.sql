@@ -16,21 +16,21 @@ as $$
 declare
   v_payment public.token_payments;
   v_account public.token_accounts;
+  v_shown record;
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
+  select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case
-      when v_payment.id is not null then v_payment.status
-      when p_facts.parked_reason is not null then 'parked'
-      else 'waiting'
-    end,
+    'status', tokenbook.standing_of_payment(p_facts),
     'parked_reason', p_facts.parked_reason,
     'payment_id', v_payment.id,
     'user_id', p_facts.user_id,
     'plan_type', p_facts.plan_type,
+    'plan_in_force', v_shown.plan_type, -- @answers-what-counts
     'pack_type', p_facts.pack_type,
     'quantity', p_facts.quantity,
     'amount_cents', p_facts.amount_cents,
@@ -40,7 +40,7 @@ begin
     'tokens_granted', coalesce(v_payment.tokens, 0),
     'tokens_clawed_back', coalesce(v_payment.tokens_clawed_back, 0),
     'tokens_owed', coalesce(v_account.tokens_owed, 0),
-    'tokens_limit', (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_payment.user_id),
+    'tokens_limit', v_shown.tokens_limit,
     'tokens_remaining', v_account.tokens_remaining);
 end
 $$;

@@ -4,7 +4,8 @@
  * rows; then the account is locked, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
- * What had been booked under the id of a part, before it was known to be one, is taken back.
+ * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
+ * their money bought this. Their account is not waited for, so that nobody waits in a circle: it is busy.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.
@@ -63,16 +64,24 @@ begin
     v_payment := v_given.payment;
   end if;
 
-  -- what was booked under the id of a part, before it was known to be one: undone, and its plan is this payment's
+  -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
   for v_part in
     select p.*
       from tokenbook.provider_payments f
       join public.token_payments p
         on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
-     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id and f.user_id = p_facts.user_id
-     order by p.provider_payment_id
+     where f.provider = p_facts.provider and f.part_of = p_facts.provider_payment_id -- @parts-of-anybody
+     order by p.user_id, p.provider_payment_id
   loop
-    perform tokenbook.hand_plan_over(v_part, v_payment, p_actor_role, p_actor_id);
+    if v_part.user_id <> p_facts.user_id then
+      continue when v_part.refunded_cents >= greatest(v_part.amount_cents, 1);
+      perform 1 from public.token_accounts a where a.user_id = v_part.user_id for no key update skip locked; -- @parts-wait-for-nobody
+      if not found then
+        perform tokenbook.refuse('busy', '{}');
+      end if;
+      perform tokenbook.record_expiries(array[v_part.user_id], clock_timestamp());
+      perform tokenbook.settle_subscription(v_part.user_id);
+    end if;
     perform tokenbook.settle_refunds(
       v_part, greatest(v_part.amount_cents, 1), 0, 'as part of another payment at ' || p_facts.provider,
       p_actor_role, p_actor_id);

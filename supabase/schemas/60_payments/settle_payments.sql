@@ -1,9 +1,9 @@
 /*
  * Computes anew what is known of these payments and brings the books to it: those of a customer whose user became
- * known.
+ * known. p_actor_role and p_actor_id: who said whose the customer is.
  * Caller: internal, holding the locks of these payments.   Locks: the accounts.
  */
-create function tokenbook.settle_payments(p_provider text, p_ids text[])
+create function tokenbook.settle_payments(p_provider text, p_ids text[], p_actor_role text, p_actor_id uuid)
 returns void
 language plpgsql
 volatile
@@ -15,7 +15,7 @@ declare
 begin
   foreach v_id in array p_ids loop
     perform tokenbook.settle_and_describe_payment(
-      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), 'service', null);
+      tokenbook.keep_payment_facts(p_provider, tokenbook.joined_payments(p_provider, array[v_id])), p_actor_role, p_actor_id);
   end loop;
 end
 $$;

@@ -21,11 +21,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_clawed_before bigint;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
   v_entry public.token_transactions;
 begin
+  -- what it has given by now: slots may have been booked since the caller looked
+  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+    from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -38,18 +42,7 @@ begin
   v_entry.metadata := '{}';
   v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
     'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
-  if v_to_claw > p_payment.tokens_clawed_back then
-    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
-    perform tokenbook.claw_back(
-      v_entry,
-      (select b.id from public.token_balances b
-        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - p_payment.tokens_clawed_back); -- @clawed-back-only-once
-  elsif v_to_claw < p_payment.tokens_clawed_back then
-    v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, p_payment.tokens_clawed_back - v_to_claw);
-  end if;
-
+  -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
          amount_cents = p_payment.amount_cents,
@@ -59,6 +52,18 @@ begin
          tokens_clawed_back = v_to_claw
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+
+  if v_to_claw > v_clawed_before then
+    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
+    perform tokenbook.claw_back(
+      v_entry,
+      (select b.id from public.token_balances b
+        where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
+      v_to_claw - v_clawed_before); -- @clawed-back-only-once
+  elsif v_to_claw < v_clawed_before then
+    v_entry.reason := 'given back ' || p_reason;
+    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+  end if;
 
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);

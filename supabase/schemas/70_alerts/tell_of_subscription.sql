@@ -1,6 +1,6 @@
 /*
- * Tells a user what became of their subscription, once for each kind and moment (the plan's end, or when its provider
- * says that a payment failed).
+ * Tells a user what became of their subscription, once for each kind and moment (the plan's end; of a payment that
+ * failed, the end of the period before).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.tell_of_subscription(p_user_id uuid, p_kind text, p_at timestamptz, p_facts jsonb)

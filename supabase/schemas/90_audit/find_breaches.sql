@@ -95,30 +95,31 @@ begin
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
     -- each subscription as the newest entry keeps it that began a period or changed what is in force
-    select distinct on (t.user_id) t.user_id, t.id as transaction_id, b as kept
-      from ledger t
-     cross join lateral jsonb_populate_record(
-       null::tokenbook.subscriptions, coalesce(t.terms -> 'subscription', t.terms -> 'standing')) b
-     where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
-     order by t.user_id, t.id desc
+    select newest.user_id, newest.transaction_id, b as kept
+      from (
+        select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
+          from ledger t
+         where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object'
+         order by t.user_id, t.id desc) newest
+     cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
     -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
-           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept -> 'schedule' as schedule,
+           (e.kept ->> 'had')::bigint as had, e.kept ->> 'payment_id' as payment_id, e.kept ->> 'plan_type' as plan_type,
+           e.kept -> 'schedule' as schedule,
            (e.kept ->> 'period_start')::timestamptz as period_start, (e.kept ->> 'until')::timestamptz as until,
-           case when e.before ->> 'period_start' = e.kept ->> 'period_start' then e.before -> 'schedule' end as schedule_before,
+           case when e.before ->> 'period_start' = e.kept ->> 'period_start' and e.before ->> 'plan_type' = e.kept ->> 'plan_type'
+                then e.before -> 'schedule' end as schedule_before,
            lag((e.given ->> 'granted_at')::timestamptz)
-             over (partition by e.user_id, e.kept ->> 'period_start'
+             over (partition by e.user_id, e.kept ->> 'plan_type', e.kept ->> 'payment_id', e.kept ->> 'period_start'
                    order by (e.given ->> 'granted_at')::timestamptz, e.id) as start_before
       from (
         select t.user_id, t.id, t.tokens, t.created_at, t.terms -> 'grants' -> 0 as given, t.terms -> 'slots' as kept,
                lag(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) over (partition by t.user_id order by t.id) as before
           from ledger t where jsonb_typeof(coalesce(t.terms -> 'subscription', t.terms -> 'standing')) = 'object') e
      where jsonb_typeof(e.kept) = 'object'
-  ), of_slots as (
-    select s.user_id, s.payment_id, sum(s.tokens) as tokens from slots s group by s.user_id, s.payment_id
   ), downgrades as (
     select distinct on (t.user_id) t.user_id, t.metadata ->> 'plan_type' as plan_type, t.metadata ->> 'effective_at' as effective_at
       from ledger t
@@ -140,6 +141,36 @@ begin
      where (p_user_id is null or p.user_id = p_user_id)
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
+  ), of_slots as (
+    -- and what a period gave before it was paid for
+    select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
+      from slots s
+      left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
+      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+     group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), plans as (
+    -- each plan of each subscription: the first is the one that was recorded to be in force
+    select s.user_id, one.nth, one.plan
+      from tokenbook.subscriptions s
+     cross join lateral (
+       select 1 as nth, s as plan where s.beside = '[]'
+       union all
+       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+     where (p_user_id is null or s.user_id = p_user_id)
+       and (p_after is null or s.user_id > p_after)
+       and (p_until is null or s.user_id <= p_until)
+  ), of_plans as (
+    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
+           tokenbook.slot_number(
+             (n.plan).schedule, (n.plan).period_start,
+             coalesce((n.plan).next_slot_at - interval '1 microsecond', (n.plan).expires_at - interval '1 microsecond')) + 1 as begun
+      from plans n
+      left join slots s
+        on s.user_id = n.user_id and s.plan_type = (n.plan).plan_type and s.period_start = (n.plan).period_start
+       and (s.payment_id = (n.plan).payment_id or s.payment_id is null)
+     where (n.plan).schedule is not null
+     group by n.user_id, n.nth, n.plan
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
@@ -183,6 +214,7 @@ begin
            (array_agg(e.currency order by e.kind <> 'paid', e.nth) filter (where e.currency is not null))[1] as currency,
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
+           (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
@@ -193,74 +225,135 @@ begin
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
-           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged,
-           (array_agg(e.refunded order by e.occurred_at desc, e.refunded desc) filter (where e.kind = 'refunded'))[1] as total,
-           max(e.occurred_at) filter (where e.kind = 'refunded') as total_at
+           max(e.cents) filter (where e.kind = 'refunded' and (e.currency <> s.currency) is not true) as charged
       from parts o
       left join said s on s.provider = o.provider and s.whole = o.whole
       left join events e on e.provider = o.provider and e.whole = o.whole and e.part = o.part
      group by o.provider, o.whole, o.part
-  ), refunds as (
-    -- each refund as it was told last: what ends it after what begins it
-    select l.* from (
-      select e.*, row_number() over (
-               partition by e.provider, e.whole, e.fact ->> 'refund_id'
-               order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
-                        e.cents desc, e.part) as place
-        from events e where e.kind = 'refund') l
-     where l.place = 1
-  ), disputes as (
-    select l.* from (
-      select e.*, row_number() over (
-               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
-               order by e.occurred_at desc,
-                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
-                        e.cents desc nulls first, e.currency) as place
-        from events e where e.kind = 'dispute') l
-     where l.place = 1
-  ), refunded as (
-    select o.provider, o.whole, sum(greatest(o.by_id, o.total - o.failed, 0)) as cents,
-           case when count(o.charged) = count(*) then sum(o.charged) end as charged
-      from (
-        select p.provider, p.whole, p.part, p.charged, p.total,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0) as by_id,
-               coalesce(sum(r.cents) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= p.total_at), 0) as failed
-          from of_parts p
-          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
-         group by p.provider, p.whole, p.part, p.charged, p.total) o
-     group by o.provider, o.whole
   ), paid as (
-    select s.*, r.cents as refunded, greatest(m.cents, r.charged) as amount_cents,
-           coalesce(greatest(m.cents, r.charged), f.amount_cents) as effective
+    select s.*, greatest(m.cents, c.cents) as amount_cents,
+           coalesce(greatest(m.cents, c.cents), f.amount_cents) as effective
       from said s
       join facts f on f.provider = s.provider and f.provider_payment_id = s.whole
-      left join refunded r on r.provider = s.provider and r.whole = s.whole
+      left join (
+        select o.provider, o.whole, case when count(o.charged) = count(*) then sum(o.charged) end as cents
+          from of_parts o group by o.provider, o.whole) c on c.provider = s.provider and c.whole = s.whole
       left join (
         select e.provider, e.whole, max(e.cents) as cents
           from events e
           join said n on n.provider = e.provider and n.whole = e.whole
          where e.kind = 'paid' and (e.currency <> n.currency) is not true
          group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
-  ), told as (
-    select p.*, least(p.refunded, p.effective) as refunded_cents,
-           least(coalesce(d.cents, 0), p.effective - least(p.refunded, p.effective)) as disputed_cents
-      from paid p
+  ), moves as (
+    -- what was told of money that left, in the payment's currency: all of it where it is in another
+    select e.*,
+           case when e.currency <> n.currency then n.effective
+                when e.kind = 'refunded' then e.refunded
+                when e.kind = 'dispute' then coalesce(e.cents, n.effective)
+                else e.cents end as moved
+      from events e
+      join paid n on n.provider = e.provider and n.whole = e.whole
+     where e.kind not in ('paid', 'assigned')
+  ), refunds as (
+    -- each refund as it was told last: what ends it after what begins it
+    select l.* from (
+      select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'refund_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'failed' then 1 when 'canceled' then 2 when 'succeeded' then 3 else 4 end,
+                        e.moved desc, e.part) as place
+        from moves e where e.kind = 'refund') l
+     where l.place = 1
+  ), totals as (
+    select distinct on (e.provider, e.whole, e.part) e.*
+      from moves e where e.kind = 'refunded'
+     order by e.provider, e.whole, e.part, e.occurred_at desc, e.moved desc
+  ), refunded as (
+    -- of each part, and what was credited besides
+    select o.provider, o.whole, sum(o.cents) as cents
+      from (
+        select p.provider, p.whole,
+               greatest(coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('succeeded', 'pending')), 0),
+                        t.moved - coalesce(sum(r.moved) filter (where r.fact ->> 'status' in ('failed', 'canceled') and r.occurred_at >= t.occurred_at), 0),
+                        0) as cents
+          from parts p
+          left join totals t on t.provider = p.provider and t.whole = p.whole and t.part = p.part
+          left join refunds r on r.provider = p.provider and r.whole = p.whole and r.part = p.part
+         group by p.provider, p.whole, p.part, t.moved
+        union all
+        select c.provider, c.whole, max(c.moved) from moves c where c.kind = 'credit' group by c.provider, c.whole, c.fact ->> 'credit_id') o
+     group by o.provider, o.whole
+  ), disputes as (
+    select l.* from (
+      select e.*, e.fact ->> 'dispute_id' as id, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as began_at,
+             row_number() over (
+               partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+               order by e.occurred_at desc,
+                        case e.fact ->> 'status' when 'lost' then 1 when 'won' then 2 when 'open' then 3 when 'reversed' then 4 else 5 end,
+                        e.cents desc nulls first, e.currency) as place
+        from moves e where e.kind = 'dispute') l
+     where l.place = 1
+  ), courses as (
+    -- of each dispute that was more than an inquiry, from when to when it was in which state, and the most it was about
+    select e.provider, e.whole, e.fact ->> 'dispute_id' as id, e.fact ->> 'status' as state, e.occurred_at as since,
+           lead(e.occurred_at) over of_one as until,
+           min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as begun,
+           max(e.moved) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as most, d.moved as finally,
+           max(e.occurred_at) filter (where e.fact ->> 'status' <> 'won') over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as last_against_us
+      from moves e
+      join disputes d on d.provider = e.provider and d.whole = e.whole and d.id = e.fact ->> 'dispute_id' and d.fact ->> 'status' <> 'reversed'
+     where e.kind = 'dispute' and e.fact ->> 'status' in ('open', 'won', 'lost')
+    window of_one as (
+      partition by e.provider, e.whole, e.fact ->> 'dispute_id'
+      order by e.occurred_at, case e.fact ->> 'status' when 'open' then 1 when 'won' then 2 else 3 end, e.cents, e.currency desc)
+  ), reversals as (
+    -- and of which dispute each reversal is
+    select distinct on (r.provider, r.whole, r.id) r.provider, r.whole, r.moved, c.id, c.most
+      from disputes r
       left join (
-        select n.provider, n.whole,
-               sum(case when (l.currency <> n.currency) is not true and l.cents is not null then l.cents else n.effective end) as cents
-          from paid n
-          join disputes l on l.provider = n.provider and l.whole = n.whole
-         where l.fact ->> 'status' in ('lost', 'open')
-            or l.fact ->> 'status' = 'reversed' and not exists (
-              select from disputes o
-               where o.provider = l.provider and o.whole = l.whole and o.fact ->> 'status' in ('lost', 'won', 'open'))
-         group by n.provider, n.whole) d on d.provider = p.provider and d.whole = p.whole
+        -- a dispute is what it was last; before it began, it is nothing yet
+        select k.*, false as is_to_come from courses k
+        union all
+        (select distinct on (k.provider, k.whole, k.id) k.*, true from courses k order by k.provider, k.whole, k.id, k.since)) c
+        on c.provider = r.provider and c.whole = r.whole
+       and case when c.is_to_come then r.occurred_at < c.since and r.moved in (c.most, c.finally)
+                when r.occurred_at >= c.since and (r.occurred_at >= c.until) is not true
+                then case c.state when 'open' then true
+                                  when 'lost' then r.moved in (c.most, c.finally)
+                                  else r.moved in (c.most, c.finally) and c.last_against_us > r.occurred_at end end
+     where r.fact ->> 'status' = 'reversed'
+     order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
+  ), losses as (
+    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    select d.provider, d.whole, sum(o.moved) - coalesce((
+             select sum(r.moved) from refunds r
+              where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
+                and r.fact ->> 'status' not in ('failed', 'canceled')), 0) as cents
+      from disputes d
+      join disputes o on o.provider = d.provider and o.whole = d.whole and o.began_at >= d.began_at and o.fact ->> 'status' = 'lost'
+     where d.fact ->> 'status' = 'lost'
+     group by d.provider, d.whole, d.id, d.began_at
+  ), withheld as (
+    select w.provider, w.whole, sum(w.cents) as cents
+      from (
+        select d.provider, d.whole, d.moved as cents from disputes d where d.fact ->> 'status' = 'open'
+        union all
+        select l.provider, l.whole, greatest(max(l.cents), 0) from losses l group by l.provider, l.whole
+        union all
+        select r.provider, r.whole, greatest(sum(r.moved) - coalesce(max(r.most), 0), 0)
+          from reversals r group by r.provider, r.whole, r.id) w
+     group by w.provider, w.whole
+  ), told as (
+    select p.*, least(r.cents, p.effective) as refunded_cents,
+           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+      from paid p
+      left join refunded r on r.provider = p.provider and r.whole = p.whole
+      left join withheld w on w.provider = p.provider and w.whole = p.whole
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
-             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' is distinct from f.plan_type and e.fact ? 'plan_type'),
-             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' is distinct from f.pack_type and e.fact ? 'pack_type'),
+             'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
+             'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
              'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
       from facts f
@@ -567,10 +660,12 @@ begin
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join subscriptions s on s.user_id = a.user_id
+    join plans n on n.user_id = a.user_id
+   cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what is not in force gives nothing
-     and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false
+     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
+              else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
@@ -615,16 +710,6 @@ begin
      ('articles_limit', k.articles_limit::text, s.articles_limit::text),
      ('features', jsonb_strip_nulls(k.features)::text, jsonb_strip_nulls(s.features)::text),
      ('schedule', k.schedule::text, s.schedule::text),
-     -- a slot's start, not before the one that the entry names, and not after the first that is to come
-     ('next_slot_at', case
-        when s.schedule is null then null
-        when s.next_slot_at is null and tokenbook.next_slot_at(s, clock_timestamp()) is null then null
-        when s.next_slot_at = tokenbook.slot_start(
-               s.schedule, s.period_start, tokenbook.slot_number(s.schedule, s.period_start, s.next_slot_at))
-          and (s.next_slot_at < k.next_slot_at) is not true
-          and (s.next_slot_at > tokenbook.next_slot_at(s, clock_timestamp())) is not true
-          and s.next_slot_at < coalesce(s.expires_at, 'infinity') then s.next_slot_at
-        else coalesce(k.next_slot_at, tokenbook.next_slot_at(s, clock_timestamp()), s.period_start) end::text, s.next_slot_at::text),
      ('cancel_at', k.cancel_at::text, s.cancel_at::text),
      ('paused_at', k.paused_at::text, s.paused_at::text),
      ('taken_back_at', k.taken_back_at::text, s.taken_back_at::text),
@@ -632,9 +717,38 @@ begin
      -- and no sooner than what it says of itself
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
-     ('beside', jsonb_strip_nulls(k.beside)::text, jsonb_strip_nulls(s.beside)::text)
+     ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
+  union all
+  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
+  -- is to come, and after all that it has given
+  select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
+         'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
+    from plans n
+    join standings newest on newest.user_id = n.user_id
+    left join of_plans o on o.user_id = n.user_id and o.nth = n.nth
+    left join lateral (
+      select row_number() over () as nth, p as plan
+        from tokenbook.plans_of(newest.kept) p
+       where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) k on k.nth = n.nth
+   cross join lateral (
+     select tokenbook.next_slot_at(n.plan, greatest(clock_timestamp(), (n.plan).period_start)) as to_come
+      where num_nonnulls((n.plan).schedule, (n.plan).next_slot_at) > 0) at
+   cross join lateral (
+     select case
+        when (n.plan).schedule is null then null
+        when (n.plan).next_slot_at is null and at.to_come is null then null
+        when (n.plan).next_slot_at = tokenbook.slot_start(
+               (n.plan).schedule, (n.plan).period_start,
+               tokenbook.slot_number((n.plan).schedule, (n.plan).period_start, (n.plan).next_slot_at))
+          and ((n.plan).next_slot_at < (k.plan).next_slot_at) is not true
+          and ((n.plan).next_slot_at > at.to_come) is not true
+          and ((n.plan).next_slot_at <= o.newest) is not true
+          and (n.plan).next_slot_at < coalesce((n.plan).expires_at, 'infinity') then (n.plan).next_slot_at
+        else coalesce((k.plan).next_slot_at, at.to_come, (n.plan).period_start) end as expected) says
+   where says.expected is distinct from (n.plan).next_slot_at
   union all
   select 'I9 a slot is what its schedule gives, once', s.user_id, (s.grant_id #>> '{}')::uuid, s.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
@@ -681,6 +795,33 @@ begin
    ) as differs (field, expected, found)
    -- what a user had before the books, or was given beside a plan, no entry has
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
+  union all
+  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  select 'I12 a paid period gives its slots', n.user_id, null, null,
+         concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
+         (n.slots + 1)::text
+    from of_plans n
+    left join payments p on p.user_id = n.user_id and p.id::text = (n.plan).payment_id
+   where (n.plan).payment_id is not null and p.id is null
+     and (n.slots + 1 > n.begun
+       or n.slots + 1 < n.begun and not (n.plan).schedule ?| array['refill_to', 'lifetime_days'])
+  union all
+  select 'I12 a paid period gives its slots', p.user_id, null, null,
+         concat_ws(' ', 'payment', p.id, 'of', p.to_plan || ':', how.tokens, 'tokens by now'), p.tokens::text
+    from payments p
+    left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
+   cross join lateral (
+     -- what is kept of its period, or what its entry says of one that is over
+     select coalesce(
+       n.begun,
+       (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
+          from ledger t
+         cross join lateral tokenbook.plans_of(tokenbook.kept_subscription(t.terms -> 'subscription')) one
+         where t.user_id = p.user_id and t.payment_id = p.id and t.entry_type = 'grant' and one.payment_id = p.id::text
+         limit 1)) * (p.terms ->> 'tokens')::bigint as tokens) how
+   where p.terms ->> 'issue_every' is not null and p.status in ('approved', 'refunded')
+     and (p.tokens > how.tokens
+       or p.tokens < how.tokens and num_nonnulls(p.terms ->> 'refill_to', p.terms ->> 'grant_lifetime_days') = 0)
   union all
   -- payments: what was paid and taken back, what it gave, and what its provider said
   select 'I12 tokens follow the money', p.user_id, g.id, null,
@@ -781,6 +922,7 @@ begin
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
+     ('subscription_id', t.subscription_id, f.subscription_id),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),

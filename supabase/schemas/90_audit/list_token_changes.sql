@@ -34,4 +34,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_changes is
-  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+  'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups, the catalogue and the prices; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';

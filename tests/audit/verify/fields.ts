@@ -119,6 +119,7 @@ const aPart = "x.part_of is not null";
 const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
+const ofProject = "x.user_id = '00000000-0000-0000-0000-000000000000'";
 const besidePlan = "given beside a plan, or before the books: no entry has it";
 const delivered = "how far its delivery has come: nothing is computed from it but the next attempt";
 const charged = "what the server that charges said of it: only its provider knows";
@@ -511,7 +512,7 @@ export const fields: Record<string, Record<string, Field>> = {
       {
         to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
         where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
-          where t.user_id = x.user_id and t.terms ? 'subscription')
+          where t.user_id = x.user_id and t.terms ?| array['subscription', 'standing'])
           and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
           and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
         named: period,
@@ -931,6 +932,7 @@ export const fields: Record<string, Record<string, Field>> = {
     pack_type: field([{ to: "'another'", named: facts }]),
     quantity: field([{ to: "7", named: /^I12 / }]),
     price_id: field([{ to: "'another'", named: facts }]),
+    subscription_id: field([{ to: "'another'", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
     amount_cents: field(
       off("amount_cents", facts, "x.amount_cents is not null"),
@@ -946,7 +948,9 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "'proration'", named: facts },
       { to: "null", where: "x.parked_reason is not null", named: facts },
     ]),
+    parked_details: unseen("what its reason is in this case, for people: it books nothing"),
     disagrees: field([{ to: `'{"user_id": ["another"]}'`, named: facts }]),
+    alert_id: unseen("which alert told the project of it: without it, nobody is told that it is over"),
     told_as: unseen("what the project was told of it: another one only makes it told again"),
     dismissed_at: unseen(
       "that somebody took it off the list of what is parked: the list alone depends on it",
@@ -1035,9 +1039,16 @@ export const fields: Record<string, Record<string, Field>> = {
 
   token_alerts: {
     user_id: field([{ to: another, named: /^I3 (the account knows its last alert|alerts are numbered)/ }]),
-    id: field([
-      { to: "x.id + 1000 + $2", named: /^I3 (the account knows its last alert|alerts are numbered)/ },
-    ]),
+    id: field(
+      [
+        {
+          to: "x.id + 1000 + $2",
+          where: `not ${ofProject}`,
+          named: /^I3 (the account knows its last alert|alerts are numbered)/,
+        },
+      ],
+      freeWhere(ofProject, "the project's alerts have their numbers from a sequence, with gaps"),
+    ),
     kind: unseen(toldOnce),
     rule: unseen(toldOnce),
     epoch: unseen(toldOnce),

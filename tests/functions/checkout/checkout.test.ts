@@ -255,6 +255,51 @@ describe("what is refused, before anything is begun", () => {
     api.price("price_small", 500);
   });
 
+  test.each([
+    ["none", ["1 month", "1 year"], []],
+    ["28day", ["1 month", "27 day", "3 week", "28 month"], ["28 day", "4 week"]],
+    ["monthly", ["1 year", "2 month", "28 day", "4 week"], ["1 month"]],
+    ["annual", ["1 month", "2 year", "365 day"], ["1 year", "12 month"]],
+  ] as const)("a plan of %s periods that Stripe would charge every %j", async (cycle, bad, good) => {
+    const plan = `of_${cycle}`;
+    await asService(stack.db, (client) =>
+      rpc(client, "set_token_plan", {
+        p_plan_type: plan,
+        p_plan: {
+          name: plan,
+          tokens: 1,
+          price_cents: 700,
+          billing_cycle: cycle,
+          stripe_price_id: `price_${plan}`,
+        },
+        p_reason: "a test",
+      }),
+    );
+    const recurs = (every: string) => {
+      const [interval_count, interval] = every.split(" ");
+      const recurring = { interval, interval_count: Number(interval_count) };
+      api.price(`price_${plan}`, 700, { type: "recurring", recurring });
+    };
+    for (const every of bad) {
+      recurs(every);
+      expectProblem(await buy({ planType: plan }), "not_for_sale");
+      await expect.poll(() => stack.log.join("\n")).toContain(`price_${plan}: 700 usd ${every}, not 700 usd`);
+    }
+    expect(api.sessions).toEqual([]);
+    for (const every of good) {
+      recurs(every);
+      expect([every, (await buy({ planType: plan })).status]).toEqual([every, 200]);
+    }
+    api.price(`price_${plan}`, 700); // one period, paid once
+    expect((await buy({ planType: plan })).status).toBe(200);
+    expect(api.sessions.map(({ mode }) => mode)).toEqual([...good.map(() => "subscription"), "payment"]);
+  });
+
+  test("what has no price at Stripe, or costs nothing, is named in the log", async () => {
+    expectProblem(await buy({ planType: "professional" }), "not_for_sale", { field: "planType" });
+    await expect.poll(() => stack.log.join("\n")).toMatch(/professional is not for sale: .*stripe_price_id/);
+  });
+
   test.each(["active", "trialing", "past_due", "unpaid", "paused"])(
     "a plan for whom a subscription is %s: it is the portal's to change; packs are sold",
     async (status) => {
@@ -284,6 +329,8 @@ describe("what is refused, before anything is begun", () => {
     ["another port", `${app}:8443/`],
     ["a backslash", "https://evil.example.com\\@app.example.com/"],
     ["a script", "javascript:alert(1)"],
+    ["a page that a browser has made of ours", `blob:${app}/0a1b2c3d-0000-4000-8000-000000000000`],
+    ["a file that a browser has kept for ours", `filesystem:${app}/temporary/thanks`],
     ["no address", "thanks"],
     ["a long one", `${app}/${"x".repeat(2_000)}`],
   ])("an address to come back to that is %s", async (_, address) => {
@@ -310,13 +357,48 @@ test(
   async () => {
     const open: Fault = {
       file: "checkout/addresses.ts",
-      right: "origins.includes(url.origin) &&",
+      right: "origins.includes(`${url.protocol}//${url.host}`) &&",
       wrong: "",
     };
     const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, open);
     const caller = await faulty.user();
     const body = { action: "portal", returnUrl: "https://evil.example.com/" };
     expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
+    await faulty.close();
+  },
+);
+
+test(
+  "the test sees it: a variant that compares origins alone sends users to a blob:",
+  { tags: ["proof"] },
+  async () => {
+    const faulty = await startStack(
+      { ...api.settings, CHECKOUT_ORIGINS: app },
+      { file: "checkout/addresses.ts", right: "`${url.protocol}//${url.host}`", wrong: "url.origin" },
+    );
+    const caller = await faulty.user();
+    const body = { action: "portal", returnUrl: `blob:${app}/x` };
+    expect((await faulty.ask("checkout", { caller, body })).status).toBe(200);
+    await faulty.close();
+  },
+);
+
+test(
+  "the test sees it: a variant that does not compare intervals sells a year for a month",
+  { tags: ["proof"] },
+  async () => {
+    const blind: Fault = {
+      file: "checkout/sessions.ts",
+      right: "recursAsSaid(price, offer);",
+      wrong: "true;",
+    };
+    const faulty = await startStack({ ...api.settings, CHECKOUT_ORIGINS: app }, blind);
+    await faulty.db.admin.query(
+      "update public.token_plans set stripe_price_id = 'price_year', price_cents = 900 where plan_type = 'starter'",
+    );
+    api.price("price_year", 900, { type: "recurring", recurring: { interval: "year", interval_count: 1 } });
+    const body = { action: "buy", planType: "starter", ...addresses };
+    expect((await faulty.ask("checkout", { caller: await faulty.user(), body })).status).toBe(200);
     await faulty.close();
   },
 );
@@ -368,6 +450,7 @@ describe("the settings", () => {
       const caller = await lame.user();
       return {
         buy: await lame.ask("checkout", { caller, body: { action: "buy", packType: "small", ...addresses } }),
+        nothing: await lame.ask("checkout", { caller, body: { action: "buy", ...addresses } }),
         portal: await lame.ask("checkout", { caller, body: { action: "portal", returnUrl: app } }),
       };
     } finally {
@@ -375,9 +458,15 @@ describe("the settings", () => {
     }
   }
 
-  test("without any, as `npm start` comes, the answer names the first one that is missing", async () => {
-    for (const answer of Object.values(await askedWith({}))) {
-      expectProblem(answer, "not_configured", { setting: "STRIPE_SECRET_KEY" });
+  test("without any, as `npm start` comes, a bad request is told what is wrong with it, a good one the setting", async () => {
+    for (const [settings, setting] of [
+      [{}, "CHECKOUT_ORIGINS"],
+      [{ CHECKOUT_ORIGINS: app }, "STRIPE_SECRET_KEY"],
+    ] as const) {
+      const answers = await askedWith(settings);
+      expectProblem(answers.nothing, "invalid_purchase");
+      expectProblem(answers.buy, "pack_not_found", { field: "packType" });
+      expectProblem(answers.portal, "not_configured", { setting });
     }
   });
 

@@ -125,6 +125,7 @@ describe.each(["admin-adjust", "grant"])("%s", (name) => {
     for (const { headers } of Object.values(callers)) {
       check("", await stack.ask(name, { body: sized(65536), headers }), "payload_too_large", {
         limit: 65536,
+        detail: "Send at most 65536 bytes.",
       });
     }
     check(
@@ -241,7 +242,7 @@ test("payments: every caller gets what he is due", async () => {
       [{ body: { action: "approve", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
       [{ body: { action: "reject", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
       [
-        { body: { action: "create", toPlan: "gold", userId: randomUUID() } },
+        { body: { action: "create", planType: "gold", userId: randomUUID() } },
         mayDecide ? "user_not_found" : "forbidden",
       ],
       [{ body: { action: "approve" } }, "invalid_user_id"],

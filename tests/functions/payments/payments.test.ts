@@ -4,7 +4,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { asService, rpc } from "../../support/roles.ts";
 import { expectProblem } from "../problem.ts";
 import { startStack, type Caller, type Stack } from "../stack.ts";
-import { moment } from "../../support/provider-events.ts";
+import { recordPaymentEvent } from "../../support/provider-events.ts";
 
 type User = Caller & { id: string };
 
@@ -29,9 +29,16 @@ const post = (body: unknown, caller: Caller = admin, headers: Record<string, str
 
 const list = (query: string, caller: Caller) => stack.ask("payments", { caller, query });
 
+/** A payment of nobody's, for nothing that is known; its id at Stripe. */
+async function park(): Promise<string> {
+  const parked = `pi_${randomUUID()}`;
+  await recordPaymentEvent(stack.db, parked, { kind: "paid", amount_cents: 900, currency: "usd" });
+  return parked;
+}
+
 /** A user's request for a plan; its payment's id. */
-async function asked(caller: User = user, toPlan = "professional"): Promise<string> {
-  const { body } = await post({ action: "create", toPlan }, caller);
+async function asked(caller: User = user, planType = "professional"): Promise<string> {
+  const { body } = await post({ action: "create", planType }, caller);
   return body.payment_id;
 }
 
@@ -41,7 +48,7 @@ async function tokens(): Promise<{ total_active: number; tokens_limit: number | 
 
 describe("a payment", () => {
   test("asked for by a user waits, at the catalogue's price", async () => {
-    const answer = await post({ action: "create", toPlan: "professional" }, user);
+    const answer = await post({ action: "create", planType: "professional" }, user);
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({
       success: true,
@@ -124,12 +131,12 @@ describe("a payment", () => {
 
   test("asked for again with the same key is the same payment", async () => {
     const headers = { "idempotency-key": randomUUID() };
-    const first = await post({ action: "create", toPlan: "starter" }, user, headers);
-    const second = await post({ action: "create", toPlan: "starter" }, user, headers);
+    const first = await post({ action: "create", planType: "starter" }, user, headers);
+    const second = await post({ action: "create", planType: "starter" }, user, headers);
     expect(second.text).toBe(first.text);
     expect(second.headers.get("idempotency-replayed")).toBe("true");
-    const other = await post({ action: "create", toPlan: "annual" }, user, headers);
-    expectProblem(other, "idempotency_key_reused", { differs: ["toPlan"] });
+    const other = await post({ action: "create", planType: "annual" }, user, headers);
+    expectProblem(other, "idempotency_key_reused", { differs: ["planType"] });
   });
 });
 
@@ -196,7 +203,8 @@ describe("packs", () => {
         differs: ["amount_cents", "lifetime_days"],
       },
     });
-    const { offer_now: _, ...rest } = shown;
+    const { offer_now: _, disagrees, ...rest } = shown;
+    expect(disagrees).toBeNull();
     expect(own).toEqual(rest);
   });
 });
@@ -240,21 +248,7 @@ describe("the list", () => {
     const approved = await asked();
     await post({ action: "approve", userId: user.id, paymentId: approved });
     const pending = [await asked(await stack.user()), await asked(await stack.user())];
-    const parked = `pi_${randomUUID()}`;
-    await asService(stack.db, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: parked,
-        p_event_type: "x",
-        p_provider_payment_id: parked,
-        p_facts: {
-          kind: "paid",
-          occurred_at: moment(),
-          amount_cents: 900,
-          currency: "usd",
-        },
-      }),
-    );
+    const parked = await park();
     for (const caller of [admin, stack.server]) {
       const { body } = await list("status=pending&limit=200", caller);
       const ids = body.payments.map((payment: { id: string }) => payment.id);
@@ -288,26 +282,6 @@ describe("the list", () => {
 });
 
 describe("a parked payment", () => {
-  /** Of nobody, for nothing that is known. */
-  const park = async () => {
-    const parked = `pi_${randomUUID()}`;
-    await asService(stack.db, (client) =>
-      rpc(client, "record_token_payment_event", {
-        p_provider: "stripe",
-        p_event_id: parked,
-        p_event_type: "x",
-        p_provider_payment_id: parked,
-        p_facts: {
-          kind: "paid",
-          occurred_at: moment(),
-          amount_cents: 900,
-          currency: "usd",
-        },
-      }),
-    );
-    return parked;
-  };
-
   test("is taken off the list with a reason", async () => {
     const parked = await park();
     const dismiss = { action: "dismiss", provider: "stripe", providerPaymentId: parked, reason: "a test" };
@@ -333,9 +307,48 @@ describe("a parked payment", () => {
       planType: "starter",
     };
     expectProblem(await post(assign, user), "forbidden");
+    const nothing = await post({ ...assign, planType: undefined });
+    expectProblem(nothing, "invalid_purchase", { field: "planType", status: 400 });
+    expect(nothing.body.rule).toContain("packType and quantity");
+    expectProblem(await post({ ...assign, providerPaymentId: "evt_1" }), "payment_not_found", {
+      field: "providerPaymentId",
+    });
     expectProblem(await post({ ...assign, planType: "gold" }), "plan_not_found", { field: "planType" });
     expect((await post(assign)).body).toMatchObject({ status: "approved", tokens_granted: 400_000 });
     expect(await tokens()).toMatchObject({ total_active: 400_000, tokens_limit: 400_000 });
+    const other = await stack.user();
+    expectProblem(await post({ ...assign, userId: other.id }), "payment_already_decided", {
+      paymentStatus: "approved",
+      differs: ["userId"],
+    });
+    const [{ id }] = (await list(`userId=${user.id}`, admin)).body.payments;
+    const refund = { action: "refund", userId: user.id, paymentId: id, reason: "a test" };
+    expectProblem(await post(refund), "paid_at_provider", { status: 409 });
+  });
+
+  test("finds the user of its customer once an admin has named them", async () => {
+    const assign = {
+      action: "assignCustomer",
+      provider: "stripe",
+      customerId: `cus_${user.id}`,
+      userId: user.id,
+    };
+    expectProblem(await post(assign, user), "forbidden");
+    expectProblem(await post({ ...assign, replace: true }), "invalid_reason", { field: "reason" });
+    expectProblem(await post({ ...assign, customerId: "no good" }), "invalid_customer", {
+      field: "customerId",
+    });
+    expect((await post(assign)).body).toMatchObject({
+      success: true,
+      user_id: user.id,
+      payments_released: 0,
+    });
+    expect((await post(assign)).headers.get("idempotency-replayed")).toBe("true");
+    const other = await stack.user();
+    expect((await post({ ...assign, userId: other.id })).body).toMatchObject({
+      success: false,
+      user_id: user.id,
+    });
   });
 });
 
@@ -350,23 +363,26 @@ describe("who may not", () => {
         }
       }
     }
-    expectProblem(await post({ action: "create", toPlan: "annual", userId: stranger.id }, user), "forbidden");
+    expectProblem(
+      await post({ action: "create", planType: "annual", userId: stranger.id }, user),
+      "forbidden",
+    );
     expect((await list("", stranger)).body.payments).toMatchObject([{ status: "pending" }]);
   });
 
   test.each([
     [{ action: "steal" }, "invalid_request", { field: "action" }],
-    [{ toPlan: "annual" }, "invalid_request", { field: "action" }],
+    [{ planType: "annual" }, "invalid_request", { field: "action" }],
     [{ action: "create" }, "invalid_purchase", { field: "packType" }],
-    [{ action: "create", toPlan: 7 }, "invalid_request", { field: "toPlan" }],
-    [{ action: "create", toPlan: "annual", packType: "small" }, "invalid_purchase", { field: "packType" }],
-    [{ action: "create", toPlan: "annual", quantity: 2 }, "invalid_purchase", { field: "quantity" }],
+    [{ action: "create", planType: 7 }, "invalid_request", { field: "planType" }],
+    [{ action: "create", planType: "annual", packType: "small" }, "invalid_purchase", { field: "packType" }],
+    [{ action: "create", planType: "annual", quantity: 2 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "small", quantity: 0 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "small", quantity: 1.5 }, "invalid_purchase", { field: "quantity" }],
     [{ action: "create", packType: "gold" }, "pack_not_found", { field: "packType" }],
-    [{ action: "create", toPlan: "gold" }, "plan_not_found", { field: "toPlan" }],
-    [{ action: "create", toPlan: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
-    [{ action: "create", toPlan: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],
+    [{ action: "create", planType: "gold" }, "plan_not_found", { field: "planType" }],
+    [{ action: "create", planType: "annual", amountCents: 1 }, "invalid_request", { field: "amountCents" }],
+    [{ action: "create", planType: "annual", tokens: 1e9 }, "invalid_request", { field: "tokens" }],
     [{ action: "approve", paymentId: "1" }, "invalid_user_id", { field: "userId" }],
     [[], "invalid_request", { field: "body" }],
   ] as const)("ask %j is told what is wrong", async (body, slug, facts) => {
@@ -381,9 +397,9 @@ describe("who may not", () => {
 });
 
 test("the server must say for whom", async () => {
-  expectProblem(await post({ action: "create", toPlan: "annual" }, stack.server), "invalid_user_id", {
+  expectProblem(await post({ action: "create", planType: "annual" }, stack.server), "invalid_user_id", {
     field: "userId",
   });
-  const answer = await post({ action: "create", toPlan: "annual", userId: user.id }, stack.server);
+  const answer = await post({ action: "create", planType: "annual", userId: user.id }, stack.server);
   expect(answer.body).toMatchObject({ status: "pending" });
 });

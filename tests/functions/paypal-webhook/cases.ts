@@ -3,6 +3,7 @@
  * outcomes.test.ts, and for docs/guides/payment-events.md.
  */
 import type { Buyer, EventCase } from "../event-outcomes.ts";
+import { type Fault, type Stack, startStack } from "../stack.ts";
 import {
   agreementEvent,
   capture,
@@ -23,11 +24,22 @@ import {
 /** What a case's catalogue has: the plan starter for 9.00 USD, and packs of 50,000 tokens for 5.00 USD and 500 JPY. */
 export const planTokens = 400_000;
 export const packTokens = 50_000;
-export const catalogue = `
+const catalogue = `
   update public.token_plans
      set paypal_plan_id = 'P-STARTER', former_paypal_plan_ids = '{P-OF-LAST-YEAR}' where plan_type = 'starter';
   insert into public.token_packs (pack_type, name, tokens, price_cents, currency)
   values ('small', 'Small', ${packTokens}, 500, 'usd'), ('yen', 'Yen', ${packTokens}, 500, 'jpy')`;
+
+/**
+ * The stack with that catalogue, asking that PayPal.
+ *
+ * @param fault makes it a known-bad variant
+ */
+export async function startShop(paypal: PaypalStandIn, fault?: Fault): Promise<Stack> {
+  const stack = await startStack(paypal.settings, fault);
+  await stack.db.admin.query(catalogue);
+  return stack;
+}
 
 /** A case, and what PayPal tells by GET while it is tried. */
 export interface PaypalCase extends EventCase {
@@ -181,7 +193,13 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       "9.00",
       "MXN",
     ),
-    parkedOrder("no packs at all", ({ userId }) => `${userId}:pack:small:0`, "quantity", "5.00"),
+    parkedOrder("no packs at all", ({ userId }) => `${userId}:pack:small:0`, "quantity_unknown", "5.00"),
+    parkedOrder(
+      "more packs than one payment may buy",
+      ({ userId }) => `${userId}:pack:small:1001`,
+      "quantity",
+      "1001.00",
+    ),
     parkedOrder("a plan that is none", ({ userId }) => `${userId}:gold`, "price_unknown"),
     parkedOrder("an order that names nothing", () => undefined, "nothing_named"),
     parkedOrder("an order that names a user who is none", () => "somebody:starter", "user_unknown"),
@@ -277,6 +295,40 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       comes: { outcomes: ["approved"], tokens: Math.ceil((planTokens * 2) / 3) },
     },
     {
+      version: v2,
+      type: "PAYMENT.CAPTURE.REVERSED",
+      story:
+        "all of an order, after a dispute about a ninth of it was withdrawn: that is over, and this is other money",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), amount: "1.00" }),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          amount: "1.00",
+          outcome: "CANCELED_BY_BUYER",
+        }),
+        captureReversal(them.id("capture"), "9.00"),
+      ],
+      comes: { outcomes: ["approved"] },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
+      story:
+        "a dispute about a third of an order is won, during which PayPal took back all of it: the third is back",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), amount: "3.00" }),
+        captureReversal(them.id("capture"), "9.00"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          amount: "3.00",
+          outcome: "RESOLVED_SELLER_FAVOUR",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: Math.ceil(planTokens / 3) },
+    },
+    {
       version: v1,
       type: "CUSTOMER.DISPUTE.RESOLVED",
       story: "the dispute because of which PayPal took an order back is won: the money is back",
@@ -339,6 +391,20 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
     parkedSale("the price in another currency", "currency_differs", { currency: "EUR" }),
     parkedSale("five of a plan", "quantity", { total: "45.00" }, subscribed({ quantity: "5" })),
     parkedSale("five of a plan, for the price of one", "quantity", {}, subscribed({ quantity: "5" })),
+    {
+      version: v1,
+      type: "PAYMENT.SALE.COMPLETED",
+      story: "a subscription whose quantity PayPal tells as a number",
+      places: subscribed({ quantity: 1 }),
+      events: (them) => [sold(them)],
+      comes: { outcomes: ["approved"], tokens: planTokens },
+    },
+    parkedSale(
+      "as many of a plan as no number says",
+      "quantity_unknown",
+      {},
+      subscribed({ quantity: "one" }),
+    ),
     parkedSale("a plan of somebody's shop", "price_unknown", {}, subscribed({ plan: "P-OF-A-SHOP" })),
     parkedSale("a subscription without a user", "user_unknown", {}, subscribed({ custom: "order 17" })),
     parkedSale("an agreement that is no subscription", "nothing_named", {}, () => ({})),
@@ -505,6 +571,39 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
     {
       version: v1,
       type: "CUSTOMER.DISPUTE.RESOLVED",
+      story: "an inquiry ends with a refund of a third, told as a refund too: one loss",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D"), stage: "INQUIRY" }),
+        captureRefund(them.id("capture"), "3.00"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          stage: "INQUIRY",
+          outcome: "RESOLVED_BUYER_FAVOUR",
+          refunded: "3.00",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: Math.ceil((planTokens * 2) / 3) },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
+      story: "a claim about all of it ends with `ACCEPTED`, a quarter, told as a refund too: one loss",
+      events: (them) => [
+        ordered(them),
+        dispute("CREATED", [them.id("capture")], { dispute: them.id("PP-D") }),
+        captureRefund(them.id("capture"), "2.25"),
+        dispute("RESOLVED", [them.id("capture")], {
+          dispute: them.id("PP-D"),
+          outcome: "ACCEPTED",
+          refunded: "2.25",
+        }),
+      ],
+      comes: { outcomes: ["approved"], tokens: (planTokens * 3) / 4 },
+    },
+    {
+      version: v1,
+      type: "CUSTOMER.DISPUTE.RESOLVED",
       story: "a claim is won after another about the same order was lost, for a quarter: that stays lost",
       events: (them) => [
         ordered(them),
@@ -563,7 +662,7 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       type: "PAYMENT.CAPTURE.COMPLETED",
       story: "an amount that is none",
       events: (them) => [capture(them.id("capture"), `${them.userId}:starter`, "9,00")],
-      comes: { refused: "invalid_provider_event" },
+      comes: { refused: "invalid_provider_event", parked: "unreadable" },
     },
     {
       version: v1,

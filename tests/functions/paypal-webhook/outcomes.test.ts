@@ -6,8 +6,8 @@ import { projectRoot } from "../../../scripts/project.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { type Sender, told, tried } from "../event-outcomes.ts";
-import { startStack, type Stack } from "../stack.ts";
-import { cases, catalogue, type PaypalCase, prepare } from "./cases.ts";
+import type { Stack } from "../stack.ts";
+import { cases, type PaypalCase, prepare, startShop } from "./cases.ts";
 import { deliver, fresh, type PaypalStandIn, startPaypal } from "./paypal.ts";
 
 let paypal: PaypalStandIn;
@@ -15,8 +15,7 @@ let stack: Stack;
 
 beforeAll(async () => {
   paypal = await startPaypal();
-  stack = await startStack(paypal.settings);
-  await stack.db.admin.query(catalogue);
+  stack = await startShop(paypal);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -111,14 +110,65 @@ test.each([
     '["PAYMENT.CAPTURE.REVERSED", refund]',
     "DISPUTE|REVERSED",
   ],
+  [
+    "looks at no amounts of orders",
+    "orders.ts",
+    "isItsCurrency && cents === paid.cents",
+    "isItsCurrency",
+    "CAPTURE",
+  ],
+  [
+    "looks at no currencies of orders",
+    "orders.ts",
+    "isItsCurrency && cents === paid.cents",
+    "cents === paid.cents",
+    "CAPTURE",
+  ],
+  [
+    "looks at no currencies of sales",
+    "sales.ts",
+    "it?.currency.toLowerCase() === paid.currency.toLowerCase()",
+    "it !== undefined",
+    "SALE",
+  ],
+  [
+    "gives a period for a setup fee",
+    "sales.ts",
+    '{ parked_reason: "setup_fee" } : another',
+    "undefined : another",
+    "SALE",
+  ],
+  [
+    "gives nothing where a setup fee comes with the price",
+    "sales.ts",
+    "paid.cents === cents + setupFee.cents",
+    "paid.cents === cents",
+    "SALE",
+  ],
+  ["gives back what PayPal has accepted", "disputes.ts", 'ACCEPTED: "lost"', 'ACCEPTED: "won"', "DISPUTE"],
+  ["takes what was closed undecided", "disputes.ts", 'NONE: "won"', 'NONE: "lost"', "DISPUTE"],
+  [
+    "takes what the buyer has cancelled",
+    "disputes.ts",
+    'CANCELED_BY_BUYER: "won"',
+    'CANCELED_BY_BUYER: "lost"',
+    "DISPUTE",
+  ],
+  ["knows no reversals of sales", "facts.ts", '["PAYMENT.SALE.REVERSED", reversal],', "", "SALE"],
+  [
+    "reads no quantity that is a number",
+    "sales.ts",
+    'z.union([z.string(), z.number()], "a number")',
+    "z.string()",
+    "SALE",
+  ],
   ["counts refunds that failed", "refunds.ts", 'FAILED: "failed"', 'FAILED: "succeeded"', "REFUND"],
 ])(
   "a function that %s fails these cases",
   { tags: ["proof"], timeout: 120_000 },
   async (_, file, right, wrong, types) => {
-    const faulty = await startStack(paypal.settings, { file: `paypal-webhook/${file}`, right, wrong });
+    const faulty = await startShop(paypal, { file: `paypal-webhook/${file}`, right, wrong });
     try {
-      await faulty.db.admin.query(catalogue);
       const about = cases.filter(({ type }) => new RegExp(types).test(type));
       const failed: string[] = [];
       for (const it of about) {
@@ -135,9 +185,8 @@ test.each([
 );
 
 test("books that count a reversal beside its dispute fail them too", { tags: ["proof"] }, async () => {
-  const broken = await startStack(paypal.settings);
+  const broken = await startShop(paypal);
   try {
-    await broken.db.admin.query(catalogue);
     await applyMutant(broken.db, "reversals-beside-their-disputes");
     const about = cases.filter(({ story }) => /because of/.test(story));
     expect(about).toHaveLength(2);

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { cents } from "../../../supabase/functions/paypal-webhook/money.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { expectProblem } from "../problem.ts";
-import { startStack, type Stack } from "../stack.ts";
-import { catalogue, packTokens, planTokens } from "./cases.ts";
+import type { Stack } from "../stack.ts";
+import { packTokens, planTokens, startShop } from "./cases.ts";
 import {
   capture,
   captureRefund,
@@ -28,8 +28,7 @@ let id: string;
 
 beforeAll(async () => {
   paypal = await startPaypal();
-  stack = await startStack(paypal.settings);
-  await stack.db.admin.query(catalogue);
+  stack = await startShop(paypal);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -87,6 +86,20 @@ describe("an order", () => {
     expect(await subscribed()).toEqual(before);
   });
 
+  test("that another event says is another user's stays, and the answer and the admins' list say so", async () => {
+    await deliver(stack, bought());
+    const other = (await stack.user()).id;
+
+    const answer = await deliver(stack, capture(id, `${other}:starter`));
+
+    const disagrees = { user_id: [other] };
+    expect(answer.body).toMatchObject({ outcomes: ["approved"], disagrees: [disagrees] });
+    expect([await tokens(), await tokens(other)]).toEqual([planTokens, 0]);
+    const listed = async (caller: Stack["server"]) =>
+      (await stack.ask("payments", { caller, query: `userId=${user}` })).body.payments;
+    expect(await listed(stack.server)).toMatchObject([{ provider_payment_id: id, disagrees }]);
+  });
+
   test("that is parked says what it names, and why", async () => {
     await deliver(stack, capture(id, `${user}:pack:small:5`, "5.00"));
     expect(await parked(id)).toEqual([{ reason: "amount_differs", price_id: "pack:small:5" }]);
@@ -104,11 +117,11 @@ describe("a subscription", () => {
     expect(await tokens()).toBe(2 * planTokens);
   });
 
-  test("that PayPal cannot tell now is a 500, and the next delivery does it all", async () => {
+  test("that PayPal cannot tell now is told as such, and the next delivery does it all", async () => {
     subscribe("I-2");
     const paid = sale(id, "I-2");
     paypal.fail(503, "/v1/billing/");
-    expectProblem(await deliver(stack, paid), "internal_error");
+    expectProblem(await deliver(stack, paid), "payment_provider_failed", { retryable: true, status: 502 });
     paypal.fail(200);
     expect((await deliver(stack, paid)).body.outcomes).toEqual(["approved"]);
     expect(await tokens()).toBe(planTokens);

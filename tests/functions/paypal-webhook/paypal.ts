@@ -369,7 +369,7 @@ interface SubscriptionOptions {
   custom?: string;
   payer?: string;
   status?: string;
-  quantity?: string;
+  quantity?: string | number;
   failures?: number;
   nextBilling?: string;
 }

@@ -113,12 +113,12 @@ test("with a client that PayPal does not know, everything is refused", async () 
   }
 });
 
-test("while PayPal cannot verify, the event is refused with 500, and believed when it can", async () => {
+test("while PayPal cannot verify, the event is to be sent again, and believed when it can", async () => {
   const payload = JSON.stringify(capture(fresh(), `${user}:starter`));
   const before = await payments();
   for (const status of [429, 500, 503]) {
     paypal.fail(status);
-    expectProblem(await send(payload, transmission(payload)), "internal_error");
+    expectProblem(await send(payload, transmission(payload)), "payment_provider_failed");
   }
   paypal.fail(200);
   expect(await payments()).toBe(before);

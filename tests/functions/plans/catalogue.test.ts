@@ -40,6 +40,7 @@ test("a plan says what it gives and costs, and not what providers call it", asyn
     plan_type: "annual",
     name: "Annual membership",
     tokens: 5_000_000,
+    tokens_per_period: 5_000_000,
     articles_limit: null,
     storage_gb: 100,
     price_cents: 19_900,

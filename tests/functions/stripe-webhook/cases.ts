@@ -49,6 +49,8 @@ interface Kit extends Buyer {
   bought: (items: object[], parts?: Parts) => Parts;
   /** The event of an invoice that the payment `pi` paid. */
   billed: (lines: Line[], parts?: Parts, about?: Partial<Parameters<typeof invoiceOf>[1]>) => Parts;
+  /** The event of the payment `pi` by itself. */
+  intent: (metadata: Parts, parts?: Parts) => Parts;
   charge: (refunded: number, parts?: Parts) => Parts;
   refund: (name: string, status: string, amount: number) => Parts;
   dispute: (name: string, status: string, parts?: Parts) => Parts;
@@ -81,6 +83,8 @@ function kit(version: Version, them: Buyer): Kit {
           parts,
         ),
       ),
+    intent: (metadata, parts) =>
+      event("payment_intent.succeeded", { ...paymentIntentOf(version, id("pi"), metadata), ...parts }),
     charge: (refunded, parts) => chargeOf(version, id("pi"), refunded, parts),
     refund: (name, status, amount) => refundOf(version, id(name), id("pi"), status, amount),
     dispute: (name, status, parts) => disputeOf(version, id(name), id("pi"), status, parts),
@@ -133,9 +137,16 @@ const paidBy =
     ),
   });
 const byOne = paidBy(["pi"]);
+/** The same of several invoices: `in`, `in_2` and so on, each by a payment of its own. */
+const eachByOne =
+  (...names: string[]): StripeCase["lists"] =>
+  ({ id }) =>
+    Object.fromEntries(
+      ["", ...names].map((name) => [id(`in${name}`), [invoicePaymentOf(id(`in${name}`), id(`pi${name}`))]]),
+    );
 
 const notBegun = "the subscription has not begun: its first payment was not made";
-const noPurchase = "nothing was bought: a trial's invoice, or a change that credits the customer";
+const noPurchase = "nothing was bought: a trial's invoice, or a change that costs nothing";
 
 const singlePayments: StripeCase[] = [
   row(
@@ -203,7 +214,14 @@ const singlePayments: StripeCase[] = [
     completed,
     "by a payment link, where the buyer can write `client_reference_id`",
     parked("user_unknown"),
-    ({ bought }) => [bought(plan, { payment_link: "plink_1" })],
+    ({ bought }) => [bought(plan, { payment_link: "plink_1", metadata: {} })],
+  ),
+  row(
+    october2026,
+    completed,
+    "by a pricing table, whose page can write `client_reference_id`, and our server no metadata",
+    parked("user_unknown"),
+    ({ bought }) => [bought(plan, { metadata: {} })],
   ),
   row(october2026, completed, "a plan three times", parked("quantity"), ({ bought }) => [
     bought([itemOf(prices.starter, 3)]),
@@ -224,7 +242,16 @@ const singlePayments: StripeCase[] = [
   row(october2026, completed, "nothing that has a price", parked("nothing_named"), ({ bought }) => [
     bought([]),
   ]),
+  row(
+    october2026,
+    completed,
+    "as many packs as were used, which is not said",
+    parked("quantity_unknown"),
+    ({ bought }) => [bought([itemOf(prices.pack, null)])],
+  ),
 ];
+
+const elsewhere: Outcome = { note: "its session or its invoice says what was bought" };
 
 const topUps: StripeCase[] = [
   row(
@@ -252,17 +279,42 @@ const topUps: StripeCase[] = [
   row(
     october2026,
     "payment_intent.succeeded",
-    "any other payment was made",
-    { note: "its session or its invoice says what was bought" },
-    ({ event, version, id, userId }) => [
-      event(
-        "payment_intent.succeeded",
-        paymentIntentOf(version, id("pi"), { user_id: userId, plan_type: "starter" }),
-      ),
-    ],
+    "the payment of a Checkout Session",
+    elsewhere,
+    ({ intent }) => [intent({ plan_type: "starter" })],
+    ({ id }) => ({ [`${id("pi")}/sessions`]: [{ id: "cs_1", object: "checkout.session" }] }),
+  ),
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "the payment of an invoice, which it does not name",
+    elsewhere,
+    ({ intent }) => [intent({})],
+    ({ id }) => ({ [`${id("pi")}/invoice_payments`]: [{ id: "inpay_1", object: "invoice_payment" }] }),
+  ),
+  row(
+    june2024,
+    "payment_intent.succeeded",
+    "the payment of an invoice, which it names",
+    elsewhere,
+    ({ intent }) => [intent({}, { invoice: "in_1" })],
+  ),
+  row(
+    october2026,
+    "payment_intent.succeeded",
+    "a payment that the app has made by itself",
+    parked("not_ours"),
+    ({ intent, userId }) => [intent({ user_id: userId, quantity: "many" })],
   ),
 ];
 
+/** Almost all of a plan's period, on the invoice that credits it. */
+const unused = (credits: string): Line => ({
+  price: prices.starter,
+  amount: -890,
+  isProration: true,
+  credits,
+});
 const trial: Line = { price: prices.starter, amount: 0 };
 const changed: Line[] = [
   { price: prices.starter, amount: -450, isProration: true },
@@ -380,17 +432,84 @@ const invoices: StripeCase[] = [
   row(
     october2026,
     "invoice.paid",
-    "a change to a smaller plan in mid-period, which credits the customer",
-    { note: noPurchase },
-    ({ billed }) => [
+    "the subscription is ended at once, and 8.90 of the 9.00 go to the customer's balance: their tokens are taken back",
+    approved(4_445),
+    ({ billed, id }) => [billed([planLine]), billed([unused(id("in"))], {}, { id: id("in_2") })],
+    byOne,
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "and begun again, from that balance, and ended at once again, three times: each time what is paid with is what was taken back",
+    approved(4_445 * 3),
+    ({ billed, id }) =>
+      ["", "_2", "_3"].flatMap((nth) => [
+        billed([planLine], nth === "" ? {} : { starting_balance: -890 }, {
+          id: id(`in${nth}`),
+          ...(nth !== "" && { paid: 10, intent: id(`pi${nth}`) }),
+        }),
+        billed([unused(id(`in${nth}`))], {}, { id: id(`credit${nth}`) }),
+      ]),
+    eachByOne("_2", "_3"),
+  ),
+  row(
+    june2024,
+    "invoice.paid",
+    "the subscription is ended at once, of which a third was paid by card and the rest from the customer's balance: all of that is credited",
+    gone,
+    ({ billed, id }) => [
+      billed([planLine], { starting_balance: -600 }, { paid: 300 }),
+      billed([{ ...unused(id("in")), amount: -900 }], {}, { id: id("in_2"), intent: null }),
+    ],
+    byOne,
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a change to a smaller plan in mid-period: of the 20.00 that are unused, 4.50 pay for its days, and the tokens of the rest are taken back",
+    approved(1_205_129),
+    ({ billed, id }) => [
+      billed([{ price: prices.professional, amount: 3900 }]),
       billed(
         [
-          { price: prices.professional, amount: -2000, isProration: true },
+          { price: prices.professional, amount: -2000, isProration: true, credits: id("in") },
           { price: prices.starter, amount: 450, isProration: true },
         ],
         { billing_reason: "subscription_update" },
+        { id: id("in_2") },
       ),
     ],
+    byOne,
+  ),
+  row(
+    june2024,
+    "invoice.paid",
+    "a change to a smaller plan with a period of its own, paid with 20.00 that are unused: their tokens are taken back",
+    { outcomes: ["approved", "approved"], tokens: 1_374_359 },
+    ({ billed, id }) => [
+      billed([{ price: prices.professional, amount: 3900 }]),
+      billed(
+        [{ price: prices.professional, amount: -2000, isProration: true, credits: id("in") }, planLine],
+        { billing_reason: "subscription_update" },
+        { id: id("in_2"), intent: null },
+      ),
+    ],
+    byOne,
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a period, and a credit of 4.50 that somebody wrote into the invoice",
+    parked("credited"),
+    ({ billed }) => [billed([planLine, { price: null, amount: -450, isOnce: true }])],
+    byOne,
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a credit of unused time that does not name what it had been paid with",
+    parked("credited"),
+    ({ billed }) => [billed([{ price: prices.starter, amount: -890, isProration: true }])],
   ),
   row(
     october2026,
@@ -587,6 +706,16 @@ const refunds: StripeCase[] = [
       event("refund.created", refundOf(version, id("re"), id("pi_2"), "succeeded", 300)),
     ],
     paidBy(["pi", 600], ["pi_2", 300]),
+  ),
+  row(
+    october2026,
+    "refund.created",
+    "5 yen of a payment in dollars, which nobody can compare: all of it",
+    gone,
+    ({ bought, event, version, id }) => [
+      bought(plan),
+      event("refund.created", { ...refundOf(version, id("re"), id("pi"), "succeeded", 5), currency: "jpy" }),
+    ],
   ),
   row(
     october2026,

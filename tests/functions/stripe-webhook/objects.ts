@@ -153,7 +153,7 @@ export const sessionOf = (version: Version, id: string, userId: string | null, p
   },
   livemode: true,
   locale: null,
-  metadata: {},
+  metadata: userId === null ? {} : { user_id: userId },
   mode: "payment",
   payment_intent: null,
   payment_link: null,
@@ -202,6 +202,8 @@ export interface Line {
   amount?: number;
   quantity?: number | null;
   isProration?: boolean;
+  /** The invoice that had what this line credits. */
+  credits?: string;
   /** What a coupon took off; `amount` is without it. */
   discount?: number;
   /** For itself, and not a subscription's. */
@@ -222,11 +224,15 @@ function lineOf(
     amount = 900,
     quantity = 1,
     isProration = false,
+    credits,
     discount = 0,
     isOnce = false,
     isEarlier = false,
   } = line;
   const its = isOnce ? null : subscription;
+  const proration_details = {
+    credited_items: credits === undefined ? null : { invoice: credits, invoice_line_items: ["il_0"] },
+  };
   const both = {
     id: `il_${n}`,
     object: "line_item",
@@ -259,7 +265,7 @@ function lineOf(
         },
       price: whole,
       proration: isProration,
-      proration_details: { credited_items: null },
+      proration_details,
       subscription: its,
       ...(its !== null && { subscription_item: "si_1" }),
       tax_amounts: [],
@@ -268,7 +274,12 @@ function lineOf(
       unit_amount_excluding_tax: String(amount),
     };
   }
-  const details = { invoice_item: null, proration: isProration, proration_details: null, subscription: its };
+  const details = {
+    invoice_item: null,
+    proration: isProration,
+    proration_details: isProration ? proration_details : null,
+    subscription: its,
+  };
   return {
     ...both,
     parent: isOnce

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { expectCleanBooks } from "../../support/books.ts";
 import { withShortLockWaits } from "../../support/time.ts";
 import { expectProblem } from "../problem.ts";
-import { startStack, type Stack } from "../stack.ts";
-import { invoicePaymentOf, type Parts } from "./objects.ts";
+import type { Fault, Stack } from "../stack.ts";
+import { packTokens, packType } from "./cases.ts";
+import { invoicePaymentOf, itemOf, type Line, list, now as began, type Parts } from "./objects.ts";
 import {
   deliver,
   event,
@@ -12,9 +13,8 @@ import {
   invoice,
   lineItems,
   prices,
-  secret,
-  sell,
   session,
+  startShop,
   startStripe,
   type StripeStandIn,
 } from "./stripe.ts";
@@ -30,8 +30,7 @@ const planTokens = 400_000;
 
 beforeAll(async () => {
   stripe = await startStripe();
-  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings });
-  await sell(stack.db);
+  stack = await startShop(stripe);
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);
@@ -124,12 +123,56 @@ describe("a payment", () => {
   });
 });
 
+/** When the period of the parked payment of such an invoice begins, once an admin has said what it was. */
+async function assignedPeriod(on: Stack, lines: Line[]): Promise<unknown> {
+  const it = invoice(user, lines);
+  stripe.lists.set(it["id"] as string, [invoicePaymentOf(it["id"] as string, intent)]);
+  expect((await deliver(on, event("invoice.paid", it))).body.outcomes).toEqual(["parked"]);
+  const body = { action: "assign", provider: "stripe", providerPaymentId: intent, userId: user };
+  const assigned = await on.ask("payments", { caller: on.server, body: { ...body, planType: "starter" } });
+  expect(assigned).toMatchObject({ status: 200, body: { status: "approved" } });
+  const { rows } = await on.db.admin.query(
+    "select period_start from public.token_subscriptions where user_id = $1",
+    [user],
+  );
+  return rows[0].period_start;
+}
+
+const oddLines: [string, Line[]][] = [
+  ["an unknown price", [{ price: "price_gone" }]],
+  ["two plans", [{ price: prices.starter }, { price: prices.professional }]],
+  ["two of a plan", [{ price: prices.starter, quantity: 2 }]],
+  ["a proration", [{ price: prices.starter, isProration: true }]],
+];
+
+test.each(oddLines)("an invoice of %s, assigned later, is for the invoice's period", async (_, lines) => {
+  expect(await assignedPeriod(stack, lines)).toEqual(new Date(began * 1000));
+});
+
+test(
+  "the test sees it: a variant that tells a period of known plans alone begins it at the assignment",
+  { tags: ["proof"] },
+  async () => {
+    const late: Fault = {
+      file: "stripe-webhook/payments.ts",
+      right: "what.pack_type === undefined && invoice.subscription",
+      wrong: "what.plan_type !== undefined && invoice.subscription",
+    };
+    const faulty = await startShop(stripe, late);
+    user = (await faulty.user()).id;
+    const period = await assignedPeriod(faulty, oddLines[0]![1]);
+    await faulty.close();
+    expect(period).not.toEqual(new Date(began * 1000));
+  },
+);
+
 describe("what the buyer can write", () => {
   test("does not say whose account a payment, and its chargeback, is for", async () => {
     const victim = (await stack.user()).id;
     const it = session(victim, intent, {
       ...lineItems(prices.starter),
       payment_link: "plink_1", // whose address has ?client_reference_id=
+      metadata: {},
       customer_details: { email: "victim@example.com", name: victim },
       custom_fields: [{ key: "user_id", text: { value: victim } }],
     });
@@ -161,6 +204,22 @@ describe("what the buyer can write", () => {
   });
 });
 
+test("a customer's payments are all found by the event that names their user, however many wait", async () => {
+  const customer = fresh("cus");
+  const bill = async () => {
+    const it = invoice(null, [{ price: prices.pack, isOnce: true, amount: 500 }], {
+      subscription: null,
+      customer,
+    });
+    const id = it["id"] as string;
+    stripe.lists.set(id, [invoicePaymentOf(id, fresh("pi"))]);
+    return deliver(stack, event("invoice.paid", it));
+  };
+  for (let nth = 0; nth < 45; nth++) expect((await bill()).body.outcomes).toEqual(["parked"]);
+  await deliver(stack, completed({ customer }));
+  expect(await tokens()).toBe(before + planTokens + 45 * 50_000);
+});
+
 test("names that a project gave to its customers and prices itself are no fault", async () => {
   const it = { ...lineItems("my old plan, 9 €"), customer: "Ärzte & Söhne" };
   const answer = await deliver(stack, event("checkout.session.completed", session(user, intent, it)));
@@ -168,12 +227,15 @@ test("names that a project gave to its customers and prices itself are no fault"
 });
 
 describe("trouble", () => {
-  test("with Stripe's API is a 500, and the next delivery does it all", async () => {
+  test("with Stripe's API is told as such, to be sent again, and the next delivery does it all", async () => {
     const bill = paidInvoice();
-    stripe.fail(500);
-    const answer = await deliver(stack, bill);
+    for (const status of [429, 500, 503]) {
+      stripe.fail(status);
+      const answer = await deliver(stack, bill);
+      expectProblem(answer, "payment_provider_failed", { retryable: true, status: 502 });
+      expect(answer.headers.get("retry-after")).toBe("1");
+    }
     stripe.fail(200);
-    expectProblem(answer, "internal_error");
     expect(await tokens()).toBe(before);
     expect((await deliver(stack, bill)).status).toBe(200);
     expect(await tokens()).toBe(before + planTokens);
@@ -222,18 +284,97 @@ describe("trouble", () => {
   });
 });
 
-test("without a key for Stripe's API, an invoice is refused until there is one, and a sale is parked", async () => {
-  const keyless = await startStack({ STRIPE_WEBHOOK_SECRET: secret });
-  try {
-    const buyer = (await keyless.user()).id;
-    expectProblem(
-      await deliver(keyless, event("invoice.paid", invoice(buyer, [{ price: prices.starter }]))),
-      "internal_error",
-    );
-    await expect.poll(() => keyless.log.join("\n")).toContain("STRIPE_SECRET_KEY is not set");
-    const sale = await deliver(keyless, event("checkout.session.completed", session(buyer, fresh("pi"))));
-    expect(sale.body).toEqual({ received: true, outcomes: ["parked"], parked: ["nothing_named"] });
-  } finally {
+describe("without a key for Stripe's API", () => {
+  let keyless: Stack;
+  let buyer: string;
+  beforeAll(async () => {
+    keyless = await startShop();
+    buyer = (await keyless.user()).id;
+  });
+  afterAll(async () => {
+    await expectCleanBooks(keyless.db);
     await keyless.close();
-  }
+  });
+
+  /** What `checkout` would have made, and what was paid. */
+  const sold = (metadata: Parts, parts: Parts = {}) =>
+    event(
+      "checkout.session.completed",
+      session(buyer, fresh("pi"), {
+        metadata: { user_id: buyer, ...metadata },
+        amount_total: 1_500,
+        ...parts,
+      }),
+    );
+  const three = { pack_type: packType, quantity: "3" };
+
+  test("an invoice is refused until there is one, and the log names the setting", async () => {
+    const bill = event("invoice.paid", invoice(buyer, [{ price: prices.starter }]));
+    expectProblem(await deliver(keyless, bill), "internal_error");
+    await expect.poll(() => keyless.log.join("\n")).toContain("STRIPE_SECRET_KEY is not set");
+  });
+
+  test("what our server wrote into a session counts, where exactly its price was paid", async () => {
+    const tokensOf = async () =>
+      (await keyless.ask("balance", { caller: keyless.server, query: `userId=${buyer}` })).body.balance
+        .total_active as number;
+    const had = await tokensOf();
+    expect((await deliver(keyless, sold(three))).body).toEqual({ received: true, outcomes: ["approved"] });
+    expect((await tokensOf()) - had).toBe(3 * packTokens);
+    const plan = sold({ plan_type: "starter" }, { amount_total: 900 });
+    expect((await deliver(keyless, plan)).body).toEqual({ received: true, outcomes: ["approved"] });
+  });
+
+  test.each([
+    ["nothing is written", {}, {}, "items_unknown"],
+    ["less was paid, with a coupon", three, { amount_total: 1_400 }, "items_unknown"],
+    ["more was paid: the buyer has changed how many", three, { amount_total: 2_000 }, "items_unknown"],
+    ["another currency was paid", three, { currency: "jpy" }, "items_unknown"],
+    ["the pack is none", { ...three, pack_type: "none" }, {}, "items_unknown"],
+    ["the quantity is none", { ...three, quantity: "-3" }, {}, "items_unknown"],
+    ["a plan was bought twice", { plan_type: "starter", quantity: "2" }, { amount_total: 1_800 }, "quantity"],
+  ])("a sale is parked when %s", async (_, metadata, parts, reason) => {
+    const answer = await deliver(keyless, sold(metadata, parts));
+    expect(answer.body).toEqual({ received: true, outcomes: ["parked"], parked: [reason] });
+  });
+
+  test("the admin reads in words what is missing, and the log names the event and the setting", async () => {
+    const sale = sold({});
+    await deliver(keyless, sale);
+    await expect
+      .poll(() => keyless.log.join("\n"))
+      .toMatch(new RegExp(`${sale.id} is parked: STRIPE_SECRET_KEY is not set`));
+    const { body } = await keyless.ask("payments", { caller: keyless.server });
+    expect(body.parked.at(-1)).toMatchObject({
+      provider_payment_id: sale.data.object["payment_intent"],
+      parked_reason: "items_unknown",
+      explanation: expect.stringContaining("STRIPE_SECRET_KEY"),
+    });
+  });
+
+  test("once Stripe has told it, the same event gives what was bought", async () => {
+    const sale = sold({});
+    await deliver(keyless, sale);
+    Object.assign(sale.data.object, { line_items: list([itemOf(prices.pack, 3)], "/v1/checkout/sessions") });
+    expect((await deliver(keyless, sale)).body).toEqual({ received: true, outcomes: ["approved"] });
+  });
 });
+
+test(
+  "the test sees it: a variant that does not compare the amount gives ten packs for the price of three",
+  { tags: ["proof"] },
+  async () => {
+    const blind: Fault = {
+      file: "stripe-webhook/payments.ts",
+      right: "price.cents * quantity === amount_total &&",
+      wrong: "",
+    };
+    const faulty = await startShop(undefined, blind);
+    const buyer = (await faulty.user()).id;
+    const metadata = { user_id: buyer, pack_type: packType, quantity: "10" };
+    const sale = session(buyer, fresh("pi"), { metadata, amount_total: 1_500 });
+    const answer = await deliver(faulty, event("checkout.session.completed", sale));
+    await faulty.close();
+    expect(answer.body.outcomes).toEqual(["approved"]);
+  },
+);

@@ -135,5 +135,8 @@ test("an event larger than other requests may be is read, and one beyond all mea
   const large = { ...event("price.created", { id: "price_1", note: "x".repeat(300_000) }) };
   expect(await deliver(stack, large)).toMatchObject({ status: 200 });
   const huge = { ...event("price.created", { id: "price_1", note: "x".repeat(600_000) }) };
-  expectProblem(await deliver(stack, huge), "payload_too_large");
+  expectProblem(await deliver(stack, huge), "payload_too_large", {
+    limit: 524_288,
+    detail: "Send at most 524288 bytes.",
+  });
 });

@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from "node:crypto";
 import { Stripe } from "stripe";
 import type { Database } from "../../support/database.ts";
-import type { Answer, Stack } from "../stack.ts";
+import { type Answer, type Fault, type Stack, startStack } from "../stack.ts";
 import { startStandIn, type StandIn } from "../stand-in.ts";
 import { packTokens, packType, prices } from "./cases.ts";
 import {
@@ -21,8 +21,19 @@ export { prices };
 
 export const secret = "whsec_of_the_tests";
 
-/** Puts what Stripe sells into the catalogue: two plans, one of which had another price id before, and a pack. */
-export async function sell(db: Database): Promise<void> {
+/**
+ * The stack with what Stripe sells in its catalogue, asking that Stripe, or with no key for any.
+ *
+ * @param fault makes it a known-bad variant
+ */
+export async function startShop(stripe?: StripeStandIn, fault?: Fault): Promise<Stack> {
+  const stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe?.settings }, fault);
+  await sell(stack.db);
+  return stack;
+}
+
+/** Two plans, one of which had another price id before, and a pack. */
+async function sell(db: Database): Promise<void> {
   await db.admin.query(
     `update public.token_plans p
         set stripe_price_id = it.price_id, former_stripe_price_ids = it.former
@@ -40,7 +51,10 @@ export async function sell(db: Database): Promise<void> {
 export interface StripeStandIn extends StandIn {
   /** What the functions' .env holds to ask it. */
   settings: Record<string, string>;
-  /** What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`). */
+  /**
+   * What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`), and of a
+   * payment its sessions (`<id>/sessions`) and invoices (`<id>/invoice_payments`).
+   */
   lists: Map<string, object[]>;
   /** Makes every answer fail in that way; 200 ends it. */
   fail(status: number): void;
@@ -53,9 +67,11 @@ export async function startStripe(): Promise<StripeStandIn> {
     if (status !== 200) return { status, body: { error: { type: "api_error", message: "down" } } };
     const id =
       path === "/v1/invoice_payments"
-        ? query.get("invoice")
-        : (/^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1] ??
-          /^\/v1\/invoices\/(\w+\/lines)$/.exec(path)?.[1]);
+        ? (query.get("invoice") ?? `${query.get("payment[payment_intent]")}/invoice_payments`)
+        : path === "/v1/checkout/sessions"
+          ? `${query.get("payment_intent")}/sessions`
+          : (/^\/v1\/checkout\/sessions\/(\w+)\/line_items$/.exec(path)?.[1] ??
+            /^\/v1\/invoices\/(\w+\/lines)$/.exec(path)?.[1]);
     if (id == null) return { status: 404, body: { error: { message: path } } };
     return { body: list(lists.get(id) ?? [], path) };
   });

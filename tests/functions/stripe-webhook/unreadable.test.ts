@@ -16,9 +16,9 @@ import {
   lineItems,
   prices,
   secret,
-  sell,
   session,
   signature,
+  startShop,
   startStripe,
   type StripeStandIn,
 } from "./stripe.ts";
@@ -29,8 +29,7 @@ let user: string;
 
 beforeAll(async () => {
   stripe = await startStripe();
-  stack = await startStack({ STRIPE_WEBHOOK_SECRET: secret, ...stripe.settings });
-  await sell(stack.db);
+  stack = await startShop(stripe);
   user = (await stack.user()).id;
 });
 afterAll(async () => {

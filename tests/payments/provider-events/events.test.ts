@@ -5,7 +5,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks, grant } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../../support/plans.ts";
-import { dispute, told } from "../../support/provider-events.ts";
+import { dispute, recordPaymentEvent, told } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -14,17 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-let events = 0;
-const event = (payment: string, facts: Record<string, unknown>, id = `evt_${++events}`) =>
-  asService(db, (client) =>
-    rpc(client, "record_token_payment_event", {
-      p_provider: "stripe",
-      p_event_id: id,
-      p_event_type: String(facts.kind),
-      p_provider_payment_id: payment,
-      p_facts: told(facts),
-    }),
-  );
+const event = (payment: string, facts: Record<string, unknown>, id?: string) =>
+  recordPaymentEvent(db, payment, facts, { event: id });
 const paid = (user: string, plan = "professional") => ({
   kind: "paid",
   user_id: user,
@@ -202,6 +193,8 @@ test.each([
   ["a refund without its id", { p_facts: told({ kind: "refund", status: "failed", amount_cents: 1 }) }],
   ["a refund without its amount", { p_facts: told({ kind: "refund", status: "failed", refund_id: "re_1" }) }],
   ["a dispute of an unknown status", { p_facts: told({ ...dispute("open"), status: "closed" }) }],
+  ["a credit without its id", { p_facts: told({ kind: "credit", amount_cents: 1 }) }],
+  ["a credit without its amount", { p_facts: told({ kind: "credit", credit_id: "in_1" }) }],
   ["a plan and a pack", { p_facts: told({ kind: "paid", plan_type: "starter", pack_type: "small" }) }],
   ["a quantity of none", { p_facts: told({ kind: "paid", quantity: 0 }) }],
   ["a reason of nobody", { p_facts: told({ kind: "paid", parked_reason: "bad_weather" }) }],

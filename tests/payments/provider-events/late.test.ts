@@ -5,7 +5,7 @@ import { asService, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { letTimePass } from "../../support/time.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
-import { told } from "../../support/provider-events.ts";
+import { recordPaymentEvent } from "../../support/provider-events.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -41,12 +41,8 @@ const pay = (user: string, payment: string, plan: string, periodStart: string) =
     period_start: periodStart,
   });
 const event = (user: string, payment: string, facts: Record<string, unknown>) =>
-  call("record_token_payment_event", {
-    p_provider: "stripe",
-    p_event_id: `${payment}.${String(facts["kind"])}.${user}`,
-    p_event_type: "x",
-    p_provider_payment_id: `${payment}.${user}`,
-    p_facts: told(facts),
+  recordPaymentEvent(db, `${payment}.${user}`, facts, {
+    event: `${payment}.${String(facts["kind"])}.${user}`,
   });
 
 async function subscription(user: string) {

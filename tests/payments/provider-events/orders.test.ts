@@ -29,7 +29,7 @@ async function prepared(): Promise<Database> {
   return on;
 }
 
-const { paid, refund, total, dispute } = fact;
+const { paid, refund, total, credit, dispute, reversal } = fact;
 
 /** Every kind of fact, over two disputes and three refunds. */
 const long: Told[] = [
@@ -50,6 +50,9 @@ const long: Told[] = [
   dispute(13, 2, "won", 300),
   dispute(14, 2, "open", 300),
   dispute(15, 2, "lost", 300),
+  reversal(12, 1, 300),
+  reversal(16, 2, 50),
+  credit(17, 1, 75),
 ];
 
 test.each(Object.entries(telling))(
@@ -125,6 +128,14 @@ test.each([
   ["amounts-stay-as-booked", "the amount that came first"],
   ["shares-forget-disputes", "what is withheld is not lost"],
   ["parts-are-not-joined", "the parts of a payment by themselves"],
+  ["credits-are-forgotten", "what is credited is money once more"],
+  ["refunds-count-other-currencies", "five yen are five cents"],
+  ["reversals-beside-their-disputes", "one loss is two"],
+  ["disputes-swallow-reversals", "a small dispute is all that is taken back"],
+  ["won-disputes-cover-reversals", "a dispute that is over is about what comes after it"],
+  ["any-dispute-covers-reversals", "any dispute is about what is taken back"],
+  ["refunds-beside-lost-disputes", "PayPal's refund and dispute of one loss are two"],
+  ["refunds-within-disputes-everywhere", "Stripe's refund is a part of the dispute that follows"],
   ["won-disputes-give-nothing-back", "what comes back gives nothing back"],
 ])("the test sees it: %s (%s)", { tags: ["proof"], timeout: 120_000 }, async (variant) => {
   const broken = await prepared();

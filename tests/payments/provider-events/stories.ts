@@ -12,6 +12,8 @@ export const STARTER = { plan: "starter", tokens: 400_000, price: 900 };
 
 /** One fact: under which payment's id, in which event, and what it says. */
 export interface Told {
+  /** Left out: Stripe's. */
+  provider?: "paypal";
   payment: string;
   event: string;
   facts: { kind: string; occurred_at: string; [field: string]: unknown };
@@ -55,9 +57,17 @@ export const fact = {
     tell(second, { kind: "refund", refund_id: `re.${id}`, status, amount_cents }, payment),
   total: (second: number, refunded_cents: number, payment = "a") =>
     tell(second, { kind: "refunded", refunded_cents }, payment),
+  credit: (second: number, id: number, amount_cents: number, payment = "a") =>
+    tell(second, { kind: "credit", credit_id: `in.${id}`, amount_cents }, payment),
   dispute: (second: number, id: number, status: string, amount_cents?: number) =>
     tell(second, { kind: "dispute", dispute_id: `dp.${id}`, status, amount_cents }),
+  reversal: (second: number, id: number, amount_cents: number) =>
+    tell(second, { kind: "dispute", dispute_id: `rv.${id}`, status: "reversed", amount_cents }),
 };
+
+/** The same story, told by PayPal. */
+const atPaypal = (story: Told[]): Told[] => story.map((told) => ({ ...told, provider: "paypal" }));
+
 /** Short ones, each of which some fault tells apart: they can be told in every order there is. */
 export const telling: Record<string, Told[]> = {
   "one dispute lost, another won": [
@@ -86,6 +96,66 @@ export const telling: Record<string, Told[]> = {
     fact.paid(2, { amount_cents: 1_125 }),
     fact.total(3, 225),
   ],
+  "a reversal that comes after the dispute was won": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 300),
+    fact.dispute(2, 1, "won", 300),
+    fact.reversal(3, 1, 300),
+  ],
+  "a reversal just before the dispute that it is because of, which is won and taken up again": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.reversal(1, 1, 300),
+    fact.dispute(2, 1, "open", 300),
+    fact.dispute(3, 1, "won", 300),
+    fact.dispute(4, 1, "lost", 300),
+  ],
+  "a reversal of more than the open dispute is about": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 100),
+    fact.reversal(2, 1, 500),
+    fact.dispute(3, 1, "won", 100),
+  ],
+  "a dispute of a part is over, and then more is taken back": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 100),
+    fact.dispute(2, 1, "lost", 100),
+    fact.reversal(3, 1, 700),
+  ],
+  "credited for unused time, beside a refund and its total": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.credit(1, 1, 450),
+    fact.credit(2, 2, 100),
+    fact.refund(3, 1, 225, "succeeded"),
+    fact.total(3, 225),
+  ],
+  "refunds in another currency, one of which fails": [
+    fact.paid(0, { amount_cents: 900 }),
+    tell(1, { kind: "refund", refund_id: "re.1", status: "pending", amount_cents: 5, currency: "jpy" }),
+    fact.refund(2, 2, 225, "succeeded"),
+    tell(3, { kind: "refund", refund_id: "re.1", status: "failed", amount_cents: 5, currency: "jpy" }),
+    tell(4, { kind: "refund", refund_id: "re.3", status: "succeeded", amount_cents: 5, currency: "jpy" }),
+  ],
+  "PayPal tells one loss as a refund and as a dispute that is lost, and a refund of before it": atPaypal([
+    fact.paid(0, { amount_cents: 900 }),
+    fact.refund(1, 1, 100, "succeeded"),
+    fact.dispute(2, 1, "inquiry", 300),
+    fact.refund(3, 2, 300, "succeeded"),
+    fact.dispute(4, 1, "lost", 300),
+  ]),
+  "PayPal tells of a refund of more than the first of two disputes that are lost": atPaypal([
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 200),
+    fact.refund(2, 1, 300, "pending"),
+    fact.dispute(3, 2, "open", 300),
+    fact.dispute(4, 2, "lost", 300),
+    fact.dispute(5, 1, "lost", 200),
+  ]),
+  "Stripe tells of a refund and of a dispute that is lost: two losses": [
+    fact.paid(0, { amount_cents: 900 }),
+    fact.dispute(1, 1, "open", 300),
+    fact.refund(2, 1, 300, "succeeded"),
+    fact.dispute(3, 1, "lost", 300),
+  ],
   "two payments of one invoice, both refunded": [
     fact.paid(0, { amount_cents: 900, parts: ["b"] }),
     fact.paid(1, { amount_cents: 900 }, "b"),
@@ -93,6 +163,10 @@ export const telling: Record<string, Told[]> = {
     fact.total(3, 600, "b"),
   ],
 };
+
+/** By the provider's time, then as events are told apart. */
+const order = (x: Told, y: Told) =>
+  x.facts.occurred_at.localeCompare(y.facts.occurred_at) || x.event.localeCompare(y.event);
 
 /** What is left when all of that was told of one payment or an invoice's parts; null when nothing was paid. */
 export function kept(told: readonly Told[]): Kept | null {
@@ -111,22 +185,36 @@ export function kept(told: readonly Told[]): Kept | null {
   const amounts = paid.flatMap((one) => number(one, "amount_cents") ?? []);
   const amount = amounts.length > 0 ? Math.max(...amounts) : STARTER.price;
 
+  // in the currency that was paid: what is in another, and a dispute that says no amount, is all of it
+  const currency = story
+    .toSorted((x, y) => Number(x.facts.kind !== "paid") - Number(y.facts.kind !== "paid") || order(x, y))
+    .flatMap(({ facts }) => (facts["currency"] as string | undefined)?.toLowerCase() ?? [])[0];
+  const cents = (one: Told, field = "amount_cents") => {
+    const its = (one.facts["currency"] as string | undefined)?.toLowerCase();
+    const isOther = its !== undefined && currency !== undefined && its !== currency;
+    return isOther ? amount : (number(one, field) ?? amount);
+  };
+
   // how each refund and each dispute ended: of one moment, what ends it after what begins it
-  const ends = (kind: string, id: string, order: string[]) => {
+  const rankIn =
+    (statuses: string[]) =>
+    ({ facts }: Told) =>
+      facts.occurred_at +
+      statuses.indexOf(facts["status"] as string) +
+      String((facts["amount_cents"] as number | undefined) ?? 9e15).padStart(16, "0");
+  const ends = (kind: string, id: string, statuses: string[]) => {
     const last = new Map<string, Told>();
+    const rank = rankIn(statuses);
     for (const one of of(kind)) {
       const name = one.facts[id] as string;
       const before = last.get(name);
-      const rank = ({ facts }: Told) =>
-        facts.occurred_at +
-        order.indexOf(facts["status"] as string) +
-        String((facts["amount_cents"] as number | undefined) ?? 9e15).padStart(16, "0");
       if (before === undefined || rank(before) < rank(one)) last.set(name, one);
     }
     return [...last.values()];
   };
   const refunds = ends("refund", "refund_id", ["pending", "succeeded", "canceled", "failed"]);
-  const disputes = ends("dispute", "dispute_id", ["inquiry", "reversed", "open", "won", "lost"]);
+  const states = ["inquiry", "reversed", "open", "won", "lost"];
+  const disputes = ends("dispute", "dispute_id", states);
 
   let refunded = 0;
   for (const part of parts) {
@@ -140,22 +228,84 @@ export function kept(told: readonly Told[]): Kept | null {
       );
     let [byId, failed] = [0, 0];
     for (const one of here) {
-      if (one.facts["status"] === "pending" || one.facts["status"] === "succeeded")
-        byId += number(one, "amount_cents")!;
-      else if (total !== undefined && one.facts.occurred_at >= total.facts.occurred_at)
-        failed += number(one, "amount_cents")!;
+      if (one.facts["status"] === "pending" || one.facts["status"] === "succeeded") byId += cents(one);
+      else if (total !== undefined && one.facts.occurred_at >= total.facts.occurred_at) failed += cents(one);
     }
-    refunded += Math.max(byId, total === undefined ? 0 : number(total, "refunded_cents")! - failed);
+    refunded += Math.max(byId, total === undefined ? 0 : cents(total, "refunded_cents") - failed);
   }
+  // what was credited is gone too, each credit once
+  const credited = new Map(of("credit").map((one) => [one.facts["credit_id"], cents(one)]));
+  for (const credit of credited.values()) refunded += credit;
   refunded = Math.min(refunded, amount);
-  // what the provider took back by itself is the dispute's, where there is one
-  const isDisputed = disputes.some(({ facts }) =>
-    ["open", "won", "lost"].includes(facts["status"] as string),
-  );
+
+  /** What a dispute holds, and what more of it a reversal may be: the most that it was ever about. */
+  const cases = disputes
+    .filter(({ facts }) => facts["status"] !== "reversed")
+    .flatMap((end) => {
+      const course = of("dispute")
+        .filter(({ facts }) => facts["dispute_id"] === end.facts["dispute_id"])
+        .filter(({ facts }) => ["open", "won", "lost"].includes(facts["status"] as string))
+        .toSorted((x, y) => (rankIn(states)(x) < rankIn(states)(y) ? -1 : 1));
+      if (course.length === 0) return []; // an inquiry alone
+      const most = Math.max(...course.map((one) => cents(one)));
+      return [
+        {
+          course,
+          most,
+          finally: cents(end),
+          room: most,
+        },
+      ];
+    })
+    .toSorted(
+      (x, y) =>
+        x.course[0]!.facts.occurred_at.localeCompare(y.course[0]!.facts.occurred_at) ||
+        String(x.course[0]!.facts["dispute_id"]).localeCompare(String(y.course[0]!.facts["dispute_id"])),
+    );
+  // PayPal tells what a lost dispute came to as a refund too: each that was made since it began pays for it, once
+  const first = (kind: string, id: string, name: unknown) =>
+    of(kind)
+      .flatMap(({ facts }) => (facts[id] === name ? facts.occurred_at : []))
+      .toSorted()[0]!;
+  const made = refunds
+    .filter(
+      ({ provider, facts }) =>
+        provider === "paypal" && !["failed", "canceled"].includes(facts["status"] as string),
+    )
+    .map((one) => ({ at: first("refund", "refund_id", one.facts["refund_id"]), left: cents(one) }));
+  const begun = (end: Told) => first("dispute", "dispute_id", end.facts["dispute_id"]);
   let disputed = 0;
-  for (const one of disputes) {
-    if (["open", "lost", ...(isDisputed ? [] : ["reversed"])].includes(one.facts["status"] as string))
-      disputed += number(one, "amount_cents") ?? amount;
+  for (const end of disputes.toSorted((x, y) => begun(y).localeCompare(begun(x)))) {
+    if (!["open", "lost"].includes(end.facts["status"] as string)) continue;
+    let held = cents(end);
+    for (const refund of made.filter(
+      ({ at: when }) => end.facts["status"] === "lost" && when >= begun(end),
+    )) {
+      const paidSo = Math.min(held, refund.left);
+      held -= paidSo;
+      refund.left -= paidSo;
+    }
+    disputed += held;
+  }
+  for (const reversal of disputes.filter(({ facts }) => facts["status"] === "reversed")) {
+    const when = reversal.facts.occurred_at;
+    const its = cents(reversal);
+    const ofIts = ({ most, finally: last }: (typeof cases)[number]) => its === most || its === last;
+    const mayBe = cases.filter((one) => {
+      const until = one.course.filter(({ facts }) => facts.occurred_at <= when);
+      const state = until.at(-1)?.facts["status"];
+      if (state === "open") return true;
+      // what was won is settled, unless it is taken up again
+      const isTakenUp = one.course
+        .slice(until.length)
+        .some(({ facts }) => facts["status"] === "open" || facts["status"] === "lost");
+      return ofIts(one) && (state !== "won" || isTakenUp);
+    });
+    const dispute = mayBe.find(ofIts) ?? mayBe[0];
+    // the dispute says how that much of it ends; the rest is gone
+    const covered = Math.min(its, dispute?.room ?? 0);
+    if (dispute !== undefined) dispute.room -= covered;
+    disputed += its - covered;
   }
   disputed = Math.min(disputed, amount - refunded);
   const lost = refunded + disputed;
@@ -173,9 +323,9 @@ export function kept(told: readonly Told[]): Kept | null {
 }
 
 /**
- * A story by chance, of ten to sixteen facts: paid in one or several amounts, or without one; three refunds and two
- * disputes from their beginning to some end, running totals; sometimes in two payments for one invoice, sometimes
- * with one event id for two contents.
+ * A story by chance, of ten facts and more: paid in one or several amounts, or without one; three refunds and two
+ * disputes from their beginning to some end, running totals, reversals, credits; sometimes in two payments for one invoice, sometimes
+ * with one event id for two contents, sometimes PayPal's.
  */
 export function anyStory(dice: Dice): Told[] {
   const story: Told[] = [];
@@ -214,10 +364,20 @@ export function anyStory(dice: Dice): Told[] {
         ),
       );
   }
-  if (dice.chance(0.2))
+  if (dice.chance(0.1))
     story.push(
-      tell(second(), { kind: "dispute", dispute_id: "rv.1", status: "reversed", amount_cents: 300 }),
+      tell(second(), {
+        kind: "refund",
+        refund_id: "re.4",
+        status: dice.any(["pending", "failed"]),
+        amount_cents: 5,
+        currency: "jpy",
+      }),
     );
+  for (const id of [1, 2]) {
+    if (dice.chance(0.3)) story.push(fact.reversal(second(), id, dice.any([100, 300, 900])));
+    if (dice.chance(0.2)) story.push(fact.credit(second(), id, dice.any([50, 200]), part()));
+  }
   for (const id of ["dp.1", "dp.2"].slice(0, dice.chance(0.2) ? 0 : 2)) {
     const amount = dice.any([{}, { amount_cents: 900 }, { amount_cents: 300 }]);
     const payment = isOfTwo ? part() : "a";
@@ -234,7 +394,7 @@ export function anyStory(dice: Dice): Told[] {
       then += dice.below(3); // sometimes in the same second
     }
   }
-  return story;
+  return dice.chance(0.3) ? atPaypal(story) : story;
 }
 
 /** An order of it by chance, with repetitions, with spending and grants in between. */
@@ -278,7 +438,7 @@ interface Ended extends Stands {
 export async function prepare(db: Database): Promise<void> {
   await db.admin.query(`
     create function public.test_tell(p_user uuid, p_told jsonb) returns void language sql as $$
-      select public.record_token_payment_event('stripe', p_told ->> 'event', 'x', p_user || '.' || (p_told ->> 'payment'),
+      select public.record_token_payment_event(coalesce(p_told ->> 'provider', 'stripe'), p_told ->> 'event', 'x', p_user || '.' || (p_told ->> 'payment'),
         p_told -> 'facts'
         || case when p_told -> 'facts' ->> 'kind' = 'paid' then jsonb_build_object('user_id', p_user) else '{}' end
         || case when p_told -> 'facts' ? 'parts'

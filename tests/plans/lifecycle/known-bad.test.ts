@@ -5,11 +5,17 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { moment } from "../../support/provider-events.ts";
 import { createUser } from "../../support/roles.ts";
-import { addPlans, letPeriodEnd, pay, read, say, server, tell } from "./readings.ts";
+import { letTimePass } from "../../support/time.ts";
+import { addPlans, letPeriodEnd, pay, read, say, server, tell, touch } from "./readings.ts";
 
 const GRACE = 3 * 86_400;
 const subscribe = (db: Database, user: string) =>
   server(db, "change_token_plan", { p_user_id: user, p_plan_type: "gold", p_payment_method: "manual" });
+const change = (db: Database, user: string, plan: string) =>
+  server(db, "change_token_plan", { p_user_id: user, p_plan_type: plan });
+const renews = async (db: Database, user: string) =>
+  (await db.admin.query("select auto_renew from public.token_subscriptions where user_id = $1", [user]))
+    .rows[0].auto_renew;
 const shown = async (db: Database, user: string) => (await read(db, user)).shown;
 const cancelled = (db: Database, user: string, facts: Record<string, unknown>) =>
   say(db, `sub_${user}`, { user_id: user, plan_type: "gold", ...facts });
@@ -177,6 +183,168 @@ const rules: [
     },
     1,
   ],
+  [
+    "what somebody pays for counts before what nobody does",
+    "ranks-keep-paid-plans-back",
+    async (db, user) => {
+      await change(db, user, "trial");
+      await pay(db, user, "unranked");
+      return shown(db, user);
+    },
+    "unranked active active",
+  ],
+  [
+    "a payment and a change come to the same plan",
+    "changes-go-by-rank-alone",
+    async (db, user) => {
+      await change(db, user, "trial");
+      await change(db, user, "unranked");
+      return shown(db, user);
+    },
+    "unranked active active",
+  ],
+  [
+    "the answer to a payment says which plan counts",
+    "approvals-name-what-was-bought",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      return (await pay(db, user, "silver")).plan_in_force;
+    },
+    "gold",
+  ],
+  [
+    "a trial ends with its tokens",
+    "trials-never-end",
+    async (db, user) => {
+      await change(db, user, "trial");
+      await letTimePass(db, user, 57);
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "a trial begins with its tokens",
+    "trials-begin-without-tokens",
+    async (db, user) => {
+      await subscribe(db, user);
+      await change(db, user, "trial");
+      await letPeriodEnd(db, user, GRACE);
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "what was paid once is not charged again",
+    "everything-renews-itself",
+    async (db, user) => {
+      await subscribe(db, user);
+      return renews(db, user);
+    },
+    false,
+  ],
+  [
+    "a provider says that it charges again",
+    "nobody-hears-who-renews",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await cancelled(db, user, { status: "active" });
+      return renews(db, user);
+    },
+    true,
+  ],
+  [
+    "who loses their plan with its money is told",
+    "refunds-end-plans-silently",
+    async (db, user) => {
+      await pay(db, user, "gold", { id: "pi_gone", amount_cents: 1000 });
+      await tell(db, "pi_gone", { kind: "dispute", dispute_id: "dp_1", status: "lost" });
+      return alerts(db, "subscription_ended");
+    },
+    1,
+  ],
+  [
+    "who is cancelled before their payment is told, is told of it",
+    "late-payments-end-silently",
+    async (db, user) => {
+      const start = moment();
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      await pay(db, user, "gold", { period_start: start });
+      return alerts(db, "subscription_ended");
+    },
+    1,
+  ],
+  [
+    "who asked for a lower plan is not told that the higher one ended",
+    "followed-plans-have-ended",
+    async (db, user) => {
+      await subscribe(db, user);
+      await change(db, user, "free");
+      await letPeriodEnd(db, user, GRACE);
+      await touch(db, user);
+      return alerts(db, "subscription_ended");
+    },
+    0,
+  ],
+  [
+    "plans that ended one after the other are told, each",
+    "ends-in-between-are-not-told",
+    async (db, user) => {
+      await change(db, user, "lower");
+      await change(db, user, "upper");
+      await db.admin.query(
+        "update tokenbook.subscriptions set expires_at = expires_at - interval '10 days' where user_id = $1",
+        [user],
+      );
+      await letTimePass(db, user, 30);
+      await touch(db, user);
+      return alerts(db, "subscription_ended");
+    },
+    2,
+  ],
+  [
+    "attempts to charge for one period are one failure",
+    "each-attempt-is-told",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      for (const _ of [1, 2]) await cancelled(db, user, { status: "past_due" });
+      return alerts(db, "subscription_past_due");
+    },
+    1,
+  ],
+  [
+    "attempts to charge for what was never paid are one failure",
+    "attempts-are-failures-each",
+    async (db, user) => {
+      await change(db, user, "free");
+      const attempts = [moment(), moment()]; // told the later one first
+      for (const at of attempts.toReversed())
+        await cancelled(db, user, { status: "past_due", occurred_at: at });
+      return alerts(db, "subscription_past_due");
+    },
+    1,
+  ],
+  [
+    "a subscription that is cancelled as it begins is over",
+    "cancelled-at-once-counts-for-nothing",
+    async (db, user) => {
+      const at = moment();
+      await pay(db, user, "gold", { period_start: at, subscription_id: `sub_${user}` });
+      await cancelled(db, user, { status: "cancelled", cancel_at: at });
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "a refusal names the field that its rule is of",
+    "refusals-name-another-field",
+    (db) =>
+      server(db, "set_token_plan", {
+        p_plan_type: "endless",
+        p_plan: { name: "Endless", tokens: 5, grant_type: "trial" },
+        p_reason: "a test",
+      }).catch(({ detail }) => JSON.parse(detail).field),
+    "grant_lifetime_days",
+  ],
 ];
 
 describe.each(rules)("%s", (_rule, mutant, attempt, right) => {
@@ -188,6 +356,11 @@ describe.each(rules)("%s", (_rule, mutant, attempt, right) => {
     try {
       await db.admin.query("update public.token_plans set is_default = false");
       await addPlans(db);
+      await db.admin.query(
+        `insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grant_type, grant_lifetime_days, rank)
+         values ('unranked', 'Unranked', 300, 700, 'monthly', 'plan', null, 0), ('lower', 'Lower', 30, 0, 'monthly', 'plan', null, 3),
+                ('upper', 'Upper', 30, 0, 'monthly', 'plan', null, 4)`,
+      );
       if (isBroken) await applyMutant(db, mutant);
 
       const came = await attempt(db, await createUser(db));

@@ -250,7 +250,7 @@ test(
                 db,
                 id,
                 { customer_id: `cus_order_${payment}`, plan_type: "gold", ...events[n] },
-                `evt_order_${id}_${n}`,
+                { event: `evt_order_${id}_${n}` },
               );
         for (const n of order) await step(n);
         await step(order[0]!);

@@ -1,6 +1,6 @@
 /** What tests of a subscription's life share: every way of reading which plan is in force, and moments. */
 import type { Database } from "../../support/database.ts";
-import { told } from "../../support/provider-events.ts";
+import { recordPaymentEvent, recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { letTimePass } from "../../support/time.ts";
 
@@ -140,43 +140,22 @@ export async function letPeriodEnd(db: Database, user: string, secondsAgo: numbe
 }
 
 let nth = 0;
-/** A payment at Stripe, as its event tells it. */
+/** A payment, as its provider's event tells it. */
 export function pay(
   db: Database,
   user: string,
   plan: string,
-  { id = `pi_${++nth}`, provider = "stripe", ...facts }: Record<string, unknown> = {},
+  {
+    id = `pi_${++nth}`,
+    provider,
+    ...facts
+  }: Record<string, unknown> & { id?: string; provider?: string } = {},
 ) {
-  return server(db, "record_token_payment_event", {
-    p_provider: provider,
-    p_event_id: `evt_${++nth}`,
-    p_event_type: "paid",
-    p_provider_payment_id: id,
-    p_facts: told({ kind: "paid", user_id: user, plan_type: plan, ...facts }),
-  });
+  return recordPaymentEvent(db, id, { kind: "paid", user_id: user, plan_type: plan, ...facts }, { provider });
 }
 
-/** Another fact of a payment. */
-export function tell(db: Database, id: string, facts: Record<string, unknown>) {
-  return server(db, "record_token_payment_event", {
-    p_provider: "stripe",
-    p_event_id: `evt_${++nth}`,
-    p_event_type: "x",
-    p_provider_payment_id: id,
-    p_facts: told(facts),
-  });
-}
-
-/** A fact of a subscription at Stripe. */
-export function say(db: Database, id: string, facts: Record<string, unknown>, event = `evt_${++nth}`) {
-  return server(db, "record_token_subscription_event", {
-    p_provider: "stripe",
-    p_event_id: event,
-    p_event_type: "customer.subscription.updated",
-    p_provider_subscription_id: id,
-    p_facts: told({ kind: "subscription", ...facts }),
-  });
-}
+/** Another fact of a payment, and a fact of a subscription. */
+export { recordPaymentEvent as tell, recordSubscriptionEvent as say };
 
 /** What nobody has to doubt: what the verifier says. */
 export async function breached(db: Database): Promise<unknown[]> {

@@ -192,3 +192,50 @@ export class Account {
     while (slotStart(this.schedule, this.begins, this.next + 1) <= at) this.next++;
   }
 }
+
+/** A plan that somebody pays for: what a slot gives, or a period where there is no schedule, for ever. */
+export interface PaidPlan {
+  name: string;
+  cycle: "28day" | "annual";
+  cents: number;
+  tokens: number;
+  rank: number;
+  schedule: Schedule | null;
+}
+
+/** A payment for a period of a plan, and what became of its money. */
+export class Payment {
+  readonly plan: PaidPlan;
+  readonly begins: Moment;
+  readonly ends: Moment;
+  refunded = 0;
+  isDisputed = false;
+
+  constructor(plan: PaidPlan, begins: Moment) {
+    this.plan = plan;
+    this.begins = begins;
+    // a year is twelve months: what began on a leap day ends on the 28th
+    const months: Schedule = { every: "month", on: "anniversary", tokens: 0, refill: null, lifetime: null };
+    this.ends = plan.cycle === "28day" ? begins + 28 * DAY : slotStart(months, begins, 12);
+  }
+
+  /** Of its money, what is gone. */
+  get lost(): number {
+    return this.isDisputed ? this.plan.cents : this.refunded;
+  }
+
+  /** What it has given by then and not had taken back: a slot as it begins, and of all of them the share that was kept. */
+  keeps(at: Moment): number {
+    const { schedule, tokens, cents } = this.plan;
+    let slots = 1;
+    const until = Math.min(at, this.ends - 1);
+    if (schedule) while (slotStart(schedule, this.begins, slots) <= until) slots++;
+    return tokens * slots - Math.floor((tokens * slots * this.lost) / cents);
+  }
+}
+
+/** Which of them is in force then: of those whose money is not gone and whose time, with grace, is not over, the highest. */
+export function inForce(payments: Payment[], at: Moment): PaidPlan | null {
+  const there = payments.filter(({ plan, lost, ends }) => lost < plan.cents && ends + 3 * DAY > at);
+  return there.map(({ plan }) => plan).toSorted((one, other) => other.rank - one.rank)[0] ?? null;
+}

@@ -5,8 +5,9 @@ import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { seed } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
-import { Account, type Hold, type Schedule, slotStart } from "./model.ts";
-import { about, fieldsOf, findings, setPlan, userOn } from "./schedules.ts";
+import { recordSubscriptionEvent } from "../../support/provider-events.ts";
+import { Account, type Hold, inForce, type PaidPlan, Payment, type Schedule, slotStart } from "./model.ts";
+import { about, buy, fieldsOf, findings, setPlan, tellOfPayment, userOn } from "./schedules.ts";
 
 const DAY = 86_400_000;
 
@@ -211,10 +212,300 @@ async function lookAt(db: Database, user: string) {
   }
 }
 
+/** Two or three plans that cost something, with a schedule or without, and a free one. */
+const catalogues = fc.record({
+  paid: fc.array(
+    fc.record({
+      cycle: fc.constantFrom("28day" as const, "annual" as const),
+      cents: fc.integer({ min: 1, max: 40 }),
+      tokens: fc.integer({ min: 1, max: 60 }),
+      every: fc.constantFrom("week" as const, "month" as const, "month" as const, null),
+      on: fc.constantFrom("anniversary" as const, "calendar" as const),
+    }),
+    { minLength: 2, maxLength: 3 },
+  ),
+  isFreeScheduled: fc.boolean(),
+});
+const nth = fc.nat({ max: 9 });
+const purchases = fc.array(
+  fc.record({
+    days: fc.constantFrom(0, 0, 0.01, 0.5, 3, 9, 20, 31, 45, 80, 200),
+    does: fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          do: fc.constant("buy" as const),
+          plan: fc.nat({ max: 2 }),
+          shift: fc.constantFrom(0, 0, 0, -2, -20, -45, -400, 5),
+        }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ do: fc.constant("buy by hand" as const), plan: fc.nat({ max: 2 }) }),
+      },
+      { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("double" as const, "renew" as const), nth }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constant("refund" as const),
+          nth,
+          share: fc.constantFrom(0.2, 0.6, 1, 1),
+        }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constantFrom("refund fails" as const, "dispute" as const, "win" as const),
+          nth,
+        }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constantFrom("paused" as const, "active" as const, "cancelled" as const),
+          plan: fc.nat({ max: 2 }),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("freeze" as const, "unfreeze" as const) }) },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant("nothing" as const) }) },
+    ),
+    look: fc.boolean(),
+  }),
+  { minLength: 4, maxLength: 14, size: "max" },
+);
+const shoppers = fc.record({
+  catalogue: catalogues,
+  begins: fc.constantFrom(Date.UTC(2027, 0, 15, 10), Date.UTC(2027, 0, 31, 10), Date.UTC(2028, 1, 29, 0)),
+  steps: purchases,
+  /** In which order all of it is told of a second user, who nobody has touched. */
+  shuffle: fc.array(fc.nat({ max: 1_000 }), { minLength: 40, maxLength: 40 }),
+});
+type Shopper = typeof shoppers extends fc.Arbitrary<infer T> ? T : never;
+
+/** Plays a life of somebody who pays: what each payment gave is what was kept of its money, whatever else happened. */
+async function shop(
+  db: Database,
+  setClock: (at: string) => Promise<void>,
+  life: Shopper,
+  name: string,
+  mix: Record<string, number>,
+) {
+  const count = (what: string) => (mix[what] = (mix[what] ?? 0) + 1);
+  const plans = life.catalogue.paid.map(({ every, on, cycle, cents, tokens }, rank): PaidPlan => {
+    const ofPeriod = every === "month" && cycle === "28day" ? "week" : every;
+    const schedule = ofPeriod && { every: ofPeriod, on, tokens, refill: null, lifetime: null };
+    return { name: `${name}_${rank}`, cycle, cents, tokens, rank: rank + 10, schedule };
+  });
+  for (const { name: plan, cycle, cents, tokens, rank, schedule } of plans)
+    await setPlan(db, plan, {
+      ...(schedule ? fieldsOf(schedule) : { tokens }),
+      billing_cycle: cycle,
+      price_cents: cents,
+      rank,
+    });
+  const { isFreeScheduled } = life.catalogue;
+  await setPlan(db, name, {
+    tokens: 7,
+    rank: 1,
+    ...(isFreeScheduled ? { issue_every: "month" as const } : {}),
+  });
+  let now = life.begins;
+  await setClock(new Date(now).toISOString());
+  const [user, other] = [await userOn(db, name), await userOn(db, name)];
+  const call = about(db, user);
+  const payments: { id: string; payment: Payment; isByHand: boolean; refunds: number }[] = [];
+  const told: ((of: string) => Promise<unknown>)[] = [];
+  let isFrozen = false;
+  let isPlain = true; // nothing but payments and their money decides what is in force
+
+  /** What each payment has given and kept, what there is in all, and what is in force. */
+  const check = async (of: string, what: string) => {
+    const { at: moment, ...seen } = await lookAt(db, of);
+    const at = Date.parse(moment);
+    await about(db, of)("get_user_token_balance");
+    const { rows } = await db.admin.query(
+      `select p.id, coalesce(p.provider_payment_id, p.id::text) as told_as, (p.tokens - p.tokens_clawed_back)::int as kept
+         from public.token_payments p where p.user_id = $1`,
+      [of],
+    );
+    const kept = new Map(rows.map(({ told_as, kept: tokens }) => [String(told_as).replace(of, ""), tokens]));
+    for (const { id, payment } of payments)
+      expect(kept.get(id), `${what} at ${moment}: payment ${id} of ${payment.plan.name}`).toBe(
+        payment.keeps(at),
+      );
+    const sum = payments.reduce((all, { payment }) => all + payment.keeps(at), 0);
+    count("payments looked at");
+    if (!isFreeScheduled)
+      expect(seen, `${what} at ${moment}`).toEqual({
+        balance: sum + 7,
+        listed: sum + 7,
+        quoted: sum + 7,
+        asOf: sum + 7,
+      });
+    if (isPlain) {
+      const shown = await db.admin.query(
+        "select plan_type from public.token_subscriptions where user_id = $1",
+        [of],
+      );
+      const expected = inForce(
+        payments.map(({ payment }) => payment),
+        at,
+      );
+      expect(shown.rows, `${what} at ${moment}`).toEqual([{ plan_type: expected?.name ?? name }]);
+    }
+    expect(await findings(db, of), `${what} at ${moment}`).toEqual([]);
+  };
+
+  let number = 0;
+  const pay = async (plan: PaidPlan, begins: number) => {
+    const id = `pi_${++number}`;
+    payments.push({ id, payment: new Payment(plan, begins), isByHand: false, refunds: 0 });
+    await tell((of) =>
+      tellOfPayment(db, `${id}${of}`, {
+        kind: "paid",
+        user_id: of,
+        plan_type: plan.name,
+        amount_cents: plan.cents,
+        period_start: new Date(begins).toISOString(),
+      }),
+    );
+  };
+  const tell = async (fact: (of: string) => Promise<unknown>) => {
+    told.push(fact);
+    await fact(user);
+  };
+  for (const { days, does, look } of life.steps) {
+    now += Math.round(days * DAY) + 2_000;
+    await setClock(new Date(now).toISOString());
+    const occurred_at = new Date(now).toISOString();
+    const of = "nth" in does ? payments[does.nth % Math.max(payments.length, 1)] : undefined;
+    const plan = "plan" in does ? plans[does.plan % plans.length]! : plans[0]!;
+    let isDone = true;
+    switch (does.do) {
+      case "buy":
+        await pay(plan, now + does.shift * DAY);
+        break;
+      case "buy by hand": {
+        if (isFrozen) break; // who is frozen asks for nothing
+        const { id, begins } = await buy(db, user, plan.name);
+        payments.push({ id, payment: new Payment(plan, begins), isByHand: true, refunds: 0 });
+        break;
+      }
+      case "double":
+        if (of) await pay(of.payment.plan, of.payment.begins);
+        break;
+      case "renew":
+        // no further ahead than a provider charges
+        if (of && of.payment.ends < now + 40 * DAY) await pay(of.payment.plan, of.payment.ends);
+        break;
+      case "refund":
+      case "refund fails": {
+        if (!of) break;
+        const { payment, id } = of;
+        const { cents } = payment.plan;
+        const gone =
+          does.do === "refund" ? Math.min(Math.ceil(cents * does.share), cents - payment.refunded) : 0;
+        if (does.do === "refund" ? gone === 0 : payment.refunded === 0) break;
+        if (of.isByHand) {
+          payment.refunded = gone === 0 ? 0 : payment.refunded + gone;
+          await call("refund_token_payment", {
+            p_payment_id: id,
+            p_reason: "a test",
+            p_refunded_cents: payment.refunded,
+          });
+          break;
+        }
+        // the refunds of a payment fail together
+        const refunds = gone > 0 ? [++of.refunds] : Array.from({ length: of.refunds }, (_, one) => one + 1);
+        payment.refunded = gone === 0 ? 0 : payment.refunded + gone;
+        for (const refund of refunds)
+          await tell((whose) =>
+            tellOfPayment(db, `${id}${whose}`, {
+              kind: "refund",
+              refund_id: `re_${refund}`,
+              status: gone > 0 ? "succeeded" : "failed",
+              amount_cents: gone,
+              occurred_at,
+            }),
+          );
+        break;
+      }
+      case "dispute":
+      case "win":
+        if (!of || of.isByHand || of.payment.isDisputed === (does.do === "dispute")) break;
+        of.payment.isDisputed = does.do === "dispute";
+        await tell((whose) =>
+          tellOfPayment(db, `${of.id}${whose}`, {
+            kind: "dispute",
+            dispute_id: "dp",
+            status: does.do === "win" ? "won" : "open",
+            occurred_at,
+          }),
+        );
+        break;
+      case "paused":
+      case "active":
+      case "cancelled":
+        isPlain = false;
+        await tell((whose) =>
+          recordSubscriptionEvent(db, `sub_${plan.name}${whose}`, {
+            user_id: whose,
+            plan_type: plan.name,
+            status: does.do,
+            occurred_at,
+            ...(does.do === "cancelled" ? { cancel_at: occurred_at } : {}),
+          }),
+        );
+        break;
+      case "freeze":
+      case "unfreeze":
+        if (isFrozen === (does.do === "freeze")) break;
+        isFrozen = !isFrozen;
+        await call("set_token_account_state", {
+          p_state: isFrozen ? "frozen" : "active",
+          p_reason: "a test",
+        });
+        break;
+      default:
+        isDone = false;
+    }
+    count(isDone ? does.do : "nothing");
+    if (look && !isFrozen) await check(user, `after ${does.do}`);
+  }
+  if (isFrozen) await call("set_token_account_state", { p_state: "active", p_reason: "a test" });
+  now += 60 * DAY;
+  await setClock(new Date(now).toISOString());
+  await check(user, "two months later");
+
+  // the same facts in another order, of somebody whom nobody has touched since
+  if (payments.every(({ isByHand }) => !isByHand)) {
+    const places = new Map(told.map((fact, one) => [fact, life.shuffle[one % 40]! * 100 + one]));
+    for (const fact of told.toSorted((one, two) => places.get(one)! - places.get(two)!)) await fact(other);
+    await check(other, "told in another order");
+    const { rows } = await db.admin.query(
+      "select plan_type, is_active, case when is_active then expires_at end as until from public.token_subscriptions where user_id = any ($1)",
+      [[user, other]],
+    );
+    expect(rows[0], "told in another order").toEqual(rows[1]);
+    count("orders compared");
+  }
+  now += 500 * DAY;
+  await setClock(new Date(now).toISOString());
+  await check(user, "a year and a half later");
+}
+
 /** Random lives until one of them goes wrong. */
-async function tryIt(
+async function tryIt<T>(
   lifeCount: number,
   mutant: string | null,
+  arbitrary: fc.Arbitrary<T>,
+  live: (
+    db: Database,
+    setClock: (at: string) => Promise<void>,
+    life: T,
+    plan: string,
+    mix: Record<string, number>,
+  ) => Promise<void>,
 ): Promise<{ mix: Record<string, number>; violation: string | null }> {
   const db = await createDatabase();
   const mix: Record<string, number> = {};
@@ -222,10 +513,10 @@ async function tryIt(
   try {
     if (mutant) await applyMutant(db, mutant);
     const setClock = await takeTheClock(db);
-    let nth = 0;
-    for (const life of fc.sample(lives, { numRuns: lifeCount, seed })) {
+    let number = 0;
+    for (const life of fc.sample(arbitrary, { numRuns: lifeCount, seed })) {
       try {
-        await play(db, setClock, life, `plan_${nth++}`, mix);
+        await live(db, setClock, life, `plan_${number++}`, mix);
       } catch (error) {
         violation = `${String((error as Error).message)} ${JSON.stringify((error as { actual?: unknown }).actual ?? null)} in ${JSON.stringify(life)}`;
         break;
@@ -241,7 +532,7 @@ test(
   "random schedules, used at random moments, give what an independent model says, at every read and looked back at",
   { timeout: 300_000 },
   async () => {
-    const { mix, violation } = await tryIt(60, null);
+    const { mix, violation } = await tryIt(60, null, lives, play);
     console.log(`schedules lives=60 seed=${seed} mix=${JSON.stringify(mix)}`);
     expect(violation).toBeNull();
     expect(mix["slots"]).toBeGreaterThan(60);
@@ -260,7 +551,33 @@ test.each([
   ["slots-go-on-after-the-end", "slots after the plan's end"],
   ["the-past-knows-no-slots", "a moment looked back at without what was due then"],
 ])("%s is seen: %s", { timeout: 300_000 }, async (mutant) => {
-  const { violation } = await tryIt(200, mutant);
+  const { violation } = await tryIt(400, mutant, lives, play);
+  console.log(`${mutant}: ${violation?.slice(0, 300)}`);
+  expect(violation).not.toBeNull();
+});
+
+test(
+  "whatever else is bought, paused, refunded, disputed, doubled or renewed, in any order, each payment gives what was kept of its money",
+  { timeout: 600_000 },
+  async () => {
+    const { mix, violation } = await tryIt(80, null, shoppers, shop);
+    console.log(`payments lives=80 seed=${seed} mix=${JSON.stringify(mix)}`);
+    expect(violation).toBeNull();
+    expect(mix["orders compared"]).toBeGreaterThan(10);
+  },
+);
+
+test.each([
+  ["paid-slots-need-the-plan", "a plan that was paid for and is not in force gives nothing"],
+  ["payments-replace-each-other", "a payment that ends what an earlier one bought"],
+  ["paid-slots-stop-with-a-pause", "a pause or a cancellation that keeps what was paid for"],
+  ["frozen-time-is-lost-to-who-paid", "frozen time that is not made up for who paid"],
+  ["owing-plans-go", "money that comes back too late for its slots"],
+  ["slots-stay-due", "a slot given twice"],
+  ["slots-keep-money-that-is-gone", "slots that know nothing of a refund in part"],
+  ["second-subscriptions-replace-a-higher-one", "the order of telling decides what is in force"],
+])("%s is seen: %s", { timeout: 600_000 }, async (mutant) => {
+  const { violation } = await tryIt(250, mutant, shoppers, shop);
   console.log(`${mutant}: ${violation?.slice(0, 300)}`);
   expect(violation).not.toBeNull();
 });

@@ -1,5 +1,6 @@
 /** What tests of schedules share. */
 import type { Database } from "../../support/database.ts";
+import { recordPaymentEvent } from "../../support/provider-events.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import type { Schedule } from "./model.ts";
 
@@ -93,4 +94,20 @@ export async function looks(db: Database, user: string): Promise<Record<string, 
     await client.query("rollback");
     client.release();
   }
+}
+
+/** A fact of a payment at Stripe: of before all that these tests live through, unless it says when. */
+export const tellOfPayment = (db: Database, payment: string, facts: object): Promise<unknown> =>
+  recordPaymentEvent(db, payment, { occurred_at: "2026-12-01T00:00:00Z", currency: "usd", ...facts });
+
+/** Asks for a plan by hand and has it approved. Returns the payment, and when its period began. */
+export async function buy(db: Database, user: string, plan: string): Promise<{ id: string; begins: number }> {
+  const call = about(db, user);
+  const { payment_id: id } = await call("create_token_payment", { p_to_plan: plan });
+  await call("approve_token_payment", { p_payment_id: id });
+  const { rows } = await db.admin.query(
+    `select extract(epoch from b.period_start) * 1000 as begins from public.token_balances b where b.user_id = $1 and b.payment_id = $2`,
+    [user, id],
+  );
+  return { id, begins: Number(rows[0].begins) };
 }

@@ -1,2 +1,2 @@
 -- Of two running totals of refunds the one that came last counts, instead of the one that was later.
-select pg_temp.mutate('latest-total-counts', 'e.occurred_at', 'e.received_at');
+select pg_temp.mutate('latest-total-counts', 't.occurred_at', 't.received_at');

@@ -397,7 +397,8 @@ async function compareCalendar(
   const { rows } = await client.query<{ kind: string; at: string; ends: string }>(
     `select k as kind, m as at,
             (extract(epoch from case when k like 'grant %' then m::timestamptz + tokenbook.grant_lifetime(split_part(k, ' ', 2))
-                                     else tokenbook.period_end(split_part(k, ' ', 2), m::timestamptz) end) * 1000000)::bigint as ends
+                                     else tokenbook.period_end(jsonb_populate_record(null::public.token_plans,
+                                       jsonb_build_object('billing_cycle', split_part(k, ' ', 2))), m::timestamptz) end) * 1000000)::bigint as ends
        from unnest($1::text[]) k, unnest($2::text[]) m`,
     [Object.keys(ends), moments.map(isoOf)],
   );

@@ -35,7 +35,7 @@ const access: Record<string, Access> = {
     for: "user or server",
     body: (userId) => ({
       action: "create",
-      toPlan: "starter",
+      planType: "starter",
       userId,
     }),
   },

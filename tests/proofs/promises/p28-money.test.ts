@@ -20,6 +20,11 @@ const variants = [
   "amount-by-order-of-arrival",
   "shares-forget-disputes",
   "parts-are-not-joined",
+  "credits-are-forgotten",
+  "refunds-count-other-currencies",
+  "disputes-swallow-reversals",
+  "won-disputes-cover-reversals",
+  "any-dispute-covers-reversals",
 ] as const;
 
 keep({
@@ -27,12 +32,12 @@ keep({
   promise:
     "The tokens that a payment bought and has not had taken back equal what the provider kept of the money",
   trial:
-    "Stories by chance of one payment, ten facts and more each: paid in one or several amounts or without one, by one or two payments, three refunds and two disputes from their beginning to some end, running totals, one event id with two contents; each story in several orders, with repetitions, spending and other grants in between, each order for a user of its own; after each, tokens, debt, plan and facts are compared with what the test computes from the story alone",
+    "Stories by chance of one payment, ten facts and more each: paid in one or several amounts or without one, by one or two payments, three refunds and two disputes from their beginning to some end, running totals, reversals in and out of disputes, credits, another currency, one event id with two contents; each story in several orders, with repetitions, spending and other grants in between, each order for a user of its own; after each, tokens, debt, plan and facts are compared with what the test computes from the story alone",
   run: (scale) =>
     tryIt(null, scale === "long" ? storiesByChance(500, 6, diceFor) : storiesByChance(30, 3, diceFor)),
   control: {
     variant:
-      "keeps disputes per payment; a failed refund stays; a running total counts what failed; the amount that came last; a share that forgets disputes; parts that are not joined",
+      "keeps disputes per payment; a failed refund stays; a running total counts what failed; the amount that came last; a share that forgets disputes; parts that are not joined; credits forgotten; other currencies; a dispute that covers a reversal of more, or after it was won, or any",
     // all have to be seen through
     run: async () => {
       const tried: Tried[] = [];

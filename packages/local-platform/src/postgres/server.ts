@@ -161,11 +161,11 @@ export async function removeData(dataDir: string): Promise<void> {
   rmSync(dataDir, { recursive: true, force: true });
 }
 
-/** What hosted Supabase sets and a program can notice, and what keeps the server local. */
 /** Of a server whose data may be lost: nothing waits for the disk. */
 const throwAway = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" };
 
-const serverSettings = {
+/** What hosted Supabase sets and a program can notice, and what keeps the server local. */
+export const serverSettings = {
   listen_addresses: "127.0.0.1",
   // None: a socket's path may have 107 bytes, and a project's folder can be deeper than that.
   unix_socket_directories: "",

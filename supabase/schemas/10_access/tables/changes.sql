@@ -14,7 +14,7 @@ create table tokenbook.changes (
   constraint changes_reason_is_given check (length(reason) between 1 and 500)
 );
 comment on table tokenbook.changes is
-  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans and packs. Append-only; read by list_token_changes.';
+  'What admins and the server changed beside the ledger: states of accounts, caps, alert rules, teams, payments, top-ups, plans, packs and prices. Append-only; read by list_token_changes.';
 comment on column tokenbook.changes.id is 'The change; later ones have higher numbers.';
 comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the project. No foreign key: what was done outlives the user.';
 comment on column tokenbook.changes.change is 'The function that was called.';

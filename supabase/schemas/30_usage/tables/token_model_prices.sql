@@ -1,4 +1,4 @@
--- What models cost the project, by date. Data of the project: edit it; no migration overwrites a row.
+-- What models cost the project, by date. Data of the project; no migration overwrites a row.
 create table public.token_model_prices (
   model text not null,
   valid_from timestamptz not null default '-infinity',
@@ -17,7 +17,7 @@ create table public.token_model_prices (
     < 'infinity')
 );
 comment on table public.token_model_prices is
-  'What each model costs the project, in cents, from a date on. The project''s own data. A price that is NULL is not known, and neither is then the cost of what uses it.';
+  'What each model costs the project, in cents, from a date on. The project''s own data, changed by set_token_model_price. A price that is NULL is not known, and neither is then the cost of what uses it.';
 comment on column public.token_model_prices.model is 'The model, as token_usage.model_used names it.';
 comment on column public.token_model_prices.valid_from is 'From when these prices hold, until a later row''s moment.';
 comment on column public.token_model_prices.input_cents_per_million is 'Cents per million input tokens.';

@@ -17,6 +17,11 @@ create table public.token_plans (
   issue_every text,
   issue_on text not null default 'anniversary',
   refill_to bigint,
+  tokens_per_period bigint generated always as (
+    case when issue_every is null then tokens
+         when refill_to is not null or issue_on = 'calendar' then null
+         when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
+         when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
   rank integer not null default 0,
   features jsonb not null default '{}',
@@ -62,8 +67,8 @@ create table public.token_plans (
   constraint token_plans_slots_are_shorter_than_periods check (issue_every <> 'month' or billing_cycle in ('none', 'annual')),
   constraint token_plans_a_trial_is_given_at_once check (issue_every is null or grant_type <> 'trial'),
   constraint token_plans_schedules_have_their_own_cap check (issue_every is null or balance_cap is null),
-  constraint token_plans_slots_are_not_carried_over check (
-    issue_every is null or coalesce(rollover_tokens, rollover_percent) is null),
+  constraint token_plans_slots_are_not_carried_over check (issue_every is null or rollover_tokens is null),
+  constraint token_plans_no_part_of_slots_is_carried_over check (issue_every is null or rollover_percent is null),
   constraint token_plans_slots_are_small check (
     issue_every is null or tokens <= (tokenbook.limits() -> 'slot_tokens')::bigint),
   constraint token_plans_few_slots_live_at_once check (
@@ -84,7 +89,7 @@ comment on constraint token_plans_currency_is_three_letters on public.token_plan
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
 comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
-comment on constraint token_plans_what_must_end_ends on public.token_plans is '1 to 36500: grants of this plan''s grant_type must end';
+comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
 comment on constraint token_plans_stripe_price_id_is_short on public.token_plans is '1 to 255 characters';
 comment on constraint token_plans_paypal_plan_id_is_short on public.token_plans is '1 to 255 characters';
@@ -94,28 +99,29 @@ comment on constraint token_plans_cap_is_positive on public.token_plans is '1 or
 comment on constraint token_plans_rollover_is_positive on public.token_plans is '1 or more, or null for no such limit';
 comment on constraint token_plans_rollover_is_a_part on public.token_plans is '1 to 100, or null for no such limit';
 comment on constraint token_plans_rollover_lifetime_is_positive on public.token_plans is '1 to 36500 where something is carried over, else null';
-comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is '1 to 36500 where something is carried over, else null';
+comment on constraint token_plans_rollover_lifetime_is_of_a_rollover on public.token_plans is 'rollover_lifetime_days: 1 to 36500 where something is carried over, else null';
 comment on constraint token_plans_issue_every_is_known on public.token_plans is 'one of day, week, month, or null for a whole period at once';
 comment on constraint token_plans_issue_on_is_known on public.token_plans is 'anniversary or calendar';
-comment on constraint token_plans_refill_is_positive on public.token_plans is '1 or more with issue_every, else null';
-comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'day or week: a period of this plan is no longer than a month';
-comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'null: a trial is given at once';
-comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'null: what a slot fills up to is refill_to';
-comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
-comment on constraint token_plans_slots_are_small on public.token_plans is '1 to 100000000 for each day, week or month';
-comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
+comment on constraint token_plans_refill_is_positive on public.token_plans is 'refill_to: 1 or more with issue_every, else null';
+comment on constraint token_plans_slots_are_shorter_than_periods on public.token_plans is 'issue_every: day or week: a period of this plan is no longer than a month';
+comment on constraint token_plans_a_trial_is_given_at_once on public.token_plans is 'issue_every: null: a trial is given at once';
+comment on constraint token_plans_schedules_have_their_own_cap on public.token_plans is 'balance_cap: null: what a slot fills up to is refill_to';
+comment on constraint token_plans_slots_are_not_carried_over on public.token_plans is 'rollover_tokens: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_no_part_of_slots_is_carried_over on public.token_plans is 'rollover_percent: null: slots are not carried over, their tokens live as long as grant_lifetime_days says';
+comment on constraint token_plans_slots_are_small on public.token_plans is 'tokens: 1 to 100000000 for each day, week or month';
+comment on constraint token_plans_few_slots_live_at_once on public.token_plans is 'grant_lifetime_days: at most 400 where issue_every is day, 2800 where week, 12000 where month; or null for ever';
 
 comment on table public.token_plans is
   'The plans: what each gives, costs and is called by payment providers. The project''s own data, changed by set_token_plan; everyone may read it.';
 comment on column public.token_plans.plan_type is 'The plan''s name in code.';
 comment on column public.token_plans.name is 'The plan''s name for people.';
-comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that each day, week or month of it gives.';
+comment on column public.token_plans.tokens is 'Tokens that a period of it gives; with issue_every, that EACH day, week or month of it gives (tokens_per_period: all of them).';
 comment on column public.token_plans.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column public.token_plans.storage_gb is 'Gigabytes of storage it comes with.';
 comment on column public.token_plans.price_cents is 'Price of a period, in cents of the currency.';
 comment on column public.token_plans.currency is 'ISO 4217, lower case.';
-comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual.';
-comment on column public.token_plans.grant_type is 'Type of the grants it makes.';
+comment on column public.token_plans.billing_cycle is 'Length of a period: none (it does not end), 28day, monthly, annual. A plan whose grant_type is trial ends with its tokens, whatever it says here.';
+comment on column public.token_plans.grant_type is 'Type of the grants it makes. trial: the plan is given once to a person, and ends with its tokens (grant_lifetime_days).';
 comment on column public.token_plans.grant_lifetime_days is 'Days of 24 hours that its tokens live, counted from their slot''s start; NULL = for ever, which grants of a type that must end (Lists) may not.';
 comment on column public.token_plans.balance_cap is 'A renewal gives no more than what fills the active balance up to this; NULL = no cap.';
 comment on column public.token_plans.rollover_tokens is 'When a period closes, at most so many of its tokens are carried into the next; NULL = no such limit. Neither this nor rollover_percent: nothing is carried over.';
@@ -124,8 +130,9 @@ comment on column public.token_plans.rollover_lifetime_days is 'Days of 24 hours
 comment on column public.token_plans.issue_every is 'How often it gives its tokens: day, week or month, each a slot of the period. NULL = all of a period at once.';
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
-comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none. Counts for periods that begin from now on.';
-comment on column public.token_plans.rank is 'Order of the plans: to a higher or equal rank is an upgrade, to a lower one a downgrade.';
+comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
+comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
 comment on column public.token_plans.stripe_price_id is 'The price at Stripe.';
 comment on column public.token_plans.former_stripe_price_ids is 'What the price was called at Stripe before: subscriptions that renew at one of these still get the plan.';

@@ -9,7 +9,7 @@ create table tokenbook.subscriptions (
   articles_limit integer,
   features jsonb not null default '{}',
   billing_cycle text not null,
-  auto_renew boolean not null default true,
+  auto_renew boolean not null default false,
   payment_method text,
   payment_id text,
   period_start timestamptz not null default clock_timestamp(),
@@ -41,20 +41,20 @@ comment on column tokenbook.subscriptions.tokens_limit is 'The plan limit: what 
 comment on column tokenbook.subscriptions.articles_limit is 'Articles a period; NULL = no limit.';
 comment on column tokenbook.subscriptions.features is 'What else the plan includes.';
 comment on column tokenbook.subscriptions.billing_cycle is 'none, 28day, monthly or annual.';
-comment on column tokenbook.subscriptions.auto_renew is 'Whether it is meant to be renewed.';
+comment on column tokenbook.subscriptions.auto_renew is 'Whether somebody has said that they will charge for another period: a subscription at a provider.';
 comment on column tokenbook.subscriptions.payment_method is 'How it is paid: card, paypal, manual, …';
 comment on column tokenbook.subscriptions.payment_id is 'The payment that the present plan came from: payments.id, or the provider''s name for it.';
 comment on column tokenbook.subscriptions.period_start is 'When the present period began.';
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens, refill_to, lifetime_days, grant_type}; NULL = all at once.';
-comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet; NULL = none in this period.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
 comment on column tokenbook.subscriptions.taken_back_at is 'Since when all the money that it was paid with is gone, in refunds or disputes; NULL = it is not.';
 comment on column tokenbook.subscriptions.ended_at is 'Since when no plan is in force: it was not renewed, was cancelled, or its money was taken back. NULL = one is, or nobody has recorded it yet.';
-comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: at most one a plan, each with the columns of a plan above. The highest rank in force counts.';
+comment on column tokenbook.subscriptions.beside is 'Plans that it took the place of, or that were paid for beside a higher one: one for each payment, and of what nobody paid for at most one a plan; each with the columns of a plan above. With ended_at it is not in force any more, and is here for the slots that it owes. The highest in force counts (tokenbook.plan_precedence).';
 comment on column tokenbook.subscriptions.created_at is 'Since when they have one.';
 comment on column tokenbook.subscriptions.updated_at is 'When it last changed.';
 

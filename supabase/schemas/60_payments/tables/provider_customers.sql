@@ -13,8 +13,8 @@ comment on table tokenbook.provider_customers is
 comment on column tokenbook.provider_customers.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_customers.customer_id is 'The provider''s id of the customer.';
 comment on column tokenbook.provider_customers.user_id is 'The user; NULL = nothing has named one yet.';
-comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts.';
-comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own checkout.';
+comment on column tokenbook.provider_customers.told_at is 'When that happened which named them, by the provider''s clock: the first one counts. -infinity: our own server or an admin said it, before whatever an event says; infinity: an admin assigned a payment, after whatever.';
+comment on column tokenbook.provider_customers.event_id is 'Which event that was; empty = our own server or an admin; assigned: and an id of ours = an assigned payment.';
 comment on column tokenbook.provider_customers.created_at is 'When we first heard of the customer.';
 create index provider_customers_user_idx on tokenbook.provider_customers (user_id);
 alter table tokenbook.provider_customers enable row level security;

@@ -11,6 +11,7 @@ create table tokenbook.provider_payments (
   pack_type text,
   quantity integer,
   price_id text,
+  subscription_id text,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -18,8 +19,10 @@ create table tokenbook.provider_payments (
   disputed_cents bigint not null default 0,
   period_start timestamptz,
   parked_reason text,
+  parked_details jsonb,
   disagrees jsonb,
   told_as text,
+  alert_id bigint,
   dismissed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -39,15 +42,18 @@ comment on column tokenbook.provider_payments.plan_type is 'The plan that was bo
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
-comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, at most the amount.';
+comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
-comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked: other news are told again.';
+comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
+comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
 comment on column tokenbook.provider_payments.dismissed_at is 'When an admin or the server took it off the list of what is parked; NULL = not, or something else has become known since.';
 comment on column tokenbook.provider_payments.created_at is 'When we first heard of it.';
 comment on column tokenbook.provider_payments.updated_at is 'When we last heard of it.';

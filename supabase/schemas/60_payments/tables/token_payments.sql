@@ -47,7 +47,7 @@ comment on column public.token_payments.amount_cents is 'The price of all of the
 comment on column public.token_payments.currency is 'ISO 4217, lower case.';
 comment on column public.token_payments.terms is 'What is given for it, as the catalogue said when it was asked for, or when it was booked: of a pack {name, tokens (of one), lifetime_days, priority}, of a plan {name, tokens, grant_lifetime_days, issue_every, issue_on, refill_to, articles_limit, storage_gb, features}. What the catalogue says now: token_offer_now.';
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
-comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded.';
+comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded, or credited to the customer for unused time.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';

@@ -24,7 +24,8 @@ begin
            "top_up_failed":       {"asks": null,        "about": "request",  "ends": false},
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
-           "payment_parked":      {"asks": null,       "about": "moment",   "ends": false}}';
+           "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is

@@ -1,0 +1,17 @@
+/*
+ * Which field is at fault where no payment of that name is known, and what it must be. Events have ids of their own
+ * in the same dashboards.
+ * Caller: internal.   Returns the facts of payment_not_found.
+ */
+create function tokenbook.say_payment_id()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{"field": "p_provider_payment_id", "rule": "the provider_payment_id of a payment that the provider has told of (not the id of an event)"}';
+end
+$$;
+comment on function tokenbook.say_payment_id is 'What p_provider_payment_id must be, as the facts of payment_not_found.';

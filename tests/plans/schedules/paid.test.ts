@@ -1,0 +1,291 @@
+/** What is paid for is given, whatever else is bought: one plan twice, renewed early, replaced, paused, refunded. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { takeTheClock } from "../../support/clock.ts";
+import { createDatabase, type Database } from "../../support/database.ts";
+import { recordSubscriptionEvent } from "../../support/provider-events.ts";
+import { createUser } from "../../support/roles.ts";
+import { about, buy, findings, setPlan, tellOfPayment } from "./schedules.ts";
+
+let db: Database;
+let setClock: (at: string) => Promise<void>;
+beforeAll(async () => {
+  db = await createDatabase();
+  setClock = await takeTheClock(db);
+  const yearly = { billing_cycle: "annual", issue_every: "month" } as const;
+  await setPlan(db, "y1", { tokens: 1_000, price_cents: 12_000, rank: 10, ...yearly });
+  await setPlan(db, "y2", { tokens: 2_000, price_cents: 24_000, rank: 20, ...yearly });
+  await setPlan(db, "m1", { tokens: 1_000, billing_cycle: "monthly", price_cents: 1_000, rank: 15 });
+  await setPlan(db, "m3", { tokens: 3_000, billing_cycle: "monthly", price_cents: 3_000, rank: 30 });
+  await setPlan(db, "unscheduled", { tokens: 100, rank: 1 });
+  await setPlan(db, "scheduled", { tokens: 100, issue_every: "month", rank: 2 });
+});
+afterAll(() => db.drop());
+
+const balance = async (user: string): Promise<number> =>
+  (await about(db, user)("get_user_token_balance")).total_active;
+const shown = async (user: string) =>
+  (
+    await db.admin.query(
+      "select plan_type, status, period_start, next_slot_at from public.token_subscriptions where user_id = $1",
+      [user],
+    )
+  ).rows[0];
+let nth = 0;
+const pay = async (user: string, plan: string, begins: string, id = `pi_${++nth}`) => {
+  await tellOfPayment(db, id, { kind: "paid", user_id: user, plan_type: plan, period_start: begins });
+  return id;
+};
+const refund = (id: string, cents: number) =>
+  tellOfPayment(db, id, {
+    kind: "refund",
+    refund_id: `re_${++nth}`,
+    status: "succeeded",
+    amount_cents: cents,
+    occurred_at: "2027-01-16T00:00:00Z",
+  });
+const say = (user: string, facts: { status: string; occurred_at: string; cancel_at?: string }) =>
+  recordSubscriptionEvent(db, `sub_${user}`, { user_id: user, plan_type: "y1", ...facts });
+
+/** What a user does, and what they have a year and some later. */
+const stories: [story: string, days: (user: string) => Promise<void>, tokens: number][] = [
+  [
+    "one plan twice, by hand",
+    async (user) => {
+      await buy(db, user, "y1");
+      await setClock("2027-01-15T10:05:00Z");
+      await buy(db, user, "y1");
+    },
+    24_000,
+  ],
+  [
+    "renewed by hand after half a year",
+    async (user) => {
+      await buy(db, user, "y1");
+      await setClock("2027-07-15T10:00:00Z");
+      await buy(db, user, "y1");
+    },
+    24_000,
+  ],
+  [
+    "renewed at the provider some days early",
+    async (user) => {
+      await pay(user, "y1", "2027-01-15T10:00:00Z");
+      await setClock("2028-01-12T10:00:00Z");
+      await pay(user, "y1", "2028-01-15T10:00:00Z");
+    },
+    24_000,
+  ],
+  [
+    "a higher plan a month later",
+    async (user) => {
+      await buy(db, user, "y1");
+      await setClock("2027-02-15T10:00:30Z");
+      await buy(db, user, "y2");
+    },
+    36_000,
+  ],
+  [
+    "a lower plan a month later",
+    async (user) => {
+      await buy(db, user, "y2");
+      await setClock("2027-02-15T10:00:30Z");
+      await buy(db, user, "y1");
+    },
+    36_000,
+  ],
+  [
+    "a higher one month by month, for longer than the year",
+    async (user) => {
+      await pay(user, "y1", "2027-01-15T10:00:00Z");
+      for (let month = 1; month <= 13; month++) {
+        const begins = new Date(Date.UTC(2027, month, 16)).toISOString();
+        await setClock(begins);
+        await pay(user, "m3", begins);
+      }
+    },
+    51_000,
+  ],
+  [
+    "a higher one that is refunded",
+    async (user) => {
+      await pay(user, "y1", "2027-01-15T10:00:00Z");
+      await setClock("2027-03-16T10:00:00Z");
+      await refund(await pay(user, "m3", "2027-03-16T10:00:00Z"), 3_000);
+    },
+    12_000,
+  ],
+  [
+    "half of one of two refunded, before its slots",
+    async (user) => {
+      await pay(user, "y1", "2027-01-15T10:00:00Z");
+      await refund(await pay(user, "y1", "2027-01-15T10:00:00Z"), 6_000);
+    },
+    18_000,
+  ],
+];
+
+describe.each(stories)("%s", (_story, live, tokens) => {
+  test.each([["looked at each quarter"], ["not touched until the end"]])("%s", async (how) => {
+    await setClock("2027-01-15T10:00:00Z");
+    const user = await createUser(db);
+    await live(user);
+    if (how.startsWith("looked"))
+      for (const at of ["2028-04-20T00:00:00Z", "2028-08-20T00:00:00Z", "2028-12-20T00:00:00Z"]) {
+        await setClock(at);
+        await balance(user);
+      }
+    await setClock("2029-03-20T00:00:00Z");
+    expect(await balance(user)).toBe(tokens);
+    expect(await findings(db, user)).toEqual([]);
+  });
+});
+
+test("two payments for one plan come to the same in either order", async () => {
+  const ended: unknown[] = [];
+  for (const order of [
+    [0, 1],
+    [1, 0],
+  ]) {
+    await setClock("2027-04-20T10:00:00Z");
+    const user = await createUser(db);
+    const begins = ["2027-01-15T10:00:00Z", "2027-03-15T10:00:00Z"];
+    for (const one of order) await pay(user, "y1", begins[one]!);
+    const then = [await balance(user), await shown(user)];
+    await setClock("2029-03-20T00:00:00Z");
+    ended.push([...then, await balance(user), await findings(db, user)]);
+  }
+  expect(ended[0]).toMatchObject([
+    6_000,
+    { plan_type: "y1", period_start: new Date("2027-03-15T10:00:00Z") },
+    24_000,
+    [],
+  ]);
+  expect(ended[1]).toEqual(ended[0]);
+});
+
+describe.each([["m1"], ["y1"]])("%s bought twice", (plan) => {
+  test.each([
+    ["by hand, the second refunded", "second"],
+    ["by hand, the first refunded", "first"],
+  ])("%s: the plan of the other goes on, with its period", async (_what, which) => {
+    await setClock("2027-01-15T10:00:00Z");
+    const user = await createUser(db);
+    const first = await buy(db, user, plan);
+    await setClock("2027-01-20T10:00:00Z");
+    const second = await buy(db, user, plan);
+    const [back, kept] = which === "first" ? [first, second] : [second, first];
+    await about(db, user)("refund_token_payment", { p_payment_id: back.id, p_reason: "paid twice" });
+    const { period_start, ...is } = await shown(user);
+    expect(is).toMatchObject({ plan_type: plan, status: "active" });
+    expect(period_start.getTime()).toBe(Math.floor(kept.begins));
+    await setClock("2028-03-01T00:00:00Z");
+    expect(await balance(user)).toBe(plan === "y1" ? 12_000 : 1_000);
+    expect(await findings(db, user)).toEqual([]);
+  });
+
+  test("at the provider, refunded before or after the other is told", async () => {
+    for (const order of [
+      ["one", "two", "refund"],
+      ["two", "refund", "one"],
+      ["refund", "one", "two"],
+    ]) {
+      await setClock("2027-01-15T10:00:00Z");
+      const user = await createUser(db);
+      const [one, two] = [`pi_${++nth}`, `pi_${++nth}`];
+      for (const step of order) {
+        if (step === "refund") await refund(two, plan === "y1" ? 12_000 : 1_000);
+        else await pay(user, plan, "2027-01-15T10:00:00Z", step === "one" ? one : two);
+      }
+      expect(await shown(user), order.join()).toMatchObject({ plan_type: plan, status: "active" });
+      await setClock("2028-03-01T00:00:00Z");
+      expect(await balance(user), order.join()).toBe(plan === "y1" ? 12_000 : 1_000);
+      expect(await findings(db, user), order.join()).toEqual([]);
+    }
+  });
+});
+
+test.each([
+  ["unscheduled", "paused", "2027-03-20T10:00:00Z", 3_100],
+  ["unscheduled", "paused", "2027-04-20T10:00:00Z", 4_100],
+  ["scheduled", "paused", "2027-03-20T10:00:00Z", 3_200],
+  ["scheduled", "paused", "2027-04-20T10:00:00Z", 4_300],
+  ["unscheduled", "cancelled", "2027-04-20T10:00:00Z", 4_100],
+])(
+  "over a free plan that is %s, %s as the first touch and active at %s: no slot is lost or given twice",
+  async (free, stops, goesOn, tokens) => {
+    await setClock("2027-01-15T09:59:00Z");
+    const user = await createUser(db);
+    await about(db, user)("change_token_plan", { p_plan_type: free });
+    await setClock("2027-01-15T10:00:00Z");
+    await pay(user, "y1", "2027-01-15T10:00:00Z");
+    const stopped = "2027-03-16T10:00:00Z";
+    await setClock(stopped);
+    await say(
+      user,
+      stops === "paused"
+        ? { status: "paused", occurred_at: stopped }
+        : { status: "active", occurred_at: stopped, cancel_at: stopped },
+    );
+    await setClock(goesOn);
+    await say(user, { status: "active", occurred_at: goesOn });
+    expect(await balance(user)).toBe(tokens);
+    expect(await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1 })).toMatchObject({
+      success: true,
+    });
+    expect(await shown(user)).toMatchObject({ plan_type: "y1", status: "active" });
+    expect(await findings(db, user)).toEqual([]);
+  },
+);
+
+test("a renewal begins a period that was paid ahead and refunded", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(user, "m1", "2027-01-15T10:00:00Z");
+  await refund(await pay(user, "m1", "2027-02-15T10:00:00Z"), 1_000);
+  await expect(about(db, user)("renew_token_subscription")).rejects.toMatchObject({ message: "not_due_yet" });
+  await setClock("2027-02-15T10:00:30Z");
+  expect(await about(db, user)("renew_token_subscription")).toMatchObject({
+    replayed: false,
+    tokens_granted: 1_000,
+  });
+  expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+/** What no function does: a subscription that says something else than what was given. */
+const broken: [what: string, change: string, named: RegExp][] = [
+  [
+    "a next slot that was given",
+    "next_slot_at = next_slot_at - interval '1 month'",
+    /I9 a subscription .* next_slot_at|I12 a paid period/,
+  ],
+  ["a next slot that is not the next", "next_slot_at = next_slot_at + interval '1 month'", /next_slot_at/],
+  [
+    "a slot of the one beside that was given",
+    "beside = jsonb_set(beside, '{0,next_slot_at}', to_jsonb(period_start))",
+    /next_slot_at|I12 a paid period/,
+  ],
+  ["a payment's period that is gone", "beside = '[]'", /I12 a paid period/],
+  ["slots that nothing is due of", "next_slot_at = null", /I12 a paid period/],
+];
+test.each(broken)("%s is found, and locks nobody out", async (_what, change, named) => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  for (const plan of ["y1", "y2"]) await pay(user, plan, "2027-01-15T10:00:00Z");
+  await setClock("2027-04-20T10:00:00Z");
+  expect(await balance(user)).toBe(12_000);
+  expect(await findings(db, user)).toEqual([]);
+
+  await db.admin.query(`update tokenbook.subscriptions set ${change} where user_id = $1`, [user]);
+  await db.admin.query("update public.token_accounts set next_due_at = '2027-01-01' where user_id = $1", [
+    user,
+  ]);
+
+  expect((await findings(db, user)).some((found) => named.test(found))).toBe(true);
+  await setClock("2027-04-21T10:00:00Z");
+  expect(await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 1 })).toMatchObject({
+    success: true,
+  });
+  await pay(user, "m3", "2027-04-21T10:00:00Z");
+  expect(await balance(user)).toBe(14_999);
+});

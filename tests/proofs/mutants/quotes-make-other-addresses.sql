@@ -1,0 +1,2 @@
+-- An address with needless quotes is another address.
+select pg_temp.mutate('needless-quotes-go', '');

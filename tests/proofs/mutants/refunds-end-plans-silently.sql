@@ -1,0 +1,2 @@
+-- A plan whose money is gone ends, and nobody is told.
+select pg_temp.mutate('refunds-tell-the-end', '');
