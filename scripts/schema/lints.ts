@@ -44,6 +44,10 @@ export const inlinedFunctions = [
   "tokenbook.open_grants_expiring_first",
   "tokenbook.open_grants_in_order",
   "tokenbook.burn_key",
+  "tokenbook.oldest_open_grant",
+  "tokenbook.broken_account_rule",
+  "tokenbook.broken_grant_rule",
+  "tokenbook.broken_transaction_rule",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -541,33 +541,6 @@ alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
-/*
- * What an account must be that does not change with each of its transactions: nobody their own payer, a known state. A
- * trigger on those columns, which costs the others nothing; what a transaction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_account_rules()
-returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when new.payer_id = new.user_id then 'are_not_their_own_payers'
-    when new.state not in ('active', 'frozen') then 'state_is_known'
-  end;
-begin
-  if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
-  end if;
-  return new;
-end
-$$;
-comment on function tokenbook.check_account_rules is
-  'Trigger: refuses an account that is its own payer, or of an unknown state. The error names the rule that a row breaks.';
-
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
@@ -603,10 +576,7 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_totals_are_never_negative
-    check (least(tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed) >= 0),
-  constraint token_accounts_totals_stay_exact_in_json
-    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991) -- 2^53 - 1, the largest integer of JSON
+  constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -642,18 +612,36 @@ create policy "Users read their own account" on public.token_accounts
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
-create trigger token_accounts_are_sound
-  before insert or update of user_id, payer_id, state on public.token_accounts
-  for each row execute function tokenbook.check_account_rules();
-
--- from supabase/schemas/20_ledger/tables/token_balances.sql
-
 /*
- * What a grant must be that does not change as it is spent. A trigger on those columns, which costs the others nothing;
- * what a deduction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
+ * account there is. A CHECK costs each statement that writes the table (decision 26), so the table has one, of what a
+ * deduction could do; whatever changes more of an account has all of it looked at.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
  */
-create function tokenbook.check_grant_rules()
+create function tokenbook.broken_account_rule(p_account public.token_accounts)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
+    when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_account.tokens_used < 0 then 'used_is_never_negative'
+    when p_account.tokens_expired < 0 then 'expired_is_never_negative'
+    when p_account.tokens_owed < 0 then 'owed_is_never_negative'
+    -- 2^53 - 1, the largest integer of JSON
+    when p_account.tokens_remaining + p_account.tokens_reserved + p_account.tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+  end
+$$;
+comment on function tokenbook.broken_account_rule is
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_account_rules()
 returns trigger
 language plpgsql
 volatile
@@ -661,22 +649,23 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := case
-    when new.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
-    when new.priority not between 0 and 100 then 'priority_is_between_0_and_100'
-    when new.expires_at <= new.granted_at then 'expires_after_it_was_granted'
-    when not isfinite(new.expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? new.grant_type then 'grant_type_is_known'
-  end;
+  v_broken_rule constant text := tokenbook.broken_account_rule(new);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
   end if;
-  return new;
+  return null;
 end
 $$;
-comment on function tokenbook.check_grant_rules is
-  'Trigger: refuses a grant that is not 1 to 10^12 tokens, of a known type and priority, with a finite expiry after it was given. The error names the rule that a row breaks.';
+comment on function tokenbook.check_account_rules is
+  'Trigger: refuses an account that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
+create trigger token_accounts_are_sound
+  after insert or update of user_id, payer_id, state, tokens_owed, tokens_expired on public.token_accounts
+  for each row execute function tokenbook.check_account_rules();
+
+-- from supabase/schemas/20_ledger/tables/token_balances.sql
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
@@ -700,8 +689,7 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_remaining_is_between_zero_and_granted check (tokens_remaining between 0 and tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0))
+  constraint token_balances_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -746,8 +734,54 @@ create policy "Users read their own grants" on public.token_balances
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+/*
+ * The rule that a grant breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every grant
+ * there is; as tokenbook.broken_account_rule.
+ * Caller: internal.
+ */
+create function tokenbook.broken_grant_rule(p_grant public.token_balances)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_grant.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when p_grant.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_grant.tokens_remaining > p_grant.tokens_granted then 'remaining_is_at_most_granted'
+    when p_grant.is_open <> (p_grant.tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
+  end
+$$;
+comment on function tokenbook.broken_grant_rule is
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_grant_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'Trigger: refuses a grant that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
 create trigger token_balances_are_sound
-  before insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
@@ -781,74 +815,6 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
   using ((select auth.uid()) = user_id);
 
 -- from supabase/schemas/20_ledger/tables/token_transactions.sql
-
-/*
- * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
- * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
- * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
- * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
- * Caller: internal.
- */
-create function tokenbook.broken_transaction_rule(
-  p_id bigint,
-  p_entry_type text,
-  p_action_type text,
-  p_tokens bigint,
-  p_balance_after bigint,
-  p_debt_change bigint,
-  p_reserved_change bigint,
-  p_grant_ids uuid[],
-  p_grant_tokens bigint[],
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_original_id bigint
-)
-returns text
-language sql
-immutable
-security invoker
-as $$
-  select case
-    -- the sign follows the kind of entry, and so does what else it may change
-    when not case
-      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
-      when p_entry_type in ('grant', 'refund') then p_tokens > 0
-      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
-      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
-      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
-      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
-      else false
-    end then 'sign_follows_entry_type'
-    when not case p_entry_type
-      when 'clawback' then p_debt_change >= 0
-      when 'restoration' then p_debt_change <= 0
-      when 'debt_repayment' then p_debt_change = p_tokens
-      else p_debt_change = 0
-    end then 'debt_follows_entry_type'
-    when not case p_entry_type
-      when 'deduction' then p_reserved_change in (0, p_tokens)
-      when 'hold' then p_reserved_change > 0
-      when 'release' then p_reserved_change < 0
-      else p_reserved_change = 0
-    end then 'reserve_follows_entry_type'
-    when p_id < 1 then 'are_numbered_from_one'
-    when p_balance_after < 0 then 'balance_is_never_negative'
-    when p_original_id >= p_id then 'undo_what_came_before'
-    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
-    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
-      then 'action_of_a_grant_is_a_grant'
-    when length(p_reason) not between 1 and 500 then 'reason_is_given'
-    when p_actor_role not in ('service', 'user', 'admin', 'system')
-      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
-    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
-  end
-$$;
-comment on function tokenbook.broken_transaction_rule is
-  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -924,6 +890,58 @@ alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
+
+/*
+ * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
+ * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
+ * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
+ * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
+      when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
+      when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
+      when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'clawback' then p_entry.debt_change >= 0
+      when 'restoration' then p_entry.debt_change <= 0
+      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+      else p_entry.debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'deduction' then p_entry.reserved_change in (0, p_entry.tokens)
+      when 'hold' then p_entry.reserved_change > 0
+      when 'release' then p_entry.reserved_change < 0
+      else p_entry.reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_entry.id < 1 then 'are_numbered_from_one'
+    when p_entry.balance_after < 0 then 'balance_is_never_negative'
+    when p_entry.original_id >= p_entry.id then 'undo_what_came_before'
+    when cardinality(p_entry.grant_ids) <> cardinality(p_entry.grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry.entry_type = 'grant') <> (p_entry.action_type = any (tokenbook.grant_action_types()))
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_entry.reason) not between 1 and 500 then 'reason_is_given'
+    when p_entry.actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_entry.actor_id is not null) <> (p_entry.actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_entry.idempotency_key is null) <> (p_entry.request is null) then 'key_keeps_its_request'
+  end
+$$;
+comment on function tokenbook.broken_transaction_rule is
+  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
@@ -3729,13 +3747,9 @@ as $$
 declare
   v_broken record;
 begin
-  select t.*, r.rule into v_broken -- @entries-are-sound
+  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken -- @entries-are-sound
     from unnest(p_transactions) as t
-   cross join lateral (
-     select tokenbook.broken_transaction_rule(
-       t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens,
-       t.reason, t.actor_role, t.actor_id, t.idempotency_key, t.request, t.original_id) as rule) r
-   where r.rule is not null
+   where tokenbook.broken_transaction_rule(t) is not null
    limit 1;
   if found then
     perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');
@@ -3814,6 +3828,22 @@ as $$
 $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
+
+-- Where the first of them is, for who changes it in the same statement.
+create function tokenbook.oldest_open_grant(p_user_id uuid, p_now timestamptz)
+returns table (grant_ctid tid)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.granted_at, b.id
+   limit 1
+$$;
+comment on function tokenbook.oldest_open_grant is
+  'Where a user''s oldest grant that can be spent at p_now is, from its index.';
 
 create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
 returns table (
@@ -4511,16 +4541,20 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
+declare
+  v_receipt constant jsonb := jsonb_build_object(
     'success', p_shortfall = 0,
     'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed)
-    || case when p_capped_by is null then '{}' else tokenbook.describe_cap(p_capped_by) end;
+    'replayed', p_replayed);
+begin
+  if p_capped_by is null then
+    return v_receipt;
+  end if;
+  return v_receipt || tokenbook.describe_cap(p_capped_by);
 end
 $$;
 comment on function tokenbook.deduction_receipt is
@@ -6430,9 +6464,7 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.user_id = spend_tokens.user_id
-       and b.ctid = (
-         select g.grant_ctid from tokenbook.open_grants_fifo(spend_tokens.user_id, spend_tokens.created_at) g limit 1) -- @pays-from-the-oldest
+     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g) -- @pays-from-the-oldest
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
@@ -18500,6 +18532,28 @@ begin
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+  union all
+  -- what a table's rows may be at all, as its writers ask it
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+    from public.token_accounts a
+   where tokenbook.broken_account_rule(a) is not null
+     and (p_user_id is null or a.user_id = p_user_id)
+     and (p_after is null or a.user_id > p_after)
+     and (p_until is null or a.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+    from public.token_balances b
+   where tokenbook.broken_grant_rule(b) is not null
+     and (p_user_id is null or b.user_id = p_user_id)
+     and (p_after is null or b.user_id > p_after)
+     and (p_until is null or b.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+    from public.token_transactions t
+   where tokenbook.broken_transaction_rule(t) is not null
+     and (p_user_id is null or t.user_id = p_user_id)
+     and (p_after is null or t.user_id > p_after)
+     and (p_until is null or t.user_id <= p_until)
    order by 2, 1, 4, 3;
 end
 $$;

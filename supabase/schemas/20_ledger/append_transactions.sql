@@ -14,13 +14,9 @@ as $$
 declare
   v_broken record;
 begin
-  select t.*, r.rule into v_broken -- @entries-are-sound
+  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken -- @entries-are-sound
     from unnest(p_transactions) as t
-   cross join lateral (
-     select tokenbook.broken_transaction_rule(
-       t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens,
-       t.reason, t.actor_role, t.actor_id, t.idempotency_key, t.request, t.original_id) as rule) r
-   where r.rule is not null
+   where tokenbook.broken_transaction_rule(t) is not null
    limit 1;
   if found then
     perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');

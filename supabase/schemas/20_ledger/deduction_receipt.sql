@@ -18,16 +18,20 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
+declare
+  v_receipt constant jsonb := jsonb_build_object(
     'success', p_shortfall = 0,
     'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed)
-    || case when p_capped_by is null then '{}' else tokenbook.describe_cap(p_capped_by) end;
+    'replayed', p_replayed);
+begin
+  if p_capped_by is null then
+    return v_receipt;
+  end if;
+  return v_receipt || tokenbook.describe_cap(p_capped_by);
 end
 $$;
 comment on function tokenbook.deduction_receipt is

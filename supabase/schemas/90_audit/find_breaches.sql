@@ -1246,6 +1246,28 @@ begin
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+  union all
+  -- what a table's rows may be at all, as its writers ask it
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+    from public.token_accounts a
+   where tokenbook.broken_account_rule(a) is not null
+     and (p_user_id is null or a.user_id = p_user_id)
+     and (p_after is null or a.user_id > p_after)
+     and (p_until is null or a.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+    from public.token_balances b
+   where tokenbook.broken_grant_rule(b) is not null
+     and (p_user_id is null or b.user_id = p_user_id)
+     and (p_after is null or b.user_id > p_after)
+     and (p_until is null or b.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+    from public.token_transactions t
+   where tokenbook.broken_transaction_rule(t) is not null
+     and (p_user_id is null or t.user_id = p_user_id)
+     and (p_after is null or t.user_id > p_after)
+     and (p_until is null or t.user_id <= p_until)
    order by 2, 1, 4, 3;
 end
 $$;

@@ -356,7 +356,6 @@ export const calling: Callable[] = [
       "tokenbook.settings_lock",
       "tokenbook.check_account_rules",
       "tokenbook.check_grant_rules",
-      "tokenbook.check_transaction_rules",
       "tokenbook.issue_grant",
       "tokenbook.customer_of",
       "tokenbook.describe_item_error",
