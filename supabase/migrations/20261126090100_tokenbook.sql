@@ -3733,8 +3733,9 @@ comment on function tokenbook.adjust_tokens is
 
 /*
  * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * the fast path of tokenbook.deduct_tokens_with_fifo has for speed. Takes complete rows, and refuses one that breaks a rule of its kind: the caller has
- * locked their accounts, numbered them, and changes grants and totals in the same transaction.
+ * tokenbook.spend_tokens has for speed. Takes complete rows, and refuses one that breaks a rule of its kind
+ * (tokenbook.broken_transaction_rule): the caller has locked their accounts, numbered them, and changes grants and
+ * totals in the same transaction.
  * Caller: internal.   Keeps: I3.
  */
 create function tokenbook.append_transactions(p_transactions public.token_transactions[])
@@ -3747,7 +3748,7 @@ as $$
 declare
   v_broken record;
 begin
-  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken -- @entries-are-sound
+  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken
     from unnest(p_transactions) as t
    where tokenbook.broken_transaction_rule(t) is not null
    limit 1;
@@ -3839,7 +3840,7 @@ as $$
   select b.ctid
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.granted_at, b.id
+   order by b.priority, b.granted_at, b.id -- @oldest-is-first
    limit 1
 $$;
 comment on function tokenbook.oldest_open_grant is
@@ -4165,7 +4166,7 @@ begin
   if is_behind then
     return;
   end if;
-  v_account := tokenbook.lock_account(user_id); -- @decide-locks-first
+  v_account := tokenbook.lock_account(user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
@@ -4238,7 +4239,8 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')), a.alerts_version is distinct from r.alerts_version
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')),
+         a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
     into place, is_fifo, has_new_rules
     from public.token_accounts a
     left join tokenbook.project_settings r on true
@@ -6464,7 +6466,7 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g) -- @pays-from-the-oldest
+     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;

@@ -52,7 +52,7 @@ as $$
   select b.ctid
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
-   order by b.priority, b.granted_at, b.id
+   order by b.priority, b.granted_at, b.id -- @oldest-is-first
    limit 1
 $$;
 comment on function tokenbook.oldest_open_grant is
