@@ -499,9 +499,8 @@ comment on function tokenbook.grant_action_types is
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
 /*
- * What whoever touches an account must know of the project's alert rules and its burn order, in one
- * row: so that it asks one question, not one of each table. Written by the functions that change
- * them, in the same transaction.
+ * What whoever touches an account must know of the project's alert rules, its burn order and its caps, in one
+ * row: so that it asks one question, not one of each table. Written with what it says, in the same transaction.
  * A project starts without the row, and one whose row was lost (a migration squash and a schema-only
  * dump leave it out) is as one that starts: whoever finds none takes its full path, on which
  * tokenbook.restore_settings makes the row of what the project has chosen. Until then nothing is
@@ -513,6 +512,7 @@ create table tokenbook.project_settings (
   is_current boolean primary key default true,
   alerts_version bigint not null,
   is_expiring_first boolean not null,
+  has_common_caps boolean not null,
   constraint project_settings_has_one_row check (is_current)
 );
 
@@ -521,6 +521,7 @@ comment on table tokenbook.project_settings is
 comment on column tokenbook.project_settings.is_current is 'Always true: there is one row.';
 comment on column tokenbook.project_settings.alerts_version is 'Goes up with every change of token_alert_rules.';
 comment on column tokenbook.project_settings.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
+comment on column tokenbook.project_settings.has_common_caps is 'Whether there are caps of plans or of everyone (token_default_spend_caps).';
 alter table tokenbook.project_settings enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/set_aside_accounts.sql
@@ -551,6 +552,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
 --   next_due_at                            bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   has_caps                               note_spend_caps
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -568,6 +570,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  has_caps boolean not null default false,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -594,6 +597,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -4222,8 +4226,8 @@ begin
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
-      or exists (select from public.token_spend_caps c where c.user_id = v_account.user_id)
-      or exists (select from public.token_default_spend_caps))
+      or v_account.has_caps
+      or (select r.has_common_caps from tokenbook.project_settings r) is not false)
   then
     v_cap := tokenbook.spend_headroom(v_account, member_id, decided_at); -- @caps-after-lock
     if v_cap.headroom < p_tokens then
@@ -5964,7 +5968,7 @@ comment on function tokenbook.require_active is
 
 /*
  * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
- * It says what the project has chosen, as far as that can still be seen: the newest burn order, and,
+ * It says what the project has chosen, as far as that can still be seen: the newest burn order, its caps, and,
  * where there are or were alert rules, a version that no account has, so that each account is armed
  * anew by whoever touches it next.
  * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
@@ -5983,10 +5987,11 @@ declare
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
-    insert into tokenbook.project_settings (alerts_version, is_expiring_first)
+    insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
     values (
       case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'))
+      tokenbook.is_expiring_first_at('infinity'),
+      exists (select from public.token_default_spend_caps))
     on conflict do nothing;
   end if;
 end
@@ -6400,13 +6405,14 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
+     and not a.has_caps -- @usual-no-caps
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
-       select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
-     and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-     and not exists (select from public.token_default_spend_caps) -- @usual-no-common-caps
+       select r.alerts_version from tokenbook.project_settings r
+        where not r.is_expiring_first
+          and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
 
   -- replay
@@ -6578,9 +6584,10 @@ begin
          select from public.token_transactions t -- of the time when he was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
-       and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
-       and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
-       and not exists (select from public.token_default_spend_caps) -- @batch-common-caps
+       and not a.has_caps -- @batch-no-caps
+       and a.alerts_version = (
+         select r.alerts_version from tokenbook.project_settings r
+          where not r.has_common_caps) -- @batch-common-caps
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b
@@ -16182,6 +16189,61 @@ $$;
 comment on function tokenbook.list_token_team_members is
   'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
 
+-- from supabase/schemas/80_teams/note_spend_caps.sql
+
+/*
+ * Keep whether there are caps beside the account, and beside the project's settings: whoever spends reads those anyway
+ * (tokenbook.spend_tokens). Whatever writes the caps: the SQL editor too.
+ * Caller: triggers, of token_spend_caps for each row, and of token_default_spend_caps for each statement.
+ * Locks: the account; the settings.   Errors: busy, account_lost.   Keeps: I3.
+ */
+create function tokenbook.note_spend_caps()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_id uuid;
+begin
+  foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
+    perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
+    update public.token_accounts a
+       set has_caps = exists (select from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
+     where a.user_id = v_user_id;
+  end loop;
+  return null;
+end
+$$;
+comment on function tokenbook.note_spend_caps is
+  'Trigger: keeps beside the account whether its user has caps of their own.';
+
+create function tokenbook.note_common_spend_caps()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.lock_settings();
+  update tokenbook.project_settings r
+     set has_common_caps = exists (select from public.token_default_spend_caps) -- @common-caps-are-noted
+   where r.is_current;
+  return null;
+end
+$$;
+comment on function tokenbook.note_common_spend_caps is
+  'Trigger: keeps beside the project''s settings whether there are caps of plans or of everyone.';
+
+create trigger token_spend_caps_are_noted
+  after insert or delete or update of user_id on public.token_spend_caps
+  for each row execute function tokenbook.note_spend_caps();
+create trigger token_default_spend_caps_are_noted
+  after insert or delete or truncate on public.token_default_spend_caps
+  for each statement execute function tokenbook.note_common_spend_caps();
+
 -- from supabase/schemas/80_teams/paying_account.sql
 
 /*
@@ -17801,6 +17863,12 @@ begin
     from counted c
    where c.tokens_used <> c.used
   union all
+  select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
+    from accounts a
+   cross join lateral (
+     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+   where a.has_caps <> c.has_caps
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -17963,6 +18031,10 @@ begin
      select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
    where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
   union all
+  select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
+    from tokenbook.project_settings s
+   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text

@@ -123,8 +123,8 @@ begin
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
-      or exists (select from public.token_spend_caps c where c.user_id = v_account.user_id)
-      or exists (select from public.token_default_spend_caps))
+      or v_account.has_caps
+      or (select r.has_common_caps from tokenbook.project_settings r) is not false)
   then
     v_cap := tokenbook.spend_headroom(v_account, member_id, decided_at); -- @caps-after-lock
     if v_cap.headroom < p_tokens then

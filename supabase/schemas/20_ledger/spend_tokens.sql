@@ -90,13 +90,14 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
+     and not a.has_caps -- @usual-no-caps
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
-       select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
-     and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-     and not exists (select from public.token_default_spend_caps) -- @usual-no-common-caps
+       select r.alerts_version from tokenbook.project_settings r
+        where not r.is_expiring_first
+          and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
 
   -- replay

@@ -513,6 +513,12 @@ begin
     from counted c
    where c.tokens_used <> c.used
   union all
+  select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
+    from accounts a
+   cross join lateral (
+     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+   where a.has_caps <> c.has_caps
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -675,6 +681,10 @@ begin
      select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
    where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
   union all
+  select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
+    from tokenbook.project_settings s
+   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text

@@ -8,6 +8,7 @@
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
 --   next_due_at                            bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   has_caps                               note_spend_caps
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -25,6 +26,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  has_caps boolean not null default false,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -51,6 +53,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
