@@ -48,6 +48,8 @@ export const inlinedFunctions = [
   "tokenbook.broken_account_rule",
   "tokenbook.broken_grant_rule",
   "tokenbook.broken_transaction_rule",
+  "tokenbook.deduction_receipt",
+  "tokenbook.describe_allocation",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -4400,7 +4400,8 @@ begin
             v_entry.idempotency_key, v_entry.request, v_entry.metadata);
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
-            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)
+            || tokenbook.describe_cap(v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
           perform tokenbook.require_user(v_account_ids[i], 'service');
@@ -4489,6 +4490,7 @@ declare
   v_actor_role text := 'service';
   v_actor_id uuid;
   v_spent record;
+  v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
   if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
@@ -4517,9 +4519,12 @@ begin
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  return tokenbook.deduction_receipt(
-    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining,
-    v_spent.replayed, v_spent.capped_by);
+  v_receipt := tokenbook.deduction_receipt(
+    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
@@ -4530,6 +4535,7 @@ comment on function tokenbook.deduct_tokens_with_fifo is
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(
@@ -4538,33 +4544,24 @@ create function tokenbook.deduction_receipt(
   p_deducted_from jsonb,
   p_shortfall bigint,
   p_tokens_remaining bigint,
-  p_replayed boolean,
-  p_capped_by jsonb default null
+  p_replayed boolean
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_receipt constant jsonb := jsonb_build_object(
+  select jsonb_build_object(
     'success', p_shortfall = 0,
     'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
     'deducted_from', p_deducted_from,
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
-    'replayed', p_replayed);
-begin
-  if p_capped_by is null then
-    return v_receipt;
-  end if;
-  return v_receipt || tokenbook.describe_cap(p_capped_by);
-end
+    'replayed', p_replayed)
 $$;
 comment on function tokenbook.deduction_receipt is
-  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}, and capped_by where a cap allowed less.';
+  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}.';
 
 -- from supabase/schemas/20_ledger/deduction_request.sql
 
@@ -4591,6 +4588,7 @@ comment on function tokenbook.deduction_request is
 
 /*
  * What one grant paid, as receipts and quotes say it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(
@@ -4600,15 +4598,12 @@ create function tokenbook.describe_allocation(
   p_tokens bigint
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
-    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens);
-end
+  select jsonb_build_object(
+    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens)
 $$;
 comment on function tokenbook.describe_allocation is
   'What one grant paid: {grant_id, grant_type, granted_at, deducted}.';
@@ -6479,8 +6474,7 @@ begin
   if v_grant_id is not null then
     grant_ids := array[v_grant_id];
     grant_tokens := array[tokens];
-    deducted_from := jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', tokens));
+    deducted_from := jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, tokens));
   elsif tokens = 0 then
     grant_ids := '{}';
     grant_tokens := '{}';

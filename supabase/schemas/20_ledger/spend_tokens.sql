@@ -164,8 +164,7 @@ begin
   if v_grant_id is not null then
     grant_ids := array[v_grant_id];
     grant_tokens := array[tokens];
-    deducted_from := jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', tokens));
+    deducted_from := jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, tokens));
   elsif tokens = 0 then
     grant_ids := '{}';
     grant_tokens := '{}';
