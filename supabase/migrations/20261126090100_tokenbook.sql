@@ -545,12 +545,13 @@ alter table tokenbook.set_aside_accounts enable row level security;
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
---   tokens_remaining, last_transaction_id  record_transaction, record_expiries, spend_tokens_batch, the
---                                          fast path of deduct_tokens_with_fifo: with the ledger row
+--   tokens_remaining, last_transaction_id  spend_tokens, record_transaction, record_expiries,
+--                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
---   tokens_reserved, tokens_owed, total_cost  record_transaction
+--   tokens_reserved, total_cost            spend_tokens, record_transaction
+--   tokens_owed                            record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
---   next_due_at                            bring_due_forward, record_expiries, raise_alerts
+--   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   has_caps                               note_spend_caps
 --   payer_id                               add_token_team_member, remove_token_team_member

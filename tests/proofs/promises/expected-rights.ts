@@ -301,7 +301,7 @@ export const calling: Callable[] = [
       "tokenbook.choose_grants",
       "tokenbook.claw_back",
       "tokenbook.cross_thresholds",
-      "tokenbook.deduct_full_path",
+      "tokenbook.decide_spending",
       "tokenbook.deduction_receipt",
       "tokenbook.deduction_request",
       "tokenbook.bring_due_forward",
