@@ -35,11 +35,11 @@ const pay = async (user: string, plan: string, begins: string, id = `pi_${++nth}
   await tellOfPayment(db, id, { kind: "paid", user_id: user, plan_type: plan, period_start: begins });
   return id;
 };
-const refund = (id: string, cents: number) =>
+const refund = (id: string, cents: number, status = "succeeded", refund_id = `re_${++nth}`) =>
   tellOfPayment(db, id, {
     kind: "refund",
-    refund_id: `re_${++nth}`,
-    status: "succeeded",
+    refund_id,
+    status,
     amount_cents: cents,
     occurred_at: "2027-01-16T00:00:00Z",
   });
@@ -249,6 +249,59 @@ test("a renewal begins a period that was paid ahead and refunded", async () => {
     tokens_granted: 1_000,
   });
   expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a slot is there from the microsecond at which it begins, looked back at and looked at", async () => {
+  await setClock("2028-02-29T10:00:00Z");
+  const user = await createUser(db);
+  const { id } = await buy(db, user, "y1");
+  await setClock("2028-04-29T10:00:10Z");
+  const { rows } = await db.admin.query(
+    `select to_char((period_start at time zone 'utc') + interval '2 months' + ago, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+       from public.token_balances, unnest('{-1 microsecond,0}'::interval[]) as ago
+      where user_id = $1 and payment_id = $2 order by ago`,
+    [user, id],
+  );
+  const before = await about(db, user)("get_token_balance_as_of", { p_at: rows[0].at });
+  const then = await about(db, user)("get_token_balance_as_of", { p_at: rows[1].at });
+  expect([before.total_active, then.total_active, await balance(user)]).toEqual([2_000, 3_000, 3_000]);
+});
+
+test("cents that are less than a token take their share of the slots that follow, looked back at too", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  const id = await pay(user, "y1", "2027-01-15T10:00:00Z"); // a cent is a token
+  for (const cents of [5, 1]) await refund(id, cents);
+  expect(await balance(user)).toBe(1_000);
+  await setClock("2027-12-20T10:00:00Z");
+  for (const [at, tokens] of [
+    ["2027-02-14T10:00:00Z", 1_000],
+    ["2027-02-16T10:00:00Z", 1_999],
+    ["2027-12-16T10:00:00Z", 11_994],
+  ])
+    expect(await about(db, user)("get_token_balance_as_of", { p_at: at })).toMatchObject({
+      total_active: tokens,
+    });
+  expect(await balance(user)).toBe(11_994);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("and so do cents that come back, and are less than a token", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  const id = await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2027-02-20T10:00:00Z");
+  await refund(id, 2, "succeeded", "re_fails");
+  await refund(id, 6);
+  expect(await balance(user)).toBe(1_999);
+  await refund(id, 2, "failed", "re_fails");
+  expect(await balance(user)).toBe(1_999);
+  await setClock("2027-03-20T10:00:00Z");
+  expect(await about(db, user)("get_token_balance_as_of", { p_at: "2027-03-16T10:00:00Z" })).toMatchObject({
+    total_active: 2_999,
+  });
+  expect(await balance(user)).toBe(2_999);
   expect(await findings(db, user)).toEqual([]);
 });
 

@@ -252,7 +252,7 @@ const purchases = fc.array(
         arbitrary: fc.record({
           do: fc.constant("refund" as const),
           nth,
-          share: fc.constantFrom(0.2, 0.6, 1, 1),
+          share: fc.constantFrom(0.01, 0.2, 0.6, 1, 1),
         }),
       },
       {
@@ -338,13 +338,9 @@ async function shop(
       );
     const sum = payments.reduce((all, { payment }) => all + payment.keeps(at), 0);
     count("payments looked at");
-    if (!isFreeScheduled)
-      expect(seen, `${what} at ${moment}`).toEqual({
-        balance: sum + 7,
-        listed: sum + 7,
-        quoted: sum + 7,
-        asOf: sum + 7,
-      });
+    // what the free plan gives depends on when it was in force: every read says the same all the same
+    const all = isFreeScheduled ? seen.balance : sum + 7;
+    expect(seen, `${what} at ${moment}`).toEqual({ balance: all, listed: all, quoted: all, asOf: all });
     if (isPlain) {
       const shown = await db.admin.query(
         "select plan_type from public.token_subscriptions where user_id = $1",
@@ -539,7 +535,7 @@ test(
   async () => {
     const { mix, violation } = await tryIt(60, null, lives, play);
     console.log(`schedules lives=60 seed=${seed} mix=${JSON.stringify(mix)}`);
-    expect(violation).toBeNull();
+    if (violation) expect.fail(violation); // the whole of it, to be played again
     expect(mix["slots"]).toBeGreaterThan(60);
   },
 );
@@ -567,7 +563,7 @@ test(
   async () => {
     const { mix, violation } = await tryIt(80, null, shoppers, shop);
     console.log(`payments lives=80 seed=${seed} mix=${JSON.stringify(mix)}`);
-    expect(violation).toBeNull();
+    if (violation) expect.fail(violation); // the whole of it, to be played again
     expect(mix["orders compared"]).toBeGreaterThan(10);
   },
 );
@@ -580,6 +576,7 @@ test.each([
   ["owing-plans-go", "money that comes back too late for its slots"],
   ["slots-stay-due", "a slot given twice"],
   ["slots-keep-money-that-is-gone", "slots that know nothing of a refund in part"],
+  ["small-losses-have-no-entry", "a look back that knows nothing of a refund of less than a token"],
   ["second-subscriptions-replace-a-higher-one", "the order of telling decides what is in force"],
 ])("%s is seen: %s", { timeout: 600_000 }, async (mutant) => {
   const { violation } = await tryIt(250, mutant, shoppers, shop);
