@@ -305,6 +305,23 @@ test("and so do cents that come back, and are less than a token", async () => {
   expect(await findings(db, user)).toEqual([]);
 });
 
+test("a refund of a period that was renewed before it was paid for takes its share of all its slots, looked back at too", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-15T10:00:10Z");
+  await about(db, user)("renew_token_subscription");
+  await setClock("2028-04-16T10:00:00Z");
+  expect(await balance(user)).toBe(16_000);
+  await refund(await pay(user, "y1", "2028-01-15T10:00:00Z"), 3_000);
+  await setClock("2028-08-20T10:00:00Z");
+  expect(await about(db, user)("get_token_balance_as_of", { p_at: "2028-06-16T10:00:00Z" })).toMatchObject({
+    total_active: 16_500,
+  });
+  expect(await balance(user)).toBe(18_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
 /** What no function does: a subscription that says something else than what was given. */
 const broken: [what: string, change: string, named: RegExp][] = [
   [
