@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { createUser } from "../../support/roles.ts";
 import { about, buy, findings, setPlan, tellOfPayment } from "./schedules.ts";
@@ -268,23 +269,39 @@ test("a slot is there from the microsecond at which it begins, looked back at an
   expect([before.total_active, then.total_active, await balance(user)]).toEqual([2_000, 3_000, 3_000]);
 });
 
+/** What somebody has of a year that costs a cent a token, of which six went back by and by: looked back at, and then. */
+async function ofLostCents(on: Database, goTo: (at: string) => Promise<void>): Promise<unknown[]> {
+  await goTo("2027-01-15T10:00:00Z");
+  const user = await createUser(on);
+  const call = about(on, user);
+  const tell = (facts: object) => tellOfPayment(on, `pi_cents_${user}`, facts);
+  await tell({ kind: "paid", user_id: user, plan_type: "y1", period_start: "2027-01-15T10:00:00Z" });
+  for (const amount_cents of [5, 1])
+    await tell({ kind: "refund", refund_id: `re_${amount_cents}`, status: "succeeded", amount_cents });
+  await goTo("2027-12-20T10:00:00Z");
+  const had: unknown[] = [];
+  for (const at of ["2027-02-14T10:00:00Z", "2027-02-16T10:00:00Z", "2027-12-16T10:00:00Z"])
+    had.push((await call("get_token_balance_as_of", { p_at: at })).total_active);
+  return [...had, (await call("get_user_token_balance")).total_active, await findings(on, user)];
+}
+
 test("cents that are less than a token take their share of the slots that follow, looked back at too", async () => {
-  await setClock("2027-01-15T10:00:00Z");
-  const user = await createUser(db);
-  const id = await pay(user, "y1", "2027-01-15T10:00:00Z"); // a cent is a token
-  for (const cents of [5, 1]) await refund(id, cents);
-  expect(await balance(user)).toBe(1_000);
-  await setClock("2027-12-20T10:00:00Z");
-  for (const [at, tokens] of [
-    ["2027-02-14T10:00:00Z", 1_000],
-    ["2027-02-16T10:00:00Z", 1_999],
-    ["2027-12-16T10:00:00Z", 11_994],
-  ])
-    expect(await about(db, user)("get_token_balance_as_of", { p_at: at })).toMatchObject({
-      total_active: tokens,
-    });
-  expect(await balance(user)).toBe(11_994);
-  expect(await findings(db, user)).toEqual([]);
+  expect(await ofLostCents(db, setClock)).toEqual([1_000, 1_999, 11_994, 11_994, []]);
+});
+
+test("and a loss without an entry is seen", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "small-losses-have-no-entry");
+  const goTo = await takeTheClock(broken);
+  await setPlan(broken, "y1", {
+    tokens: 1_000,
+    price_cents: 12_000,
+    billing_cycle: "annual",
+    issue_every: "month",
+  });
+  const had = await ofLostCents(broken, goTo);
+  await broken.drop();
+  expect(had).toEqual([1_000, 2_000, 12_000, 11_994, []]);
 });
 
 test("and so do cents that come back, and are less than a token", async () => {
