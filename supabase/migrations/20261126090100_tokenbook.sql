@@ -1625,7 +1625,7 @@ comment on table tokenbook.provider_events is
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
 comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
-comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts, with the payment, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
@@ -1720,7 +1720,7 @@ comment on table tokenbook.provider_subscription_events is
 comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
 comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts, with the subscription, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
@@ -12135,7 +12135,8 @@ begin
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+    values (p_provider, v_facts.provider_payment_id, v_fact_id,
+            tokenbook.digest_of_fact(p_provider, v_facts.provider_payment_id, v_fact_id, 'assign_parked_token_payment', v_said),
             'assign_parked_token_payment', clock_timestamp(), v_said);
   end if;
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
@@ -12428,6 +12429,27 @@ end
 $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
+-- from supabase/schemas/60_payments/digest_of_fact.sql
+
+/*
+ * The digest of a fact that a provider told: of what it says, of which payment or subscription, and in which event. So a fact that is
+ * told again is known by it, and one that was changed, or moved to another payment, where it may change no sum, is found.
+ * Caller: internal.
+ */
+create function tokenbook.digest_of_fact(p_provider text, p_about text, p_event_id text, p_event_type text, p_facts jsonb)
+returns bytea
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(jsonb_build_array(p_provider, p_about, p_event_id, p_event_type, p_facts)::text, 'UTF8'));
+end
+$$;
+comment on function tokenbook.digest_of_fact is
+  'SHA-256 of a fact that a provider told, with the payment or subscription that it is about, its event and the event''s type.';
 
 -- from supabase/schemas/60_payments/disagreement_of_payment.sql
 
@@ -13477,7 +13499,10 @@ begin
 
   -- record
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
+  values
+    (p_provider, p_provider_payment_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 
@@ -13580,7 +13605,8 @@ begin
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+    (p_provider, p_provider_subscription_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
@@ -17344,14 +17370,17 @@ begin
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
-    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
+      from facts f where f.part_of is null
     union all
-    select m.provider, m.part_of, m.provider_payment_id
+    select m.provider, m.part_of, m.provider_payment_id, m.created_at, m.updated_at
       from facts f
       join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
              partition by o.provider, o.whole
@@ -17366,11 +17395,12 @@ begin
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
            -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
-           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+           string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
@@ -18064,6 +18094,10 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     -- of what is not booked: one who was told, or was ever said to be its customer
+     ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
+                      when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
+                 f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
@@ -18083,8 +18117,8 @@ begin
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
-     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+     -- before its payment was first heard of, or after it was last
+     ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -18110,11 +18144,14 @@ begin
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
-         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, says.digest, e.facts ->> 'occurred_at'),
          concat_ws(' ', e.digest, e.occurred_at)
     from tokenbook.provider_events e
+   cross join lateral (
+     select sha256(convert_to(
+              jsonb_build_array(e.provider, e.provider_payment_id, e.event_id, e.event_type, e.facts)::text, 'UTF8')) as digest) says
    where p_user_id is null and p_after is null
-     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+     and (e.digest <> says.digest
        or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
@@ -20388,6 +20425,39 @@ end
 $$;
 comment on function tokenbook.verify_token_ledger is
   'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/was_customer.sql
+
+/*
+ * Whether anybody ever said that a provider's customer is this user: the provider, in an event of a payment or of a
+ * subscription; or our own server or an admin, now or before that was put right.
+ * Caller: internal: whoever compares a payment that is not booked with what was told.   Locks: nothing.
+ */
+create function tokenbook.was_customer(p_provider text, p_customer_id text, p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+      select from tokenbook.provider_customers c
+       where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
+    or exists (
+      select from tokenbook.changes c
+       where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
+         and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
+    or exists (
+      select from tokenbook.provider_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
+    or exists (
+      select from tokenbook.provider_subscription_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
+end
+$$;
+comment on function tokenbook.was_customer is
+  'Whether anybody ever said that a provider''s customer is this user.';
 
 -- from supabase/schemas/95_privileges.sql
 

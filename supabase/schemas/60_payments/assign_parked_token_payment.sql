@@ -102,7 +102,8 @@ begin
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+    values (p_provider, v_facts.provider_payment_id, v_fact_id,
+            tokenbook.digest_of_fact(p_provider, v_facts.provider_payment_id, v_fact_id, 'assign_parked_token_payment', v_said),
             'assign_parked_token_payment', clock_timestamp(), v_said);
   end if;
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);

@@ -195,14 +195,17 @@ begin
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
-    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
+      from facts f where f.part_of is null
     union all
-    select m.provider, m.part_of, m.provider_payment_id
+    select m.provider, m.part_of, m.provider_payment_id, m.created_at, m.updated_at
       from facts f
       join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
              partition by o.provider, o.whole
@@ -217,11 +220,12 @@ begin
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
            -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
-           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+           string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
@@ -915,6 +919,10 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     -- of what is not booked: one who was told, or was ever said to be its customer
+     ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
+                      when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
+                 f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
@@ -934,8 +942,8 @@ begin
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
-     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+     -- before its payment was first heard of, or after it was last
+     ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -961,11 +969,14 @@ begin
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
-         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, says.digest, e.facts ->> 'occurred_at'),
          concat_ws(' ', e.digest, e.occurred_at)
     from tokenbook.provider_events e
+   cross join lateral (
+     select sha256(convert_to(
+              jsonb_build_array(e.provider, e.provider_payment_id, e.event_id, e.event_type, e.facts)::text, 'UTF8')) as digest) says
    where p_user_id is null and p_after is null
-     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+     and (e.digest <> says.digest
        or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
