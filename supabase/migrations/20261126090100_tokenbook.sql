@@ -2490,7 +2490,7 @@ comment on function tokenbook.authorize_operator is 'Refuses everyone but admini
 -- from supabase/schemas/10_access/check_action_type.sql
 
 /*
- * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Refuses an action type that is not a plain name, or one that means something to the books.
  * Caller: internal.   Errors: invalid_action_type.
  */
 create function tokenbook.check_action_type(p_action_type text)
@@ -2513,7 +2513,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_action_type is
-  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+  'Refuses an action type that is not a plain lower-case name, or one of the names that mean something to the books.';
 
 -- from supabase/schemas/10_access/check_body.sql
 
@@ -3464,7 +3464,9 @@ comment on function tokenbook.require_user is
 -- from supabase/schemas/10_access/reserved_action_types.sql
 
 /*
- * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
+ * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
+ * who looks for such an entry asks for what no caller can write, too.
  * Immutable, so that who asks it with nothing else is answered when his plan is made.
  * Caller: internal.
  */
@@ -3476,12 +3478,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return tokenbook.grant_action_types()
-    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  -- @names-are-reserved begin
+  return tokenbook.recorded_grant_actions()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
+             'void', 'rollover', 'plan_change'];
+  -- @names-are-reserved end
 end
 $$;
 comment on function tokenbook.reserved_action_types is
-  'The action types that the ledger keeps for itself.';
+  'The action types that mean something to the books, and that no caller may use.';
 
 -- from supabase/schemas/10_access/say_one_of.sql
 
@@ -8999,6 +9004,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
@@ -16411,19 +16417,22 @@ comment on function tokenbook.acknowledge_token_finding is
  * reconciliation. Reads the tables alone.
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
- * negative; a failed one 0; an admin's grant positive, his deduction negative.
+ * negative; a failed one 0; an admin's grant positive, their deduction negative. What the books have an entry for is
+ * a grant if the entry is one, whatever the row calls itself: an operation's name is its caller's word. Only a row
+ * that has none, from before the books opened, is what it is called.
  * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
- * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
- * equals it in everything but the id, within the same second; or, with an entry or without, when another
- * that used as much has the same metadata.request_id. Two equal operations in one second, each deducted,
- * are two operations: only their request can tell that they were one.
+ * A row is a copy (`copy_of`) when another stands for the same ledger entry, or when it has none and another
+ * equals it: in everything but the id, within the same second, or in what it used and its metadata.request_id.
+ * An entry of its own makes it an operation of its own. Where the server booked two that name the same request,
+ * both without an idempotency key, it may have sent one twice (`same_request_as`). That is to be looked at, and
+ * proves nothing: metadata are the caller's words too.
  * Caller: internal.
  */
 create function tokenbook.audit_trail(p_user_id uuid)
 returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
-  is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
+  is_operation boolean, success boolean, copy_of uuid, same_request_as uuid, created_at timestamptz
 )
 language plpgsql
 stable
@@ -16435,12 +16444,17 @@ begin
   return query
   with charges as (
     -- a capture beyond its hold books two entries for one operation, a refund names it too
-    select t.usage_id, min(t.id) as id
+    select t.usage_id, min(t.id) as id, bool_or(t.entry_type = 'grant') as is_grant,
+           bool_and(t.actor_role = 'service' and t.idempotency_key is null) as is_unkeyed -- @only-unkeyed-resends
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
   ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+           coalesce(
+             named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
+             u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
+           coalesce(named.is_unkeyed, naming.actor_role = 'service' and naming.idempotency_key is null, false) as is_unkeyed,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
@@ -16452,44 +16466,50 @@ begin
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
            first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
                           l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
              order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request
+               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
+               order by l.entry is null, l.created_at, l.id) end as first_of_request,
+           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
+             first_value(l.id) over (
+               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
+               order by l.created_at, l.id) end as first_sent
       from linked l
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
+           when c.is_grant then abs(c.tokens_used)
            when not c.success then 0 -- @failed-moved-nothing
            else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case
            when not c.success then 0
-           when c.copied is not null and c.first_of_entry is distinct from c.id then 0
+           when c.copied is not null then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
-         c.success, c.copied, c.created_at
+         not c.is_grant and c.action_type <> 'admin_deduct',
+         c.success, c.copied,
+         case when c.copied is null and c.tokens_used <> 0 and c.first_sent <> c.id then c.first_sent end,
+         c.created_at
     from (
       select x.*,
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
                when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
-               when x.first_of_request <> x.id then x.first_of_request
+               when x.entry is null and x.first_of_request <> x.id then x.first_of_request
              end as copied
         from compared x) c;
 end
 $$;
 comment on function tokenbook.audit_trail is
-  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another, or may be.';
 
 -- from supabase/schemas/90_audit/chain_ledger.sql
 
@@ -17097,7 +17117,7 @@ begin
       when p_cause = 'recorded_twice' then
         'Written down twice and deducted once: the balance is right, and this sum counts it once.'
       when p_scenario = 'duplicate_usage' then
-        'One operation was deducted twice. Grant back the second.'
+        'Two deductions of the server, without idempotency keys, name the same request. Ask who sent it whether it was sent twice: then refund the second. Nothing is given back by itself for what metadata say.'
     end,
     'evidence', p_evidence);
 end
@@ -17260,6 +17280,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -18237,8 +18258,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
@@ -19077,7 +19099,7 @@ begin
   -- token by token
   for v_difference in
     with differences as materialized (
-      select d.*, d.cause = 'recorded_twice' as is_harmless
+      select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
     )
@@ -19089,8 +19111,8 @@ begin
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-     group by d.scenario, d.is_harmless
-     order by d.scenario, d.is_harmless
+     group by d.scenario, d.is_harmless, d.harmless
+     order by d.scenario, d.is_harmless, d.harmless
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
@@ -19793,7 +19815,7 @@ begin
   elsif v_first.tokens < 0 then
     v_taken := v_first;
     select t.* into v_given from public.token_transactions t
-     where t.user_id = p_user_id and t.id = v_taken.id + 1
+     where t.user_id = p_user_id and t.id = v_taken.id + 1 and t.entry_type = 'restatement'
        and t.metadata = jsonb_build_object('beside', v_taken.id);
   elsif v_first.id is not null then
     null; -- there was nothing to restate
@@ -20024,7 +20046,7 @@ comment on function tokenbook.reverse_token_restatement is
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
- * the line of the sum that it belongs to.
+ * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -20094,12 +20116,13 @@ begin
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
   union all
-  -- one operation, deducted twice
-  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
-         u.usage_id, e.id, e.created_at
+  -- one operation, perhaps, deducted twice: nothing is off until somebody says so
+  select 'duplicate_usage', 'one_request_deducted_twice',
+         'none', 0, -- @requests-prove-nothing
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
     from trail u
     join entries e on e.id = u.transaction_id
-   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+   where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
   union all
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
