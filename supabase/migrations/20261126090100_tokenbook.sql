@@ -3003,6 +3003,34 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/moment_of.sql
+
+/*
+ * The moment that a text in a JSON argument says: of 1900 to 2199, with its offset, because without one it would be
+ * another moment in another session. NULL where it is none, also where it only looks like one (the 31st of February,
+ * an offset of 99 hours).
+ * Caller: internal.
+ */
+create function tokenbook.moment_of(p_text text)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then -- @offsets-are-checked
+    return null;
+end
+$$;
+comment on function tokenbook.moment_of is
+  'The moment that a text says, with its offset, of 1900 to 2199; NULL where it is none.';
+
 -- from supabase/schemas/10_access/own_objects.sql
 
 /*
@@ -6837,8 +6865,8 @@ begin
       '{"field": "p_reasoning_tokens", "rule": "part of p_output_tokens, so no more than that"}');
   elsif p_usage.images not between 0 and 1000000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
-  elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
+  elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
   elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
@@ -7337,12 +7365,12 @@ begin
   else
     select f.key,
            case when f.key <> all (c_prices) then 'a field that can be set'
-                else '0 to 1000000000000 cents, or null where it is not known' end
+                else '0 to 1000000000000 cents of at most 30 decimals, or null where it is not known' end
       into v_field, v_rule
       from jsonb_each(p_price) f
      where f.key <> all (c_prices)
         or case jsonb_typeof(f.value) when 'null' then false
-                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000 or scale(f.value::numeric) > 30
                                       else true end
      order by f.key
      limit 1;
@@ -7402,7 +7430,7 @@ comment on function tokenbook.set_token_model_price is
 
 /*
  * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0.
+ * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
@@ -7413,9 +7441,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
 begin
-  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
-    return 0;
+  if (v_role in ('service_role', 'postgres', 'supabase_admin')
+    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+  then
+    return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
     select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
@@ -11812,7 +11845,9 @@ begin
       when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
       when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
       when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
-      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'timestamp with time zone'
+        and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
+        then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
              select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
@@ -11883,8 +11918,6 @@ begin
       get stacked diagnostics v_constraint = constraint_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
-    when invalid_datetime_format or datetime_field_overflow then
-      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
   end;
   after := coalesce(after, before);
   changed := array(
@@ -12165,7 +12198,7 @@ comment on function tokenbook.assign_parked_token_payment is
 
 /*
  * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
- * do without. Returns when it happened.
+ * do without, and nothing that is another's. Returns when it happened.
  * Caller: internal.   Errors: invalid_provider_event.
  */
 create function tokenbook.check_payment_event(
@@ -12184,8 +12217,6 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   v_cents constant text := '^[0-9]{1,15}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12195,16 +12226,19 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
     when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
-    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
-      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
-    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
-    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
+    when case v_kind when 'refunded' then coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents else p_facts ? 'refunded_cents' end then 'refunded_cents' -- @own-fields-only
+    when case v_kind when 'refund' then coalesce(p_facts ->> 'refund_id', '') !~ v_id else p_facts ? 'refund_id' end then 'refund_id'
+    when case v_kind when 'credit' then coalesce(p_facts ->> 'credit_id', '') !~ v_id else p_facts ? 'credit_id' end then 'credit_id'
+    when case v_kind when 'dispute' then coalesce(p_facts ->> 'dispute_id', '') !~ v_id else p_facts ? 'dispute_id' end then 'dispute_id'
+    when case v_kind
+           when 'refund' then coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+           when 'dispute' then coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost')
+           else p_facts ? 'status'
+         end then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
@@ -12212,7 +12246,7 @@ begin
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
-    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when p_facts ? 'period_start' and tokenbook.moment_of(p_facts ->> 'period_start') is null then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
@@ -12223,16 +12257,10 @@ begin
          end then 'parts'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'period_start')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
-        v_field := 'occurred_at, period_start';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
-    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; of refunds, credits and disputes their own fields; at most 100 parts and 8,192 bytes'));
 end
 $$;
 comment on function tokenbook.check_payment_event is
@@ -12260,8 +12288,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12271,23 +12297,17 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
     when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
-    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
-    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+    when p_facts ? 'cancel_at' and tokenbook.moment_of(p_facts ->> 'cancel_at') is null then 'cancel_at'
+    when p_facts ? 'current_period_end' and tokenbook.moment_of(p_facts ->> 'current_period_end') is null then 'current_period_end'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format then
-        v_field := 'occurred_at, cancel_at, current_period_end';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
     'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
@@ -14879,7 +14899,8 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
+ * invalid_alert_rule.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -14899,6 +14920,9 @@ declare
 begin
   v_actor := tokenbook.authorize_operator();
   perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
+  if octet_length(p_rule) > 64 then -- no rule has such a name
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
+  end if;
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -14914,7 +14938,7 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, invalid_alert_rule, forbidden.';
 
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
@@ -15117,7 +15141,7 @@ begin
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
     when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
       then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
-    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+    when (v_asks = 'hours') <> (v_asked.hours is not null) or v_asked.hours not between 1 and 8760 -- @hours-within-a-year
       then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
     when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
