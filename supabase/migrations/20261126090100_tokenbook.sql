@@ -2490,7 +2490,7 @@ comment on function tokenbook.authorize_operator is 'Refuses everyone but admini
 -- from supabase/schemas/10_access/check_action_type.sql
 
 /*
- * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Refuses an action type that is not a plain name, or one that means something to the books.
  * Caller: internal.   Errors: invalid_action_type.
  */
 create function tokenbook.check_action_type(p_action_type text)
@@ -2513,7 +2513,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_action_type is
-  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+  'Refuses an action type that is not a plain lower-case name, or one of the names that mean something to the books.';
 
 -- from supabase/schemas/10_access/check_body.sql
 
@@ -3003,6 +3003,34 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/moment_of.sql
+
+/*
+ * The moment that a text in a JSON argument says: of 1900 to 2199, with its offset, because without one it would be
+ * another moment in another session. NULL where it is none, also where it only looks like one (the 31st of February,
+ * an offset of 99 hours).
+ * Caller: internal.
+ */
+create function tokenbook.moment_of(p_text text)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then -- @offsets-are-checked
+    return null;
+end
+$$;
+comment on function tokenbook.moment_of is
+  'The moment that a text says, with its offset, of 1900 to 2199; NULL where it is none.';
+
 -- from supabase/schemas/10_access/own_objects.sql
 
 /*
@@ -3297,7 +3325,7 @@ begin
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
-      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
       ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
@@ -3464,7 +3492,9 @@ comment on function tokenbook.require_user is
 -- from supabase/schemas/10_access/reserved_action_types.sql
 
 /*
- * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
+ * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
+ * who looks for such an entry asks for what no caller can write, too.
  * Immutable, so that who asks it with nothing else is answered when his plan is made.
  * Caller: internal.
  */
@@ -3476,12 +3506,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return tokenbook.grant_action_types()
-    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  -- @names-are-reserved begin
+  return tokenbook.recorded_grant_actions()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
+             'void', 'rollover', 'plan_change'];
+  -- @names-are-reserved end
 end
 $$;
 comment on function tokenbook.reserved_action_types is
-  'The action types that the ledger keeps for itself.';
+  'The action types that mean something to the books, and that no caller may use.';
 
 -- from supabase/schemas/10_access/say_one_of.sql
 
@@ -6832,8 +6865,8 @@ begin
       '{"field": "p_reasoning_tokens", "rule": "part of p_output_tokens, so no more than that"}');
   elsif p_usage.images not between 0 and 1000000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
-  elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
+  elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
   elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
@@ -7332,12 +7365,12 @@ begin
   else
     select f.key,
            case when f.key <> all (c_prices) then 'a field that can be set'
-                else '0 to 1000000000000 cents, or null where it is not known' end
+                else '0 to 1000000000000 cents of at most 30 decimals, or null where it is not known' end
       into v_field, v_rule
       from jsonb_each(p_price) f
      where f.key <> all (c_prices)
         or case jsonb_typeof(f.value) when 'null' then false
-                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000 or scale(f.value::numeric) > 30
                                       else true end
      order by f.key
      limit 1;
@@ -7397,7 +7430,7 @@ comment on function tokenbook.set_token_model_price is
 
 /*
  * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0.
+ * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
@@ -7408,9 +7441,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
 begin
-  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
-    return 0;
+  if (v_role in ('service_role', 'postgres', 'supabase_admin')
+    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+  then
+    return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
     select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
@@ -9000,6 +9038,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
@@ -11814,7 +11853,9 @@ begin
       when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
       when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
       when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
-      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'timestamp with time zone'
+        and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
+        then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
              select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
@@ -11885,8 +11926,6 @@ begin
       get stacked diagnostics v_constraint = constraint_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
-    when invalid_datetime_format or datetime_field_overflow then
-      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
   end;
   after := coalesce(after, before);
   changed := array(
@@ -12168,7 +12207,7 @@ comment on function tokenbook.assign_parked_token_payment is
 
 /*
  * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
- * do without. Returns when it happened.
+ * do without, and nothing that is another's. Returns when it happened.
  * Caller: internal.   Errors: invalid_provider_event.
  */
 create function tokenbook.check_payment_event(
@@ -12187,8 +12226,6 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   v_cents constant text := '^[0-9]{1,15}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12198,16 +12235,19 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
     when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
-    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
-      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
-    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
-    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
+    when case v_kind when 'refunded' then coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents else p_facts ? 'refunded_cents' end then 'refunded_cents' -- @own-fields-only
+    when case v_kind when 'refund' then coalesce(p_facts ->> 'refund_id', '') !~ v_id else p_facts ? 'refund_id' end then 'refund_id'
+    when case v_kind when 'credit' then coalesce(p_facts ->> 'credit_id', '') !~ v_id else p_facts ? 'credit_id' end then 'credit_id'
+    when case v_kind when 'dispute' then coalesce(p_facts ->> 'dispute_id', '') !~ v_id else p_facts ? 'dispute_id' end then 'dispute_id'
+    when case v_kind
+           when 'refund' then coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+           when 'dispute' then coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost')
+           else p_facts ? 'status'
+         end then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
@@ -12215,7 +12255,7 @@ begin
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
-    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when p_facts ? 'period_start' and tokenbook.moment_of(p_facts ->> 'period_start') is null then 'period_start'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
@@ -12226,16 +12266,10 @@ begin
          end then 'parts'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'period_start')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
-        v_field := 'occurred_at, period_start';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
-    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; of refunds, credits and disputes their own fields; at most 100 parts and 8,192 bytes'));
 end
 $$;
 comment on function tokenbook.check_payment_event is
@@ -12263,8 +12297,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12274,23 +12306,17 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
     when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
-    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
-    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+    when p_facts ? 'cancel_at' and tokenbook.moment_of(p_facts ->> 'cancel_at') is null then 'cancel_at'
+    when p_facts ? 'current_period_end' and tokenbook.moment_of(p_facts ->> 'current_period_end') is null then 'current_period_end'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format then
-        v_field := 'occurred_at, cancel_at, current_period_end';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
     'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
@@ -14913,7 +14939,8 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
+ * invalid_alert_rule.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -14933,6 +14960,9 @@ declare
 begin
   v_actor := tokenbook.authorize_operator();
   perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
+  if octet_length(p_rule) > 64 then -- no rule has such a name
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
+  end if;
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -14948,7 +14978,7 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, invalid_alert_rule, forbidden.';
 
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
@@ -15151,7 +15181,7 @@ begin
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
     when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
       then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
-    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+    when (v_asks = 'hours') <> (v_asked.hours is not null) or v_asked.hours not between 1 and 8760 -- @hours-within-a-year
       then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
     when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
@@ -16451,19 +16481,22 @@ comment on function tokenbook.acknowledge_token_finding is
  * reconciliation. Reads the tables alone.
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
- * negative; a failed one 0; an admin's grant positive, his deduction negative.
+ * negative; a failed one 0; an admin's grant positive, their deduction negative. What the books have an entry for is
+ * a grant if the entry is one, whatever the row calls itself: an operation's name is its caller's word. Only a row
+ * that has none, from before the books opened, is what it is called.
  * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
- * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
- * equals it in everything but the id, within the same second; or, with an entry or without, when another
- * that used as much has the same metadata.request_id. Two equal operations in one second, each deducted,
- * are two operations: only their request can tell that they were one.
+ * A row is a copy (`copy_of`) when another stands for the same ledger entry, or when it has none and another
+ * equals it: in everything but the id, within the same second, or in what it used and its metadata.request_id.
+ * An entry of its own makes it an operation of its own. Where the server booked two that name the same request,
+ * both without an idempotency key, it may have sent one twice (`same_request_as`). That is to be looked at, and
+ * proves nothing: metadata are the caller's words too.
  * Caller: internal.
  */
 create function tokenbook.audit_trail(p_user_id uuid)
 returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
-  is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
+  is_operation boolean, success boolean, copy_of uuid, same_request_as uuid, created_at timestamptz
 )
 language plpgsql
 stable
@@ -16475,12 +16508,17 @@ begin
   return query
   with charges as (
     -- a capture beyond its hold books two entries for one operation, a refund names it too
-    select t.usage_id, min(t.id) as id
+    select t.usage_id, min(t.id) as id, bool_or(t.entry_type = 'grant') as is_grant,
+           bool_and(t.actor_role = 'service' and t.idempotency_key is null) as is_unkeyed -- @only-unkeyed-resends
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
   ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+           coalesce(
+             named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
+             u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
+           coalesce(named.is_unkeyed, naming.actor_role = 'service' and naming.idempotency_key is null, false) as is_unkeyed,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
@@ -16492,44 +16530,50 @@ begin
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
            first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
                           l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
              order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request
+               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
+               order by l.entry is null, l.created_at, l.id) end as first_of_request,
+           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
+             first_value(l.id) over (
+               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
+               order by l.created_at, l.id) end as first_sent
       from linked l
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
+           when c.is_grant then abs(c.tokens_used)
            when not c.success then 0 -- @failed-moved-nothing
            else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case
            when not c.success then 0
-           when c.copied is not null and c.first_of_entry is distinct from c.id then 0
+           when c.copied is not null then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
-         c.success, c.copied, c.created_at
+         not c.is_grant and c.action_type <> 'admin_deduct',
+         c.success, c.copied,
+         case when c.copied is null and c.tokens_used <> 0 and c.first_sent <> c.id then c.first_sent end,
+         c.created_at
     from (
       select x.*,
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
                when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
-               when x.first_of_request <> x.id then x.first_of_request
+               when x.entry is null and x.first_of_request <> x.id then x.first_of_request
              end as copied
         from compared x) c;
 end
 $$;
 comment on function tokenbook.audit_trail is
-  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another, or may be.';
 
 -- from supabase/schemas/90_audit/chain_ledger.sql
 
@@ -17137,7 +17181,7 @@ begin
       when p_cause = 'recorded_twice' then
         'Written down twice and deducted once: the balance is right, and this sum counts it once.'
       when p_scenario = 'duplicate_usage' then
-        'One operation was deducted twice. Grant back the second.'
+        'Two deductions of the server, without idempotency keys, name the same request. Ask who sent it whether it was sent twice: then refund the second. Nothing is given back by itself for what metadata say.'
     end,
     'evidence', p_evidence);
 end
@@ -17300,6 +17344,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -18288,8 +18333,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
@@ -19128,7 +19174,7 @@ begin
   -- token by token
   for v_difference in
     with differences as materialized (
-      select d.*, d.cause = 'recorded_twice' as is_harmless
+      select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
     )
@@ -19140,8 +19186,8 @@ begin
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-     group by d.scenario, d.is_harmless
-     order by d.scenario, d.is_harmless
+     group by d.scenario, d.is_harmless, d.harmless
+     order by d.scenario, d.is_harmless, d.harmless
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
@@ -19844,7 +19890,7 @@ begin
   elsif v_first.tokens < 0 then
     v_taken := v_first;
     select t.* into v_given from public.token_transactions t
-     where t.user_id = p_user_id and t.id = v_taken.id + 1
+     where t.user_id = p_user_id and t.id = v_taken.id + 1 and t.entry_type = 'restatement'
        and t.metadata = jsonb_build_object('beside', v_taken.id);
   elsif v_first.id is not null then
     null; -- there was nothing to restate
@@ -20075,7 +20121,7 @@ comment on function tokenbook.reverse_token_restatement is
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
- * the line of the sum that it belongs to.
+ * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -20145,12 +20191,13 @@ begin
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
   union all
-  -- one operation, deducted twice
-  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
-         u.usage_id, e.id, e.created_at
+  -- one operation, perhaps, deducted twice: nothing is off until somebody says so
+  select 'duplicate_usage', 'one_request_deducted_twice',
+         'none', 0, -- @requests-prove-nothing
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
     from trail u
     join entries e on e.id = u.transaction_id
-   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+   where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
   union all
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,

@@ -99,7 +99,7 @@ export const errors = {
     title: "Invalid action type",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.",
+    hint: "Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.",
   },
   invalid_priority: {
     status: 400,

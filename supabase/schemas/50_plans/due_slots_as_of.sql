@@ -43,6 +43,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');

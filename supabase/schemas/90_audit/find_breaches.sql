@@ -125,6 +125,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -1113,8 +1114,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text

@@ -396,6 +396,7 @@ export const calling: Callable[] = [
       "tokenbook.report",
       "tokenbook.request_top_up",
       "tokenbook.require_user",
+      "tokenbook.moment_of",
       "tokenbook.reserved_action_types",
       "tokenbook.restore_clawback",
       "tokenbook.roll_over",
