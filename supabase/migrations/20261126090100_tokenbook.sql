@@ -1571,6 +1571,7 @@ begin
     "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "second_in_period": "Another payment of its subscription has been booked for that period, and the plan''s setup fee is as high as its price, or not known: one of the two may be the fee, which pays for no period. Assign it if it is the price (a payment that had failed and was made up for); dismiss it if it is the fee.",
     "nothing_named": "Nothing says what was bought.",
     "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
     "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
@@ -1648,6 +1649,7 @@ create table tokenbook.provider_payments (
   quantity integer,
   price_id text,
   subscription_id text,
+  cycles_completed integer,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
@@ -1679,6 +1681,7 @@ comment on column tokenbook.provider_payments.pack_type is 'The pack that was bo
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
+comment on column tokenbook.provider_payments.cycles_completed is 'How many of the subscription''s periods had been paid for when this was its newest payment, as the provider says; NULL = it does not.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
@@ -1686,7 +1689,7 @@ comment on column tokenbook.provider_payments.refunded_cents is 'What went back 
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
-comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
@@ -1698,6 +1701,8 @@ create index provider_payments_parked_idx
 create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_subscription_idx
+  on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
 
@@ -12116,7 +12121,7 @@ begin
 
   -- record
   v_said := jsonb_strip_nulls(jsonb_build_object(
-    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'user_id', case when v_facts.user_id is null or v_facts.parked_reason = 'second_in_period' then p_user_id end, -- @assigned-though-known
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_customer_id is not null and v_customer_user_id is null then
@@ -12207,6 +12212,8 @@ begin
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when p_facts ? 'may_be_fee' and jsonb_typeof(p_facts -> 'may_be_fee') <> 'boolean' then 'may_be_fee'
+    when p_facts ->> 'cycles_completed' !~ '^[0-9]{1,6}$' then 'cycles_completed'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
@@ -12528,7 +12535,7 @@ comment on function tokenbook.dismiss_parked_token_payment is
 
 /*
  * Why a provider's payment waits, in words: its reason, and what it is in this case: what was expected and what came,
- * how many there were and may be, which field cannot be read.
+ * how many there were and may be, which field cannot be read, what else is booked.
  * Caller: internal.
  */
 create function tokenbook.explain_parking(p_facts tokenbook.provider_payments)
@@ -12550,6 +12557,9 @@ begin
       format('Bought: %s, at most: %s.', v_details ->> 'quantity', v_details ->> 'at_most') end,
     case when v_details ? 'rule' then
       format('%s must be: %s.', v_details ->> 'field', v_details ->> 'rule') end,
+    case when v_details ? 'other_payment_id' then
+      format('Booked: %s, for the period from %s. Payments for periods: %s, as the provider has said last.',
+        v_details ->> 'other_payment_id', v_details ->> 'other_period_start', coalesce(v_details ->> 'cycles_completed', 'not known')) end,
     case when v_details ? 'error' then
       format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
 end
@@ -12580,10 +12590,12 @@ comment on function tokenbook.explain_parking is
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
- * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
 returns tokenbook.provider_payments
@@ -12597,6 +12609,8 @@ declare
   v_booked public.token_payments;
   v_reason text;
   v_details jsonb;
+  v_is_assigned boolean; -- an admin has said what it is
+  v_may_be_fee boolean;
   v_charged bigint;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
@@ -12633,7 +12647,8 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
+  select one.is_paid, one.is_assigned, one.may_be_fee, one.cycles_completed, one.whole, one.customer_id, one.currency,
+         one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -12646,11 +12661,14 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+    into v_facts.is_paid, v_is_assigned, v_may_be_fee, v_facts.cycles_completed, v_facts.provider_payment_id,
+         v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
+             coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
+             max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -12682,6 +12700,15 @@ begin
     when v_facts.user_id is null then 'user_unknown'
   end;
   v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
+  if v_facts.is_paid and v_facts.parked_reason is null and v_booked.id is null
+    and not v_is_assigned -- @assigned-is-decided
+  then
+    if v_may_be_fee then
+      perform tokenbook.lock_account(v_facts.user_id, p_create => true); -- @periods-after-lock: two of one may come at once
+      v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
+    end if;
+  end if;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -13050,7 +13077,8 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+         cycles_completed = null, is_paid = false,
          amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
@@ -13065,6 +13093,7 @@ begin
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
          subscription_id = v_facts.subscription_id,
+         cycles_completed = v_facts.cycles_completed,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
@@ -13129,7 +13158,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -13242,6 +13271,96 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/period_of_another.sql
+
+/*
+ * Whether the period that a subscription's payment would pay for has been booked for another one already: then what
+ * that is; NULL: it may be booked. For payments that may be a setup fee as high as the price, of which nothing says
+ * which is which: so of payments that begin within half a period of each other as many are booked as there are periods
+ * among them, or as the provider says that were paid for since the payment before them. Whichever is heard of first is
+ * booked; how many are, does not depend on it. It looks one period back and one ahead (I11).
+ * Caller: internal, holding the account's lock.   Keeps: I11, I12.
+ */
+create function tokenbook.period_of_another(p_facts tokenbook.provider_payments, p_ids text[])
+returns jsonb
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_period constant interval := coalesce(
+    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+       from public.token_plans p where p.plan_type = p_facts.plan_type),
+    interval '28 days');
+  v_near record;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_periods integer := 0;
+  v_booked integer := 0;
+  v_cycles integer;
+  v_cycles_before integer := 0;
+  v_other record;
+begin
+  if num_nonnulls(p_facts.plan_type, p_facts.subscription_id, p_facts.period_start) < 3 then
+    return null;
+  end if;
+  for v_near in
+    with known as (
+      select f.provider_payment_id as id, f.period_start, f.cycles_completed,
+             exists (select from public.token_payments p
+                      where p.user_id = f.user_id and p.provider = f.provider
+                        and p.provider_payment_id = f.provider_payment_id) as is_booked
+        from tokenbook.provider_payments f
+       where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id
+         and f.period_start > p_facts.period_start - v_period and f.period_start < p_facts.period_start + v_period
+         and f.plan_type = p_facts.plan_type and f.is_paid and f.provider_payment_id <> all (p_ids)
+      union all
+      select null, p_facts.period_start, p_facts.cycles_completed, false
+    ), spaced as (
+      select k.*, lag(k.period_start) over by_time <= k.period_start - v_period / 2 as is_apart
+        from known k
+      window by_time as (order by k.period_start, k.id)
+    ), grouped as (
+      select s.*, count(*) filter (where s.is_apart) over (order by s.period_start, s.id) as nth_group from spaced s
+    )
+    select g.* from grouped g
+     where g.nth_group = (select own.nth_group from grouped own where own.id is null)
+     order by g.period_start, g.id
+  loop
+    v_first := coalesce(v_first, v_near.period_start);
+    if (v_near.period_start < v_last + v_period / 2) is not true then
+      v_periods := v_periods + 1;
+      v_last := v_near.period_start;
+    end if;
+    v_cycles := greatest(v_cycles, v_near.cycles_completed);
+    if v_near.is_booked then
+      v_booked := v_booked + 1;
+      v_other := v_near;
+    end if;
+  end loop;
+  if v_booked < v_periods then
+    return null;
+  end if;
+
+  -- a payment that was made up for: the provider counts it
+  select f.cycles_completed into v_cycles_before
+    from tokenbook.provider_payments f
+   where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
+     and f.is_paid and f.provider_payment_id <> all (p_ids)
+   order by f.period_start desc
+   limit 1;
+  if v_booked < v_cycles - (case when found then v_cycles_before else 0 end) then -- @counted-cycles-are-paid
+    return null;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'other_payment_id', v_other.id, 'other_period_start', v_other.period_start, 'cycles_completed', v_cycles));
+end
+$$;
+comment on function tokenbook.period_of_another is
+  'Which booked payment of the same subscription has the period that this one would pay for, as JSON; NULL: none.';
 
 -- from supabase/schemas/60_payments/prepare_token_checkout.sql
 
@@ -13397,8 +13516,9 @@ comment on function tokenbook.provider_terms is
  * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
  * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
- * parked_reason, parked_details},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id,
+ * may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest
+ * payment), parts, parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
@@ -13485,7 +13605,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -17350,6 +17470,8 @@ begin
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
+           max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
@@ -17484,6 +17606,37 @@ begin
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
+  ), of_periods as (
+    -- payments that may be fees instead of a period's price: how many are booked beside each, and what was counted
+    select f.user_id, f.provider, f.provider_payment_id as id, y.id as payment_id,
+           count(o.booked_at) as beside, count(o.booked_at) filter (where o.booked_at < y.created_at) as beside_before,
+           greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
+           -- others wait, or an admin has decided
+           t.is_assigned or exists (
+             select from tokenbook.provider_payments w
+              where w.provider = f.provider and w.subscription_id = f.subscription_id
+                and w.period_start > f.period_start - n.length and w.period_start < f.period_start + n.length
+                and (w.parked_reason is not null or exists (
+                  select from tokenbook.provider_events e
+                   where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
+           (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
+             where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
+               and w.period_start < least(f.period_start, min(o.period_start))
+             order by w.period_start desc limit 1) as cycles_before
+      from facts f
+      join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
+      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+              from public.token_plans l) n on n.plan_type = f.plan_type
+      left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
+      join lateral (
+        select o.period_start, o.cycles_completed, z.created_at as booked_at
+          from tokenbook.provider_payments o
+          left join public.token_payments z
+            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+         where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
+           and o.provider_payment_id <> f.provider_payment_id
+           and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
+     group by f.user_id, f.provider, f.provider_payment_id, f.subscription_id, f.period_start, f.cycles_completed, t.is_assigned, y.id, y.created_at, n.length
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
@@ -18058,12 +18211,18 @@ begin
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
      ('subscription_id', t.subscription_id, f.subscription_id),
+     ('cycles_completed', t.cycles_completed::text, f.cycles_completed::text),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
      ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
      ('parked_reason', case when t.is_paid is not true then null
-                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case
+                              when f.user_id is null then 'user_unknown'
+                              -- it waits beside one that is booked
+                              when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
+                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                              then 'second_in_period' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'
@@ -18083,10 +18242,17 @@ begin
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
+  union all
+  select 'I12 one payment a period', o.user_id, null, null,
+         concat_ws(' ', o.provider, o.id, 'waits: booked beside it are', o.beside_before), 'booked'
+    from of_periods o
+   where o.payment_id is not null and not o.is_decided and o.beside_before > 0
+     -- and that so many periods were paid for, the provider does not say
+     and o.cycles_before is distinct from -1 and o.cycles - coalesce(o.cycles_before, 0) <= o.beside_before
   union all
   select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
     from tokenbook.provider_events e

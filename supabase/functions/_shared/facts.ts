@@ -28,6 +28,10 @@ export interface PaidFacts extends Told {
   period_start?: string | undefined;
   /** The provider's id of the subscription that it is a payment of. */
   subscription_id?: string | undefined;
+  /** Whether it may be the subscription's setup fee instead, as far as the provider tells. */
+  may_be_fee?: boolean | undefined;
+  /** How many of the subscription's periods had been paid for when this was its newest payment. */
+  cycles_completed?: number | undefined;
   /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
@@ -105,6 +109,7 @@ export type ParkedReason =
   | "credited"
   | "several_things"
   | "setup_fee"
+  | "second_in_period"
   | "nothing_named"
   | "items_unknown"
   | "not_ours"

@@ -91,7 +91,7 @@ begin
 
   -- record
   v_said := jsonb_strip_nulls(jsonb_build_object(
-    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'user_id', case when v_facts.user_id is null or v_facts.parked_reason = 'second_in_period' then p_user_id end, -- @assigned-though-known
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_customer_id is not null and v_customer_user_id is null then

@@ -19,10 +19,12 @@
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
- * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
 returns tokenbook.provider_payments
@@ -36,6 +38,8 @@ declare
   v_booked public.token_payments;
   v_reason text;
   v_details jsonb;
+  v_is_assigned boolean; -- an admin has said what it is
+  v_may_be_fee boolean;
   v_charged bigint;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
@@ -72,7 +76,8 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
+  select one.is_paid, one.is_assigned, one.may_be_fee, one.cycles_completed, one.whole, one.customer_id, one.currency,
+         one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -85,11 +90,14 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+    into v_facts.is_paid, v_is_assigned, v_may_be_fee, v_facts.cycles_completed, v_facts.provider_payment_id,
+         v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
+             coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
+             max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -121,6 +129,15 @@ begin
     when v_facts.user_id is null then 'user_unknown'
   end;
   v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
+  if v_facts.is_paid and v_facts.parked_reason is null and v_booked.id is null
+    and not v_is_assigned -- @assigned-is-decided
+  then
+    if v_may_be_fee then
+      perform tokenbook.lock_account(v_facts.user_id, p_create => true); -- @periods-after-lock: two of one may come at once
+      v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
+    end if;
+  end if;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts

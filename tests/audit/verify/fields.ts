@@ -933,6 +933,7 @@ export const fields: Record<string, Record<string, Field>> = {
     quantity: field([{ to: "7", named: /^I12 / }]),
     price_id: field([{ to: "'another'", named: facts }]),
     subscription_id: field([{ to: "'another'", named: facts }]),
+    cycles_completed: field([{ to: "7", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
     amount_cents: field(
       off("amount_cents", facts, "x.amount_cents is not null"),

@@ -23,6 +23,7 @@ begin
     "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "second_in_period": "Another payment of its subscription has been booked for that period, and the plan''s setup fee is as high as its price, or not known: one of the two may be the fee, which pays for no period. Assign it if it is the price (a payment that had failed and was made up for); dismiss it if it is the fee.",
     "nothing_named": "Nothing says what was bought.",
     "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
     "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
