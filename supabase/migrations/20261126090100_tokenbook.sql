@@ -1569,6 +1569,7 @@ begin
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
     "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
+    "paid_with_credit": "It was paid from the customer''s balance while a credit of theirs waits that names nothing which was paid for: what is in that balance is not known to be money. Decide on the credit, and this is given, or assign this one by itself.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "second_in_period": "Another payment of its subscription has been booked for that period, and the plan''s setup fee is as high as its price, or not known: one of the two may be the fee, which pays for no period. Assign it if it is the price (a payment that had failed and was made up for); dismiss it if it is the fee.",
@@ -1653,6 +1654,7 @@ create table tokenbook.provider_payments (
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
+  from_balance_cents bigint,
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   period_start timestamptz,
@@ -1685,11 +1687,12 @@ comment on column tokenbook.provider_payments.cycles_completed is 'How many of t
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.provider_payments.from_balance_cents is 'How much of it the customer''s balance at the provider paid; below 0: so much it put there instead; NULL = it says nothing of that.';
 comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
-comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed. tokenbook.explain_parking says it in words.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed; from_balance_cents and credited_payment_id; already_paid_with. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
@@ -1703,6 +1706,10 @@ create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
 create index provider_payments_subscription_idx
   on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+create index provider_payments_credited_idx
+  on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
+create index provider_payments_from_balance_idx
+  on tokenbook.provider_payments (provider, customer_id) where from_balance_cents > 0;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
 
@@ -12089,7 +12096,8 @@ begin
   if v_customer_id is not null then
     select c.user_id into v_customer_user_id
       from tokenbook.lock_customer(p_provider, v_customer_id, null, null, null) c;
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, v_customer_id), p_provider_payment_id);
+    v_waiting := array_remove(
+      tokenbook.waiting_payments(p_provider, v_customer_id, p_provider_payment_id), p_provider_payment_id);
   end if;
   perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_waiting);
   v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
@@ -12121,7 +12129,7 @@ begin
 
   -- record
   v_said := jsonb_strip_nulls(jsonb_build_object(
-    'user_id', case when v_facts.user_id is null or v_facts.parked_reason = 'second_in_period' then p_user_id end, -- @assigned-though-known
+    'user_id', case when v_facts.user_id is null or v_facts.parked_reason in ('second_in_period', 'paid_with_credit') then p_user_id end, -- @assigned-though-known
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_customer_id is not null and v_customer_user_id is null then
@@ -12214,6 +12222,7 @@ begin
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when p_facts ? 'may_be_fee' and jsonb_typeof(p_facts -> 'may_be_fee') <> 'boolean' then 'may_be_fee'
     when p_facts ->> 'cycles_completed' !~ '^[0-9]{1,6}$' then 'cycles_completed'
+    when p_facts ->> 'from_balance_cents' !~ '^-?[0-9]{1,15}$' then 'from_balance_cents'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
@@ -12474,9 +12483,12 @@ comment on function public.token_payment_disagrees is
 /*
  * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
  * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
- * assigned. Dismissing twice changes nothing.
- * Caller: an admin, service_role.   Locks: the payment's facts.
- * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ * assigned. Dismissing twice changes nothing. Dismissing a credit that names nothing which was paid for says that it
+ * counts as money: what was paid with it and waits for that is given, twenty payments a call.
+ * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of what the credit holds,
+ * then their accounts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided,
+ * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.dismiss_parked_token_payment(
@@ -12493,6 +12505,8 @@ as $$
 declare
   v_actor record;
   v_ids text[];
+  v_customer_id text;
+  v_held text[] := '{}';
   v_facts tokenbook.provider_payments;
 begin
   v_actor := tokenbook.authorize_operator();
@@ -12500,7 +12514,17 @@ begin
     perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.customer_id into v_customer_id
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.part_of is null
+     and f.provider_payment_id = any (tokenbook.joined_payments(p_provider, array[p_provider_payment_id]));
+  if v_customer_id is not null then
+    perform tokenbook.lock_customer(p_provider, v_customer_id, null, null, null);
+    v_held := array_remove(
+      tokenbook.waiting_payments(p_provider, v_customer_id, p_provider_payment_id), p_provider_payment_id);
+  end if;
+  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_held);
+  v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
   select f.* into v_facts
     from tokenbook.provider_payments f
    where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
@@ -12519,6 +12543,7 @@ begin
         'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
         'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
   end if;
+  perform tokenbook.settle_payments(p_provider, v_held, v_actor.actor_role, v_actor.actor_id);
   return jsonb_build_object(
     'success', true,
     'provider', p_provider,
@@ -12560,6 +12585,12 @@ begin
     case when v_details ? 'other_payment_id' then
       format('Booked: %s, for the period from %s. Payments for periods: %s, as the provider has said last.',
         v_details ->> 'other_payment_id', v_details ->> 'other_period_start', coalesce(v_details ->> 'cycles_completed', 'not known')) end,
+    case when v_details ? 'credited_payment_id' then
+      format('The credit is %s. From the balance: %s of %s %s.',
+        v_details ->> 'credited_payment_id', v_details ->> 'from_balance_cents', p_facts.amount_cents, p_facts.currency) end,
+    case when v_details ? 'already_paid_with' then
+      format('Given already, and paid from that balance since: %s.',
+        (select string_agg(it.id, ', ') from jsonb_array_elements_text(v_details -> 'already_paid_with') it (id))) end,
     case when v_details ? 'error' then
       format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
 end
@@ -12591,7 +12622,8 @@ comment on function tokenbook.explain_parking is
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
- * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is.
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
+ * from the customer's balance while a credit waits that put money there which nobody can trace.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -12611,6 +12643,7 @@ declare
   v_details jsonb;
   v_is_assigned boolean; -- an admin has said what it is
   v_may_be_fee boolean;
+  v_told_at timestamptz; -- when it was paid
   v_charged bigint;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
@@ -12623,7 +12656,7 @@ begin
    limit 1;
 
   with told as materialized (
-    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part, e.occurred_at,
            row_number() over (
              order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
       from tokenbook.provider_events e
@@ -12647,7 +12680,7 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.is_assigned, one.may_be_fee, one.cycles_completed, one.whole, one.customer_id, one.currency,
+  select one.is_paid, one.is_assigned, one.told_at, one.may_be_fee, one.cycles_completed, one.from_balance_cents, one.whole, one.customer_id, one.currency,
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
@@ -12661,7 +12694,7 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_is_assigned, v_may_be_fee, v_facts.cycles_completed, v_facts.provider_payment_id,
+    into v_facts.is_paid, v_is_assigned, v_told_at, v_may_be_fee, v_facts.cycles_completed, v_facts.from_balance_cents, v_facts.provider_payment_id,
          v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
@@ -12669,6 +12702,8 @@ begin
              coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
              coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
              max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
+             min(t.occurred_at) filter (where t.kind = 'paid') as told_at,
+             (array_agg((t.f ->> 'from_balance_cents')::bigint order by t.nth) filter (where t.f ? 'from_balance_cents'))[1] as from_balance_cents,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -12708,6 +12743,30 @@ begin
       v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
       v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
     end if;
+    if v_facts.parked_reason is null and v_facts.from_balance_cents > 0 then
+      v_facts.parked_details := (
+        select jsonb_build_object('credited_payment_id', c.provider_payment_id, 'from_balance_cents', v_facts.from_balance_cents)
+          from tokenbook.open_credits(p_provider, v_facts.customer_id) c
+         where c.credited_at <= v_told_at
+         order by c.credited_at, c.provider_payment_id
+         limit 1);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'paid_with_credit' end; -- @credits-are-decided-first
+    end if;
+  elsif v_facts.parked_reason = 'credited' and v_facts.from_balance_cents < 0 then
+    v_facts.parked_details := (
+      select jsonb_build_object('already_paid_with', jsonb_agg(paid.id order by paid.id))
+        from (
+          select f.provider_payment_id as id
+            from tokenbook.provider_payments f
+            join public.token_payments p
+              on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+           where f.provider = p_provider and f.customer_id = v_facts.customer_id and f.from_balance_cents > 0
+             and (select min(e.occurred_at) from tokenbook.provider_events e
+                   where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+                     and e.facts ->> 'kind' = 'paid') >= v_told_at
+           order by f.created_at
+           limit 10) paid
+      having count(*) > 0);
   end if;
 
   -- the amount
@@ -13079,7 +13138,7 @@ begin
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
          customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
          cycles_completed = null, is_paid = false,
-         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
@@ -13097,6 +13156,7 @@ begin
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
+         from_balance_cents = v_facts.from_balance_cents,
          refunded_cents = v_facts.refunded_cents,
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
@@ -13158,7 +13218,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed; from_balance_cents, credited_payment_id; already_paid_with}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -13271,6 +13331,34 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/open_credits.sql
+
+/*
+ * The payments of a provider's customer that wait because of a credit which names nothing that was paid for (credited)
+ * and which has put something into the customer's balance there: until somebody has decided on them, what is paid from
+ * that balance is not known to be money.
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.open_credits(p_provider text, p_customer_id text)
+returns table (provider_payment_id text, credited_at timestamptz)
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select f.provider_payment_id,
+         (select min(e.occurred_at) from tokenbook.provider_events e
+           where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id and e.facts ->> 'kind' = 'paid')
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.customer_id = p_customer_id
+     and f.parked_reason = 'credited' and f.dismissed_at is null and f.from_balance_cents < 0;
+end
+$$;
+comment on function tokenbook.open_credits is
+  'The parked payments of a customer that put an untraceable credit into their balance, and when.';
 
 -- from supabase/schemas/60_payments/period_of_another.sql
 
@@ -13516,7 +13604,8 @@ comment on function tokenbook.provider_terms is
  * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
  * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id,
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the
+ * customer's balance paid; below 0: what it put there instead), period_start, subscription_id,
  * may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest
  * payment), parts, parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
@@ -13605,7 +13694,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -14436,11 +14525,12 @@ comment on function public.token_offer_now is
 -- from supabase/schemas/60_payments/waiting_payments.sql
 
 /*
- * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
- * what others have left waiting (I11).
+ * The oldest payments of a provider's customer that have no user yet, and those that a credit holds
+ * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that nobody's work grows
+ * with what others have left waiting (I11).
  * Caller: internal, holding the customer's lock.
  */
-create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text, p_deciding text default null)
 returns text[]
 language plpgsql
 volatile -- sees what was committed while its caller waited for the lock
@@ -14452,11 +14542,20 @@ begin
     select f.provider_payment_id from tokenbook.provider_payments f
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.created_at, f.provider_payment_id
-     limit 20); -- @waiting-of-a-customer
+     limit 20) -- @waiting-of-a-customer
+  || array( -- @credits-release-what-they-held begin
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id
+       and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
+       and not exists (
+         select from tokenbook.open_credits(p_provider, p_customer_id) c
+          where c.provider_payment_id is distinct from p_deciding)
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @credits-release-what-they-held end
 end
 $$;
 comment on function tokenbook.waiting_payments is
-  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
+  'The oldest payments of a provider''s customer that have no user yet, at most 20, and at most 20 that a credit held which is decided.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -17471,6 +17570,7 @@ begin
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
            bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
@@ -18205,6 +18305,7 @@ begin
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
+     ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
      ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
@@ -18222,7 +18323,12 @@ begin
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
                                 and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
-                              then 'second_in_period' end
+                              then 'second_in_period'
+                              -- or with a credit that nobody can trace
+                              when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
+                                and exists (select from tokenbook.provider_payments c
+                                             where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
+                              then 'paid_with_credit' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'

@@ -24,6 +24,8 @@ export interface PaidFacts extends Told {
   price_id?: string | undefined;
   /** All that was paid, in the currency's smallest unit. */
   amount_cents?: number | undefined;
+  /** Of it, what the customer's balance at the provider paid; below 0: what it put there instead. */
+  from_balance_cents?: number | undefined;
   /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
   period_start?: string | undefined;
   /** The provider's id of the subscription that it is a payment of. */
@@ -107,6 +109,7 @@ export type ParkedReason =
   | "amount_differs"
   | "currency_differs"
   | "credited"
+  | "paid_with_credit"
   | "several_things"
   | "setup_fee"
   | "second_in_period"

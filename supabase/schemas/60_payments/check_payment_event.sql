@@ -50,6 +50,7 @@ begin
     when p_facts ->> 'period_start' !~ v_moment then 'period_start'
     when p_facts ? 'may_be_fee' and jsonb_typeof(p_facts -> 'may_be_fee') <> 'boolean' then 'may_be_fee'
     when p_facts ->> 'cycles_completed' !~ '^[0-9]{1,6}$' then 'cycles_completed'
+    when p_facts ->> 'from_balance_cents' !~ '^-?[0-9]{1,15}$' then 'from_balance_cents'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'

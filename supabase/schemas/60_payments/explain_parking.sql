@@ -25,6 +25,12 @@ begin
     case when v_details ? 'other_payment_id' then
       format('Booked: %s, for the period from %s. Payments for periods: %s, as the provider has said last.',
         v_details ->> 'other_payment_id', v_details ->> 'other_period_start', coalesce(v_details ->> 'cycles_completed', 'not known')) end,
+    case when v_details ? 'credited_payment_id' then
+      format('The credit is %s. From the balance: %s of %s %s.',
+        v_details ->> 'credited_payment_id', v_details ->> 'from_balance_cents', p_facts.amount_cents, p_facts.currency) end,
+    case when v_details ? 'already_paid_with' then
+      format('Given already, and paid from that balance since: %s.',
+        (select string_agg(it.id, ', ') from jsonb_array_elements_text(v_details -> 'already_paid_with') it (id))) end,
     case when v_details ? 'error' then
       format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
 end

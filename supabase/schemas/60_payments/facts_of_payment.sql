@@ -20,7 +20,8 @@
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
  * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
- * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is.
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
+ * from the customer's balance while a credit waits that put money there which nobody can trace.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -40,6 +41,7 @@ declare
   v_details jsonb;
   v_is_assigned boolean; -- an admin has said what it is
   v_may_be_fee boolean;
+  v_told_at timestamptz; -- when it was paid
   v_charged bigint;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
@@ -52,7 +54,7 @@ begin
    limit 1;
 
   with told as materialized (
-    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part, e.occurred_at,
            row_number() over (
              order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
       from tokenbook.provider_events e
@@ -76,7 +78,7 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.is_assigned, one.may_be_fee, one.cycles_completed, one.whole, one.customer_id, one.currency,
+  select one.is_paid, one.is_assigned, one.told_at, one.may_be_fee, one.cycles_completed, one.from_balance_cents, one.whole, one.customer_id, one.currency,
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
@@ -90,7 +92,7 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_is_assigned, v_may_be_fee, v_facts.cycles_completed, v_facts.provider_payment_id,
+    into v_facts.is_paid, v_is_assigned, v_told_at, v_may_be_fee, v_facts.cycles_completed, v_facts.from_balance_cents, v_facts.provider_payment_id,
          v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
@@ -98,6 +100,8 @@ begin
              coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
              coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
              max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
+             min(t.occurred_at) filter (where t.kind = 'paid') as told_at,
+             (array_agg((t.f ->> 'from_balance_cents')::bigint order by t.nth) filter (where t.f ? 'from_balance_cents'))[1] as from_balance_cents,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -137,6 +141,30 @@ begin
       v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
       v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
     end if;
+    if v_facts.parked_reason is null and v_facts.from_balance_cents > 0 then
+      v_facts.parked_details := (
+        select jsonb_build_object('credited_payment_id', c.provider_payment_id, 'from_balance_cents', v_facts.from_balance_cents)
+          from tokenbook.open_credits(p_provider, v_facts.customer_id) c
+         where c.credited_at <= v_told_at
+         order by c.credited_at, c.provider_payment_id
+         limit 1);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'paid_with_credit' end; -- @credits-are-decided-first
+    end if;
+  elsif v_facts.parked_reason = 'credited' and v_facts.from_balance_cents < 0 then
+    v_facts.parked_details := (
+      select jsonb_build_object('already_paid_with', jsonb_agg(paid.id order by paid.id))
+        from (
+          select f.provider_payment_id as id
+            from tokenbook.provider_payments f
+            join public.token_payments p
+              on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+           where f.provider = p_provider and f.customer_id = v_facts.customer_id and f.from_balance_cents > 0
+             and (select min(e.occurred_at) from tokenbook.provider_events e
+                   where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+                     and e.facts ->> 'kind' = 'paid') >= v_told_at
+           order by f.created_at
+           limit 10) paid
+      having count(*) > 0);
   end if;
 
   -- the amount

@@ -3,7 +3,8 @@
  * that is; NULL: it may be booked. For payments that may be a setup fee as high as the price, of which nothing says
  * which is which: so of payments that begin within half a period of each other as many are booked as there are periods
  * among them, or as the provider says that were paid for since the payment before them. Whichever is heard of first is
- * booked; how many are, does not depend on it. It looks one period back and one ahead (I11).
+ * booked; how many are, does not depend on it. Payments that follow each other so closely are
+ * looked at for three periods back and ahead (I11).
  * Caller: internal, holding the account's lock.   Keeps: I11, I12.
  */
 create function tokenbook.period_of_another(p_facts tokenbook.provider_payments, p_ids text[])
@@ -39,7 +40,7 @@ begin
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f
        where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id
-         and f.period_start > p_facts.period_start - v_period and f.period_start < p_facts.period_start + v_period
+         and f.period_start > p_facts.period_start - 3 * v_period and f.period_start < p_facts.period_start + 3 * v_period
          and f.plan_type = p_facts.plan_type and f.is_paid and f.provider_payment_id <> all (p_ids)
       union all
       select null, p_facts.period_start, p_facts.cycles_completed, false

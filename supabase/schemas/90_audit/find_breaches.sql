@@ -216,6 +216,7 @@ begin
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
            bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
@@ -360,7 +361,7 @@ begin
            t.is_assigned or exists (
              select from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
-                and w.period_start > f.period_start - n.length and w.period_start < f.period_start + n.length
+                and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
                   select from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
@@ -950,6 +951,7 @@ begin
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
+     ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
      ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
@@ -967,7 +969,12 @@ begin
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
                                 and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
-                              then 'second_in_period' end
+                              then 'second_in_period'
+                              -- or with a credit that nobody can trace
+                              when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
+                                and exists (select from tokenbook.provider_payments c
+                                             where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
+                              then 'paid_with_credit' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'

@@ -940,6 +940,7 @@ export const fields: Record<string, Record<string, Field>> = {
       freeWhere("not x.is_paid", "of what nobody has paid yet: no token depends on it"),
     ),
     currency: field([{ to: "'gbp'", named: facts }]),
+    from_balance_cents: field([{ to: "7", named: facts }]),
     refunded_cents: field(off("refunded_cents", facts)),
     disputed_cents: field(off("disputed_cents", facts)),
     period_start: field([

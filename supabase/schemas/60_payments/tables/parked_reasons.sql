@@ -21,6 +21,7 @@ begin
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
     "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
+    "paid_with_credit": "It was paid from the customer''s balance while a credit of theirs waits that names nothing which was paid for: what is in that balance is not known to be money. Decide on the credit, and this is given, or assign this one by itself.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
     "second_in_period": "Another payment of its subscription has been booked for that period, and the plan''s setup fee is as high as its price, or not known: one of the two may be the fee, which pays for no period. Assign it if it is the price (a payment that had failed and was made up for); dismiss it if it is the fee.",

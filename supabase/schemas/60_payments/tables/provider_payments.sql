@@ -16,6 +16,7 @@ create table tokenbook.provider_payments (
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
+  from_balance_cents bigint,
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   period_start timestamptz,
@@ -48,11 +49,12 @@ comment on column tokenbook.provider_payments.cycles_completed is 'How many of t
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.provider_payments.from_balance_cents is 'How much of it the customer''s balance at the provider paid; below 0: so much it put there instead; NULL = it says nothing of that.';
 comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
-comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed. tokenbook.explain_parking says it in words.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed; from_balance_cents and credited_payment_id; already_paid_with. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
@@ -66,5 +68,9 @@ create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
 create index provider_payments_subscription_idx
   on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+create index provider_payments_credited_idx
+  on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
+create index provider_payments_from_balance_idx
+  on tokenbook.provider_payments (provider, customer_id) where from_balance_cents > 0;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
